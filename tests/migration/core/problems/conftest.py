@@ -13,5 +13,6 @@ __all__ = ["login", "login_server"]
 @pytest.fixture
 def world(request, stores, settings) -> World:
     """Both stores, a superuser's browser, and a worker that is alive."""
+    Worker.objects.record_start("host:1")
     Worker.objects.record_heartbeat("host:1")
     return World(request, stores, settings, User.objects.create_superuser("root"))

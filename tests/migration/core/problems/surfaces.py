@@ -5,17 +5,22 @@ import re
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from http import HTTPStatus
+from importlib import reload
 from io import StringIO
 
+import axes.conf
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db.models import F
 from django.test import Client
 from django.test.utils import setup_test_environment
 from django.urls import reverse
 
-from migration.core.problems import PROBLEMS, Finder, Look, list_results, look_at_problems
-from migration.models import Notice
+from migration.core.problems import PROBLEMS, Finder, Look, list_results, look_at_problems, look_for
+from migration.models import Notice, ProblemRecord
 
 METRIC = re.compile(r'^nova_problems\{.*?\bcode="(\w+)".*?\} ([0-9.]+)$', re.MULTILINE)
 
@@ -26,6 +31,10 @@ class Told:
 
     count: int = 0
     words: str = ""
+
+
+# A page that can't do without what is missing.
+NO_ANSWER = Told(-1)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,12 @@ class Surfaces:
     doctor: Told = Told()
     metrics: int = 0
     notices: list[str] = field(default_factory=list)
+
+
+def let_time_pass(code: str, span: timedelta) -> None:
+    """What was looked at was looked at so long ago."""
+    for name in ("began_at", "failed_at", "looked_at"):
+        ProblemRecord.objects.filter(code=code).update(**{name: F(name) - span})
 
 
 def look(code: str) -> None:
@@ -61,14 +76,19 @@ def read_surfaces(code: str, browser: Client) -> Surfaces:
         health=read_health(code, browser) if each.is_of_site else Told(),
         doctor=ask_doctor(code) if each.is_of_site else Told(),
         metrics=read_metrics(browser).get(code, 0),
-        notices=[str(notice.facts) for notice in Notice.objects.filter(key__startswith=f"{code}:")],
+        notices=[
+            str(notice.facts) for notice in Notice.objects.filter(key__regex=rf"^{code}:\d{{4}}-")
+        ],
     )
 
 
 def read_dashboard(code: str, browser: Client) -> Told:
-    lines = browser.get(reverse("admin:index")).context["attention"]
-    told = [line for line in lines if line.code == code]
-    return Told(sum(line.count for line in told), " ".join(line.sentence for line in told))
+    page = browser.get(reverse("admin:index"))
+    if page.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        return NO_ANSWER
+    told = [line for line in page.context["attention"] if line.code == code]
+    words = " ".join(line.sentence for line in told)
+    return Told(sum(line.count for line in told), words.replace("\xa0", " "))
 
 
 def read_health(code: str, browser: Client) -> Told:
@@ -97,10 +117,33 @@ def read_metrics(browser: Client) -> dict[str, int]:
 def print_surfaces(code: str) -> None:
     """Look, and print what each surface of this process tells of it, as JSON."""
     setup_test_environment()
+    reload(axes.conf)  # the process from which this one was forked had other settings
     root, _ = User.objects.get_or_create(
         username="root", defaults={"is_staff": True, "is_superuser": True}
     )
     browser = Client()
     browser.force_login(root)
+    let_time_pass(code, timedelta(days=2))
     look(code)
-    print(json.dumps(asdict(read_surfaces(code, browser))))  # noqa: T201
+    told = asdict(read_surfaces(code, browser))
+    unready = {
+        "unready": is_unready(browser),
+        "expected_unready": is_open_with("unready"),
+    }
+    print(json.dumps(told | unready | {"statements": list_statements(code)}))  # noqa: T201
+
+
+def is_unready(browser: Client) -> bool:
+    return browser.get("/readyz").status_code == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def is_open_with(flag: str) -> bool:
+    """Whether a problem with this flag is open: some causes bring a second problem with them."""
+    flagged = [each for each in PROBLEMS.values() if getattr(each, flag)]
+    return any(look_for(each, Look()).is_open for each in flagged)
+
+
+def list_statements(code: str) -> list[str]:
+    """What the remedy has somebody paste."""
+    found = look_for(PROBLEMS[code], Look()).failed
+    return [line for each in found for line in each.statements]
