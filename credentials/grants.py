@@ -1,6 +1,6 @@
 """Owns the rights that NOVA's reader and this site need, and finds those that a role lacks.
 
-`migrate` prints the reader's afterwards, `check_nova` both.
+`migrate` prints the reader's afterwards, `doctor` both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lists the objects on NOVA's tables that run their owners' code as the role that uses a table. Reads catalogues only.
 
 Nothing can keep the owner of a table from having a trigger, a rule, a policy, a domain or a default run as the role
-that uses the table, nor a superuser from anything: `check_nova` shows what is there, and somebody has to accept each
+that uses the table, nor a superuser from anything: `doctor` shows what is there, and somebody has to accept each
 object as it is defined now before a client is cut over or purged.
 """
 

@@ -1,6 +1,6 @@
 """Owns the name of the site's schema and the SQL that tells whose it is. Knows no Django.
 
-`migrate` refuses a schema that isn't the site's alone, and `check_nova` names what is wrong with it.
+`migrate` refuses a schema that isn't the site's alone, and `doctor` names what is wrong with it.
 """
 
 SCHEMA = "nova_admin"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the database of a trial (compose.yaml), once and as a superuser: a role each for NOVA and the site, as in
-# production (docs/check_nova.md), NOVA's tables, and statistics of who reads them.
+# production (docs/production.md), NOVA's tables, and statistics of who reads them.
 set -eu
 psql --quiet --set ON_ERROR_STOP=1 --set password="$POSTGRES_PASSWORD" --set database="$POSTGRES_DB" \
     --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'

@@ -33,8 +33,8 @@ SUBJECTS = {
     },
     "Logins": {"test_logins": "logins", "rotate_credential": "rotation"},
     "NOVA's database": {
-        "doctor": "check_nova",
-        "check_nova": "check_nova",
+        "doctor": "runbooks",
+        "check_nova": "runbooks",
         "find_copies": "copies",
         "map_column": "nova-tables",
         "accept_objects": "nova-tables",

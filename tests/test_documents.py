@@ -15,7 +15,7 @@ LIST = "/admin/docs/"
 # What is written in italics and is no text of a page: words that are stressed or explained, and what is said elsewhere.
 NO_TEXTS = """
 a killed worker / and every later link / at least / at least since when / batch reads alone / CSV UTF-8 /
-delivered twice / everybody / few calls / head / InProgress / last /
+delivered twice / few calls / head / InProgress / last /
 no open transaction while AWS answers / not found or inactive /
 not ready: aws_away … / other writers / pause, stop, a new rate / progress by client / retries by client /
 run of moves / session-level / soaked / staff status / turn / wave 1, part 1 / wave 1, part 2 / without /

@@ -413,7 +413,7 @@ SITE_IS_SUPERUSER = Sentence(
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Give NOVA and the site a role each, neither of them a superuser (docs/check_nova.md). If your host offers one role"
+    "Give NOVA and the site a role each, neither of them a superuser (docs/production.md). If your host offers one role"
     " only, know that the site can't protect itself from NOVA there.",
 )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from migration.core.problems import PROBLEMS
 from tests.deploy.test_alerts import ALERTS, RULES
 
 HOSTS = ("one:8000", "two:8000")
@@ -13,31 +14,24 @@ BEGINS = 10  # the minute in which something goes wrong
 # A site in order, by minutes. It has been running for a while: counters don't begin at zero.
 IN_ORDER = {
     'up{job="nova-admin"}': "1x120",
-    "nova_readers_failing": "0x120",
+    **{f'nova_problems{{code="{code}"}}': "0x120" for code in PROBLEMS},
     'nova_reads_total{result="match"}': "1000+20x120",
     'nova_reads_total{result="mismatch"}': "3x120",
-    "nova_writes_counted": "1x120",
     "nova_workers": "2x120",
     "nova_pushes_oldest_seconds": "40x120",
-    "nova_pushes_refused": "0x120",
-    'nova_clients_compared{result="match"}': "28x120",
-    'nova_clients_compared{result="mismatch"}': "0x120",
-    'nova_clients_compared{result="missing_in_aws"}': "0x120",
-    'nova_clients_compared{result="unchecked"}': "0x120",
-    'nova_clients_failed{act="push"}': "0x120",
-    'nova_clients_failed{act="move"}': "0x120",
     "nova_runs_idle_seconds": "30x120",
     "nova_queue_tasks": "4x120",
     'nova_aws_calls_total{operation="GetSecretValue",outcome="ok"}': "500+9x120",
     'nova_aws_calls_total{operation="PutSecretValue",outcome="permission"}': "5x120",
     'nova_aws_calls_total{operation="GetSecretValue",outcome="unavailable"}': "5x120",
     'nova_aws_calls_total{operation="GetSecretValue",outcome="throttled"}': "5x120",
-    "nova_aws_writes_allowed": "1x120",
-    'nova_campaigns{state="running"}': "1x120",
-    'nova_campaigns{state="stopped"}': "0x120",
-    'nova_rotations{state="stopped"}': "0x120",
-    'nova_rotations{state="overdue"}': "1x120",
+    'nova_http_requests_total{method="GET",status="2xx"}': "700+18x120",
+    'nova_http_requests_total{method="GET",status="5xx"}': "5x120",
+    'nova_http_request_seconds_bucket{le="0.5"}': "600+18x120",
+    'nova_http_request_seconds_bucket{le="5.0"}': "700+18x120",
+    'nova_http_request_seconds_bucket{le="+Inf"}': "700+18x120",
 }
+SITE = "https://nova-admin.example.com"
 
 
 @dataclass(frozen=True)
@@ -60,46 +54,55 @@ def count(start: int, a_minute: int, minutes: int) -> str:
     return f"{start}x9 {start}+{a_minute}x{minutes} {start + minutes * a_minute}x60"
 
 
+def problem(code: str, number: int, minutes: int, summary: str) -> Trouble:
+    """A problem that the site tells; its alert fires once it has lasted so many minutes."""
+    series = f'nova_problems{{code="{code}"}}'
+    return Trouble(series, level(0, number, minutes), minutes - 1, minutes, summary)
+
+
 TROUBLES = {
     "NovaAdminIsDown": Trouble(
         'up{job="nova-admin"}', level(1, 0, 5), 4, 5,
         "NOVA Admin does not answer, or its database doesn't.",
     ),
-    "NovaReadersFail": Trouble(
-        "nova_readers_failing", level(0, 2, 5), 4, 5,
-        "2 processes of NOVA get no usable answer from AWS.",
+    "NovaAdminHasNoWorkers": problem("no_worker", 1, 2, "No worker is alive, so nothing is pushed or compared."),
+    "NovaDatabaseIsDuplicate": problem("duplicate", 1, 5, "The database is not the one that may write to AWS."),
+    "NovaHostDiffers": problem(
+        "host_differs", 1, 5, "A host differs from what all hosts share, and writes nothing to AWS.",
     ),
+    "NovaAwsIsGone": problem("aws_gone", 1, 5, "AWS answered none of the newest comparisons."),
+    "NovaReadersFail": problem("readers_fail", 2, 5, "2 processes of NOVA get no usable answer from AWS."),
+    "NovaWritesAreNotCounted": problem(
+        "writes_uncounted", 1, 10,
+        "Writes to NOVA's tables may not be counted, and then none of them is pushed.",
+    ),
+    "NovaCountingIsUnproved": problem(
+        "counting_unproved", 1, 10, "A write to NOVA's tables was tried, and was not counted.",
+    ),
+    "NovaAuditIsUnsound": problem("audit_unsound", 1, 0, "The audit is not as this site wrote it."),
+    "NovaRotationStopped": problem(
+        "rotations_stopped", 2, 0, "2 clients' rotations stopped: nobody knows which password is valid.",
+    ),
+    "NovaReadersAreGone": problem("readers_gone", 1, 15, "No process of NOVA reads through the package."),
+    "NovaSweepIsOverdue": problem("sweep_overdue", 1, 15, "The schedule has compared nothing for two intervals."),
+    "NovaAwsWritesAreStopped": problem("writes_stopped", 1, 60, "Every write to AWS has been stopped for an hour."),
+    "NovaPushesAreRefused": problem(
+        "push_refused", 3, 15,
+        "3 clients can't be pushed before somebody corrects their data or secrets.",
+    ),
+    "NovaClientsDiffer": problem("mismatches", 7, 30, "7 clients differ between PostgreSQL and AWS."),
+    "NovaClientsAreUnchecked": problem("unchecked", 6, 60, "6 clients could not be compared."),
+    "NovaClientsFailed": problem(
+        "failures", 5, 30, "5 clients failed when something was last done with them.",
+    ),
+    "NovaCampaignStopped": problem("campaign_stopped", 1, 15, "A campaign has stopped and waits for somebody."),
     "NovaReadsDiffer": Trouble(
         'nova_reads_total{result="mismatch"}', count(3, 1, 1), 0, 1,
         "NOVA read clients whose stores differ.", over_after=32,
     ),
-    "NovaWritesAreNotCounted": Trouble(
-        "nova_writes_counted", level(1, 0, 10), 9, 10,
-        "Writes to NOVA's tables are not counted, so none of them is pushed.",
-    ),
-    "NovaAdminHasNoWorkers": Trouble(
-        "nova_workers", level(2, 0, 2), 1, 2,
-        "No worker is alive, so nothing is pushed or compared.",
-    ),
     "NovaPushesWait": Trouble(
         "nova_pushes_oldest_seconds", level(40, 900, 5), 4, 5,
         "A write has been waiting for its push for 15m 0s.",
-    ),
-    "NovaPushesAreRefused": Trouble(
-        "nova_pushes_refused", level(0, 3, 15), 14, 15,
-        "3 clients can't be pushed before somebody corrects their data or secrets.",
-    ),
-    "NovaClientsDiffer": Trouble(
-        'nova_clients_compared{result="mismatch"}', level(0, 7, 30), 29, 30,
-        "7 clients differ between PostgreSQL and AWS.",
-    ),
-    "NovaClientsAreUnchecked": Trouble(
-        'nova_clients_compared{result="unchecked"}', level(0, 6, 60), 59, 60,
-        "6 clients could not be compared.",
-    ),
-    "NovaClientsFailed": Trouble(
-        'nova_clients_failed{act="push"}', level(0, 5, 30), 29, 30,
-        "5 clients failed when something was last done with them.",
     ),
     "NovaRunStandsStill": Trouble(
         "nova_runs_idle_seconds", level(30, 1200, 5), 4, 5,
@@ -125,17 +128,13 @@ TROUBLES = {
         'nova_aws_calls_total{operation="GetSecretValue",outcome="throttled"}', count(5, 1, 25), 15, 25,
         "10% of the calls to AWS are throttled.", over_after=12,
     ),
-    "NovaAwsWritesAreStopped": Trouble(
-        "nova_aws_writes_allowed", level(1, 0, 60), 59, 60,
-        "The site has not been allowed to write to AWS for an hour.",
+    "NovaPagesFail": Trouble(
+        'nova_http_requests_total{method="GET",status="5xx"}', count(5, 2, 25), 10, 25,
+        "10% of the pages end with an error of the site.", over_after=12,
     ),
-    "NovaCampaignStopped": Trouble(
-        'nova_campaigns{state="stopped"}', level(0, 1, 15), 14, 15,
-        "A campaign has stopped and waits for somebody.",
-    ),
-    "NovaRotationStopped": Trouble(
-        'nova_rotations{state="stopped"}', level(0, 2, 0), -1, 0,
-        "2 clients' rotations stopped: nobody knows which password is valid.",
+    "NovaPagesAreSlow": Trouble(
+        'nova_http_request_seconds_bucket{le="0.5"}', "600+18x9 762x30 762+18x60", 14, 30,
+        "One page in twenty takes 4.775s or more.", over_after=12,
     ),
 }  # fmt: skip
 
@@ -163,11 +162,11 @@ def expect(alert: str, minute: int, alerts: list[dict[str, object]]) -> dict[str
 
 def describe_alerts(rule: dict[str, dict[str, str]], trouble: Trouble) -> list[dict[str, object]]:
     """The alerts that the rule has to give: one a host, or one where it adds up all of them."""
-    described = rule["annotations"]["description"]
-    annotations = {"summary": trouble.summary, "description": described}
-    if "sum(" in rule["expr"]:
+    address = rule["annotations"]["runbook_url"].replace("{{ $externalLabels.nova_admin }}", SITE)
+    annotations = {"summary": trouble.summary, "runbook_url": address}
+    if re.search(r"\bsum( by \(le\))? ?\(", rule["expr"]):
         found: list[dict[str, str]] = [{}]
-    elif "sum by (instance)" in rule["expr"] or "unless" in rule["expr"]:
+    elif "unless" in rule["expr"]:
         found = [{"instance": host} for host in HOSTS]
     else:
         found = [label(trouble.series, instance=host)[1] for host in HOSTS]
@@ -183,6 +182,7 @@ def make_test(rule: dict[str, dict[str, str]]) -> dict[str, object]:
     return {
         "name": name,
         "interval": "1m",
+        "external_labels": {"nova_admin": SITE},
         "input_series": scrape_hosts(IN_ORDER | {trouble.series: trouble.values}),
         "alert_rule_test": [
             expect(name, BEGINS + trouble.silent_until, []),
@@ -197,6 +197,7 @@ def test_each_alert_fires_in_time_says_how_much_and_ends(promtool, tmp_path):
     in_order = {
         "name": "in order",
         "interval": "1m",
+        "external_labels": {"nova_admin": SITE},
         "input_series": scrape_hosts(IN_ORDER),
         "alert_rule_test": [
             expect(rule["alert"], minute, []) for rule in RULES for minute in (0, 90)
