@@ -1,8 +1,8 @@
-"""Counts the site's answers by method and status, and how long they took. Asks nobody, and stores between requests."""
+"""Counts the site's answers by method and status, and how long they took. A request never waits for the counting."""
 
 from __future__ import annotations
 
-import atexit
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
@@ -51,14 +51,23 @@ def count_answers(
     return answer_request
 
 
+_storing = threading.Lock()
+
+
 def store_answers(**_: object) -> None:
-    """Store what was counted, at times: after a request, when whoever asked has the answer."""
-    counter = answer_counter()
-    if counter.is_due:
-        counter.store()
+    """Have what was counted stored, after a request, if that is due.
+
+    A thread does it, one at a time: where PostgreSQL hangs, this process still answers whoever asks whether it lives.
+    """
+    if answer_counter().is_due and _storing.acquire(blocking=False):
+        threading.Thread(target=_store, name="answers", daemon=True).start()
 
 
-atexit.register(lambda: answer_counter().store())
+def _store() -> None:
+    try:
+        answer_counter().store()
+    finally:
+        _storing.release()
 
 
 def describe_answers(counts: Mapping[str, int]) -> Iterator[Metric]:

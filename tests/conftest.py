@@ -19,7 +19,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from credentials.triggers import ensure_writes_are_counted
-from migration.core import leases, outgoing
+from migration.core import counters, leases, outgoing
 from migration.core.audit_chain import seal_audit
 from migration.core.aws_store import store_calls
 from migration.core.aws_writes import _write_guard, write_guard
@@ -261,10 +261,12 @@ def english() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def guard_of_the_test() -> Iterator[None]:
+def guard_of_the_test(monkeypatch) -> Iterator[None]:
     """Each test is a process that has just begun: it may have worked on another database than the last one."""
     _write_guard.cache_clear()
     forget_counters()
+    # They are stored where a test says so, and by no thread between tests.
+    monkeypatch.setattr(counters, "STORE_EVERY_SECONDS", math.inf)
     yield
     _write_guard.cache_clear()
     forget_counters()

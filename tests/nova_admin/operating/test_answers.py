@@ -1,6 +1,8 @@
 """Answers and their times are counted over all web processes, without a query of a request and without a name."""
 
 import logging
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -84,9 +86,31 @@ def test_a_request_takes_no_query_for_it_and_what_it_counted_is_stored_after_the
     answer_counter()._store_at = 0.0
     with django_assert_num_queries(0):
         client.get("/no-such-page")
+    wait_for_storing()
 
     (counts,) = KeptCounts.objects.read_counts(KeptCounts.HTTP)
     assert counts["GET 4xx"] == 2
+
+
+def wait_for_storing() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "answers":
+            thread.join(30)
+
+
+def test_where_the_database_hangs_no_request_waits_for_the_counting(client, monkeypatch):
+    end, stores = threading.Event(), []
+    monkeypatch.setattr(answer_counter(), "store", lambda: stores.append(end.wait(30)))
+    answer_counter()._store_at = 0.0
+    began = time.monotonic()
+
+    answers = [client.get("/healthz").status_code for _ in range(5)]
+
+    assert answers == [200] * 5
+    assert time.monotonic() - began < 10
+    end.set()
+    wait_for_storing()
+    assert len(stores) == 1
 
 
 @pytest.mark.parametrize("counts", ["7", "[]", '"x"', '{"GET 2xx": "x", "0.1": [], "x y z": {}}'])
