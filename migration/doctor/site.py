@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -290,7 +290,8 @@ class QueueTrial:
     seconds: float = 0.0
     waiting: int = 0
     policy: str | None = None  # None: it isn't told
-    error: Exception | None = None
+    # Its text may be anything that a server says.
+    error: Exception | None = field(default=None, repr=False)
 
 
 def try_queue() -> QueueTrial | None:
