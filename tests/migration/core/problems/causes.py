@@ -80,8 +80,16 @@ class World:
         self, request: pytest.FixtureRequest, stores: AwsServer, settings: Any, root: User
     ) -> None:
         self._request, self.stores, self.settings, self.root = request, stores, settings, root
-        self.browser = Client()
-        self.browser.force_login(root)
+        self.browser = self._log_in(root)
+
+    def browser_of(self, *permissions: str) -> Client:
+        """The browser of somebody who has these permissions alone."""
+        return self._log_in(make_user(f"user {len(permissions)}", *permissions))
+
+    def _log_in(self, user: User) -> Client:
+        browser = Client()
+        browser.force_login(user)
+        return browser
 
     def get(self, fixture: str) -> Any:
         return self._request.getfixturevalue(fixture)

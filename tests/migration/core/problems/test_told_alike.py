@@ -29,8 +29,10 @@ from tests.migration.core.problems.surfaces import (
     NO_ANSWER,
     Surfaces,
     Told,
+    ask_doctor,
     let_time_pass,
     look,
+    read_dashboard,
     read_metrics,
     read_surfaces,
 )
@@ -54,8 +56,7 @@ def list_notices_of_clients(each: Problem) -> list[tuple[str, bool]]:
 def test_a_problem_is_told_alike_everywhere_until_it_is_mended(code, world):
     each = PROBLEMS[code]
     look(code)
-    before = read_surfaces(code, world.browser)
-    assert (before.count, before.sentences) == (0, [])
+    assert not look_for(each, Look()).is_open
 
     with CAUSES[code](world):
         let_time_pass(code, timedelta(days=2))
@@ -65,6 +66,8 @@ def test_a_problem_is_told_alike_everywhere_until_it_is_mended(code, world):
         look_at_clients()
         told = read_surfaces(code, world.browser)
         assert_told_alike(each, told)
+        assert read_dashboard(code, world.browser_of(each.permission)) == told.dashboard
+        assert read_dashboard(code, world.browser_of()) == Told()
         notices_of_clients = list_notices_of_clients(each)
 
     let_time_pass(code, timedelta(days=2))
@@ -104,7 +107,8 @@ def assert_told_alike(each: Problem, told: Surfaces) -> None:
             assert sentence in told.notices[0]
 
 
-def test_advice_is_no_problem(world):
+@pytest.mark.usefixtures("world")
+def test_advice_is_no_problem():
     make_many(20_000)
 
     look("indexes_missing")
@@ -113,7 +117,7 @@ def test_advice_is_no_problem(world):
     assert result.state == FindingState.OK
     (advice,) = look_for(result.problem, Look()).findings
     assert "CREATE INDEX" in advice.statements[0]
-    assert read_surfaces("indexes_missing", world.browser) == Surfaces()
+    assert ask_doctor("indexes_missing") == Told()
 
 
 def test_what_nobody_has_looked_at_is_neither_well_nor_wrong(world):
