@@ -176,16 +176,16 @@ class Look:
         # No table that somebody has locked holds it up; that takes a transaction a problem.
         self.briefly = briefly
         self._read: dict[Callable[[], Any], Any] = {}
-        self._failed: dict[Callable[[], Any], Error] = {}
+        self._failed: dict[Callable[[], Any], Exception] = {}
 
     def read(self, load: Callable[[], Found]) -> Found:
-        """Return what this function returned first in this look; raises again what PostgreSQL said to it."""
+        """Return what this function returned first in this look; raises again what it raised."""
         if error := self._failed.get(load):
             raise error
         if load not in self._read:
             try:
                 self._read[load] = load()
-            except Error as error:
+            except Exception as error:
                 self._failed[load] = error
                 raise
         found: Found = self._read[load]
@@ -242,6 +242,11 @@ class Problem:
     def looked_for_every(self) -> timedelta | None:
         """Return how often workers look for it; None: never."""
         return self.every if self.found_by == Finder.DOCTOR else MINUTE
+
+    @property
+    def ends_after(self) -> timedelta:
+        """Return how long it has to be away to be over. Where no worker looks, the next look may be months away."""
+        return self.over_after if self.looked_for_every else timedelta()
 
     @property
     def url(self) -> str:
@@ -337,10 +342,16 @@ MIGRATE_FIRST = Sentence(
 )
 COULD_NOT_ASK = Sentence("could_not_ask", "PostgreSQL gave no answer to this check (%(code)s).")
 SEE_THE_LOG = Sentence("see_the_log", "PostgreSQL's log says why. Correct it, then check again.")
+LOOK_FAILED = Sentence(
+    "look_failed", "This check ended with an error of the site's own (%(code)s)."
+)
+REPORT_THE_ERROR = Sentence(
+    "report_the_error", "The other checks go on. Report this one to whoever maintains the site."
+)
 
 
 def look_for(each: Problem, look: Look) -> Result:
-    """Look for one problem now. One that PostgreSQL doesn't answer was not looked at."""
+    """Look for one problem now. One that PostgreSQL doesn't answer, or whose finder fails, was not looked at."""
     try:
         is_brief = each.found_by == Finder.WORKER or (each.found_by == Finder.PAGE and look.briefly)
         with read_briefly() if is_brief else nullcontext():
@@ -353,6 +364,11 @@ def look_for(each: Problem, look: Look) -> Result:
         message = COULD_NOT_ASK(code=code or type(error).__name__)
         is_missing = isinstance(cause, UndefinedTable | UndefinedFunction)
         findings = (report_unlooked(message, MIGRATE_FIRST() if is_missing else SEE_THE_LOG()),)
+    except Exception as error:  # noqa: BLE001  # a defect of one finder hides no other problem
+        # An error's text can hold a value.
+        logger.error("%s was not looked for: %s", each.code, type(error).__name__)  # noqa: TRY400
+        message = LOOK_FAILED(code=type(error).__name__)
+        findings = (report_unlooked(message, REPORT_THE_ERROR()),)
     return Result(each, findings, timezone.now())
 
 
@@ -409,7 +425,7 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
         elif (
             result.state == FindingState.OK
             and row.began_at
-            and now - (row.failed_at or row.began_at) >= each.over_after
+            and now - (row.failed_at or row.began_at) >= each.ends_after
         ):
             if row.told and row.facts and event:
                 over = IS_OVER(ago=row.began_at, what=row.facts)
