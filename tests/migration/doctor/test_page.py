@@ -1,5 +1,7 @@
 """The doctor's page: everybody with a role sees it and changes nothing by it; operators may have everything tried."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
@@ -189,3 +191,12 @@ def test_a_long_audit_is_left_to_the_daily_look(as_role, monkeypatch):
 
 def test_the_former_address_leads_here(as_role):
     assert as_role("Viewer").get("/admin/migration/run/check-nova/").url == PAGE
+
+
+def test_what_is_open_shows_how_long_ago_it_began(as_role):
+    Worker.objects.create(name="host:1", seen_at=timezone.now() - timedelta(minutes=7))
+
+    page = as_role("Viewer").get(PAGE).content.decode()
+
+    assert ">7\xa0minutes ago</time>" in page
+    assert "since <time" not in page
