@@ -160,6 +160,10 @@ class Rate(models.Model):
         return f"rate of {self.kind} calls"
 
 
+# The greatest `bigint`.
+MOST_COUNTED = 2**63 - 1
+
+
 class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
     def add_counts(
         self, connection: BaseDatabaseWrapper, kind: int, counts: Mapping[str, int]
@@ -186,9 +190,13 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
         """Return of each kind what all processes counted, by name, since the site was first run. One query."""
         kept = self.in_bulk(kinds)
         found = [kept[kind].counts if kind in kept else {} for kind in kinds]
-        # What is no number, somebody else wrote.
+        # What is no number that this site adds up to, somebody else wrote.
         return [
-            {name: number for name, number in counts.items() if isinstance(number, int)}
+            {
+                name: number
+                for name, number in counts.items()
+                if isinstance(number, int) and 0 <= number <= MOST_COUNTED
+            }
             if isinstance(counts, dict)
             else {}
             for counts in found

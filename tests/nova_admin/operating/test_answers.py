@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.utils import timezone
 
 from migration.core import counters
 from migration.core.counters import ProcessCounter
@@ -60,6 +61,19 @@ def test_processes_add_up(scrape, monkeypatch):
     ask(monkeypatch)
 
     assert read(scrape())["nova_http_requests_total"] == {("GET", "2xx"): 4}
+
+
+@pytest.mark.parametrize("kind", [KeptCounts.HTTP, KeptCounts.AWS_CALLS])
+def test_numbers_that_no_process_counted_hide_no_other(scrape, kind):
+    """Whoever owns NOVA's tables can have the site write any row."""
+    counts = {"GET 2xx": 10**400, "GET 4xx": -1, "GET 5xx": "x", "POST 2xx": 7, "0.1": 7}
+    KeptCounts.objects.create(pk=kind, counted_at=timezone.now(), counts=counts)
+
+    found = read(scrape())
+
+    name = "nova_http_requests" if kind == KeptCounts.HTTP else "nova_aws_calls"
+    assert found[f"{name}_total"][("POST", "2xx")] == 7
+    assert ("GET", "2xx") not in found[f"{name}_total"]
 
 
 def test_pages_are_counted_and_neither_probes_nor_metrics(client, scrape):
