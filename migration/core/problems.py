@@ -116,6 +116,9 @@ class Finding:
     # Where these are listed, and what helps with them; a problem that pages look for has no others.
     url: str = ""
     actions: tuple[Action, ...] = ()
+    # It could not be looked at, and yet what was wrong is over: there is nothing to look at any more, or a part was left
+    # out.
+    is_harmless: bool = False
 
     @property
     def ok(self) -> bool:
@@ -161,10 +164,15 @@ def report_failure(
 
 
 def report_unlooked(
-    message: Message, remedy: Message | None = None, *, statements: tuple[str, ...] = ()
+    message: Message,
+    remedy: Message | None = None,
+    *,
+    statements: tuple[str, ...] = (),
+    is_harmless: bool = False,
 ) -> Finding:
     """Report that it could not be looked at."""
-    return Finding(FindingState.NOT_LOOKED_AT, message, remedy, statements)
+    state = FindingState.NOT_LOOKED_AT
+    return Finding(state, message, remedy, statements, is_harmless=is_harmless)
 
 
 class Look:
@@ -300,6 +308,11 @@ class Result:
         return bool(self.failed)
 
     @property
+    def is_away(self) -> bool:
+        """Say whether nothing is wrong. That nobody could look doesn't say so."""
+        return bool(self.findings) and all(each.ok or each.is_harmless for each in self.findings)
+
+    @property
     def count(self) -> int:
         """Return the number of what is wrong, as every surface has it; 0 where nothing is."""
         return sum(each.count for each in self.failed)
@@ -423,7 +436,7 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
                 row.told, row.facts = True, message
                 Notice.objects.record(event, message, key=row.key)
         elif (
-            result.state == FindingState.OK
+            result.is_away
             and row.began_at
             and now - (row.failed_at or row.began_at) >= each.ends_after
         ):

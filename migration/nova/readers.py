@@ -297,7 +297,7 @@ def find_gone_readers(look: Look) -> Iterator[Finding]:
         yield report_failure(message, LET_NOVA_READ(), since=last)
     else:
         message = READERS_ARE_GONE(ago=last) if last else READER_NEVER_READ()
-        yield report_unlooked(message, LET_NOVA_READ())
+        yield report_unlooked(message, LET_NOVA_READ(), is_harmless=True)
 
 
 @problem(

@@ -1109,6 +1109,6 @@ def find_copies(_look: Look) -> Iterator[Finding]:
         )
     if left := clients - numbers["all"] + numbers["in_part"]:
         message = COPIES_SOUGHT_IN_PART(n=left)
-        yield report_unlooked(message, LOOK_FOR_COPIES())
+        yield report_unlooked(message, LOOK_FOR_COPIES(), is_harmless=True)
     if not (with_copies or left):
         yield report_ok(NO_COPIES(n=numbers["all"], ago=numbers["oldest"]))

@@ -122,6 +122,22 @@ def test_without_clients_that_are_read_from_aws_nobody_misses_a_reader():
     assert told(NoticeEvent.READERS_GONE) == []
 
 
+def test_once_no_client_is_read_from_aws_nobody_misses_a_reader_any_more():
+    phase = ClientMigration.objects.create(client_id=make_client("idom"), phase=Phase.AWS)
+    make_reader_process(last_read_at=timezone.now() - timedelta(hours=2))
+    look()
+    for _ in range(2):
+        ClientMigration.objects.update(phase=Phase.DUAL_WRITE)
+        let_time_pass(minutes=11)
+        look()
+        ClientMigration.objects.filter(pk=phase.pk).update(phase=Phase.AWS)
+        look()
+
+    begun, over, *again = told(NoticeEvent.READERS_GONE)
+    assert (begun[:21], over[:12]) == ("No process of NOVA re", "This is over")
+    assert len(again) == 3
+
+
 def test_a_duplicate_of_the_database_is_told_and_stopped_writes_are_none(stores):
     stop_aws_writes(reason="x")
     look()
