@@ -1,4 +1,4 @@
-"""Reads what goes on besides clients: workers, approvals, campaigns, rotations, secrets; in one statement."""
+"""Reads what goes on besides clients: approvals, campaigns, rotations, secrets; in one statement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ COMPARED_WITHIN = timedelta(hours=1)
 class BackgroundFacts:
     """Holds what the dashboard says of the work in the background; None where there was none yet."""
 
-    worker_seen_at: datetime | None
     swept_at: datetime | None
     requested_runs: int
     # The open requests of moves by state, those that fail a check first.
@@ -53,7 +52,6 @@ def read_background_facts() -> BackgroundFacts:
         cursor.execute(
             f"""
             SELECT
-                (SELECT max(seen_at) FROM migration_worker WHERE idle_because IS NULL),
                 (SELECT created_at FROM migration_run WHERE kind = %(compare)s AND by_name = ''
                  ORDER BY id DESC LIMIT 1),
                 (SELECT count(*) FROM migration_run WHERE state = %(requested)s),
@@ -90,7 +88,6 @@ def read_background_facts() -> BackgroundFacts:
             },
         )
         (
-            seen_at,
             swept_at,
             runs,
             moves,
@@ -107,7 +104,6 @@ def read_background_facts() -> BackgroundFacts:
     )
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
     return BackgroundFacts(
-        seen_at,
         swept_at,
         runs,
         moves,

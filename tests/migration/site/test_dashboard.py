@@ -311,4 +311,4 @@ def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_cli
         with CaptureQueriesContext(connection) as captured:
             dashboard.load_dashboard()
         # No sweep began.
-        assert len(captured) == 16 + 1
+        assert len(captured) == 17 + 1
