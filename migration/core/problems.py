@@ -116,8 +116,7 @@ class Finding:
     # Where these are listed, and what helps with them; a problem that pages look for has no others.
     url: str = ""
     actions: tuple[Action, ...] = ()
-    # It could not be looked at, and yet what was wrong is over: there is nothing to look at any more, or a part was left
-    # out.
+    # It could not be looked at, and yet what was wrong is over: nothing is left to look at, or only a part was not.
     is_harmless: bool = False
 
     @property
@@ -429,12 +428,14 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
         if each.found_by == Finder.DOCTOR:
             row.claimed_until = None
         event = None if each.told_by_client else each.told_as
+        # Not by when it began: with the same moment it may begin anew, as where NOVA has not read since.
+        key = f"{each.code}:{now.isoformat()}"
         if message := result.message:
             since = min((found.since for found in result.failed if found.since), default=now)
             row.began_at, row.failed_at = row.began_at or min(since, now), now
             if event and not row.told and now - row.began_at >= each.told_after:
                 row.told, row.facts = True, message
-                Notice.objects.record(event, message, key=row.key)
+                Notice.objects.record(event, message, key=key)
         elif (
             result.is_away
             and row.began_at
@@ -442,7 +443,7 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
         ):
             if row.told and row.facts and event:
                 over = IS_OVER(ago=row.began_at, what=row.facts)
-                Notice.objects.record(event, over, key=f"{row.key}:over", is_over=True)
+                Notice.objects.record(event, over, key=f"{key}:over", is_over=True)
             row.began_at, row.told, row.facts = None, False, None
         row.save()
 
@@ -478,11 +479,6 @@ class ProblemRecord(models.Model):
 
     def __str__(self) -> str:
         return self.code
-
-    @property
-    def key(self) -> str:
-        """Return the key under which a notice of it is recorded only once."""
-        return f"{self.code}:{self.began_at and self.began_at.isoformat()}"
 
     def forget_impossible_times(self, now: datetime) -> None:
         """Correct what somebody else wrote, or a clock that was ahead: it would keep a problem from being told."""
