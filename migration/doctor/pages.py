@@ -103,7 +103,9 @@ class HealthView(AdminView):
         permission = each.page_permission or each.permission
         if not each.button or not may(permission):
             return None
-        url = next((found.url for found in result.failed if found.url), each.url)
+        places = (found.url for found in result.failed)
+        # A list elsewhere is not where this button leads.
+        url = next((place for place in places if place.startswith(each.url)), each.url)
         return Action(str(each.button), url, permission)
 
 

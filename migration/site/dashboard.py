@@ -78,7 +78,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "attention": [
             replace(
                 item,
-                url=item.url if may(item.page_permission) else "",
+                url=item.url if may(item.url_permission) else "",
                 actions=tuple(each for each in item.actions if may(each.permission)),
             )
             for item in list_attention(found.results)
@@ -171,7 +171,7 @@ class AttentionLine:
     # "" for who may not open it.
     url: str
     permission: str
-    page_permission: str
+    url_permission: str
     actions: tuple[Action, ...]
     # What to type, of what can't wait.
     statements: tuple[str, ...] = ()
@@ -199,7 +199,11 @@ def _make_line(result: Result, first: Finding, *others: Finding) -> AttentionLin
     # Its place on the health page says what to do.
     page = f"{each.url}#{each.code}" if each.page == "run_health" else each.url
     url, page_permission = first.url or page, each.page_permission or each.permission
-    target = url if url.startswith(each.url) else page
+    url_permission, target = page_permission, url
+    if not url.startswith(each.url):
+        # A list elsewhere: the action that leads there says who may open it.
+        leads_there = (action.permission for action in first.actions if action.url == url)
+        url_permission, target = next(leads_there, page_permission), page
     button = Action(str(each.button or _("What to do")), target, page_permission)
     tells_time = any(isinstance(value, datetime) for value in first.message.values.values())
     return AttentionLine(
@@ -210,7 +214,7 @@ def _make_line(result: Result, first: Finding, *others: Finding) -> AttentionLin
         sum(found.count for found in (first, *others)),
         url,
         each.permission,
-        page_permission,
+        url_permission,
         first.actions or (button,),
         first.statements if each.severity == Severity.CRITICAL else (),
         result.began_at if each.is_of_site and not tells_time else None,

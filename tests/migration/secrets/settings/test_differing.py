@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from migration import tasks
 from migration.core import aws_store
-from migration.core.clients import all_clients
+from migration.core.clients import VIEW_CHECKS, VIEW_RUNS, all_clients
 from migration.core.notices import NoticeEvent
 from migration.core.problems import Look, ProblemRecord, list_results
 from migration.models import AuditEvent, RunItem, Secret
@@ -23,7 +23,7 @@ from migration.secrets.settings import apply_settings, describe_settings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase
-from tests.factories import make_full_client, make_in_role
+from tests.factories import make_full_client, make_in_role, make_user
 from tests.migration.moves.clients import NAME, enter_phase_together
 from tests.migration.secrets.settings.findings import find_states
 from tests.migration.site.notices.test_events import told
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
 CLIENTS = reverse("admin:credentials_client_changelist")
+PAGE = reverse("admin:migration_run_secret_settings")
 
 
 @pytest.fixture
@@ -90,6 +91,24 @@ def test_the_dashboards_number_leads_to_exactly_these_clients(clients, settings,
     assert (counted(), listed(viewer)) == ([1], {"other"})
     apply_settings(client_id=clients["other"], wanted=describe_settings())
     assert (counted(), listed(viewer)) == ([], set())
+
+
+def test_who_may_not_list_clients_is_led_to_the_page_of_keys_and_regions_alone(
+    clients, settings, client
+):
+    tasks.describe_secrets()
+    settings.NOVA_KMS_KEY_ID = KEY
+    tasks.describe_secrets()
+    client.force_login(make_user("narrow", VIEW_CHECKS, VIEW_RUNS))
+
+    lines = client.get(reverse("admin:index")).context["attention"]
+    (line,) = [line for line in lines if line.code == "secrets_differ"]
+    opened = client.get(reverse("admin:migration_run_health")).context["open"]
+    (button,) = [action for found, action in opened if found.problem.code == "secrets_differ"]
+
+    assert line.url == ""
+    assert [action.url for action in line.actions] == [PAGE]
+    assert button.url == PAGE
 
 
 def newest_look() -> datetime:
