@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
@@ -47,6 +47,7 @@ from migration.core.leases import LeaseKind, hold_until_commit, try_lease
 from migration.core.notices import ClientCondition, NoticeEvent
 from migration.core.problems import (
     Area,
+    Finder,
     Finding,
     Look,
     problem,
@@ -1081,6 +1082,9 @@ COPIES_FOUND = ClientCondition(
     "copies_found",
     _("Copies of secret values"),
     Area.SECRETS,
+    # It reads every search of every client: seconds, where these are many.
+    found_by=Finder.DOCTOR,
+    every=timedelta(minutes=10),
     told_by_client=(COPIES_FOUND,),
     page="copysearch_report",
     button=_("See the copies"),

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
+from django.urls import reverse
 from django.utils import timezone
 
 from migration import tasks
@@ -300,6 +301,16 @@ def test_an_audit_that_does_not_hold_is_told_once_until_it_holds_again(stores, m
     verification.faults.clear()
     look_slowly()
     assert len(told(NoticeEvent.AUDIT_BROKEN)) == 2
+
+
+def test_every_search_for_copies_is_read_neither_each_minute_nor_for_a_page(stores, admin_client):
+    look(2)
+    page = admin_client.get(reverse("admin:migration_run_health"))
+    (shown,) = [each for each in page.context["results"] if each.problem.code == "copies_found"]
+    assert shown.looked_at is None
+
+    tasks.look_for_slow_problems()
+    assert ProblemRecord.objects.get(code="copies_found").looked_at
 
 
 def test_what_takes_long_is_looked_for_as_often_as_it_says_by_one_worker_and_apart(
