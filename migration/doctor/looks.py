@@ -68,7 +68,9 @@ def _look_at_site(chosen: list[Problem], role: str | None) -> list[Result]:
             learn_facts()
     results = []
     for each in chosen:
-        results.append(look_for(each, look))
+        # Each time: after an error of the database the connection may be another one.
+        with wait_briefly_for_locks():
+            results.append(look_for(each, look))
         if role is None and not each.of_process:
             # The tables of a site that isn't set up are missing, or its role lacks rights.
             with suppress(Error), read_briefly():

@@ -51,6 +51,7 @@ from migration.core.problems import (
     Finding,
     Look,
     problem,
+    read_briefly,
     report_failure,
     report_ok,
     report_unlooked,
@@ -1092,15 +1093,16 @@ COPIES_FOUND = ClientCondition(
 )
 def find_copies(_look: Look) -> Iterator[Finding]:
     """Report the newest search of each client: copies that were found, and what was left unlooked at."""
-    clients = Client.objects.count()
     newest = SearchedClient.objects.newest_of_each_client().values("pk")
     searched = SearchedClient.objects.filter(pk__in=newest, client__in=Client.objects.all())
-    numbers = searched.aggregate(
-        all=Count("pk"),
-        with_copies=Count("pk", filter=Q(rows_found__gt=0)),
-        in_part=Count("pk", filter=Q(not_looked_at__gt=0)),
-        oldest=Min("searched_at"),
-    )
+    with read_briefly():
+        clients = Client.objects.count()
+        numbers = searched.aggregate(
+            all=Count("pk"),
+            with_copies=Count("pk", filter=Q(rows_found__gt=0)),
+            in_part=Count("pk", filter=Q(not_looked_at__gt=0)),
+            oldest=Min("searched_at"),
+        )
     if not numbers["all"]:
         yield report_unlooked(COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES())
         return
