@@ -8,11 +8,11 @@ from django.db import connection, transaction
 
 
 def count_rows_read(table: str, work: Callable[[], object]) -> int:
-    """Do the work, each SELECT and UPDATE of the table first under EXPLAIN; return the most that one of them read."""
+    """Do the work, each statement about the table first under EXPLAIN; return the most rows that one of them read."""
     read = [0]
 
     def explain_first(execute, sql, params, many, context):
-        if table in sql and sql.split(maxsplit=1)[0] in ("SELECT", "UPDATE"):
+        if table in sql and sql.split(maxsplit=1)[0] in ("SELECT", "UPDATE", "WITH"):
             read.append(_count_rows(sql, params, table))
         return execute(sql, params, many, context)
 

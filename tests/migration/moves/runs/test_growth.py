@@ -79,7 +79,41 @@ def test_who_claims_a_batch_looks_at_the_first_free_ones_alone(run, is_analyzed)
 
     read = count_rows_read(RunItem._meta.db_table, claim)
 
-    assert read <= CANDIDATE_BATCHES * Run.BATCH
+    assert 0 < read <= 2 * CANDIDATE_BATCHES
+
+
+def test_who_claims_a_batch_of_a_run_that_has_just_begun_looks_at_the_first_free_ones_alone(run):
+    with connection.cursor() as cursor:
+        # The index of open items is new and empty as PostgreSQL looks.
+        cursor.execute("TRUNCATE migration_runitem")
+        cursor.execute(
+            """
+            INSERT INTO migration_runitem
+                (run_id, act, client_id, slug, batch, outcome, error_class, comparison_status)
+            SELECT %s, 'move', n, 'c' || n, n / 100, 'moved', '', '' FROM generate_series(1, %s) AS n
+            """,
+            [run.pk, CLIENTS],
+        )
+        analyze(True)
+        cursor.execute(
+            """
+            WITH begun AS (
+                INSERT INTO migration_run (kind, adopt, include_inactive, created_at)
+                VALUES ('compare', false, false, now()) RETURNING id
+            )
+            INSERT INTO migration_runitem (run_id, act, client_id, slug, batch, outcome, error_class, comparison_status)
+            SELECT begun.id, 'compare', n, 'c' || n, n / 100, '', '', '' FROM begun, generate_series(1, %s) AS n
+            RETURNING run_id
+            """,
+            [CLIENTS],
+        )
+        (begun,) = cursor.fetchone()
+
+    def claim() -> None:
+        with lock_free_batch(begun) as batch:
+            assert batch == 0
+
+    assert 0 < count_rows_read(RunItem._meta.db_table, claim) <= 2 * CANDIDATE_BATCHES
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
