@@ -24,12 +24,8 @@ from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import Mismatch
 from nova_credentials.messages import Message, Sentence
 
-# What is wrong with AWS itself, and not with one client's secret.
+# Errors of AWS itself, and not of one client's secret.
 OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
-AWS_ANSWERS_NOT = Sentence(
-    "aws_answers_not",
-    "AWS has not answered in any of the newest comparisons (%(error)s): nothing can be pushed or compared.",
-)
 ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
     "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."
 )

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProcessCounter:
-    """What one process counted and has not stored yet. Thread-safe."""
+    """Keeps the counts of one process until they are stored. Thread-safe."""
 
     def __init__(self, kind: int) -> None:
         self._kind = kind

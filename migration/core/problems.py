@@ -49,7 +49,7 @@ MOST_COUNTED = 1_000_000_000
 
 
 class FindingState(StrEnum):
-    """What a look found. Only OK means that all is well."""
+    """The state of a finding. Only OK means that all is well."""
 
     OK = "ok"
     FAILED = "failed"
@@ -113,7 +113,7 @@ class Finding:
     # How many things or clients it is about.
     count: int = 1
     since: datetime | None = None
-    # Where these are listed, and what helps with them; a problem that pages look for has no others.
+    # The list of these things, and what helps with them: only of problems that pages look for, as neither is stored.
     url: str = ""
     actions: tuple[Action, ...] = ()
     # It could not be looked at, and yet what was wrong is over: nothing is left to look at, or only a part was not.
@@ -210,7 +210,7 @@ Find = Callable[[Look], Iterable[Finding]]
 class Problem:
     """One thing that can be wrong with the site, and everything that follows from it."""
 
-    code: str
+    code: str  # its anchor in docs/runbooks.md, too
     title: StrOrPromise
     area: Area
     find: Find = field(repr=False)
@@ -259,11 +259,6 @@ class Problem:
     def url(self) -> str:
         return reverse(self.page if ":" in self.page else f"admin:migration_{self.page}")
 
-    @property
-    def anchor(self) -> str:
-        """Return its anchor in docs/runbooks.md."""
-        return self.code
-
 
 PROBLEMS: dict[str, Problem] = {}
 
@@ -290,7 +285,7 @@ def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
 
 @dataclass(frozen=True)
 class Result:
-    """What the newest look for a problem found."""
+    """The findings of the newest look for a problem."""
 
     problem: Problem
     findings: tuple[Finding, ...]
@@ -457,7 +452,7 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
 
 
 class ProblemRecord(models.Model):
-    """What the newest look for a problem found, and since when it is wrong."""
+    """The findings of the newest look for a problem as they are stored, and since when something is wrong."""
 
     # Of a problem that a later release knows, too.
     code = models.CharField(max_length=50, primary_key=True)

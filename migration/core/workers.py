@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from migration.core.fields import MessageField
 from nova_credentials import VERSION
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import Message
 
 if TYPE_CHECKING:  # an extra
     from redis import Redis
@@ -43,9 +43,6 @@ def list_redis_errors() -> tuple[type[Exception], ...]:
     return (RedisError,)
 
 
-WORKERS_ARE_GONE = Sentence(
-    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
-)
 QUEUE_ERRORS = list_redis_errors()
 
 FORGOTTEN_AFTER = timedelta(days=1)

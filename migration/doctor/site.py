@@ -30,7 +30,6 @@ from migration.core.aws_writes import (
     write_guard,
 )
 from migration.core.clients import SET_NOTICES, VIEW_CLIENTS, VIEW_RUNS, WRITES_BOTH, all_clients
-from migration.core.comparisons import AWS_ANSWERS_NOT
 from migration.core.heartbeat import RELEASE_IS_OLDER, name_migrations
 from migration.core.keys import VERSIONS_UNPROVED, count_versions_of_lost_key
 from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition, NoticeEvent
@@ -52,7 +51,6 @@ from migration.core.shared_facts import explain_differences
 from migration.core.text import shorten_list
 from migration.core.workers import (
     KNOWN_MIGRATIONS,
-    WORKERS_ARE_GONE,
     Worker,
     connect_to_redis,
     list_redis_errors,
@@ -60,7 +58,7 @@ from migration.core.workers import (
 from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.second_factors import list_unreadable_users
-from migration.secrets.settings import SECRETS_NOT_AS_SET, find_settings_drift
+from migration.secrets.settings import find_settings_drift
 from migration.site.background import read_background_facts
 from migration.site.notices import list_configured_recipients, list_recipient_reports
 from nova_credentials.aws.clock import read_aws_clock
@@ -96,6 +94,9 @@ START_WORKERS_ANEW = Sentence(
     " had begun is done again.",
 )
 NO_WORKER_IS_ALIVE = Sentence("no_worker_is_alive", "No worker that takes tasks is alive.")
+WORKERS_ARE_GONE = Sentence(
+    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
+)
 NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
 START_A_WORKER = Sentence("start_a_worker", "Without one nothing is pushed or compared. Start one:")
 WORKER_IS_ALIVE = Sentence("worker_is_alive", "A worker was seen %(ago)s ago.")
@@ -247,20 +248,13 @@ SEE_WHY_NO_SWEEP = Sentence(
 )
 def find_overdue_sweep(look: Look) -> Iterator[Finding]:
     """Find that the schedule compared nothing for two intervals, though clients were in both stores all the time."""
-    began, late = (
-        look.read(read_background_facts).swept_at,
-        2 * timedelta(minutes=settings.NOVA_SWEEP_MINUTES),
-    )
-    if began and timezone.now() - began <= late:
+    began = look.read(read_background_facts).swept_at
+    due_since = timezone.now() - 2 * timedelta(minutes=settings.NOVA_SWEEP_MINUTES)
+    in_both = all_clients().in_phases(*WRITES_BOTH)
+    if began and began >= due_since:
         yield report_ok(SWEEP_BEGAN(ago=began))
         return
-    due_since = timezone.now() - late
-    if (
-        not all_clients()
-        .in_phases(*WRITES_BOTH)
-        .filter(client_migration__phase_changed_at__lt=due_since)
-        .exists()
-    ):
+    if not in_both.filter(client_migration__phase_changed_at__lt=due_since).exists():
         yield report_ok(SWEEP_BEGAN(ago=began) if began else NO_SWEEP_YET())
         return
     n = settings.NOVA_SWEEP_MINUTES
@@ -653,6 +647,12 @@ SEE_CHECK_AWS = Sentence(
 )
 
 
+AWS_ANSWERS_NOT = Sentence(
+    "aws_answers_not",
+    "AWS has not answered in any of the newest comparisons (%(error)s): nothing can be pushed or compared.",
+)
+
+
 @problem(
     "aws_gone",
     _("Answers of AWS"),
@@ -810,6 +810,13 @@ APPLY_THE_SETTINGS = Sentence(
 NO_SECRET_DIFFERS = Sentence(
     "no_secret_differs",
     "No secret is known to have other tags, description, KMS key or replicas than the settings say.",
+)
+
+
+SECRETS_NOT_AS_SET = Sentence(
+    "secrets_not_as_set",
+    "%(n)s clients have secrets whose tags, description, KMS key or replicas are not as the settings say.",
+    one="%(n)s client has secrets whose tags, description, KMS key or replicas are not as the settings say.",
 )
 
 

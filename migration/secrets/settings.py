@@ -54,11 +54,6 @@ MOST_ERRORS = 10
 logger = logging.getLogger(__name__)
 
 
-SECRETS_NOT_AS_SET = Sentence(
-    "secrets_not_as_set",
-    "%(n)s clients have secrets whose tags, description, KMS key or replicas are not as the settings say.",
-    one="%(n)s client has secrets whose tags, description, KMS key or replicas are not as the settings say.",
-)
 KEY_UNTOLD = Sentence(
     "key_untold",
     "AWS names its KMS key %(now)s, and NOVA_KMS_KEY_ID names %(wanted)s: whether both are one key can't be told.",

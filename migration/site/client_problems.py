@@ -43,6 +43,8 @@ from migration.site.background import read_background_facts
 from nova_credentials.messages import Sentence, in_a_row
 
 CLIENT_LIST = "admin:credentials_client_changelist"
+# Every page looks anew, from what it has counted; what is told of clients names them (`told_by_client`).
+of_clients = partial(problem, area=Area.CLIENTS, found_by=Finder.PAGE, told_as=None)
 ALL_AGREE = Sentence("all_agree", "No client is known to differ between PostgreSQL and AWS.")
 ALL_COULD_BE_CHECKED = Sentence(
     "all_could_be_checked", "Every client that was compared could be checked."
@@ -88,14 +90,11 @@ def list_open_mismatches() -> Iterable[str]:
     return (f"{client_id}:{pk}" for client_id, pk in rows.iterator())
 
 
-@problem(
+@of_clients(
     "mismatches",
     gettext_lazy("Clients that differ"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page="comparison_report",
     permission=VIEW_COMPARISONS,
-    told_as=None,
     told_by_client=(
         ClientCondition("mismatch", NoticeEvent.MISMATCH, list_open_mismatches, MISMATCHES_OPENED),
     ),
@@ -105,14 +104,11 @@ def find_mismatches(look: Look) -> Iterator[Finding]:
     yield from found or [report_ok(ALL_AGREE())]
 
 
-@problem(
+@of_clients(
     "unchecked",
     gettext_lazy("Clients that could not be checked"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page="comparison_report",
     permission=VIEW_COMPARISONS,
-    told_as=None,
 )
 def find_unchecked(look: Look) -> Iterator[Finding]:
     found = list(_find_by_status(look, Comparison.Status.UNCHECKED))
@@ -194,14 +190,11 @@ FAILED_CLIENTS = {
 }
 
 
-@problem(
+@of_clients(
     "failures",
     gettext_lazy("Failures"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page="run_failures",
     permission=VIEW_RUNS,
-    told_as=None,
 )
 def find_failures(look: Look) -> Iterator[Finding]:
     """Yield the clients that failed when an act was last tried, by act."""
@@ -223,14 +216,11 @@ CLIENTS_LEFT_OUT = Sentence(
 )
 
 
-@problem(
+@of_clients(
     "left_out",
     gettext_lazy("Clients that a migration left out"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page="run_changelist",
     permission=VIEW_RUNS,
-    told_as=None,
 )
 def find_left_out(look: Look) -> Iterator[Finding]:
     failures = look.read(read_or_count_clients).failures
@@ -257,14 +247,11 @@ PUSHES_LATE = Sentence(
 )
 
 
-@problem(
+@of_clients(
     "push_refused",
     gettext_lazy("Clients that can't be pushed"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page=CLIENT_LIST,
     permission=VIEW_CLIENTS,
-    told_as=None,
 )
 def find_refused_pushes(look: Look) -> Iterator[Finding]:
     number = look.read(read_or_count_clients).pushes["push_refused"]
@@ -273,14 +260,11 @@ def find_refused_pushes(look: Look) -> Iterator[Finding]:
     )
 
 
-@problem(
+@of_clients(
     "push_late",
     gettext_lazy("Late pushes"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page=CLIENT_LIST,
     permission=VIEW_CLIENTS,
-    told_as=None,
 )
 def find_late_pushes(look: Look) -> Iterator[Finding]:
     number = look.read(read_or_count_clients).pushes["push_late"]
@@ -347,15 +331,12 @@ def list_overdue_rotations() -> Iterable[str]:
     return (f"{client_id}:{due}" for client_id, due in days.items() if due < today)
 
 
-@problem(
+@of_clients(
     "rotations_stopped",
     gettext_lazy("Rotations that stopped"),
-    Area.CLIENTS,
     severity=Severity.CRITICAL,
-    found_by=Finder.PAGE,
     page=CLIENT_LIST,
     permission=VIEW_CLIENTS,
-    told_as=None,
     told_by_client=(
         ClientCondition(
             "rotation_stopped",
@@ -371,14 +352,11 @@ def find_stopped_rotations(look: Look) -> Iterator[Finding]:
     yield found or report_ok(NO_ROTATION_STOPPED())
 
 
-@problem(
+@of_clients(
     "rotations",
     gettext_lazy("Rotations that are late"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page=CLIENT_LIST,
     permission=VIEW_CLIENTS,
-    told_as=None,
     told_by_client=(
         ClientCondition(
             "rotation_refused",
@@ -412,14 +390,11 @@ CLIENTS_TO_ROTATE = Sentence(
 )
 
 
-@problem(
+@of_clients(
     "to_rotate",
     gettext_lazy("Credentials that stood in plain text"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page=CLIENT_LIST,
     permission=VIEW_CLIENTS,
-    told_as=None,
 )
 def find_clients_to_rotate(look: Look) -> Iterator[Finding]:
     """Yield the clients with a credential that somebody may have read where it stood in clear."""
@@ -438,14 +413,11 @@ OFFBOARDINGS_INTERRUPTED = Sentence(
 )
 
 
-@problem(
+@of_clients(
     "offboarding_interrupted",
     gettext_lazy("Offboardings that were interrupted"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page=CLIENT_LIST,
     permission=VIEW_CLIENTS,
-    told_as=None,
 )
 def find_interrupted_offboardings(look: Look) -> Iterator[Finding]:
     number = look.read(read_background_facts).interrupted_offboardings
@@ -459,29 +431,23 @@ NO_CAMPAIGN_REQUESTED = Sentence("no_campaign_requested", "No campaign is waitin
 CAMPAIGN_WAITS = Sentence("campaign_waits", "Campaign %(number)s is waiting for approval.")
 
 
-@problem(
+@of_clients(
     "campaign_stopped",
     gettext_lazy("Campaigns that stopped"),
-    Area.CLIENTS,
-    found_by=Finder.PAGE,
     page="campaign_changelist",
     permission=VIEW_CAMPAIGNS,
-    told_as=None,
 )
 def find_stopped_campaigns(look: Look) -> Iterator[Finding]:
     found = list(_find_campaigns(look, Campaign.State.STOPPED, CAMPAIGN_HAS_STOPPED))
     yield from found or [report_ok(NO_CAMPAIGN_STOPPED())]
 
 
-@problem(
+@of_clients(
     "requested_campaigns",
     gettext_lazy("Campaigns that wait for approval"),
-    Area.CLIENTS,
     severity=Severity.TODO,
-    found_by=Finder.PAGE,
     page="campaign_changelist",
     permission=VIEW_CAMPAIGNS,
-    told_as=None,
 )
 def find_requested_campaigns(look: Look) -> Iterator[Finding]:
     found = list(_find_campaigns(look, Campaign.State.REQUESTED, CAMPAIGN_WAITS))
@@ -512,15 +478,12 @@ REQUESTS_WAIT = Sentence(
 )
 
 
-@problem(
+@of_clients(
     "requests",
     gettext_lazy("Requested moves"),
-    Area.CLIENTS,
     severity=Severity.TODO,
-    found_by=Finder.PAGE,
     page="moverequest_changelist",
     permission=VIEW_REQUESTS,
-    told_as=None,
 )
 def find_requests(look: Look) -> Iterator[Finding]:
     """Yield the requested moves that fail a check, and those that a second user has to decide."""
@@ -546,15 +509,12 @@ RUNS_REQUESTED = Sentence(
 )
 
 
-@problem(
+@of_clients(
     "requested_runs",
     gettext_lazy("Runs that wait for approval"),
-    Area.CLIENTS,
     severity=Severity.TODO,
-    found_by=Finder.PAGE,
     page="run_changelist",
     permission=VIEW_RUNS,
-    told_as=None,
 )
 def find_requested_runs(look: Look) -> Iterator[Finding]:
     number = look.read(read_background_facts).requested_runs
