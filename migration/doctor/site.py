@@ -29,7 +29,7 @@ from migration.core.aws_writes import (
     get_aws_write_state,
     write_guard,
 )
-from migration.core.clients import SET_NOTICES, VIEW_CLIENTS, VIEW_RUNS, WRITES_BOTH, all_clients
+from migration.core.clients import SET_NOTICES, VIEW_CLIENTS, VIEW_RUNS
 from migration.core.heartbeat import RELEASE_IS_OLDER, name_migrations
 from migration.core.keys import VERSIONS_UNPROVED, count_versions_of_lost_key
 from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition, NoticeEvent
@@ -248,13 +248,9 @@ SEE_WHY_NO_SWEEP = Sentence(
 )
 def find_overdue_sweep(look: Look) -> Iterator[Finding]:
     """Find that the schedule compared nothing for two intervals, though clients were in both stores all the time."""
-    began = look.read(read_background_facts).swept_at
-    due_since = timezone.now() - 2 * timedelta(minutes=settings.NOVA_SWEEP_MINUTES)
-    in_both = all_clients().in_phases(*WRITES_BOTH)
-    if began and began >= due_since:
-        yield report_ok(SWEEP_BEGAN(ago=began))
-        return
-    if not in_both.filter(client_migration__phase_changed_at__lt=due_since).exists():
+    facts = look.read(read_background_facts)
+    began = facts.swept_at
+    if not facts.is_sweep_overdue:
         yield report_ok(SWEEP_BEGAN(ago=began) if began else NO_SWEEP_YET())
         return
     n = settings.NOVA_SWEEP_MINUTES

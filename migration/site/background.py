@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.campaigns.models import Campaign
-from migration.core.clients import OffboardingState
+from migration.core.clients import WRITES_BOTH, OffboardingState
 from migration.core.comparisons import OF_AWS, Comparison
 from migration.core.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from migration.logins.models import make_next_query, today
@@ -29,6 +29,8 @@ class BackgroundFacts:
     """Holds what the dashboard says of the work in the background; None where there was none yet."""
 
     swept_at: datetime | None
+    # No sweep has begun for two intervals, though a client has been in both stores for longer.
+    is_sweep_overdue: bool
     requested_runs: int
     # The open requests of moves by state, those that fail a check first.
     move_requests: dict[str, int]
@@ -54,6 +56,13 @@ def read_background_facts() -> BackgroundFacts:
             SELECT
                 (SELECT created_at FROM migration_run WHERE kind = %(compare)s AND by_name = ''
                  ORDER BY id DESC LIMIT 1),
+                (SELECT coalesce(bool_and(created_at < %(due_since)s), true) FROM (
+                    SELECT created_at FROM migration_run WHERE kind = %(compare)s AND by_name = ''
+                    ORDER BY id DESC LIMIT 1
+                 ) AS newest) AND EXISTS (
+                    SELECT FROM {CLIENTS} AS c JOIN migration_clientmigration AS m ON m.client_id = c.id
+                    WHERE m.phase = ANY(%(in_both)s) AND m.phase_changed_at < %(due_since)s
+                ),
                 (SELECT count(*) FROM migration_run WHERE state = %(requested)s),
                 (SELECT coalesce(json_object_agg(state, n ORDER BY state DESC), '{{}}') FROM (
                     SELECT state, count(*) AS n FROM migration_moverequest WHERE state = ANY(%(open)s) GROUP BY state
@@ -76,6 +85,8 @@ def read_background_facts() -> BackgroundFacts:
             """,  # noqa: S608  # constants
             {
                 "today": today(),
+                "due_since": timezone.now() - 2 * timedelta(minutes=settings.NOVA_SWEEP_MINUTES),
+                "in_both": [phase.value for phase in WRITES_BOTH],
                 "compare": Run.Kind.COMPARE,
                 "requested": Run.State.REQUESTED,
                 "open": list(MoveRequest.OPEN),
@@ -89,6 +100,7 @@ def read_background_facts() -> BackgroundFacts:
         )
         (
             swept_at,
+            is_overdue,
             runs,
             moves,
             *rotations,
@@ -105,6 +117,7 @@ def read_background_facts() -> BackgroundFacts:
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
     return BackgroundFacts(
         swept_at,
+        is_overdue,
         runs,
         moves,
         campaigns,

@@ -131,7 +131,7 @@ class Dashboard:
 def load_dashboard() -> Dashboard:
     """Load the dashboard, in seventeen queries.
 
-    One more each where no sweep began lately, where others have objects on NOVA's tables, and where AWS has secrets of
+    One more each where others have objects on NOVA's tables, and where AWS has secrets of
     deleted clients; one or two more if notices are set to reach somebody.
     """
     # What the page reads anyway is read once, also for problems.
