@@ -143,7 +143,7 @@ def find_recent_counted_read(client_id: int) -> datetime | None:
 
 def find_unfinished_write_run(client_id: int) -> Run | None:
     """Return a run that is not finished, writes, and still has the client to do."""
-    items = RunItem.objects.filter(client_id=client_id, outcome="", run__finished_at=None)
+    items = RunItem.objects.open_of([client_id]).filter(run__finished_at=None)
     item = items.exclude(run__kind__in=Run.READS_ONLY).select_related("run").first()
     return item.run if item else None
 

@@ -310,7 +310,7 @@ def get_live_context(request: HttpRequest, client_id: int) -> dict[str, object]:
 
     `open_item`: the newest that workers have to do with this client, but for the sweep; None where there is none.
     """
-    items = RunItem.objects.open().filter(client_id=client_id, run__finished_at=None)
+    items = RunItem.objects.open_of([client_id]).filter(run__finished_at=None)
     # The sweep takes every client, four times an hour.
     others = items.exclude(run__kind=Run.Kind.COMPARE, run__by_name="")
     others = others.exclude(run__state__in=(Run.State.REQUESTED, Run.State.STOPPED))

@@ -37,7 +37,7 @@ def _describe_clients(ids: list[int], runs: dict[int, JsonObject]) -> Iterator[J
     """Describe these in a fixed number of queries. `runs` are those that were described, to which it adds."""
     found = all_clients().filter(pk__in=ids).with_phase().with_layout().with_revision()
     # Each client's newest unfinished run, and the reason why that waits
-    items = RunItem.objects.open().filter(client_id__in=ids, run__finished_at=None)
+    items = RunItem.objects.open_of(ids).filter(run__finished_at=None)
     run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
     for run in select_runs_for_progress().filter(pk__in=set(run_of.values()) - runs.keys()):
         reason = str(measure_progress(run).delay_reason or "")

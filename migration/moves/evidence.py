@@ -24,7 +24,7 @@ from migration.moves.models import (
     FRESH,
     Blocker,
     get_wanted_time,
-    select_open_items_of_write_runs,
+    select_write_runs_in_work,
 )
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import NovaTables, read_nova_tables
@@ -92,13 +92,16 @@ class GateFacts:
     @cached_property
     def open_write_items(self) -> dict[int, RunItem]:
         """Return client id -> an open item of a run that writes, and that workers work on."""
-        # By client first: of a run that has just begun PostgreSQL knows nothing, and would read all its items.
-        items = RunItem.objects.open().filter(client_id__in=self._client_ids)
-        ids = list(items.exclude(run=self._run).values_list("pk", flat=True))
-        if not ids:
-            return {}
-        found = select_open_items_of_write_runs().filter(pk__in=ids).select_related("run")
-        return {item.client_id: item for item in found.order_by("-pk")}
+        # Their runs in a second look: of one that has just begun PostgreSQL may take it that no item is open, and would
+        # read all of them where it can begin with the run.
+        items = RunItem.objects.open_of(self._client_ids).exclude(run=self._run).order_by("-pk")
+        runs = select_write_runs_in_work().in_bulk({item.run_id for item in items})
+        found = {}
+        for item in items:
+            if run := runs.get(item.run_id):
+                item.run = run
+                found[item.client_id] = item
+        return found
 
     @cached_property
     def aws_login_tests(self) -> dict[int, list[LoginTest]]:

@@ -20,8 +20,8 @@ from credentials.models import CREDENTIAL_MODELS, ClientWrite
 from migration.core.clients import GOOD_READS, WRITES_BOTH, ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import Comparison
 from migration.logins.models import LoginTest
-from migration.runs.items import RunItem, RunItemQuerySet
-from migration.runs.models import Run
+from migration.runs.items import RunItem
+from migration.runs.models import Run, RunQuerySet
 from migration.secrets.models import SearchedClient
 from nova_credentials.phases import Phase
 
@@ -175,17 +175,17 @@ def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]
     return {code: number for code, number in found.items() if code in WAITED_FOR}
 
 
-def select_open_items_of_write_runs() -> RunItemQuerySet:
-    """Select the open items of runs that write, and that workers work on."""
-    items: RunItemQuerySet = RunItem.objects.open().filter(
-        run__finished_at=None, run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER
-    )
-    return items.exclude(run__kind__in=Run.READS_ONLY).exclude(run__state=Run.State.REQUESTED)
+def select_write_runs_in_work() -> RunQuerySet:
+    """Select the runs that write, and that workers work on."""
+    since = timezone.now() - RUN_IS_LEFT_AFTER
+    runs: RunQuerySet = Run.objects.filter(finished_at=None, worked_at__gt=since)
+    return runs.exclude(kind__in=Run.READS_ONLY).exclude(state=Run.State.REQUESTED)
 
 
 def _is_in_a_run() -> models.Q:
     # One look at the open items, of which there are few, and not one for each client.
-    return models.Q(pk__in=select_open_items_of_write_runs().order_by().values("client_id"))
+    items = RunItem.objects.open().filter(finished_at=None, run__in=select_write_runs_in_work())
+    return models.Q(pk__in=items.order_by().values("client_id"))
 
 
 def _is_push_refused() -> models.Q:

@@ -328,13 +328,10 @@ LAST_KEY = 2**63 - 1
 # More than all workers together hold at any time, so that a free one is among them.
 CANDIDATE_BATCHES = 64
 # From batch to batch by the index of items, no farther than is asked for: not every item of a long run is looked at.
-# Rows are compared, as no other index can do that: of a run that has just begun PostgreSQL may take it that it has no
-# open item, and would read all of them, by the index of clients with one, for each batch.
 NEXT_BATCH = """
 SELECT batch FROM migration_runitem AS item
-WHERE (run_id, outcome, batch) > (%(run)s, '', {last}) AND (run_id, outcome, batch) <= (%(run)s, '', 2147483647)
-    AND (next_try_at IS NULL OR next_try_at <= %(now)s)
-ORDER BY run_id, outcome, batch LIMIT 1
+WHERE run_id = %(run)s AND outcome = '' AND (next_try_at IS NULL OR next_try_at <= %(now)s) AND batch > {last}
+ORDER BY batch LIMIT 1
 """
 FREE_BATCHES = f"""
 WITH RECURSIVE candidate (batch) AS (

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from django.db import connection, models
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Length
 from django.db.models.lookups import In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -188,6 +188,12 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         """Select the items without an outcome."""
         return self.filter(outcome="")
 
+    def open_of(self, client_ids: Collection[int]) -> Self:
+        """Select the open items of these clients, by the index of these, whichever run they are in."""
+        opened = self.filter(client_id__in=client_ids, finished_at=None)
+        # As `outcome=""` it would lead PostgreSQL to the index of batches where it takes it that no item is open.
+        return opened.alias(of_outcome=Length("outcome")).filter(of_outcome=0)
+
     def due_now(self) -> Self:
         """Select the open items that may be processed now; those that wait for their next try are left out."""
         return self.filter(is_due())
@@ -298,7 +304,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
                     id bigint, outcome text, error_class text, message jsonb, comparison_status text,
                     attempts int, next_try_at timestamptz
                 )
-                WHERE item.id = new.id AND item.outcome = ''
+                WHERE item.id = new.id AND length(item.outcome) = 0
                 """,
                 [now, list({row.run_id for row in rows}), now, json.dumps(values)],
             )
@@ -354,11 +360,14 @@ class RunItem(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         indexes: ClassVar = [
-            # Of a run that has just begun PostgreSQL knows nothing yet: whichever index it takes for the items of a
-            # batch, or for the open items of some clients, has to lead to these and no others.
+            # Of a run that has just begun PostgreSQL knows nothing yet, and may take it that no item is open: whichever
+            # index it takes for the items of a batch, or for the open items of some clients, has to lead to these and
+            # no others. So what asks for a batch can't take the index by client: its condition is another one.
             models.Index(fields=["run", "outcome", "batch"], name="item_outcome"),
             models.Index(
-                fields=["client"], name="open_item_client", condition=models.Q(outcome="")
+                fields=["client"],
+                name="open_item_client",
+                condition=models.Q(finished_at=None),
             ),
             # Both for `needing_attention`.
             models.Index(

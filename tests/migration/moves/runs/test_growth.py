@@ -82,15 +82,17 @@ def test_who_claims_a_batch_looks_at_the_first_free_ones_alone(run, is_analyzed)
     assert 0 < read <= 2 * CANDIDATE_BATCHES
 
 
-def test_who_claims_a_batch_of_a_run_that_has_just_begun_looks_at_the_first_free_ones_alone(run):
+@pytest.fixture
+def begun(run) -> int:
+    """The id of a comparison that has just begun; PostgreSQL has statistics of tables in which no item is open."""
     with connection.cursor() as cursor:
-        # The index of open items is new and empty as PostgreSQL looks.
+        # Its index of open items is new, and empty as PostgreSQL looks.
         cursor.execute("TRUNCATE migration_runitem")
         cursor.execute(
             """
-            INSERT INTO migration_runitem
-                (run_id, act, client_id, slug, batch, outcome, error_class, comparison_status)
-            SELECT %s, 'move', n, 'c' || n, n / 100, 'moved', '', '' FROM generate_series(1, %s) AS n
+            INSERT INTO migration_runitem (run_id, act, client_id, slug, batch, outcome, error_class, comparison_status,
+                finished_at)
+            SELECT %s, 'move', n, 'c' || n, n / 100, 'moved', '', '', now() FROM generate_series(1, %s) AS n
             """,
             [run.pk, CLIENTS],
         )
@@ -107,13 +109,45 @@ def test_who_claims_a_batch_of_a_run_that_has_just_begun_looks_at_the_first_free
             """,
             [CLIENTS],
         )
-        (begun,) = cursor.fetchone()
+        (pk,) = cursor.fetchone()
+    return pk
 
+
+def test_who_claims_a_batch_of_a_run_that_has_just_begun_looks_at_the_first_free_ones_alone(begun):
     def claim() -> None:
         with lock_free_batch(begun) as batch:
             assert batch == 0
 
     assert 0 < count_rows_read(RunItem._meta.db_table, claim) <= 2 * CANDIDATE_BATCHES
+
+
+def test_a_batch_of_a_run_that_has_just_begun_reads_and_stores_its_own_items_alone(begun):
+    items: list[RunItem] = []
+
+    def load() -> None:
+        items.extend(RunItem.objects.due_now().filter(run_id=begun, batch=7))
+
+    def store() -> None:
+        for item in items:
+            item.outcome = "matched"
+        RunItem.objects.record(items)
+
+    assert count_rows_read(RunItem._meta.db_table, load) == Run.BATCH == len(items)
+    assert 0 < count_rows_read(RunItem._meta.db_table, store) <= 2 * Run.BATCH
+    assert RunItem.objects.filter(run_id=begun, outcome="matched").count() == Run.BATCH
+
+
+def test_a_gate_finds_the_open_items_of_its_own_clients_in_a_run_that_has_just_begun(begun):
+    Run.objects.filter(pk=begun).update(kind=Run.Kind.MIGRATE)
+    facts = GateFacts(range(1, Run.BATCH + 1))
+    found: list[RunItem] = []
+
+    read = count_rows_read(
+        RunItem._meta.db_table, lambda: found.extend(facts.open_write_items.values())
+    )
+
+    assert 0 < read <= 2 * Run.BATCH
+    assert len(found) == Run.BATCH
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
