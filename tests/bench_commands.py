@@ -3,9 +3,9 @@
 Each is a process of its own, timed from its start to its end, its report of all clients included. First by two workers
 at 100 ms of round trip under the site's limits, over clients of which nothing changed, with the stand-in of
 `tests/bench_aws.py` for AWS. The loop, in a process of its own too, reads the same secrets, 20 a call, as the site's
-limiter lets it; it is timed without its start. Then without any limit, in one process: a first push, the same again, and
-a comparison, with few clients and with many, beside the first release's own commands. All ratios are from one run. Exits
-with 1 where a bound is missed.
+limiter lets it; it is timed without its start. Then without any limit, in one process: a first push, the same again,
+and a comparison, with few clients and with many, beside the first release's own commands. All ratios are from one run.
+Exits with 1 where a bound is missed.
 
 `python -m tests.bench_commands --clients 5000 --few 500 --many 5000`: a quick look. `--profile first|again|compare
 --clients 3000`: where the time of one command without limits goes, by function and by statement; `--memory` what of its
