@@ -56,7 +56,7 @@ def in_database(number: int) -> None:
 
 def write_chain(number: int) -> None:
     """Write signed entries and their links, many in one statement."""
-    from migration.core.audit import AuditCode, audit_keys
+    from migration.core.audit import PUSH_EVENT, audit_keys
     from migration.core.audit_chain import AuditHead, make_link, seal_audit
     from migration.models import AuditEvent
 
@@ -65,7 +65,7 @@ def write_chain(number: int) -> None:
     for first in range(0, number, AT_ONCE):
         events, links = [], []
         for n in range(first, min(first + AT_ONCE, number)):
-            event = AuditEvent.make_signed(AuditCode.PUSH, facts, client_id=n, slug=f"client-{n}")
+            event = AuditEvent.make_signed(PUSH_EVENT, facts, client_id=n, slug=f"client-{n}")
             link = make_link(keys, head, event, event.at)
             head = AuditHead(link.position, link.signature)
             events.append(event)

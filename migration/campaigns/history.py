@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration.campaigns.models import (
+    CAMPAIGN_EVENT,
     CAMPAIGN_STEERED,
     STOPPED_BY,
     STOPPED_BY_COMMAND,
@@ -25,7 +26,14 @@ from migration.campaigns.models import (
     Wave,
     WaveClient,
 )
-from migration.core.audit import SYSTEM, AuditCode, AuditEvent, first_id_at
+from migration.core.audit import (
+    APPROVAL_EVENT,
+    REFUSAL_EVENT,
+    REQUEST_EVENT,
+    SYSTEM,
+    AuditEvent,
+    first_id_at,
+)
 from migration.core.clients import PhaseChange, PhaseChoices, is_move_back
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -71,7 +79,7 @@ def digest_campaign(campaign_id: int) -> str | None:
 # The newest are shown at first, and so many at most.
 EVENTS_SHOWN = 30
 MOST_EVENTS = 1000
-CODES = (AuditCode.CAMPAIGN, AuditCode.REQUEST, AuditCode.APPROVAL, AuditCode.REFUSAL)
+CODES = (CAMPAIGN_EVENT, REQUEST_EVENT, APPROVAL_EVENT, REFUSAL_EVENT)
 # What a campaign waits for
 WAITS_FOR_APPROVAL = Sentence(
     "waits_for_approval", "Requested: it begins once somebody else has approved it."

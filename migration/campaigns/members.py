@@ -12,8 +12,15 @@ from django.db import connection, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from migration.campaigns.models import GOALS, Campaign, CampaignNotChangedError, Wave, WaveClient
-from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
+from migration.campaigns.models import (
+    CAMPAIGN_EVENT,
+    GOALS,
+    Campaign,
+    CampaignNotChangedError,
+    Wave,
+    WaveClient,
+)
+from migration.core.audit import AuditEvent, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_clients
 from migration.core.groups import GroupMember
 from migration.moves.models import Blocker, Standing, select_standing
@@ -134,11 +141,11 @@ def go_on_without(
         name = campaign.name_message
         with campaign.grouping_audit_entries():
             facts = GOES_ON_WITHOUT(campaign=name, n=len(stuck))
-            AuditEvent.objects.record(AuditCode.CAMPAIGN, facts, by=by, reason=reason)
+            AuditEvent.objects.record(CAMPAIGN_EVENT, facts, by=by, reason=reason)
             left_out = LEFT_OUT_OF_CAMPAIGN(campaign=name)
             entries = [
                 AuditEvent.make_signed(
-                    AuditCode.CAMPAIGN, left_out, by=by, client_id=pk, slug=slug, reason=reason
+                    CAMPAIGN_EVENT, left_out, by=by, client_id=pk, slug=slug, reason=reason
                 )
                 for pk, slug in sorted(stuck.items())
             ]

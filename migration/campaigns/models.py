@@ -20,7 +20,7 @@ from django.utils.translation import override
 
 from credentials.localization import localize
 from credentials.models import Client
-from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
+from migration.core.audit import Actor, AuditEvent, EventKind, acting, current_actor, limit_reason
 from migration.core.clients import (
     ClientPhaseQuerySet,
     PhaseChange,
@@ -41,6 +41,9 @@ from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
 from nova_credentials.shown_names import escape_name
+
+CAMPAIGN_EVENT = EventKind("campaign", _("Campaign"))
+
 
 # What the stop rule of campaigns limits in their waves, and the clients that were counted
 
@@ -427,7 +430,7 @@ class Campaign(models.Model):
         facts: Message,
         *,
         by: User | None,
-        code: AuditCode = AuditCode.CAMPAIGN,
+        code: EventKind = CAMPAIGN_EVENT,
         reason: str = "",
     ) -> AuditEvent:
         """Record in the audit what was done with the campaign, with a notice for some codes; return the entry."""

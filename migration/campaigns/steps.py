@@ -15,8 +15,20 @@ from django.utils import timezone
 
 from migration.campaigns.history import CAMPAIGN_APPROVED, CAMPAIGN_STOPPED
 from migration.campaigns.members import read_campaign_request
-from migration.campaigns.models import GOALS, Campaign, Wave, WaveCounts, describe_minutes
-from migration.core.audit import AuditCode, require_storable_reason
+from migration.campaigns.models import (
+    CAMPAIGN_EVENT,
+    GOALS,
+    Campaign,
+    Wave,
+    WaveCounts,
+    describe_minutes,
+)
+from migration.core.audit import (
+    APPROVAL_EVENT,
+    REFUSAL_EVENT,
+    REQUEST_EVENT,
+    require_storable_reason,
+)
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet
 from migration.core.groups import ClientGroup
 from migration.core.notices import Notice, NoticeEvent
@@ -106,7 +118,7 @@ def start_campaign(
             goal=goal.label,
             groups=tuple(group.name for group in groups),
         )
-        code = AuditCode.REQUEST if waits else AuditCode.CAMPAIGN
+        code = REQUEST_EVENT if waits else CAMPAIGN_EVENT
         campaign.record_act(facts, by=by, code=code, reason=reason)
     return campaign
 
@@ -221,11 +233,11 @@ def approve_campaign(
             why_not = why_not or read_campaign_request(campaign.pk).find_difference(shown)
         if why_not:
             facts = APPROVAL_REFUSED(why=why_not)
-            campaign.record_act(facts, by=by, code=AuditCode.REFUSAL)
+            campaign.record_act(facts, by=by, code=REFUSAL_EVENT)
         else:
             campaign.approve(by=by, seen=seen)
             facts = CAMPAIGN_APPROVED(campaign=campaign.name_message, who=campaign.by_name)
-            campaign.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=campaign.reason)
+            campaign.record_act(facts, by=by, code=APPROVAL_EVENT, reason=campaign.reason)
     if why_not:
         raise ApprovalStepRefused(why_not)
     return campaign

@@ -12,7 +12,7 @@ from unfold.widgets import TEXTAREA_CLASSES
 from credentials.localization import localize
 from credentials.models import Client
 from migration.clients.models import COMMENT_PERMISSION, ClientComment, CommentError, check_comment
-from migration.core.audit import MOST_CHARACTERS, AuditCode
+from migration.core.audit import MOST_CHARACTERS, REFUSAL_EVENT
 from migration.core.pages import (
     ClientTab,
     ClientView,
@@ -47,7 +47,7 @@ def leave_comment(client: Client, text: str, *, by: User) -> ClientComment:
     if any(form in typed for value in values for form in list_escaped_forms(value)):
         # Who guesses values this way is seen.
         record_refusal(
-            AuditCode.REFUSAL,
+            REFUSAL_EVENT,
             COMMENT_REFUSED(),
             kind=("comment", client.pk),
             by=by,

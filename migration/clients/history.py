@@ -22,13 +22,17 @@ from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from migration.clients.models import ClientComment
 from migration.clients.offboarding import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
-from migration.core.audit import AuditCode, AuditEvent, AuditEventQuerySet
-from migration.core.clients import PhaseChange
+from migration.core.audit import IMPORT_EVENT, AuditEvent, AuditEventQuerySet
+from migration.core.clients import OFFBOARDING_EVENT, PhaseChange
 from migration.core.comparisons import Comparison, Resolution
 from migration.logins.models import Reveal, Rotation
+from migration.logins.testing import LOGIN_TEST_EVENT
+from migration.pushes.saves import CLIENT_SAVED_EVENT
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
+from migration.secrets.adoptions import ADOPTION_EVENT
+from migration.secrets.layouts import LAYOUT_EVENT
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 
@@ -41,10 +45,10 @@ PAGES = 50
 FIELDS_NAMED = 3
 # The acts that the audit alone keeps.
 AUDITED_ICONS: dict[str, str] = {
-    AuditCode.LAYOUT: "key",
-    AuditCode.ADOPTION: "key",
-    AuditCode.IMPORT: "upload",
-    AuditCode.OFFBOARDING: "logout",
+    LAYOUT_EVENT: "key",
+    ADOPTION_EVENT: "key",
+    IMPORT_EVENT: "upload",
+    OFFBOARDING_EVENT: "logout",
 }
 
 
@@ -247,7 +251,7 @@ def _list_audited_acts(
 
 def _list_activity(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
     """Yield when the client was activated or deactivated by the button for it. Other saves are edits."""
-    saves = _select_entries(client_id, AuditCode.CLIENT_SAVED)
+    saves = _select_entries(client_id, CLIENT_SAVED_EVENT)
     for entry in saves.telling(CLIENT_ACTIVATED, CLIENT_DEACTIVATED)[:number]:
         what = localize(entry.message).removesuffix(".")
         yield Event(entry.at, "power_settings_new", _make_sentence(what, entry.who))
@@ -259,7 +263,7 @@ def _list_login_tests(
     """Yield the login tests of people, for who may see all logins. Those of a run are listed as its items."""
     names = (model._meta.model_name for model in CREDENTIAL_MODELS.values())
     if all(has_permission(f"credentials.view_{name}") for name in names):
-        for entry in _select_entries(client_id, AuditCode.LOGIN_TEST)[:number]:
+        for entry in _select_entries(client_id, LOGIN_TEST_EVENT)[:number]:
             yield _make_event(entry, "login")
 
 

@@ -41,7 +41,7 @@ from credentials.refusals import (
     insert_rows,
 )
 from credentials.secret_names import configured_layout
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import IMPORT_EVENT, AuditEvent
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.groups import (
     ClientGroup,
@@ -876,7 +876,7 @@ IMPORTED_CLIENTS = Sentence(
 
 def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User | None) -> str:
     """Record the numbers, and for each client which of its fields were written; return what these entries share."""
-    events = [AuditEvent.make_signed(AuditCode.IMPORT, IMPORTED_CLIENTS(**numbers), by=by)]
+    events = [AuditEvent.make_signed(IMPORT_EVENT, IMPORTED_CLIENTS(**numbers), by=by)]
     for planned in changed:
         changes = [FIELDS_OF_CLIENT(fields=", ".join(planned.columns))] if planned.columns else []
         for login in planned.logins:
@@ -888,7 +888,7 @@ def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User |
         sentence = CLIENT_ADDED if planned.is_new else CLIENT_SAVED
         events.append(
             AuditEvent.make_signed(
-                AuditCode.IMPORT,
+                IMPORT_EVENT,
                 sentence(changes=tuple(changes)),
                 by=by,
                 client_id=planned.client.pk,

@@ -19,12 +19,19 @@ from credentials.models import Client, Credential, DatabaseCredential, RowsBusyE
 from credentials.pointers import POINTER, is_purged
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind, hold_until_commit
 from migration.core.secrets import find_layout
 from migration.core.sentences import IS_OFFBOARDED
-from migration.pushes.saves import CLIENT_ADDED, CLIENT_SAVED, FIELDS_OF_CLIENT, LOGIN_ADDED
+from migration.pushes.saves import (
+    CLIENT_ADDED,
+    CLIENT_ADDED_EVENT,
+    CLIENT_SAVED,
+    CLIENT_SAVED_EVENT,
+    FIELDS_OF_CLIENT,
+    LOGIN_ADDED,
+)
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message, MessageError, Sentence
@@ -176,7 +183,7 @@ def _store_row(planned: PlannedRow, *, by: User | None) -> None:
     added = LOGIN_ADDED(row=login.make_row_name_message(), fields=", ".join(row.login))
     changes += [added, FROM_LEGACY_TABLE()]
     is_new = planned.client is None
-    code = AuditCode.CLIENT_ADDED if is_new else AuditCode.CLIENT_SAVED
+    code = CLIENT_ADDED_EVENT if is_new else CLIENT_SAVED_EVENT
     sentence = CLIENT_ADDED if is_new else CLIENT_SAVED
     AuditEvent.objects.record(
         code, sentence(changes=tuple(changes)), by=by, client_id=client.pk, slug=client.slug

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.core.audit import MOST_CHARACTERS, AuditCode, AuditEvent, limit_reason
+from migration.core.audit import MOST_CHARACTERS, AuditEvent, EventKind, limit_reason
 from migration.core.clients import PhaseChange, all_clients
 from migration.core.comparisons import Resolution
 from migration.core.groups import OWN_PERMISSION
@@ -25,6 +25,9 @@ from migration.moves.models import with_blocker
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
+
+COMMENT_EVENT = EventKind("comment", _("Comment"))
+
 
 # The counts of all clients
 
@@ -264,7 +267,7 @@ class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
                 return newest
             comment = self.create(client_id=client.pk, slug=client.slug, text=text, by=by)
             AuditEvent.objects.record(
-                AuditCode.COMMENT,
+                COMMENT_EVENT,
                 COMMENT_LEFT(id=str(comment.pk)),
                 by=by,
                 client_id=client.pk,
@@ -283,7 +286,7 @@ class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
                     at=f"{comment.left_at:%Y-%m-%d %H:%M} UTC",
                 )
                 AuditEvent.objects.record(
-                    AuditCode.COMMENT,
+                    COMMENT_EVENT,
                     facts,
                     by=by,
                     client_id=comment.client_id,

@@ -28,7 +28,7 @@ from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import list_all_rows, list_rows_in_clear, replace_secrets_by_pointers
 from migration.campaigns.members import count_in_campaigns
 from migration.campaigns.models import Campaign, WaveClient
-from migration.core.audit import AuditCode, AuditEvent, ReasonError, require_reason
+from migration.core.audit import AuditEvent, ReasonError, require_reason
 from migration.core.audit_export import MOVED_TO_LEAVE
 from migration.core.aws_store import (
     AwsCopy,
@@ -66,6 +66,7 @@ from migration.moves.moves import fail_overtaken_requests, move
 from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
+from migration.pushes.saves import CLIENT_SAVED_EVENT
 from migration.pushes.secret_writer import SecretOwners, load_owners
 from migration.runs.items import PUSHED, RunItem
 from migration.runs.models import Run
@@ -690,7 +691,7 @@ def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> No
         ClientRevision.objects.record_pushed([(now.client_id, revision)])
     done = CLIENT_ACTIVATED if active else CLIENT_DEACTIVATED
     AuditEvent.objects.record(
-        AuditCode.CLIENT_SAVED, done(), by=by, client_id=now.client_id, slug=now.slug
+        CLIENT_SAVED_EVENT, done(), by=by, client_id=now.client_id, slug=now.slug
     )
 
 

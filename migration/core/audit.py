@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache, reduce
 from operator import or_
 from pathlib import Path
-from typing import ClassVar, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, ClassVar, Self, TypedDict, Unpack
 from uuid import UUID
 
 from django.conf import settings
@@ -34,6 +34,9 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.core.fields import ClampedDateTimeField
 from nova_credentials.messages import Message, MessageError, Sentence
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 # Of a typed reason, which is stored as typed: never cut or translated.
 MOST_CHARACTERS = 500
@@ -209,53 +212,87 @@ def describe_moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-class AuditCode(models.TextChoices):
-    """The kinds of act. Programs and filters go by these, never by a sentence."""
+# Every kind of event that is declared, by its code. Rows may hold others: a later release's.
+EVENT_KINDS: dict[str, EventKind] = {}
 
-    CLIENT_ADDED = "client_added", _("Client added")
-    CLIENT_SAVED = "client_saved", _("Client saved")
-    IMPORT = "import", _("Import")
-    PUSH = "push", _("Push")
-    REVEAL = "reveal", _("Reveal")
-    ROTATION = "rotation", _("Rotation")
-    MOVE = "move", _("Move")
-    LAYOUT = "layout", _("Layout changed")
-    ADOPTION = "adoption", _("Secret adopted")
-    SECRET_SETTINGS = "secret_settings", _("Key, replicas or tags changed")
-    OVERRIDE = "override", _("Override")
-    GATE = "gate", _("Gate")
-    DELETION = "deletion", _("Secrets deleted")
-    OFFBOARDING = "offboarding", _("Client offboarded or brought back")
-    REQUEST = "request", _("Request")
-    APPROVAL = "approval", _("Approval")
-    CANCELLATION = "cancellation", _("Request cancelled")
-    RESOLUTION = "resolution", _("Mismatch resolved")
-    VERSION = "version", _("Version of a secret")
-    ASSIGNMENT = "assignment", _("Mismatches assigned")
-    RUN = "run", _("Run")
-    CAMPAIGN = "campaign", _("Campaign")
-    REDACTION = "redaction", _("Redaction")
-    CLAIM = "claim", _("Database claimed")
-    WRITES_STOPPED = "writes_stopped", _("AWS writes stopped")
-    WRITES_STARTED = "writes_started", _("AWS writes started")
-    COLUMN_MAPPED = "column_mapped", _("Column mapped")
-    OBJECT_ACCEPTED = "object_accepted", _("Object accepted")
-    LOGIN = "login", _("Login")
-    LOGOUT = "logout", _("Logout")
-    LOGIN_REFUSED = "login_refused", _("Login refused")
-    LET_IN = "let_in", _("Let in again")
-    REFUSAL = "refusal", _("Refused")
-    USER_CHANGED = "user_changed", _("User changed")
-    GROUP_CHANGED = "group_changed", _("Group changed")
-    CLIENT_GROUP = "client_group", _("Client group changed")
-    OWNER = "owner", _("Owner changed")
-    COMMENT = "comment", _("Comment")
-    LOGIN_TEST = "login_test", _("Logins tested")
-    SETTINGS = "settings", _("Settings at a start")
-    CERTIFICATE = "certificate", _("Certificate")  # of entries up to release 0.2.0
-    NOTICES = "notices", _("Notices set")
-    EXPORT = "export", _("Audit exported")
-    TRIM = "trim", _("Old entries let go")
+
+class EventKind(str):
+    """A kind of event: the code by which rows, programs and filters name it, and how lists show it.
+
+    It is declared once, beside what records it. `in_history`: a client's history tells it, to who has `permission`
+    too, where one is named; `in_activity`: so does the dashboard. `names_user`: its sentence names a user to whom it
+    was done.
+    """
+
+    label: StrPromise
+    icon: str
+    permission: str
+    in_history: bool
+    in_activity: bool
+    names_user: bool
+
+    def __new__(
+        cls,
+        code: str,
+        label: StrPromise,
+        *,
+        icon: str = "info",
+        permission: str = "",
+        in_history: bool = False,
+        in_activity: bool = False,
+        names_user: bool = False,
+    ) -> Self:
+        """Declare the kind; each code is declared once."""
+        kind = super().__new__(cls, code)
+        kind.label, kind.icon, kind.permission = label, icon, permission
+        kind.in_history, kind.in_activity, kind.names_user = in_history, in_activity, names_user
+        if EVENT_KINDS.setdefault(code, kind) is not kind:
+            raise ValueError(f"two kinds of event have the code {code}")
+        return kind
+
+
+def list_kinds() -> list[tuple[str, str]]:
+    """Return code and label of every kind, by label in the page's language."""
+    labels = [(code, str(kind.label)) for code, kind in EVENT_KINDS.items()]
+    return sorted(labels, key=lambda each: each[1])
+
+
+# What several drawers record; the others stand where they are recorded.
+IMPORT_EVENT = EventKind("import", _("Import"), icon="upload", in_history=True)
+PUSH_EVENT = EventKind("push", _("Push"), icon="cloud_upload", in_history=True)
+# A client's history tells requests to who may view these.
+VIEW_REQUESTS = "migration.view_moverequest"
+REQUEST_EVENT = EventKind(
+    "request",
+    _("Request"),
+    icon="approval",
+    in_history=True,
+    permission=VIEW_REQUESTS,
+)
+APPROVAL_EVENT = EventKind(
+    "approval",
+    _("Approval"),
+    icon="approval",
+    in_history=True,
+    permission=VIEW_REQUESTS,
+    names_user=True,
+)
+CANCELLATION_EVENT = EventKind(
+    "cancellation",
+    _("Request cancelled"),
+    icon="approval",
+    in_history=True,
+    permission=VIEW_REQUESTS,
+    names_user=True,
+)
+REFUSAL_EVENT = EventKind("refusal", _("Refused"))
+RUN_EVENT = EventKind("run", _("Run"))
+WRITES_STOPPED_EVENT = EventKind("writes_stopped", _("AWS writes stopped"))
+WRITES_STARTED_EVENT = EventKind("writes_started", _("AWS writes started"))
+USER_CHANGED_EVENT = EventKind("user_changed", _("User changed"), names_user=True)
+# Of entries up to release 0.2.0
+EventKind("assignment", _("Mismatches assigned"), icon="person", in_history=True)
+EventKind("certificate", _("Certificate"))
 
 
 class EntryFields(TypedDict, total=False):
@@ -268,7 +305,7 @@ class EntryFields(TypedDict, total=False):
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    def record(self, code: AuditCode, facts: Message, **named: Unpack[EntryFields]) -> AuditEvent:
+    def record(self, code: EventKind, facts: Message, **named: Unpack[EntryFields]) -> AuditEvent:
         """Write one entry, within the caller's transaction: it is there exactly if the act is. One statement.
 
         What was refused is recorded by `record_refusal` instead.
@@ -281,7 +318,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         """Return slug -> who pushed the client last and when, in one query."""
         if not slugs:
             return {}
-        found = self.filter(code=AuditCode.PUSH, slug__in=slugs).order_by("slug", "-id")
+        found = self.filter(code=PUSH_EVENT, slug__in=slugs).order_by("slug", "-id")
         newest = found.distinct("slug").values_list("slug", "who", "at")
         return {slug: (who, at) for slug, who, at in newest}
 
@@ -289,22 +326,16 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         """Select what was done to the user: to the account, as owner of a client, on what they requested."""
         written = json.dumps(name)
         names_user = models.Q()
-        # The names that users have in the sentences of these acts.
+        # The names that users have in the sentences of these kinds.
         for each in ("name", "old", "who"):
             # As text: what somebody wrote over may be no JSON. Within a value the quotes are escaped.
             names_user |= models.Q(facts__contains=f'"{each}":{written}')
-        acts = (
-            AuditCode.USER_CHANGED,
-            AuditCode.LET_IN,
-            AuditCode.OWNER,
-            AuditCode.APPROVAL,
-            AuditCode.CANCELLATION,
-        )
-        return self.filter(names_user, code__in=acts)
+        kinds = [kind for kind in EVENT_KINDS.values() if kind.names_user]
+        return self.filter(names_user, code__in=kinds)
 
     def of_import(self, correlation: str) -> Self:
         """Select the entries of one import."""
-        return self.filter(code=AuditCode.IMPORT, correlation=correlation)
+        return self.filter(code=IMPORT_EVENT, correlation=correlation)
 
     def telling(self, *sentences: Sentence) -> Self:
         """Select the entries whose facts are one of these sentences."""
@@ -340,7 +371,7 @@ class AuditEvent(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     at = ClampedDateTimeField(_("time"))
-    # An `AuditCode`. Not its choices: a new kind of act is no schema migration.
+    # That of an `EventKind`.
     code = models.CharField(_("what"), max_length=32)
     # Names, kept whatever becomes of the user and the client.
     who = models.CharField(_("who"), max_length=150)
@@ -376,7 +407,7 @@ class AuditEvent(models.Model):
     @classmethod
     def make_signed(
         cls,
-        code: AuditCode,
+        code: EventKind,
         facts: Message,
         *,
         by: User | str | None = None,
@@ -435,8 +466,9 @@ class AuditEvent(models.Model):
 
     @property
     def code_label(self) -> str:
-        """Return the kind of act in the page's language; of a later release's, the code."""
-        return str(dict(AuditCode.choices).get(self.code, self.code))
+        """Return the kind of event in the page's language; of a later release's, the code."""
+        kind = EVENT_KINDS.get(self.code)
+        return str(kind.label) if kind else self.code
 
 
 class AuditLink(models.Model):

@@ -17,19 +17,23 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy
 
 from migration.core.audit import (
     AuditCheckpoint,
-    AuditCode,
     AuditEvent,
     AuditKeys,
     AuditLink,
+    EventKind,
     audit_keys,
     describe_moment,
     first_id_at,
 )
 from migration.core.leases import LeaseKind, hold_until_commit
 from nova_credentials.messages import Sentence
+
+SETTINGS_EVENT = EventKind("settings", gettext_lazy("Settings at a start"))
+
 
 CHAIN = 0  # the key of its lease
 LOCK_POLL_SECONDS = 0.05
@@ -165,7 +169,7 @@ def record_process_start() -> None:
     """
     facts = STARTED(settings=tuple(list_audited_settings()))
     try:
-        AuditEvent.objects.record(AuditCode.SETTINGS, facts)
+        AuditEvent.objects.record(SETTINGS_EVENT, facts)
     except Error as error:
         # Such as before the first `migrate`, or while PostgreSQL is away.
         logger.warning("The settings of this start are not recorded (%s)", type(error).__name__)

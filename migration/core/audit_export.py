@@ -11,25 +11,32 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.utils.translation import gettext_lazy
 
 from credentials.models import Client
 from migration.core.audit import (
+    APPROVAL_EVENT,
+    REQUEST_EVENT,
+    RUN_EVENT,
     AuditCheckpoint,
-    AuditCode,
     AuditEvent,
     AuditEventQuerySet,
     AuditLink,
+    EventKind,
     audit_keys,
     describe_moment,
     first_id_at,
 )
 from migration.core.audit_chain import AuditHead, link_parts, read_head, seal_audit
-from migration.core.clients import PhaseChange
+from migration.core.clients import GATE_EVENT, MOVE_EVENT, OVERRIDE_EVENT, PhaseChange
 from migration.core.snapshots import repeatable_read_only
 from migration.core.text import make_csv_line
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_invisible
+
+EXPORT_EVENT = EventKind("export", gettext_lazy("Audit exported"))
+
 
 Write = Callable[[str], object]
 
@@ -97,7 +104,7 @@ def export_audit(
     What is recorded while it runs is not in it: it is read at one moment, after its own entry was sealed.
     """
     AuditEvent.objects.record(
-        AuditCode.EXPORT,
+        EXPORT_EVENT,
         EXPORTED(format=kind, filters=str(chosen) or ALL_ENTRIES()),
         by=by,
     )
@@ -157,10 +164,10 @@ KINDS = {"export": "cutover export", "certificate": "certificate"}
 SAME_ACT = timedelta(minutes=1)
 # What every role sees in the client's history; other entries, and addresses, are for who may view the audit.
 OF_THE_MOVES = (
-    *(AuditCode.MOVE, AuditCode.OVERRIDE, AuditCode.GATE),
-    *(AuditCode.REQUEST, AuditCode.APPROVAL),
+    *(MOVE_EVENT, OVERRIDE_EVENT, GATE_EVENT),
+    *(REQUEST_EVENT, APPROVAL_EVENT),
 )
-OF_THE_RUN = (AuditCode.RUN, AuditCode.REQUEST, AuditCode.OVERRIDE, AuditCode.APPROVAL)
+OF_THE_RUN = (RUN_EVENT, REQUEST_EVENT, OVERRIDE_EVENT, APPROVAL_EVENT)
 EVENT_COLUMNS = (
     *("id", "code", "who", "origin", "client_id", "slug", "reason", "facts", "correlation"),
     *("key", "signature"),
@@ -244,7 +251,7 @@ def export_cutover(*, client: Client, by: User | None, for_auditor: bool) -> str
         raise NotCutOverError
     at = describe_moment(cutover.changed_at)
     event = AuditEvent.objects.record(
-        AuditCode.EXPORT,
+        EXPORT_EVENT,
         CUTOVER_EXPORTED(at=at),
         by=by,
         client_id=client.pk,

@@ -15,9 +15,19 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.audit import (
+    WRITES_STARTED_EVENT,
+    WRITES_STOPPED_EVENT,
+    AuditEvent,
+    require_reason,
+)
 from migration.core.clients import all_clients
-from migration.core.database_identity import differs_from_noted, reached_databases, read_identity
+from migration.core.database_identity import (
+    CLAIM_EVENT,
+    differs_from_noted,
+    reached_databases,
+    read_identity,
+)
 from migration.core.leases import refuse_lost_leases
 from migration.core.notices import Notice
 from migration.core.sentences import HOST_DIFFERS
@@ -277,7 +287,7 @@ def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
     with transaction.atomic():
         stop = WriteStop.objects.create(by=by, reason=reason)
         act = AuditEvent.objects.record(
-            AuditCode.WRITES_STOPPED, STOPPED_WRITES(), by=by, reason=reason
+            WRITES_STOPPED_EVENT, STOPPED_WRITES(), by=by, reason=reason
         )
         Notice.objects.record_act(act)
     write_guard().forget_state()
@@ -292,7 +302,7 @@ def start_aws_writes(*, by: User | None = None) -> int:
     with transaction.atomic():
         ended = WriteStop.objects.end_all(by=by)
         if ended:
-            act = AuditEvent.objects.record(AuditCode.WRITES_STARTED, STARTED_WRITES(), by=by)
+            act = AuditEvent.objects.record(WRITES_STARTED_EVENT, STARTED_WRITES(), by=by)
             Notice.objects.record_act(act)
     write_guard().forget_state()
     return ended
@@ -322,7 +332,7 @@ def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> Dat
     with transaction.atomic():
         claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
         facts = CLAIMED(place=reached.place, noted=noted.place if noted else NOTHING())
-        AuditEvent.objects.record(AuditCode.CLAIM, facts, by=by, reason=reason)
+        AuditEvent.objects.record(CLAIM_EVENT, facts, by=by, reason=reason)
     write_guard().forget_state()
     return claim
 
@@ -378,6 +388,6 @@ def claim_facts(
             raise ClaimRefused(DATABASE_UNKNOWN())
         DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws, facts=facts)
         told = FACTS_CLAIMED(facts=describe_facts(changed))
-        AuditEvent.objects.record(AuditCode.CLAIM, told, by=by, reason=reason)
+        AuditEvent.objects.record(CLAIM_EVENT, told, by=by, reason=reason)
     write_guard().forget_state()
     return changed

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, Client, ClientQuerySet
-from migration.core.audit import AuditCode, AuditEvent, limit_reason
+from migration.core.audit import AuditEvent, EventKind, limit_reason
 from migration.core.fields import MessageField, MessageListField, limit_times
 from migration.core.secrets import (
     LayoutChoices,
@@ -49,13 +49,19 @@ if TYPE_CHECKING:
     from migration.runs.models import Run
 
 
+MOVE_EVENT = EventKind("move", _("Move"), icon="trending_flat", in_history=True)
+OVERRIDE_EVENT = EventKind("override", _("Override"), icon="trending_flat", in_history=True)
+GATE_EVENT = EventKind("gate", _("Gate"))
+OFFBOARDING_EVENT = EventKind(
+    "offboarding", _("Client offboarded or brought back"), icon="logout", in_history=True
+)
+
 # The permissions that several features ask for.
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_TABLES = "credentials.view_columnmapping"
 VIEW_COMPARISONS = "migration.view_comparison"
 VIEW_RUNS = "migration.view_run"
 VIEW_CAMPAIGNS = "migration.view_campaign"
-VIEW_REQUESTS = "migration.view_moverequest"
 VIEW_READERS = "migration.view_readerprocess"
 VIEW_COPIES = "migration.view_copysearch"
 VIEW_AUDIT = "migration.view_auditevent"
@@ -372,7 +378,7 @@ class Offboarding(models.Model):
     def record(self, facts: Message, *, by: User | None, reason: str = "") -> None:
         """Write an entry of the audit about the client, within the caller's transaction."""
         AuditEvent.objects.record(
-            AuditCode.OFFBOARDING,
+            OFFBOARDING_EVENT,
             facts,
             by=by,
             client_id=self.client_id,
@@ -682,7 +688,7 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
                     }
                 )
                 about: dict[str, Any] = {"by": by, "client_id": row.client_id, "slug": row.slug}
-                events.append(AuditEvent.make_signed(AuditCode.MOVE, moved, reason=reason, **about))
+                events.append(AuditEvent.make_signed(MOVE_EVENT, moved, reason=reason, **about))
                 events += _describe_gate(plan, new, override_reason, about)
             PhaseChange.objects.insert(changes, by=by, run=run)
             AuditEvent.objects.insert_already_signed(events)
@@ -758,10 +764,10 @@ def _describe_gate(
     """Yield the audit's entry of the override of a move, where evidence was missing, and of its gate if it had one."""
     if plan.overridden:
         facts = EVIDENCE_OVERRIDDEN(new=new.label, lines=plan.overridden)
-        yield AuditEvent.make_signed(AuditCode.OVERRIDE, facts, reason=override_reason, **about)
+        yield AuditEvent.make_signed(OVERRIDE_EVENT, facts, reason=override_reason, **about)
     if plan.gate:
         passed = GATE_PASSED(new=new.label, lines=plan.gate)
-        yield AuditEvent.make_signed(AuditCode.GATE, passed, **about)
+        yield AuditEvent.make_signed(GATE_EVENT, passed, **about)
 
 
 class ClientMigration(models.Model):

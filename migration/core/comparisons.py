@@ -16,13 +16,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.core.audit import AuditCode, AuditEvent, limit_reason
+from migration.core.audit import AuditEvent, EventKind, limit_reason
 from migration.core.clients import ClientMigration, PhaseChange
 from migration.core.fields import MessageField
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import Mismatch
 from nova_credentials.messages import Message, Sentence
+
+RESOLUTION_EVENT = EventKind("resolution", _("Mismatch resolved"), icon="build", in_history=True)
+
 
 # Errors of AWS itself, and not of one client's secret.
 OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
@@ -54,7 +57,7 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
             AuditEvent.objects.insert_already_signed(
                 [
                     AuditEvent.make_signed(
-                        AuditCode.RESOLUTION,
+                        RESOLUTION_EVENT,
                         ACKNOWLEDGEMENT_WITHDRAWN(),
                         by=by,
                         client_id=row.client_id,

@@ -16,8 +16,9 @@ from django.core.management.base import OutputWrapper
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
+from django.utils.translation import gettext_lazy
 
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.secrets import Secret
 from migration.core.shared_facts import (
     KEYS,
@@ -33,6 +34,9 @@ from migration.core.write_state import (
     read_aws_write_state,
 )
 from nova_credentials.messages import Sentence
+
+CLAIM_EVENT = EventKind("claim", gettext_lazy("Database claimed"))
+
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +187,7 @@ def note_facts_after_migrate(using: str) -> list[str]:
             facts[key] = [new, old, *former]
             told = KEY_ROTATED(key=key, new=new, old=old)
             with transaction.atomic(using=using):
-                AuditEvent.objects.record(AuditCode.CLAIM, told)
+                AuditEvent.objects.record(CLAIM_EVENT, told)
                 claims.filter(pk=noted).update(facts=facts)
             lines.append(f"{told} Hosts that have only the former one write nothing to AWS.")
     if why := explain_differences(facts):

@@ -16,11 +16,15 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.clients import ClientPhaseQuerySet
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
+
+CLIENT_GROUP_EVENT = EventKind("client_group", _("Client group changed"))
+OWNER_EVENT = EventKind("owner", _("Owner changed"), names_user=True)
+
 
 NAME_LENGTH = 100
 # Folding the case makes up to three characters of one.
@@ -220,7 +224,7 @@ class ClientGroup(models.Model):
         return set(found.values_list("client_id", flat=True))
 
     def _record(self, sentence: Sentence, *, by: User | None, **facts: Any) -> None:
-        AuditEvent.objects.record(AuditCode.CLIENT_GROUP, sentence(**facts), by=by)
+        AuditEvent.objects.record(CLIENT_GROUP_EVENT, sentence(**facts), by=by)
 
     def _record_clients(
         self,
@@ -236,7 +240,7 @@ class ClientGroup(models.Model):
         AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(
-                    AuditCode.CLIENT_GROUP, facts, by=by, client_id=pk, slug=slugs[pk]
+                    CLIENT_GROUP_EVENT, facts, by=by, client_id=pk, slug=slugs[pk]
                 )
                 for pk in sorted(changed)
             ]
@@ -307,7 +311,7 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
             facts = OWNER_TAKEN()
         AuditEvent.objects.insert_already_signed(
             [
-                AuditEvent.make_signed(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])
+                AuditEvent.make_signed(OWNER_EVENT, facts, by=by, client_id=pk, slug=slugs[pk])
                 for pk in changed
             ]
         )

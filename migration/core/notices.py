@@ -20,7 +20,14 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import (
+    APPROVAL_EVENT,
+    CANCELLATION_EVENT,
+    REQUEST_EVENT,
+    WRITES_STARTED_EVENT,
+    WRITES_STOPPED_EVENT,
+    AuditEvent,
+)
 from migration.core.fields import MessageField
 from nova_credentials.messages import Message, Sentence
 
@@ -57,12 +64,12 @@ class NoticeEvent(models.TextChoices):
 # A test goes to everybody.
 CHOSEN_EVENTS = tuple(event for event in NoticeEvent if event != NoticeEvent.TEST)
 # The acts of the audit that are told.
-ACTS = {
-    AuditCode.REQUEST: NoticeEvent.APPROVAL_WANTED,
-    AuditCode.APPROVAL: NoticeEvent.APPROVAL_DECIDED,
-    AuditCode.CANCELLATION: NoticeEvent.APPROVAL_DECIDED,
-    AuditCode.WRITES_STOPPED: NoticeEvent.WRITES_STOPPED,
-    AuditCode.WRITES_STARTED: NoticeEvent.WRITES_STOPPED,
+ACTS: dict[str, NoticeEvent] = {
+    REQUEST_EVENT: NoticeEvent.APPROVAL_WANTED,
+    APPROVAL_EVENT: NoticeEvent.APPROVAL_DECIDED,
+    CANCELLATION_EVENT: NoticeEvent.APPROVAL_DECIDED,
+    WRITES_STOPPED_EVENT: NoticeEvent.WRITES_STOPPED,
+    WRITES_STARTED_EVENT: NoticeEvent.WRITES_STOPPED,
 }
 
 
@@ -125,8 +132,8 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 
     def record_act(self, act: AuditEvent, *, also_tell: User | None = None) -> None:
         """Record a notice of this act if it is in ACTS; the user `also_tell` is mailed what others decided."""
-        if event := ACTS.get(AuditCode(act.code)):
-            is_over = act.code == AuditCode.WRITES_STARTED
+        if event := ACTS.get(act.code):
+            is_over = act.code == WRITES_STARTED_EVENT
             self.record_act_as(event, act, is_over=is_over, also_tell=also_tell)
 
     def record_act_as(

@@ -18,10 +18,22 @@ from typing import Unpack
 
 from django.contrib.auth.models import User
 from django.db import Error
+from django.utils.translation import gettext_lazy
 
 from credentials.models import Client, Credential
-from migration.core.audit import Actor, AuditCode, AuditEvent, EntryFields, acting
+from migration.core.audit import (
+    EVENT_KINDS,
+    REFUSAL_EVENT,
+    Actor,
+    AuditEvent,
+    EntryFields,
+    EventKind,
+    acting,
+)
 from nova_credentials.messages import Message, Sentence
+
+LOGIN_REFUSED_EVENT = EventKind("login_refused", gettext_lazy("Login refused"))
+
 
 SECONDS = 60
 # So many entries a minute for refusals of a person that are not the first of their kind, but of another client, from
@@ -36,7 +48,7 @@ class Repeats:
     """Refusals of one person that were counted within a minute, and written nowhere."""
 
     who: str
-    code: AuditCode
+    code: EventKind
     origin: str
     minute: int
     number: int = 0
@@ -53,7 +65,7 @@ class RefusalLimit:
     minute: int = 0
     written: set[tuple[Hashable, ...]] = field(default_factory=set)
     different: dict[str, int] = field(default_factory=dict)
-    repeats: dict[tuple[str, AuditCode], Repeats] = field(default_factory=dict)
+    repeats: dict[tuple[str, EventKind], Repeats] = field(default_factory=dict)
     finished: list[Repeats] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,7 +77,7 @@ class RefusalLimit:
                 event.who, (event.code, kind), (event.facts, event.client_id, event.origin)
             ):
                 return True
-            code = AuditCode(event.code)
+            code = EVENT_KINDS[event.code]
             repeats = self.repeats.setdefault(
                 (event.who, code), Repeats(event.who, code, event.origin, self.minute)
             )
@@ -117,7 +129,7 @@ refusal_limit = RefusalLimit()
 
 
 def record_refusal(
-    code: AuditCode, facts: Message, *, kind: Hashable, **named: Unpack[EntryFields]
+    code: EventKind, facts: Message, *, kind: Hashable, **named: Unpack[EntryFields]
 ) -> None:
     """Record what was refused, or count it. `kind`: of which the first in a minute is never merely counted.
 
@@ -158,7 +170,7 @@ def record_refused_reveal(
 ) -> None:
     """Record that the value of the field `name` was not shown to who asked for it."""
     record_refusal(
-        AuditCode.REFUSAL,
+        REFUSAL_EVENT,
         REVEAL_REFUSED(field=name, row=row.make_row_name_message(), why=why),
         kind=("reveal", client.pk),
         by=by,
@@ -173,7 +185,7 @@ SAVE_REFUSED = Sentence("save_refused", "A save was refused: %(why)s")
 def record_refused_save(client_id: int | None, *, why: Message) -> None:
     """Record that a client's save was refused: by AWS, its rows, its offboarding, or work on it."""
     record_refusal(
-        AuditCode.REFUSAL,
+        REFUSAL_EVENT,
         SAVE_REFUSED(why=why),
         kind=("save", client_id),
         client_id=client_id,
@@ -186,7 +198,7 @@ PAGE_REFUSED = Sentence("page_refused", "Refused: %(method)s %(page)s.")
 def record_refused_page(page: str, *, method: str, client_id: int | None) -> None:
     """Record that somebody who is logged in may not open a page. `page`: its name."""
     record_refusal(
-        AuditCode.REFUSAL,
+        REFUSAL_EVENT,
         PAGE_REFUSED(method=method, page=page),
         kind=("page", page),
         client_id=client_id,
@@ -198,4 +210,4 @@ LOGIN_REFUSED = Sentence("login_refused", "A login was refused.")
 
 def record_refused_login(name: str) -> None:
     """Record a wrong password, or a user who may not log in. `name`: of a user, never what was typed."""
-    record_refusal(AuditCode.LOGIN_REFUSED, LOGIN_REFUSED(), kind="login", by=name)
+    record_refusal(LOGIN_REFUSED_EVENT, LOGIN_REFUSED(), kind="login", by=name)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, ROW_NAMES, Client
-from migration.core.audit import AuditCode, AuditEvent, limit_reason
+from migration.core.audit import AuditEvent, EventKind, limit_reason
 from migration.core.clients import ClientMigration
 from migration.core.fields import MessageField
 from migration.core.groups import ClientGroup
@@ -24,6 +24,9 @@ from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message, MessageError, Sentence
+
+ROTATION_EVENT = EventKind("rotation", _("Rotation"), icon="autorenew", in_history=True)
+
 
 LoginTestKey = tuple[str, int | None, str]
 LOGIN_PERMISSION = "migration.test_login"
@@ -393,7 +396,7 @@ class Rotation(models.Model):
         with transaction.atomic():
             self.record_attempt(outcome=outcome, message=message, ended_at=timezone.now())
             AuditEvent.objects.record(
-                AuditCode.ROTATION, facts, by=self.by, client_id=self.client_id, slug=self.slug
+                ROTATION_EVENT, facts, by=self.by, client_id=self.client_id, slug=self.slug
             )
 
 
@@ -528,7 +531,7 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
                 self.create(days=days, by=by, **whose)
             facts = {"whose": str(group) if group else ROTATION_THIS_CLIENT()}
             AuditEvent.objects.record(
-                AuditCode.ROTATION,
+                ROTATION_EVENT,
                 ROTATION_SCHEDULE_SET(n=days, **facts)
                 if days is not None
                 else ROTATION_SCHEDULE_ENDED(**facts),

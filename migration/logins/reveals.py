@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
 from credentials.copying import RowNotInAwsError, read_purged_secrets
 from credentials.models import Client, Credential
 from credentials.pointers import is_purged
-from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
+from migration.core.audit import AuditEvent, EventKind, require_storable_reason
 from migration.core.aws_store import read_aws, secrets_manager
 from migration.core.clients import all_clients
 from migration.core.refused_acts import record_refused_reveal
@@ -21,6 +22,8 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
+
+REVEAL_EVENT = EventKind("reveal", gettext_lazy("Reveal"), icon="visibility", in_history=True)
 
 
 class NotRevealed(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
@@ -81,7 +84,7 @@ def reveal(
             address=address,
         )
         AuditEvent.objects.record(
-            AuditCode.REVEAL,
+            REVEAL_EVENT,
             REVEALED(field=name, row=row.make_row_name_message()),
             by=by,
             client_id=client_id,

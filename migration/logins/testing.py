@@ -14,11 +14,12 @@ from enum import StrEnum
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from credentials.copying import match_rows
 from credentials.models import Client, Credential
 from credentials.pointers import is_purged
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.aws_store import read_aws, secrets_manager
 from migration.core.aws_writes import TEST_LOGIN
 from migration.core.clients import all_clients
@@ -43,6 +44,11 @@ from nova_credentials.credential_types import (
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
+
+LOGIN_TEST_EVENT = EventKind(
+    "login_test", gettext_lazy("Logins tested"), icon="login", in_history=True
+)
+
 
 LOGINS_AT_ONCE = 16
 # A batch whose logins take longer is left; the rest of it is claimed again.
@@ -114,7 +120,7 @@ def try_client_logins(
         slug = Client.objects.values_list("slug", flat=True).filter(pk=client_id).first() or ""
         told = tuple(map(describe_test, tests)) or (NO_LOGIN_TO_TEST(),)
         AuditEvent.objects.record(
-            AuditCode.LOGIN_TEST,
+            LOGIN_TEST_EVENT,
             LOGINS_TESTED(results=told),
             by=by,
             client_id=client_id,
@@ -274,7 +280,7 @@ def try_typed_login(row: Credential, *, client: Client | None, by: User) -> Logi
     result = try_login(row.TYPE, _make_values(row.TYPE, row))
     login = row.make_row_name_message() if row.pk else NEW_LOGIN(kind=row.TYPE)
     AuditEvent.objects.record(
-        AuditCode.LOGIN_TEST,
+        LOGIN_TEST_EVENT,
         TYPED_LOGIN_TESTED(login=login, outcome=LOGIN_OUTCOMES[result.outcome]()),
         by=by,
         client_id=client.pk if client else None,

@@ -8,7 +8,13 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
-from migration.core.audit import AuditCode, require_storable_reason
+from migration.core.audit import (
+    APPROVAL_EVENT,
+    CANCELLATION_EVENT,
+    REFUSAL_EVENT,
+    REQUEST_EVENT,
+    require_storable_reason,
+)
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet
 from migration.core.refused_acts import record_refusal
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
@@ -88,7 +94,7 @@ def request_move(
     try:
         with transaction.atomic():
             request.save()
-            request.record_act(AuditCode.REQUEST, MOVE_REQUESTED, by=by)
+            request.record_act(REQUEST_EVENT, MOVE_REQUESTED, by=by)
     except IntegrityError:
         raise ApprovalStepRefused(ASKED_ALREADY(slug=snapshot.slug)) from None
     return request
@@ -109,7 +115,7 @@ def approve_request(*, request_id: int, by: User, shown: str | None = None) -> M
         return _approve(request, by, shown)
     except ApprovalStepRefused as refusal:
         record_refusal(
-            AuditCode.REFUSAL,
+            REFUSAL_EVENT,
             APPROVAL_REFUSED(why=refusal.message),
             kind=("approval", request.pk),
             by=by,
@@ -198,7 +204,7 @@ def cancel_request(*, request_id: int, by: User) -> MoveRequest:
     request = MoveRequest.objects.get(pk=request_id)
     with transaction.atomic():
         if _select_request(request).close_open(MoveRequest.State.CANCELLED, by=by):
-            request.record_act(AuditCode.CANCELLATION, CANCELLED_REQUEST, by=by)
+            request.record_act(CANCELLATION_EVENT, CANCELLED_REQUEST, by=by)
             return request
     request.refresh_from_db()
     _require_open_request(request)
@@ -296,11 +302,11 @@ def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
                 why_not = why_not or run.read_request().find_difference(shown)
             if why_not:
                 facts = APPROVAL_REFUSED(why=why_not)
-                run.record_act(facts, by=by, code=AuditCode.REFUSAL)
+                run.record_act(facts, by=by, code=REFUSAL_EVENT)
             else:
                 run.approve(by=by)
                 facts = MOVES_APPROVED(run=run.name_message, who=run.by_name)
-                run.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=run.reason)
+                run.record_act(facts, by=by, code=APPROVAL_EVENT, reason=run.reason)
     except StaleRunError:
         raise make_not_requested_error(run) from None
     if why_not:
@@ -321,7 +327,7 @@ def cancel_run_request(*, run_id: int, by: User) -> None:
         with transaction.atomic():
             run.stop_unapproved(by=by)
             facts = MOVES_CANCELLED(run=run.name_message, who=run.by_name)
-            run.record_act(facts, by=by, code=AuditCode.CANCELLATION, reason=run.reason)
+            run.record_act(facts, by=by, code=CANCELLATION_EVENT, reason=run.reason)
             # Within the transaction: by this the run is known never to go on.
             skip_free_items_of_stopped_run(run, why=RUN_WITHDRAWN())
     except StaleRunError:

@@ -16,7 +16,7 @@ from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration.core.audit import AuditCode, require_storable_reason
+from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, require_storable_reason
 from migration.core.aws_store import (
     AwsCopy,
     list_versions_since_backup,
@@ -168,7 +168,7 @@ class MoveAttempt:
             approved = MoveRequest.objects.filter(pk=self.approves.pk, client_id=snapshot.client_id)
             if not approved.close_open(MoveRequest.State.DONE, by=self.by):
                 raise self.make_shut_gate(NOTHING_ASKED_FOR())  # it was cancelled meanwhile
-            self.approves.record_act(AuditCode.APPROVAL, APPROVED, by=self.by)
+            self.approves.record_act(APPROVAL_EVENT, APPROVED, by=self.by)
         fail_overtaken_requests([snapshot.client_id], self.new, by=self.by)
 
     def plan_change(self, note: Message | None = None) -> PlannedChange:
@@ -475,7 +475,7 @@ def _recording_refused_move(
     except (ShutGate, StalePhase) as refusal:
         why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]
         record_refusal(
-            AuditCode.REFUSAL,
+            REFUSAL_EVENT,
             MOVE_REFUSED(new=new.label, reasons=tuple(why)),
             kind=("move", new, snapshot.client_id),
             by=by,

@@ -19,10 +19,9 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from credentials.models import Client
-from migration.core.audit import ReasonError
+from migration.core.audit import VIEW_REQUESTS, ReasonError
 from migration.core.clients import (
     MOVE_PERMISSIONS,
-    VIEW_REQUESTS,
     ClientMigration,
     Offboarding,
     PhaseChange,

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import REFUSAL_EVENT, AuditEvent
 from migration.core.aws_store import make_aws_copy, secrets_manager
 from migration.core.aws_writes import (
     DATABASE_CHANGED,
@@ -198,7 +198,7 @@ class MoveBatch:
         AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(
-                    AuditCode.REFUSAL,
+                    REFUSAL_EVENT,
                     MOVE_REFUSED(new=self.moves.new.label, reasons=reasons),
                     by=self.by,
                     client_id=client_id,

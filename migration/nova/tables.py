@@ -31,7 +31,7 @@ from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
 from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind, list_foreign_objects
 from credentials.pointers import POINTER
 from credentials.trigger_sql import COUNT_EACH_CLIENT
-from migration.core.audit import AuditCode, AuditEvent, ReasonError, require_storable_reason
+from migration.core.audit import AuditEvent, EventKind, ReasonError, require_storable_reason
 from migration.core.clients import VIEW_TABLES, ClientMigration
 from migration.core.pages import (
     AdminView,
@@ -46,6 +46,10 @@ from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
+
+COLUMN_MAPPED_EVENT = EventKind("column_mapped", gettext_lazy("Column mapped"))
+OBJECT_ACCEPTED_EVENT = EventKind("object_accepted", gettext_lazy("Object accepted"))
+
 
 # Purged clients with a value in a column mapped as secret: it was mapped, or written, after the purge
 #
@@ -183,7 +187,7 @@ def _map_locked(
             },
         )
     AuditEvent.objects.record(
-        AuditCode.COLUMN_MAPPED,
+        COLUMN_MAPPED_EVENT,
         COLUMN_MAPPED(column=column.shown_table_and_name, use=use.value),
         by=by,
     )
@@ -324,7 +328,7 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
     )
     if made:
         AuditEvent.objects.record(
-            AuditCode.OBJECT_ACCEPTED,
+            OBJECT_ACCEPTED_EVENT,
             OBJECT_ACCEPTED(object=describe_object(found)),
             by=by,
             reason=reason,

@@ -9,11 +9,17 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import USER_CHANGED_EVENT, AuditEvent, EventKind
 from migration.core.refused_acts import record_refused_login
 from migration.people.second_factors import USER_CHANGED
 from nova_credentials.messages import Sentence
+
+LOGIN_EVENT = EventKind("login", gettext_lazy("Login"))
+LOGOUT_EVENT = EventKind("logout", gettext_lazy("Logout"))
+GROUP_CHANGED_EVENT = EventKind("group_changed", gettext_lazy("Group changed"))
+
 
 # The column that each login writes; the login itself is an entry.
 LAST_LOGIN = "last_login"
@@ -41,7 +47,7 @@ LOGGED_IN = Sentence("logged_in", "Logged in.")
 
 
 def _record_login(*, user: User, **_: object) -> None:
-    AuditEvent.objects.record(AuditCode.LOGIN, LOGGED_IN(), by=user)
+    AuditEvent.objects.record(LOGIN_EVENT, LOGGED_IN(), by=user)
 
 
 LOGGED_OUT = Sentence("logged_out", "Logged out.")
@@ -49,7 +55,7 @@ LOGGED_OUT = Sentence("logged_out", "Logged out.")
 
 def _record_logout(*, user: User | None, **_: object) -> None:
     if user is not None:  # somebody whose session was over
-        AuditEvent.objects.record(AuditCode.LOGOUT, LOGGED_OUT(), by=user)
+        AuditEvent.objects.record(LOGOUT_EVENT, LOGGED_OUT(), by=user)
 
 
 def _record_refused_login(
@@ -136,7 +142,7 @@ def _record_relation(
     names = tuple(sorted(map(_name_of, others))) if pk_set else (EVERYTHING(),)
     is_user = isinstance(instance, User)
     owner = (OF_USER if is_user else OF_GROUP)(name=_name_of(instance))
-    code = AuditCode.USER_CHANGED if is_user else AuditCode.GROUP_CHANGED
+    code = USER_CHANGED_EVENT if is_user else GROUP_CHANGED_EVENT
     AuditEvent.objects.using(using).record(code, sentence(owner=owner, names=names))
 
 
@@ -157,17 +163,17 @@ GROUP_RENAMED = Sentence(
 GROUP_DELETED = Sentence("group_deleted", "Deleted the group %(name)s.")
 
 
-def _words_of(row: Model) -> tuple[AuditCode, Sentence, Sentence, Sentence, Sentence]:
+def _words_of(row: Model) -> tuple[EventKind, Sentence, Sentence, Sentence, Sentence]:
     if isinstance(row, User):
         return (
-            AuditCode.USER_CHANGED,
+            USER_CHANGED_EVENT,
             USER_ADDED,
             USER_CHANGED,
             USER_RENAMED,
             USER_DELETED,
         )
     return (
-        AuditCode.GROUP_CHANGED,
+        GROUP_CHANGED_EVENT,
         GROUP_ADDED,
         GROUP_CHANGED,
         GROUP_RENAMED,

@@ -27,13 +27,17 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy
 
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.refused_acts import refusal_limit
 from migration.people.models import PasswordPlace, WrongPassword
 from migration.people.second_factors import accept_password_or_code
 from nova_credentials.messages import Sentence
 from nova_credentials.shown_names import escape_invisible
+
+LET_IN_EVENT = EventKind("let_in", gettext_lazy("Let in again"), names_user=True)
+
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +236,7 @@ def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:
             facts = LET_IN(name=username, address=address)
             if username == ANYBODY:
                 facts = ADDRESS_LET_IN(address=address)
-            AuditEvent.objects.record(AuditCode.LET_IN, facts, by=by)
+            AuditEvent.objects.record(LET_IN_EVENT, facts, by=by)
     return len(ended)
 
 

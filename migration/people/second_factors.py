@@ -32,7 +32,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import USER_CHANGED_EVENT, AuditEvent
 from migration.core.mails import send_mail_to
 from migration.people.models import PasswordReset
 from nova_credentials.messages import Message, MessageError, Sentence
@@ -366,7 +366,7 @@ USER_CHANGED = Sentence("user_changed", "Changed the user %(name)s: %(fields)s."
 def _record(user: User, what: str, *, by: User | None = None) -> None:
     """Have the audit tell that it was changed: it says as much as a password about who can log in."""
     facts = USER_CHANGED(name=user.get_username(), fields=what)
-    AuditEvent.objects.record(AuditCode.USER_CHANGED, facts, by=by)
+    AuditEvent.objects.record(USER_CHANGED_EVENT, facts, by=by)
 
 
 def _check_locked(user: User, digits: str, login: str | None) -> tuple[CodeVerdict, bool]:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 
 from credentials.models import ClientRevision
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import PUSH_EVENT, AuditEvent
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
 from migration.core.clients import ClientMigration, all_clients, store_lost_secret_slugs
@@ -414,7 +414,7 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
         snapshot = pending.snapshot
         events.append(
             AuditEvent.make_signed(
-                AuditCode.PUSH, facts, client_id=snapshot.client_id, slug=snapshot.slug
+                PUSH_EVENT, facts, client_id=snapshot.client_id, slug=snapshot.slug
             )
         )
     AuditEvent.objects.insert_already_signed(events)

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 from credentials.copying import copy_document_into_rows, list_rows_missing_in_document
 from credentials.models import Client, CountingGap, RowsBusyError
 from credentials.triggers import writes_are_counted
-from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
+from migration.core.audit import AuditEvent, require_storable_reason
 from migration.core.aws_store import (
     AwsCopy,
     list_versions_since_backup,
@@ -27,7 +27,7 @@ from migration.core.aws_store import (
 )
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import ClientMigration, all_clients
-from migration.core.comparisons import Comparison, OpenMismatch, Resolution
+from migration.core.comparisons import RESOLUTION_EVENT, Comparison, OpenMismatch, Resolution
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.sentences import NOVA_WROTE
 from migration.core.snapshots import (
@@ -349,7 +349,7 @@ def _store_resolutions(rows: list[Resolution]) -> list[Resolution]:
     """Store what was done with mismatches, and an entry in the audit for each; return the rows."""
     events = [
         AuditEvent.make_signed(
-            AuditCode.RESOLUTION,
+            RESOLUTION_EVENT,
             RESOLUTIONS[row.kind](),
             by=row.by,
             client_id=row.client_id,

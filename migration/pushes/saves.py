@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
 from credentials.copying import (
     RowNotInAwsError,
@@ -15,7 +16,7 @@ from credentials.copying import (
 from credentials.forms import ClientForm, CredentialForm
 from credentials.models import Client, Credential
 from credentials.pointers import make_pointer
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.core.clients import ClientMigration, Offboarding
 from migration.core.leases import LeaseKind, hold_until_commit
@@ -35,6 +36,13 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Extra
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
+
+CLIENT_ADDED_EVENT = EventKind(
+    "client_added", gettext_lazy("Client added"), icon="edit", in_history=True
+)
+CLIENT_SAVED_EVENT = EventKind(
+    "client_saved", gettext_lazy("Client saved"), icon="edit", in_history=True
+)
 
 
 class SaveRefusedError(MessageError):
@@ -181,7 +189,7 @@ def record_save(
     changes = [_describe_row(form) for form in forms if form.has_changed()]
     if not changes:
         return
-    code = AuditCode.CLIENT_ADDED if added else AuditCode.CLIENT_SAVED
+    code = CLIENT_ADDED_EVENT if added else CLIENT_SAVED_EVENT
     sentence = CLIENT_ADDED if added else CLIENT_SAVED
     AuditEvent.objects.record(
         code, sentence(changes=tuple(changes)), client_id=client.pk, slug=client.slug

@@ -16,8 +16,22 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
-from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
-from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, PhaseChoices
+from migration.core.audit import (
+    REQUEST_EVENT,
+    RUN_EVENT,
+    Actor,
+    AuditEvent,
+    EventKind,
+    acting,
+    current_actor,
+    limit_reason,
+)
+from migration.core.clients import (
+    MOVE_PERMISSIONS,
+    OVERRIDE_EVENT,
+    ClientPhaseQuerySet,
+    PhaseChoices,
+)
 from migration.core.comparisons import Comparison
 from migration.core.notices import Notice, NoticeEvent
 from migration.core.secrets import LayoutChoices
@@ -465,11 +479,11 @@ class Run(models.Model):
                 old=moves.old.label,
                 new=moves.new.label,
             )
-            code = AuditCode.REQUEST if requested else AuditCode.RUN
+            code = REQUEST_EVENT if requested else RUN_EVENT
             self.record_act(facts, by=by, code=code, reason=moves.reason)
             if moves.override_reason:
                 facts = OVERRIDE_ASKED_FOR(run=self.name_message)
-                self.record_act(facts, by=by, code=AuditCode.OVERRIDE, reason=moves.override_reason)
+                self.record_act(facts, by=by, code=OVERRIDE_EVENT, reason=moves.override_reason)
         elif by:
             started = RUN_STARTED(run=self.name_message)
             self.record_act(started, by=by, reason=self.reason)
@@ -642,7 +656,7 @@ class Run(models.Model):
         facts: Message,
         *,
         by: User | None,
-        code: AuditCode = AuditCode.RUN,
+        code: EventKind = RUN_EVENT,
         reason: str = "",
     ) -> AuditEvent:
         """Record in the audit what was done with the run, under the name that its entries share."""

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import RUN_EVENT, AuditEvent
 from migration.core.sentences import CLIENT_LEFT_ALONE
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from nova_credentials.messages import Message, MessageError, Sentence
@@ -428,7 +428,7 @@ class RunPlan(models.Model):
 
     def record_act(self, sentence: Sentence, *, by: User | None) -> None:
         """Record in the audit what was done with the plan."""
-        AuditEvent.objects.record(AuditCode.RUN, sentence(id=str(self.pk)), by=by)
+        AuditEvent.objects.record(RUN_EVENT, sentence(id=str(self.pk)), by=by)
 
     def _change_state(self, new: State, *old: State, **fields: Any) -> None:
         """Set the state if it is one of `old`; raises PlanInOtherStateError where it is not."""

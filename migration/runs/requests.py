@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.core.audit import AuditCode, AuditEvent, limit_reason
+from migration.core.audit import AuditEvent, EventKind, limit_reason
 from migration.core.clients import PhaseChoices
 from migration.core.fields import MessageListField
 from migration.core.notices import Notice
@@ -208,7 +208,7 @@ class MoveRequest(models.Model):
             {"id": self.pk},
         )
 
-    def record_act(self, code: AuditCode, sentence: Sentence, *, by: User | None) -> None:
+    def record_act(self, code: EventKind, sentence: Sentence, *, by: User | None) -> None:
         """Record in the audit what `by` did with the request, with the words of who requested it."""
         values: dict[str, Message | str] = {
             "old": Phase(self.old).label,

@@ -8,8 +8,9 @@ from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
-from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.audit import AuditEvent, EventKind, require_reason
 from migration.core.aws_store import read_aws, secret_names, secrets_manager
 from migration.core.aws_writes import find_write_refusal
 from migration.core.comparisons import Comparison, Resolution
@@ -37,6 +38,9 @@ from nova_credentials.aws.versions import CURRENT
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
+
+ADOPTION_EVENT = EventKind("adoption", gettext_lazy("Secret adopted"), icon="key", in_history=True)
+
 
 CLIENTS_AT_ONCE, CALLS_AT_ONCE = 100, 10
 
@@ -229,7 +233,7 @@ def _record_adoption(foreign: ForeignSecrets, *, reason: str, by: User | None) -
             for each in foreign.secrets
         )
         AuditEvent.objects.record(
-            AuditCode.ADOPTION,
+            ADOPTION_EVENT,
             SECRETS_ADOPTED(
                 secrets=tuple(
                     ADOPTED_SECRET(name=each.name, owner=each.owner) for each in foreign.secrets

@@ -11,9 +11,10 @@ from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
 from credentials.models import Client
-from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.audit import AuditEvent, EventKind, require_reason
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import RECOVERY_DAYS, ClientMigration, PhaseChange
@@ -28,6 +29,11 @@ from nova_credentials.aws.secret_settings import remove_replicas
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
+
+DELETION_EVENT = EventKind(
+    "deletion", gettext_lazy("Secrets deleted"), icon="delete", in_history=True
+)
+
 
 LOCK_WAIT_SECONDS = 5.0
 
@@ -52,7 +58,7 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
             change.note = in_a_row(change.note, done)
             change.save(update_fields=["note"])
         AuditEvent.objects.record(
-            AuditCode.DELETION,
+            DELETION_EVENT,
             DELETION_SCHEDULED(result=done),
             by=change.by if change else None,
             client_id=snapshot.client_id,
@@ -118,7 +124,7 @@ def schedule_deletion_for_deleted_clients(
             with transaction.atomic():
                 refuse_lost_client_locks()
                 AuditEvent.objects.record(
-                    AuditCode.DELETION,
+                    DELETION_EVENT,
                     DELETION_SCHEDULED(result=what),
                     by=by,
                     reason=reason,

@@ -20,12 +20,13 @@ from typing import NamedTuple
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
 from credentials.models import Client, ClientRevision, RowsBusyError
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import repoint_existing_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.aws_store import (
     AwsCopy,
     list_versions_since_backup,
@@ -67,7 +68,7 @@ from migration.pushes.secret_writer import (
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
-from migration.secrets.deletions import NO_SECRET, delete_secret_and_report
+from migration.secrets.deletions import DELETION_EVENT, NO_SECRET, delete_secret_and_report
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import SecretDescription
 from nova_credentials.aws.secrets_manager import (
@@ -82,6 +83,9 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
+
+LAYOUT_EVENT = EventKind("layout", gettext_lazy("Layout changed"), icon="key", in_history=True)
+
 
 LOCK_WAIT_SECONDS = 5.0
 # Beyond twice the time for which readers serve what they read, from the cache or as AWS is unavailable.
@@ -511,7 +515,7 @@ def _store_switch(
         named = {"old": snapshot.layout, "new": target.layout}
         facts = LAYOUT_WAS_CHANGED(**{side: LAYOUTS[each]() for side, each in named.items()})
     AuditEvent.objects.record(
-        AuditCode.LAYOUT, facts, by=by, client_id=snapshot.client_id, slug=snapshot.slug
+        LAYOUT_EVENT, facts, by=by, client_id=snapshot.client_id, slug=snapshot.slug
     )
 
 
@@ -593,7 +597,7 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
         # The rows stay: while AWS can restore these secrets, a client that gets their slug must not.
         ClientMigration.objects.forget_other_secrets(client_id)
         AuditEvent.objects.record(
-            AuditCode.DELETION,
+            DELETION_EVENT,
             OTHER_SECRETS_LEFT(result=in_a_row(*reports) or NO_SECRET()),
             client_id=client_id,
             slug=snapshot.slug,

@@ -17,11 +17,12 @@ from typing import NamedTuple
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import F
+from django.utils.translation import gettext_lazy
 from psycopg import sql
 
 from credentials.nova_objects import ObjectKind, list_foreign_objects_on
 from credentials.pointers import make_pointer
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.aws_store import secrets_manager
 from migration.secrets.copies import (
     OWN_SCHEMAS,
@@ -34,6 +35,9 @@ from migration.secrets.models import Redaction
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_invisible, escape_name
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
+
+REDACTION_EVENT = EventKind("redaction", gettext_lazy("Redaction"))
+
 
 REDACTED_BY = "(redacted by nova-admin)"
 FIRST_PIECE_PAGES, MOST_PAGES = 8, 1024
@@ -285,7 +289,7 @@ class _ColumnRedactor:
         AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(
-                    AuditCode.REDACTION,
+                    REDACTION_EVENT,
                     REDACTED(n=number, column=name.shown),
                     client_id=client_id,
                     slug=self.plan.slugs[client_id],

@@ -20,10 +20,11 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.aws_store import secrets_manager
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import Secret, name_secret_slug
@@ -41,6 +42,11 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, Sec
 from nova_credentials.aws.versions import CURRENT
 from nova_credentials.document import name_problem
 from nova_credentials.messages import Message, Sentence, in_a_row
+
+SECRET_SETTINGS_EVENT = EventKind(
+    "secret_settings", gettext_lazy("Key, replicas or tags changed"), icon="key", in_history=True
+)
+
 
 LOCK_WAIT_SECONDS = 5.0
 COMPARED_AT_ONCE = 1000
@@ -581,7 +587,7 @@ def _record_change(snapshot: ClientSnapshot, name: str, what: Message, *, by: Us
     with transaction.atomic():
         refuse_lost_client_locks()
         AuditEvent.objects.record(
-            AuditCode.SECRET_SETTINGS,
+            SECRET_SETTINGS_EVENT,
             what,
             by=by,
             client_id=snapshot.client_id,

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy
 
 from credentials.copying import (
     RowNotInAwsError,
@@ -24,7 +25,13 @@ from credentials.copying import (
 from credentials.models import Client, save_columns
 from credentials.secret_names import find_name_problem
 from credentials.triggers import writes_are_counted
-from migration.core.audit import AuditCode, AuditEvent, first_id_at, require_storable_reason
+from migration.core.audit import (
+    PUSH_EVENT,
+    AuditEvent,
+    EventKind,
+    first_id_at,
+    require_storable_reason,
+)
 from migration.core.aws_store import make_aws_copy, secret_names, secrets_manager
 from migration.core.aws_writes import TEST_LOGIN, find_write_refusal
 from migration.core.clients import ClientMigration
@@ -44,6 +51,7 @@ from migration.core.snapshots import (
 from migration.logins.attempts import try_login
 from migration.logins.models import ROTATION_UNDER_WAY, Rotation
 from migration.logins.pending import is_made_by_site, take_pending_off
+from migration.logins.testing import LOGIN_TEST_EVENT
 from migration.pushes.comparisons import compare, compare_with_document
 from migration.pushes.known_values import (
     note_new_values_in_aws,
@@ -75,6 +83,11 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import EXTRA_KEY, Document, DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
+
+VERSION_EVENT = EventKind(
+    "version", gettext_lazy("Version of a secret"), icon="restore", in_history=True
+)
+
 
 # AWS refuses what is signed by a clock that differs more.
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -174,7 +187,7 @@ def _find_writers(client_id: int, versions: list[ListedVersion]) -> dict[tuple[s
     if not times:
         return {}
     entries = AuditEvent.objects.filter(
-        client_id=client_id, code=AuditCode.PUSH, pk__gte=first_id_at(min(times) - CLOCKS_DIFFER)
+        client_id=client_id, code=PUSH_EVENT, pk__gte=first_id_at(min(times) - CLOCKS_DIFFER)
     )
     return {
         (str(written.values["name"]), str(written.values["version"])): entry.who
@@ -594,7 +607,7 @@ def try_for_failures(
         version=shorten(version.version_id), name=version.name, results=tuple(told)
     )
     AuditEvent.objects.record(
-        AuditCode.LOGIN_TEST,
+        LOGIN_TEST_EVENT,
         tested,
         by=version.by,
         client_id=version.client_id,
@@ -650,7 +663,7 @@ def take_unneeded_pending_off(
             raise NotResolved(error.message) from None
         done = PENDING_TAKEN_OFF(name=name, version=shorten(version_id))
         AuditEvent.objects.record(
-            AuditCode.VERSION, done, by=by, client_id=client_id, slug=snapshot.slug
+            VERSION_EVENT, done, by=by, client_id=client_id, slug=snapshot.slug
         )
     return done
 

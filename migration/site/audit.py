@@ -30,11 +30,12 @@ from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
 from migration.core.audit import (
     AuditCheckpoint,
-    AuditCode,
     AuditEvent,
     AuditKeys,
     AuditLink,
+    EventKind,
     audit_keys,
+    list_kinds,
 )
 from migration.core.audit_chain import (
     LAST_POSITION,
@@ -72,6 +73,9 @@ from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
+
+
+TRIM_EVENT = EventKind("trim", gettext_lazy("Old entries let go"))
 
 logger = logging.getLogger(__name__)
 
@@ -514,7 +518,7 @@ def _make_checkpoint(
     keys = audit_keys()
     with transaction.atomic():
         event = AuditEvent.objects.record(
-            AuditCode.TRIM,
+            TRIM_EVENT,
             TRIMMED(position=str(head.position), day=before.date(), sha256=digest),
             by=by,
         )
@@ -660,7 +664,6 @@ FILTERS: dict[str, StrPromise] = {
     "since": gettext_lazy("From day"),
     "until": gettext_lazy("To day"),
 }
-CODES = {("code", code): label for code, label in AuditCode.choices}
 CONTENT_TYPES = {
     ExportFormat.CSV: "text/csv; charset=utf-8",
     ExportFormat.JSON: "application/json",
@@ -730,17 +733,17 @@ class AuditEntriesView(AdminView):
             rows = list((chosen.filter(pk__lt=older) if older else chosen)[: ROWS_A_PAGE + 1])
             has_newer, has_older = older is not None, len(rows) > ROWS_A_PAGE
             rows = rows[:ROWS_A_PAGE]
+        kinds = list_kinds()
+        titles = {("code", code): title for code, title in kinds}
         return self.render_to_response(
             self.get_context_data(
                 rows=rows,
                 filters=given,
-                in_use={"chips": list_chips(given, FILTERS, CODES)},
+                in_use={"chips": list_chips(given, FILTERS, titles)},
                 newest=rows[0].pk if rows and has_newer else None,
                 oldest=rows[-1].pk if rows and has_older else None,
                 query=urlencode(given) + "&" if given else "",
-                codes=[
-                    (code, label, given.get("code") == code) for code, label in AuditCode.choices
-                ],
+                codes=[(*each, given.get("code") == each[0]) for each in kinds],
                 head=read_head(),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
                 input_classes=" ".join(BASE_INPUT_CLASSES),

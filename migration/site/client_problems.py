@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy
 from migration.campaigns.models import Campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import read_or_count_clients
+from migration.core.audit import VIEW_REQUESTS
 from migration.core.clients import (
     APPROVE_MOVES,
     VIEW_CAMPAIGNS,
     VIEW_CLIENTS,
     VIEW_COMPARISONS,
-    VIEW_REQUESTS,
     VIEW_RUNS,
 )
 from migration.core.comparisons import Comparison, OpenMismatch

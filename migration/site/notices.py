@@ -31,10 +31,11 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.localization import localize
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditEvent, EventKind
 from migration.core.clients import SET_NOTICES
 from migration.core.mails import NO_SERVER, send_mail_in_time
 from migration.core.notices import (
@@ -69,6 +70,9 @@ from migration.core.problems import (
 from migration.site.environment import name_environment
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.shown_names import escape_invisible
+
+NOTICES_EVENT = EventKind("notices", gettext_lazy("Notices set"))
+
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +315,7 @@ def set_switches(
                 mail=_name_events(after.values(), NoticeWay.MAIL),
                 webhook=_name_events(after.values(), NoticeWay.WEBHOOK),
             )
-            AuditEvent.objects.record(AuditCode.NOTICES, facts, by=by)
+            AuditEvent.objects.record(NOTICES_EVENT, facts, by=by)
     return bool(changed)
 
 

@@ -6,7 +6,8 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from migration.core.audit import AuditCode
+from migration.core.audit import USER_CHANGED_EVENT
+from migration.core.refused_acts import LOGIN_REFUSED_EVENT
 from migration.models import AuditEvent, WrongPassword
 from migration.people.lockouts import check_password_or_code
 from migration.people.models import PasswordPlace
@@ -88,7 +89,7 @@ def test_who_is_locked_out_does_not_fill_the_audit(maria, client):
     for _ in range(8):
         client.post(LOGIN, {"username": "maria", "password": "wrong"})
 
-    assert AuditEvent.objects.filter(code=AuditCode.LOGIN_REFUSED).count() == 1
+    assert AuditEvent.objects.filter(code=LOGIN_REFUSED_EVENT).count() == 1
 
 
 def test_a_header_that_is_no_address_leads_to_the_login(db, client):
@@ -115,7 +116,7 @@ def test_the_audit_tells_of_a_second_factor(maria):
     give_factor(maria)
     reset_second_factor(maria, make_user("ana"))
 
-    found = AuditEvent.objects.filter(code=AuditCode.USER_CHANGED, facts__contains="second_factor")
+    found = AuditEvent.objects.filter(code=USER_CHANGED_EVENT, facts__contains="second_factor")
     assert found.first().who == "ana"
     assert found.count() == 2
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from migration.campaigns import history as campaign_changes
 from migration.campaigns import pages as campaign_views
 from migration.campaigns.steps import advance_campaign
-from migration.core.audit import AuditCode
+from migration.core.clients import MOVE_EVENT
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -274,7 +274,7 @@ def test_a_page_that_shows_what_holds_is_sent_nothing_until_that_changes(
     assert happens(lambda: run.items.filter(client=pk).update(outcome=Outcome.MOVED))
     assert happens(lambda: PhaseChange.objects.create(client_id=pk, old="aws", new="dual_read"))
     assert happens(lambda: make_comparison(other, "mismatch"))
-    assert happens(lambda: AuditEvent.objects.record(AuditCode.MOVE, NO_SECRET()))
+    assert happens(lambda: AuditEvent.objects.record(MOVE_EVENT, NO_SECRET()))
     assert happens(lambda: Wave.objects.update(watched_since=timezone.now()))
     assert happens(lambda: campaign.stop(by=None))
     # What the digest doesn't hold is shown a minute later at the latest.

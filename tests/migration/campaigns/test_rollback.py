@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from migration.core.audit import AuditCode
+from migration.core.audit import REFUSAL_EVENT
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
@@ -84,7 +84,7 @@ def test_equal_clients_are_rolled_back_and_the_one_that_differs_is_left_and_name
     assert codes_of(run, "north-0") == []
     assert [password(pk) for pk in pks] == before
     assert stand(campaign)[1] == ["mismatches_reached", "rolls_back"]
-    refused = AuditEvent.objects.get(code=AuditCode.REFUSAL)
+    refused = AuditEvent.objects.get(code=REFUSAL_EVENT)
     assert refused.client_id == pks[1]
     assert (take(campaign), take(campaign)) == (None, None)
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
 from migration.campaigns import steps as campaigns
-from migration.campaigns.models import StaleCampaignError
+from migration.campaigns.models import CAMPAIGN_EVENT, StaleCampaignError
 from migration.campaigns.steps import (
     GOAL_NOT_POSSIBLE,
     GROUP_NOT_THERE,
@@ -19,7 +19,7 @@ from migration.campaigns.steps import (
     CampaignStartRefusedError,
     approve_campaign,
 )
-from migration.core.audit import AuditCode
+from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, REQUEST_EVENT
 from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.moves import NEEDS_APPROVAL
@@ -128,7 +128,7 @@ def test_what_it_does_stands_in_the_audit_under_its_name(maria):
 
     found = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}").order_by("id")
     assert (found[0].who, found[0].reason) == ("maria", "INC-42")
-    assert [row.code for row in found] == [AuditCode.CAMPAIGN] * found.count()
+    assert [row.code for row in found] == [CAMPAIGN_EVENT] * found.count()
     assert found.count() == 3  # its start, its wave, its end
 
 
@@ -157,8 +157,8 @@ class TestApproval:
         by = dict(PhaseChange.objects.values_list("new", "by"))
         assert by == {Phase.DUAL_WRITE: maria.pk, Phase.DUAL_READ: maria.pk, Phase.AWS: ana.pk}
         recorded = set(AuditEvent.objects.values_list("code", "who"))
-        assert {(AuditCode.REQUEST, "maria"), (AuditCode.APPROVAL, "ana")} <= recorded
-        assert (AuditCode.REFUSAL, "maria") in recorded
+        assert {(REQUEST_EVENT, "maria"), (APPROVAL_EVENT, "ana")} <= recorded
+        assert (REFUSAL_EVENT, "maria") in recorded
 
     def test_a_request_has_a_reason_and_somebody_who_may_move(self, maria):
         group, nobody = make_group("north", 1), User.objects.create_user("nobody")

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from migration.campaigns.models import StaleCampaignError
-from migration.core.audit import AuditCode
+from migration.core.audit import RUN_EVENT
 from migration.models import AuditEvent, Campaign, Comparison
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
@@ -444,4 +444,4 @@ def test_refused_clients_of_an_approved_run_that_somebody_asks_for_again_are_ask
     run.refresh_from_db()
     assert (run.state, run.finished_at is None) == (Run.State.STOPPED, False)
     assert rollback.only_where_equal
-    assert AuditEvent.objects.filter(code=AuditCode.RUN, correlation=f"run {run.pk}").exists()
+    assert AuditEvent.objects.filter(code=RUN_EVENT, correlation=f"run {run.pk}").exists()

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
-from migration.core.audit import AuditCode
+from migration.core.audit import APPROVAL_EVENT
 from migration.core.sentences import ASK_BY_COMMAND
 from migration.management.commands.move_clients import ASKED_FOR
 from migration.models import AuditEvent, ClientMigration, MoveRequest, PhaseChange
@@ -123,7 +123,7 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     change = PhaseChange.objects.first()
     assert (change.by, change.reason) == (ana, "INC-42")
     assert change.note == ASKED_FOR_BY(who="maria")
-    approved = AuditEvent.objects.get(code=AuditCode.APPROVAL)
+    approved = AuditEvent.objects.get(code=APPROVAL_EVENT)
     assert (approved.who, approved.client_id, approved.reason) == ("ana", pk, "INC-42")
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from migration.core import aws_store, leases, snapshots
-from migration.core.audit import AuditCode
+from migration.core.audit import REFUSAL_EVENT
 from migration.core.sentences import IS_OFFBOARDED
 from migration.models import (
     AuditEvent,
@@ -111,7 +111,7 @@ def test_the_mismatch_that_stops_a_cutover_is_stored_and_ends_the_streak(idom, s
 def test_a_refusal_is_recorded_by_the_move_and_that_of_a_run_by_the_run(idom):
     enter_phase(idom, Phase.DUAL_READ)
     write_password(idom, "example-new")
-    refused = AuditEvent.objects.filter(code=AuditCode.REFUSAL)
+    refused = AuditEvent.objects.filter(code=REFUSAL_EVENT)
     run = Run.objects.create(kind=Run.Kind.MOVE, move_from=Phase.DUAL_READ, move_to=Phase.AWS)
 
     with pytest.raises(ShutGate):

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
-from migration.core.audit import AuditCode
+from migration.core.audit import REFUSAL_EVENT
 from migration.core.clients import all_clients, digest_selection
 from migration.models import (
     AuditEvent,
@@ -134,7 +134,7 @@ def test_who_left_refuses_the_form_and_is_not_moved(client, maria, ana):
     )
     campaign.refresh_from_db()
     assert campaign.state == Campaign.State.REQUESTED
-    assert AuditEvent.objects.filter(code=AuditCode.REFUSAL, who="ana").count() == 1
+    assert AuditEvent.objects.filter(code=REFUSAL_EVENT, who="ana").count() == 1
     approve(client, page(campaign), opened(client, page(campaign)))
     put("Pilot", left)  # comes back: nobody approved that
     do_next(campaign)

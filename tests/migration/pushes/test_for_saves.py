@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-from migration.core.audit import AuditCode
+from migration.core.audit import PUSH_EVENT
 from migration.core.sentences import NOT_OURS
 from migration.core.snapshots import read_snapshot
 from migration.models import AuditEvent, Secret
@@ -38,7 +38,7 @@ def test_its_version_is_in_the_audit_and_known_as_pushed(idom, sm):
     assert stored(sm, "idom")["client_name"] == "Other"
     assert Secret.objects.get().version_id == value.version_id
     written = WRITTEN_VERSION(name=NAME, version=value.version_id[:8])
-    event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
+    event = AuditEvent.objects.filter(code=PUSH_EVENT).first()
     assert event.message == SECRETS_PUSHED(secrets=(written,))
 
 

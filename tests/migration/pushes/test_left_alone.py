@@ -6,7 +6,7 @@ import pytest
 
 from credentials.models import Client
 from migration import tasks
-from migration.core.audit import AuditCode
+from migration.core.audit import PUSH_EVENT
 from migration.core.clients import all_clients
 from migration.core.sentences import CLIENT_LEFT_ALONE, FOREIGN_VERSION, LEFT_TO_AWS
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch
@@ -127,7 +127,7 @@ def test_with_overwrite_it_is_written_and_everything_says_what_was_overwritten(s
     assert (now.status, before.status, before.message) == ("match", "mismatch", said)
     assert [field.path for field in before.read_mismatches()] == ["database.port"]
     assert not OpenMismatch.objects.exists()
-    event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
+    event = AuditEvent.objects.filter(code=PUSH_EVENT).first()
     assert event.message.codes == ["pushed", "overwrote"]
     kept = sm.get_stage(NAME, "AWSPREVIOUS")
     assert kept.version_id == version

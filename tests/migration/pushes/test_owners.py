@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from credentials.models import Client
-from migration.core.audit import AuditCode, ReasonError
+from migration.core.audit import ReasonError
 from migration.core.leases import hold_client_locks
 from migration.core.sentences import FOREIGN_VERSION, NOT_OURS
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch, Secret
@@ -17,7 +17,11 @@ from migration.pushes.resolutions import NotResolved, copy_to_postgres
 from migration.pushes.secret_writer import NOT_CREATED, OWNED_BY_DELETED_CLIENT, TAGGED_AS
 from migration.runs.items import Outcome
 from migration.secrets import settings as applied_settings
-from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
+from migration.secrets.adoptions import (
+    ADOPTION_EVENT,
+    adopt_and_overwrite_secrets,
+    find_foreign_secrets,
+)
 from nova_credentials.aws import SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -132,7 +136,7 @@ def test_of_two_adoptions_at_once_one_is_made(sm):
         results = list(threads.map(try_to_adopt, range(2)))
 
     assert sorted(results) == ["nothing_to_adopt", "to_aws"]
-    (entry,) = AuditEvent.objects.filter(code=AuditCode.ADOPTION)
+    (entry,) = AuditEvent.objects.filter(code=ADOPTION_EVENT)
     assert (entry.reason, entry.slug) == ("INC-42", "idom")
 
 

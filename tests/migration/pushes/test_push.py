@@ -5,7 +5,7 @@ import json
 import pytest
 
 from credentials.models import Client
-from migration.core.audit import AuditCode
+from migration.core.audit import PUSH_EVENT
 from migration.models import AuditEvent, ClientMigration, Comparison, Secret
 from migration.pushes.pushes import (
     NOT_PUSHED_EMPTY,
@@ -202,7 +202,7 @@ def test_the_audit_names_the_secrets_that_were_written_by_eight_digits_of_their_
 
     version = sm.get_value(name).version_id[:8]
     written = WRITTEN_VERSION(name=name, version=version)
-    event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
+    event = AuditEvent.objects.filter(code=PUSH_EVENT).first()
     assert event.message == SECRETS_PUSHED(secrets=(written,))
 
 

@@ -15,9 +15,9 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from migration.core import refused_acts
-from migration.core.audit import Actor, AuditCode, acting, process_origin
+from migration.core.audit import Actor, acting, process_origin
 from migration.models import AuditEvent, WrongPassword
-from migration.people.lockouts import find_locks, forget_old_attempts_and_sessions
+from migration.people.lockouts import LET_IN_EVENT, find_locks, forget_old_attempts_and_sessions
 from migration.people.models import PasswordPlace
 from nova_admin.trusted_proxies import TrustedProxies
 from tests.factories import make_user
@@ -263,7 +263,7 @@ def test_who_administers_users_lets_somebody_in_again(maria, juan, log_in, clien
     assert "Let in again by juan" in page
     assert gets_in(log_in("maria"))
     assert log_in("maria", address="10.0.0.9").status_code == 429
-    event = AuditEvent.objects.filter(code=AuditCode.LET_IN).get()
+    event = AuditEvent.objects.filter(code=LET_IN_EVENT).get()
     assert (event.who, str(event.message)) == ("juan", "Ended the lock of maria at 10.0.0.8.")
     again = client.post(LIST, sent, follow=True).content.decode()
     assert "None of these is locked out now." in again
@@ -349,7 +349,7 @@ def test_the_lock_of_an_address_ends_by_let_in_again(maria, log_in, client):
     client.post(LIST, {"action": "let_in_again", "_selected_action": [row.pk]})
 
     assert gets_in(log_in("maria"))
-    event = AuditEvent.objects.filter(code=AuditCode.LET_IN).get()
+    event = AuditEvent.objects.filter(code=LET_IN_EVENT).get()
     assert "10.0.0.8" in str(event.facts)
 
 

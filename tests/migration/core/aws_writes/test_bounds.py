@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from migration.core import aws_store, aws_writes
-from migration.core.audit import AuditCode, ReasonError
+from migration.core.audit import WRITES_STARTED_EVENT, WRITES_STOPPED_EVENT, ReasonError
 from migration.core.aws_store import find_own_unplanned_versions
 from migration.core.aws_writes import (
     CLAIMED,
@@ -25,6 +25,7 @@ from migration.core.aws_writes import (
     find_write_refusal,
     write_guard,
 )
+from migration.core.database_identity import CLAIM_EVENT
 from migration.core.notices import NoticeEvent
 from migration.models import AuditEvent, DatabaseClaim, Notice, WriteStop
 
@@ -165,7 +166,7 @@ def test_the_database_that_writes_already_is_not_claimed_again():
 
 @pytest.mark.usefixtures("stores")
 def test_a_stop_of_the_writes_and_its_end_are_in_the_audit_and_told():
-    codes = [AuditCode.WRITES_STARTED, AuditCode.WRITES_STOPPED]
+    codes = [WRITES_STARTED_EVENT, WRITES_STOPPED_EVENT]
     entries = AuditEvent.objects.filter(code__in=codes).order_by("pk")
 
     aws_writes.start_aws_writes()  # they go on already
@@ -189,7 +190,7 @@ def test_a_claim_says_in_the_audit_which_database_wrote_before():
     claim = claim_database(reason="INC-1")
 
     expected = CLAIMED(place=claim.identity.place, noted="elsewhere/nova")
-    assert AuditEvent.objects.get(code=AuditCode.CLAIM).message == expected
+    assert AuditEvent.objects.get(code=CLAIM_EVENT).message == expected
 
 
 def test_a_claim_wants_a_reason_and_a_database_that_says_what_it_is(become_copy, monkeypatch):

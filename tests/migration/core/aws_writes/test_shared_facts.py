@@ -12,10 +12,9 @@ from django.db import connection
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
-from migration.core.audit import AuditCode
 from migration.core.aws_writes import _write_guard, find_write_refusal, write_guard
 from migration.core.clients import all_clients
-from migration.core.database_identity import note_facts_after_migrate
+from migration.core.database_identity import CLAIM_EVENT, note_facts_after_migrate
 from migration.core.heartbeat import TaskTaker
 from migration.core.shared_facts import find_differences, list_own_facts, seen_account
 from migration.doctor.looks import list_site_problems, look_at_site
@@ -280,7 +279,7 @@ def test_a_key_is_rotated_over_two_hosts_and_neither_is_refused_in_between(pushe
         rotate(settings, *keys)
         note_facts_after_migrate("default")
         assert read_facts() == now
-    assert AuditEvent.objects.filter(code=AuditCode.CLAIM).count() == len(KEYS)
+    assert AuditEvent.objects.filter(code=CLAIM_EVENT).count() == len(KEYS)
 
 
 def test_a_lost_key_is_claimed_with_a_reason_and_the_old_one_differs_from_then_on(pushed, settings):
@@ -296,7 +295,7 @@ def test_a_lost_key_is_claimed_with_a_reason_and_the_old_one_differs_from_then_o
 
     assert {each["fact"] for each in told["facts"]} == set(KEYS)
     assert (told["refusal"], find_write_refusal()) == (None, None)
-    assert AuditEvent.objects.get(code=AuditCode.CLAIM).reason == "INC-7: lost"
+    assert AuditEvent.objects.get(code=CLAIM_EVENT).reason == "INC-7: lost"
     with pytest.raises(CommandError, match="has what is noted"):
         claim()
     rotate(settings, old)

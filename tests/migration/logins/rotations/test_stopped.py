@@ -7,14 +7,13 @@ import psycopg
 import pytest
 from django.db import connection
 
-from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.keys import load_version_keys
 from migration.core.leases import LeaseKind, LeaseLostError
 from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.logins import role_passwords, rotations
 from migration.logins.attempts import DatabaseLogin
-from migration.logins.models import RotationOpenError, RotationOutcome
+from migration.logins.models import ROTATION_EVENT, RotationOpenError, RotationOutcome
 from migration.logins.models import RotationStep as Step
 from migration.logins.pending import ROTATION_ELSEWHERE
 from migration.logins.role_passwords import (
@@ -77,7 +76,7 @@ def interrupt(role, at: int) -> Rotation:
 def assert_ended(rotation: Rotation, outcome: RotationOutcome, sentence) -> None:
     assert rotation.outcome == outcome
     assert rotation.message.key == sentence.key
-    entry = AuditEvent.objects.filter(code=AuditCode.ROTATION).order_by("-id")[0]
+    entry = AuditEvent.objects.filter(code=ROTATION_EVENT).order_by("-id")[0]
     assert sentence.key in entry.facts
 
 

@@ -8,12 +8,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.core.audit import AuditCode
 from migration.core.clients import all_clients
 from migration.core.outgoing import LoginOutcome
 from migration.core.snapshots import read_snapshot
 from migration.logins.models import LoginStore, LoginStores
 from migration.logins.testing import (
+    LOGIN_TEST_EVENT,
     CopyAdvice,
     LoginKey,
     advise_copy,
@@ -116,7 +116,7 @@ def test_either_store_s_values_are_tried_and_the_newest_result_kept(client_pk, a
     assert again.works
     assert set(outcomes(client_pk).values()) == {"works"}
     assert LoginTest.objects.count() == 7
-    event = AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST).first()
+    event = AuditEvent.objects.filter(code=LOGIN_TEST_EVENT).first()
     assert (event.who, event.slug) == (admin_user.username, "idom")
 
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 
 from credentials.models import Client
-from migration.core.audit import AuditCode
+from migration.logins.testing import LOGIN_TEST_EVENT
 from migration.models import AuditEvent, LoginTest
 from tests.factories import make_client, make_database
 from tests.migration.logins.tests.servers import HOST, PASSWORD, USER
@@ -67,7 +67,7 @@ def test_the_login_of_a_new_client_is_tested_and_nothing_is_stored(browser, valu
 
     assert not Client.objects.exists()
     assert not LoginTest.objects.exists()
-    entries = AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST)
+    entries = AuditEvent.objects.filter(code=LOGIN_TEST_EVENT)
     assert {(entry.client_id, entry.slug) for entry in entries} == {(None, "")}
     assert "a new database login" in str(entries[0].message)
     assert "wrong" not in "".join(entry.facts for entry in entries)
@@ -87,7 +87,7 @@ def test_what_is_lacking_is_named_and_nothing_is_tried(browser, values, servers)
     for row in ("", "emails-0", "databases-x", "databases-__prefix__"):
         assert "lacks this login" in add_test(browser, row=row).content.decode()
     assert servers.heard == []
-    assert not AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST).exists()
+    assert not AuditEvent.objects.filter(code=LOGIN_TEST_EVENT).exists()
 
 
 def test_a_mailbox_s_hosts_come_from_its_provider(browser, settings):
@@ -136,7 +136,7 @@ def test_a_row_that_is_added_is_tested_with_what_is_typed(browser, values, is_ne
     assert "Password: This field is required." in answer
     assert not LoginTest.objects.exists()
     assert Client.objects.get(pk=pk).databases.get().pk == stored
-    entries = AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST)
+    entries = AuditEvent.objects.filter(code=LOGIN_TEST_EVENT)
     assert {entry.slug for entry in entries} == {"" if is_new else "idom"}
 
 

@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from credentials.models import Client
 from credentials.pointers import POINTER
-from migration.core.audit import AuditCode
+from migration.logins.testing import LOGIN_TEST_EVENT
 from migration.models import AuditEvent, LoginTest
 from tests.factories import make_client, make_database, update
 from tests.migration.logins.tests.servers import HOST, PASSWORD, USER
@@ -64,7 +64,7 @@ def test_what_is_typed_is_tested_and_not_kept(browser, row, typed):
     assert not LoginTest.objects.exists()
     row.refresh_from_db()
     assert row.db_name == "postgres"
-    facts = [event.facts for event in AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST)]
+    facts = [event.facts for event in AuditEvent.objects.filter(code=LOGIN_TEST_EVENT)]
     assert len(facts) == 2
     assert "wrong" not in "".join(facts)
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from migration.core.audit import AuditCode, ReasonError
+from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, REQUEST_EVENT, ReasonError
 from migration.core.sentences import ASK_BY_COMMAND
 from migration.models import AuditEvent, ClientMigration, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
@@ -72,7 +72,7 @@ def test_nobody_moves_until_somebody_else_approves(maria, ana):
     assert (change.client_id, change.by, change.reason) == (pks[0], ana, "INC-42")
     assert change.note.codes == [ASKED_FOR_BY.key, MOVED_BY_RUN.key]
     recorded = AuditEvent.objects.filter(correlation=f"run {run.pk}").values_list("code", "who")
-    assert {(AuditCode.REQUEST, "maria"), (AuditCode.APPROVAL, "ana")} <= set(recorded)
+    assert {(REQUEST_EVENT, "maria"), (APPROVAL_EVENT, "ana")} <= set(recorded)
 
 
 def test_a_request_wants_a_user_and_a_reason(maria):
@@ -95,7 +95,7 @@ def test_who_could_have_acted_as_the_requester_approves_nothing(maria, ana):
         approve_run(run_id=run.pk, by=ana)
 
     assert Run.objects.get(pk=run.pk).state == Run.State.REQUESTED
-    assert AuditEvent.objects.filter(code=AuditCode.REFUSAL, who="ana").exists()
+    assert AuditEvent.objects.filter(code=REFUSAL_EVENT, who="ana").exists()
 
 
 def test_refused_clients_of_an_approved_run_need_another_approval(maria, ana):

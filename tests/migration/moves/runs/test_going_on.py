@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from credentials.refusals import REFUSED_BY_DATABASE, RefusedByDatabaseError
 from migration.core import aws_store
-from migration.core.audit import AuditCode
+from migration.core.audit import REFUSAL_EVENT
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.leases import LeaseKind
 from migration.core.sentences import CLIENT_NOT_THERE
@@ -27,7 +27,7 @@ from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.secrets.deletions import DELETED_ON
+from migration.secrets.deletions import DELETED_ON, DELETION_EVENT
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -69,7 +69,7 @@ def test_a_worker_killed_before_it_noted_its_moves_leaves_them_made(monkeypatch,
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
     assert PhaseChange.objects.filter(run=run).count() == 2
     assert codes_of(run, "client-0") == [MOVED_BY_RUN.key]
-    others = (AuditCode.REFUSAL, AuditCode.DELETION)
+    others = (REFUSAL_EVENT, DELETION_EVENT)
     assert not AuditEvent.objects.filter(code__in=others).exists()
 
 

@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from migration.core import aws_store
-from migration.core.audit import AuditCode
-from migration.core.clients import all_clients
+from migration.core.audit import REFUSAL_EVENT
+from migration.core.clients import GATE_EVENT, MOVE_EVENT, all_clients
 from migration.models import AuditEvent, ClientMigration, PhaseChange
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import IN_A_RUN, NEVER_COMPARED, PUSH_PENDING
@@ -38,7 +38,7 @@ def test_every_client_in_the_phase_moves_and_no_other(maria, old, new):
         (pk, maria, "INC-42") for pk in pks
     }
     assert all(MOVED_BY_RUN.key in row.note.codes for row in changes)
-    moved = AuditEvent.objects.filter(code=AuditCode.MOVE, correlation=f"run {run.pk}")
+    moved = AuditEvent.objects.filter(code=MOVE_EVENT, correlation=f"run {run.pk}")
     assert {row.client_id for row in moved} == set(pks)
 
 
@@ -73,9 +73,9 @@ def test_a_client_whose_gate_is_shut_is_refused_with_every_reason_and_the_others
     assert codes_of(run, "client-1") == [PUSH_PENDING.key]
     assert codes_of(run, "client-0") == [READS_AWS.key]
     assert phase_of(pks[1]) == Phase.DUAL_READ
-    refusal = AuditEvent.objects.get(code=AuditCode.REFUSAL)
+    refusal = AuditEvent.objects.get(code=REFUSAL_EVENT)
     assert (refusal.client_id, refusal.who, refusal.reason) == (pks[1], "maria", "INC-42")
-    gates = AuditEvent.objects.filter(code=AuditCode.GATE)
+    gates = AuditEvent.objects.filter(code=GATE_EVENT)
     assert {row.client_id for row in gates} == {pks[0], pks[2]}
 
 

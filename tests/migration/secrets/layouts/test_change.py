@@ -9,7 +9,6 @@ from django.db import connection
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
-from migration.core.audit import AuditCode
 from migration.core.leases import LeaseKind
 from migration.core.sentences import NOT_OURS
 from migration.models import AuditEvent, ClientMigration, DatabaseClaim, PlannedVersion, Secret
@@ -18,6 +17,7 @@ from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from migration.secrets import layouts
+from migration.secrets.deletions import DELETION_EVENT
 from migration.secrets.layouts import (
     LAYOUT_CHANGED,
     LAYOUT_DIFFERS,
@@ -133,7 +133,7 @@ def test_in_every_phase_all_values_are_read_before_and_after_and_once_the_old_on
     assert sm.describe_secret(NAME).deleted_at is not None
     # As long as AWS keeps it, it is known whose it is: nobody else gets it.
     assert Secret.objects.get(name=NAME).client_id == pk
-    (entry,) = AuditEvent.objects.filter(code=AuditCode.DELETION, client_id=pk)
+    (entry,) = AuditEvent.objects.filter(code=DELETION_EVENT, client_id=pk)
     assert (entry.slug, NAME in str(entry.facts)) == ("idom", True)
     reader._cached.clear()
     assert read(reader) == before

@@ -7,7 +7,6 @@ from django.db import connection
 
 from credentials.models import DatabaseCredential
 from credentials.triggers import ensure_writes_are_counted
-from migration.core.audit import AuditCode
 from migration.core.clients import all_clients, store_lost_secret_slugs
 from migration.core.secrets import OtherSecretsState
 from migration.core.snapshots import NAME_IS_ANOTHERS
@@ -18,6 +17,7 @@ from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from migration.secrets import layouts
 from migration.secrets.layouts import (
+    LAYOUT_EVENT,
     LayoutRefusedError,
     change_layout,
     follow_new_slugs,
@@ -104,7 +104,7 @@ def test_in_every_phase_the_secret_follows_and_is_read_before_and_after_and_once
     assert names_of(pk) == ("renamed", None, "")
     assert not exists(sm, old)
     assert read(reader, "renamed") == password
-    (moved,) = AuditEvent.objects.filter(code=AuditCode.LAYOUT, client_id=pk)
+    (moved,) = AuditEvent.objects.filter(code=LAYOUT_EVENT, client_id=pk)
     assert (moved.slug, "idom" in str(moved.facts)) == ("renamed", True)
 
 

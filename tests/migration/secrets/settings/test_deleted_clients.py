@@ -5,7 +5,6 @@ from django.db import connection
 from django.urls import reverse
 
 from migration.core import aws_store
-from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.problems import Look
 from migration.doctor.site import find_orphaned_secrets
@@ -13,6 +12,7 @@ from migration.models import AuditEvent, Secret
 from migration.pushes import pushes
 from migration.pushes.pushes import push
 from migration.secrets.deletions import (
+    DELETION_EVENT,
     KEPT_NOT_OURS,
     NO_SECRET,
     schedule_deletion_for_deleted_clients,
@@ -69,7 +69,7 @@ def test_it_is_counted_and_listed_until_its_deletion_is_scheduled(client, sm, go
     assert sm.describe_secret("nova/clients/there").deleted_at is None
     assert counted() == 0
     assert list(client.get(PAGE).context["deleted"]) == []
-    (entry,) = AuditEvent.objects.filter(code=AuditCode.DELETION, client_id=gone)
+    (entry,) = AuditEvent.objects.filter(code=DELETION_EVENT, client_id=gone)
     assert (entry.reason, entry.who) == ("CHG-1", "boss")
     describe_secrets()
     assert counted() == 0

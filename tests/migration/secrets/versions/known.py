@@ -3,8 +3,8 @@
 from django.db import connection
 
 from credentials.models import EmailCredential
-from migration.core.audit import AuditCode
 from migration.models import AuditEvent, KnownValue
+from migration.pushes.saves import CLIENT_SAVED_EVENT
 from tests.factories import update
 from tests.page_forms import open_form, send_form
 
@@ -38,7 +38,7 @@ def kinds_to_rotate(pk: int) -> list[str]:
 def save_values(browser, pk: int, **values: str) -> None:
     """Types secrets into the client's form; the fields are named by their prefix and column."""
     url = f"/admin/credentials/client/{pk}/change/"
-    saved = AuditEvent.objects.filter(code=AuditCode.CLIENT_SAVED)
+    saved = AuditEvent.objects.filter(code=CLIENT_SAVED_EVENT)
     before = saved.count()
     assert send_form(browser, url, open_form(browser, url) | values).status_code == 302
     assert saved.count() == before + 1, "the save was refused"

@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential, EmailCredential
 from migration.core import aws_store
-from migration.core.audit import AuditCode
 from migration.core.aws_writes import WRITES_STOPPED, start_aws_writes, stop_aws_writes
 from migration.core.keys import make_fingerprint
 from migration.core.leases import LeaseKind
 from migration.core.outgoing import LoginOutcome, LoginResult
+from migration.logins.testing import LOGIN_TEST_EVENT
 from migration.models import AuditEvent, ClientMigration, Comparison, KnownValue, Rate, Resolution
 from migration.moves.moves import move
 from migration.pushes import pushes
@@ -276,7 +276,7 @@ def test_the_logins_take_their_turn_and_are_in_the_audit(stores, outcomes, admin
         restore(pk, former, by=admin_user)
 
     assert Rate.objects.get(kind=Rate.Kind.LOGIN).next_at > before + timedelta(seconds=30)
-    (entry,) = AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST)
+    (entry,) = AuditEvent.objects.filter(code=LOGIN_TEST_EVENT)
     assert (entry.who, entry.client_id, entry.slug) == (admin_user.username, pk, "idom")
     assert f"version {former[:8]}… of {NAME}: the database login: no server" in str(entry.message)
 

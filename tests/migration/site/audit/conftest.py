@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 
-from migration.core.audit import AuditCode
+from migration.core.audit import WRITES_STARTED_EVENT
 from migration.core.audit_chain import AuditHead, seal_audit
 from migration.core.aws_writes import STARTED_WRITES
 from migration.models import AuditEvent
@@ -14,7 +14,7 @@ from migration.models import AuditEvent
 def write_entries(number: int = 5, **fields) -> list[AuditEvent]:
     facts = STARTED_WRITES()
     return [
-        AuditEvent.objects.record(AuditCode.WRITES_STARTED, facts, by=f"user {n}", **fields)
+        AuditEvent.objects.record(WRITES_STARTED_EVENT, facts, by=f"user {n}", **fields)
         for n in range(number)
     ]
 

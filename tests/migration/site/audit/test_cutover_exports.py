@@ -14,11 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from credentials.models import Client
-from migration.core.audit import AuditCode, audit_keys, first_id_at
+from migration.core.audit import audit_keys, first_id_at
 from migration.core.audit_chain import read_head, seal_audit
-from migration.core.audit_export import NotCutOverError, export_cutover, verify_file
+from migration.core.audit_export import EXPORT_EVENT, NotCutOverError, export_cutover, verify_file
 from migration.core.clients import all_clients
-from migration.logins.reveals import REVEALED
+from migration.logins.reveals import REVEAL_EVENT, REVEALED
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink, ClientMigration
 from migration.moves.approvals import approve_run, start_move_run
 from migration.pushes.comparisons import compare
@@ -57,7 +57,7 @@ def cut_over(maria, monkeypatch) -> int:
 
     def reveal() -> None:
         AuditEvent.objects.record(
-            AuditCode.REVEAL, revealed, by=maria, client_id=pk, slug="idom", reason="INC-41"
+            REVEAL_EVENT, revealed, by=maria, client_id=pk, slug="idom", reason="INC-41"
         )
 
     reveal()
@@ -119,7 +119,7 @@ def test_who_may_not_view_the_audit_gets_the_moves_alone_and_no_address(cut_over
     entries = json.loads(text)["export"]["entries"]
     assert [(each["code"], each["origin"]) for each in entries] == [("move", None)] * 3
     assert faults(text) == []
-    recorded = AuditEvent.objects.get(code=AuditCode.EXPORT)
+    recorded = AuditEvent.objects.get(code=EXPORT_EVENT)
     assert (recorded.who, recorded.slug, recorded.client_id) == ("viewer", "idom", cut_over)
     assert str(recorded.message).startswith("Exported its audit entries up to the cutover at ")
 
@@ -273,7 +273,7 @@ def test_wrong_use_of_the_command_exits_with_2(transactional_db, options):
         call_command("export_audit", *options)
 
     assert error.value.returncode == 2
-    assert not AuditEvent.objects.filter(code=AuditCode.EXPORT).exists()
+    assert not AuditEvent.objects.filter(code=EXPORT_EVENT).exists()
 
 
 def test_the_history_offers_it_and_the_former_page_leads_there(cut_over, viewer):

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from migration.core.audit import AuditCode, audit_keys
+from migration.core.audit import WRITES_STARTED_EVENT, audit_keys
 from migration.core.audit_chain import AuditHead, read_head, seal_audit
 from migration.core.audit_export import AuditFilter, ExportFormat, export_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
@@ -88,7 +88,7 @@ def test_filters_choose(chain):
     for chosen, number in [
         (AuditFilter(slug="idom"), 1),
         (AuditFilter(who="user 0"), 2),
-        (AuditFilter(code=AuditCode.WRITES_STARTED), 6),
+        (AuditFilter(code=WRITES_STARTED_EVENT), 6),
         (AuditFilter(since=now - day, before=now + day), AuditEvent.objects.count()),
         (AuditFilter(since=now + day), 0),
         (AuditFilter(before=now - day), 0),

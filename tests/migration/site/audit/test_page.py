@@ -9,13 +9,13 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
-from migration.core.audit import AuditCode
 from migration.core.audit_chain import seal_audit
-from migration.core.groups import CLIENT_GROUP_ADDED
+from migration.core.clients import GATE_EVENT
+from migration.core.groups import CLIENT_GROUP_ADDED, CLIENT_GROUP_EVENT
 from migration.models import AuditEvent
 from migration.moves.evidence import NO_COPIES_FOUND
-from migration.people.audit_signals import LOGGED_IN
-from migration.people.lockouts import LET_IN
+from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
+from migration.people.lockouts import LET_IN, LET_IN_EVENT
 from tests.factories import make_user
 from tests.migration.site.audit.conftest import write_entries
 
@@ -97,9 +97,9 @@ def test_what_was_done_to_a_user_is_found(maria, client, name):
     make_user("veranda")
     vera.groups.add(Group.objects.get(name="Operator"))
     let_in = LET_IN(name=name, address="10.0.0.8")
-    AuditEvent.objects.record(AuditCode.LET_IN, let_in, by=root)
-    AuditEvent.objects.record(AuditCode.LOGIN, LOGGED_IN(), by=vera)
-    AuditEvent.objects.record(AuditCode.CLIENT_GROUP, CLIENT_GROUP_ADDED(name=name), by=root)
+    AuditEvent.objects.record(LET_IN_EVENT, let_in, by=root)
+    AuditEvent.objects.record(LOGIN_EVENT, LOGGED_IN(), by=vera)
+    AuditEvent.objects.record(CLIENT_GROUP_EVENT, CLIENT_GROUP_ADDED(name=name), by=root)
 
     rows = client.get(URL, {"about": name}).context["rows"]
 
@@ -169,7 +169,7 @@ def test_an_entry_has_a_page_and_nobody_changes_it(maria, client):
 
 def test_an_age_in_an_entry_is_the_age_that_it_had_when_it_was_written(maria, client, monkeypatch):
     searched = timezone.now() - timedelta(hours=2)
-    AuditEvent.objects.record(AuditCode.GATE, NO_COPIES_FOUND(ago=searched), by=maria)
+    AuditEvent.objects.record(GATE_EVENT, NO_COPIES_FOUND(ago=searched), by=maria)
     shown = SimpleNamespace(now=lambda: searched + timedelta(days=3))
     monkeypatch.setattr("credentials.localization.timezone", shown)
 
