@@ -27,7 +27,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections, models
-from django.db.models.functions import Length
+from django.db.models.functions import Coalesce, Length
 from django.db.models.lookups import LessThanOrEqual
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
@@ -212,6 +212,16 @@ def describe_moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+# The origin of an event that was carried over from another table says when it happened: it is signed, and what a
+# release that doesn't know `happened_at` signs and verifies.
+CARRIED_OVER = "carried over from "
+
+
+def describe_carried(happened_at: datetime) -> str:
+    """Return the origin of an event that happened then and is written now."""
+    return f"{CARRIED_OVER}{describe_moment(happened_at)}"
+
+
 # Every kind of event that is declared, by its code. Rows may hold others: a later release's.
 EVENT_KINDS: dict[str, EventKind] = {}
 
@@ -354,23 +364,31 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             cursor.execute(
                 """
                 INSERT INTO migration_auditevent (
-                    id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature
+                    id, at, happened_at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature
                 )
-                SELECT id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature
+                SELECT id, at, happened_at, code, who, origin, client_id, slug, reason, facts, correlation, key,
+                    signature
                 FROM jsonb_to_recordset(%s::jsonb) AS new (
-                    id uuid, at timestamptz, code text, who text, origin text, client_id int, slug text, reason text,
-                    facts text, correlation text, key text, signature text
+                    id uuid, at timestamptz, happened_at timestamptz, code text, who text, origin text, client_id int,
+                    slug text, reason text, facts text, correlation text, key text, signature text
                 )
                 """,
                 [json.dumps(rows, default=str)],
             )
 
 
+def is_by_hand() -> models.Q:
+    """Return the condition that an event is no client's part of a run: that run's own events tell of all of them."""
+    return models.Q(slug="") | ~models.Q(correlation__startswith="run ")
+
+
 class AuditEvent(models.Model):
-    """One act: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
+    """One event: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     at = ClampedDateTimeField(_("time"))
+    # Of what was carried over: when it happened, as its origin says too. NULL: it happened at `at`.
+    happened_at = ClampedDateTimeField(null=True)  # type: ignore[misc]  # its type has no None
     # That of an `EventKind`.
     code = models.CharField(_("what"), max_length=32)
     # Names, kept whatever becomes of the user and the client.
@@ -396,6 +414,16 @@ class AuditEvent(models.Model):
             models.Index(fields=["slug", "-id"], name="audit_of_client"),
             models.Index(fields=["who", "-id"], name="audit_of_user"),
             models.Index(fields=["code", "-id"], name="audit_of_code"),
+            # A client's history
+            models.Index(
+                "client_id",
+                Coalesce("happened_at", "at").desc(),
+                models.F("id").desc(),
+                name="audit_history",
+                condition=models.Q(client_id__isnull=False),
+            ),
+            # Recent activity
+            models.Index(fields=["-id"], name="audit_by_hand", condition=is_by_hand()),
         ]
         constraints: ClassVar = [limit_reason("auditevent")]
         verbose_name = _("audit entry")
@@ -414,17 +442,22 @@ class AuditEvent(models.Model):
         client_id: int | None = None,
         slug: str = "",
         reason: str = "",
+        happened_at: datetime | None = None,
     ) -> AuditEvent:
-        """Make a signed entry of what happens now, and who acts; it is not stored yet. Takes `EntryFields`."""
+        """Make a signed entry of what happens now, and who acts; it is not stored yet. Takes `EntryFields`.
+
+        `happened_at`: of what is carried over.
+        """
         actor, keys = current_actor(), audit_keys()
         entry_id, at = make_entry_id()
         name = by.get_username() if isinstance(by, User) else by
         event = cls(
             id=entry_id,
             at=at,
+            happened_at=happened_at,
             code=code,
             who=(name or actor.find_name())[:150],
-            origin=actor.origin[:200],
+            origin=describe_carried(happened_at) if happened_at else actor.origin[:200],
             client_id=client_id,
             slug=slug[:100],
             reason=reason,
@@ -436,8 +469,13 @@ class AuditEvent(models.Model):
         return event
 
     @property
+    def when(self) -> datetime:
+        """Return when it happened; `at` is when it was written."""
+        return self.happened_at or self.at
+
+    @property
     def signed_parts(self) -> tuple[str, ...]:
-        """Return every column but the signature, as text: what is signed."""
+        """Return every column but the signature, as text: what is signed. `happened_at` is in `origin`."""
         return (
             str(self.id),
             describe_moment(self.at),
@@ -454,6 +492,9 @@ class AuditEvent(models.Model):
 
     def is_unchanged(self, keys: AuditKeys) -> bool:
         """Say whether this site signed the entry as it is now."""
+        happened_at = self.happened_at
+        if happened_at is not None and self.origin != describe_carried(happened_at):
+            return False
         return keys.holds(self.signature, self.key, *self.signed_parts)
 
     @property

@@ -44,7 +44,7 @@ ROWS_AT_ONCE = 2000
 COLUMNS = (
     *("position", "at", "code", "who", "origin", "client_id", "slug", "reason", "sentence"),
     *("correlation", "id", "facts", "key", "signature", "link_key", "link_signature"),
-    "sealed_at",
+    *("sealed_at", "happened_at"),
 )
 
 
@@ -147,6 +147,7 @@ def make_row(event: AuditEvent) -> dict[str, object]:
     sealed_at = values["sealed_at"]
     return values | {
         "at": describe_moment(event.at),
+        "happened_at": event.happened_at and describe_moment(event.happened_at),
         "sealed_at": sealed_at and describe_moment(sealed_at),
         "id": str(event.pk),
         "sentence": str(event.message),
@@ -369,6 +370,9 @@ def _find_fault(row: dict[str, Any]) -> FileFault | None:
         return FileFault.OTHER_SITE
     values = {name: row[name] for name in EVENT_COLUMNS}
     event = AuditEvent(**values, at=datetime.fromisoformat(row["at"]))
+    # A file of up to release 0.2.0 has none.
+    if happened_at := row.get("happened_at"):
+        event.happened_at = datetime.fromisoformat(happened_at)
     # Its own signature covers the address, which is left out for who may not view the audit.
     if not row["is_unchanged"] or (row["origin"] is not None and not event.is_unchanged(keys)):
         return FileFault.ENTRY_CHANGED
