@@ -305,7 +305,7 @@ def former_site(transactional_db, as_superuser, settings) -> None:
     as_superuser(f"DELETE FROM {EVENTS}")
     names = [each.attname for each in AuditEvent._meta.concrete_fields]
     for row in ITS_AUDIT:
-        event = AuditEvent(**{name: row[name] for name in names})
+        event = AuditEvent(**{name: row[name] for name in names if name in row})
         event.at = datetime.fromisoformat(row["at"])
         event.save(force_insert=True)
         if row["position"] is None:
