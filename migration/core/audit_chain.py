@@ -83,6 +83,17 @@ def read_head() -> AuditHead:
     return AuditHead(checkpoint.position, checkpoint.link_signature) if checkpoint else AuditHead()
 
 
+def find_whole_since() -> datetime | None:
+    """Return since when the audit has every entry, and histories all that happened; None: it was never trimmed."""
+    checkpoint = AuditCheckpoint.objects.first()
+    if checkpoint is None:
+        return None
+    following = AuditLink.objects.filter(position=checkpoint.position + 1).values("event_id")
+    # A trim lets go up to the first entry that stays. Without a link after it, what stays is not older than the trim.
+    stays = AuditEvent.objects.filter(pk__in=following).values_list("at", flat=True)
+    return stays.first() or checkpoint.made_at
+
+
 def make_link(
     keys: AuditKeys, before: AuditHead, event: AuditEvent, sealed_at: datetime
 ) -> AuditLink:

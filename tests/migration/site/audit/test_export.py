@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from migration.core.audit import WRITES_STARTED_EVENT, audit_keys
-from migration.core.audit_chain import AuditHead, read_head, seal_audit
+from migration.core.audit_chain import find_whole_since, read_head, seal_audit
 from migration.core.audit_export import AuditFilter, ExportFormat, export_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
 from migration.site import audit
@@ -113,7 +113,9 @@ def test_old_entries_are_let_go_and_the_audit_is_verified_from_there_on(
     file = tmp_path / "old.json"
     middle = AuditEvent.objects.get(pk=AuditLink.objects.get(position=chain.position - 2).event_id)
 
+    assert find_whole_since() is None
     number, checkpoint = trim_audit(before=middle.at, file=file)
+    assert find_whole_since() == middle.at
 
     assert number == checkpoint.position == chain.position - 3
     rows = json.loads(file.read_text())
@@ -127,6 +129,7 @@ def test_old_entries_are_let_go_and_the_audit_is_verified_from_there_on(
     _number, again = trim_audit(before=TOMORROW, file=tmp_path / "more.json")
     assert again.position == chain.position + 1
     assert verify_audit().is_sound
+    assert find_whole_since() == again.made_at  # all that was there is gone
     assert (
         read_head().position == chain.position + 1
     )  # the checkpoint's, until the next entry is sealed
