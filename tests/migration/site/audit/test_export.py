@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from migration.core.audit import WRITES_STARTED_EVENT, audit_keys
-from migration.core.audit_chain import find_whole_since, read_head, seal_audit
+from migration.core.audit_chain import AuditHead, find_whole_since, read_head, seal_audit
 from migration.core.audit_export import AuditFilter, ExportFormat, export_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
 from migration.site import audit
