@@ -454,10 +454,9 @@ class AuditEvent(models.Model):
         event = cls(
             id=entry_id,
             at=at,
-            happened_at=happened_at,
             code=code,
             who=(name or actor.find_name())[:150],
-            origin=describe_carried(happened_at) if happened_at else actor.origin[:200],
+            origin=actor.origin[:200],
             client_id=client_id,
             slug=slug[:100],
             reason=reason,
@@ -465,6 +464,8 @@ class AuditEvent(models.Model):
             correlation=actor.correlation,
             key=keys.current_id,
         )
+        if happened_at:
+            event.happened_at, event.origin = happened_at, describe_carried(happened_at)
         event.signature = keys.sign(*event.signed_parts)
         return event
 
