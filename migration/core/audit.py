@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache, reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypedDict, Unpack
 from uuid import UUID
 
 from django.conf import settings
@@ -29,6 +29,7 @@ from django.contrib.auth.models import User
 from django.db import connections, models
 from django.db.models.functions import Coalesce, Length
 from django.db.models.lookups import LessThanOrEqual
+from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
@@ -231,12 +232,13 @@ class EventKind(str):
 
     It is declared once, beside what records it. `in_history`: a client's history tells it, to who has `permission`
     too, where one is named; `in_activity`: so does the dashboard. `names_user`: its sentence names a user to whom it
-    was done.
+    was done. `page`: the admin page that it is about, where that is of no client, run or campaign.
     """
 
     label: StrPromise
     icon: str
     permission: str
+    page: str
     in_history: bool
     in_activity: bool
     names_user: bool
@@ -248,13 +250,14 @@ class EventKind(str):
         *,
         icon: str = "info",
         permission: str = "",
+        page: str = "",
         in_history: bool = False,
         in_activity: bool = False,
         names_user: bool = False,
     ) -> Self:
         """Declare the kind; each code is declared once."""
         kind = super().__new__(cls, code)
-        kind.label, kind.icon, kind.permission = label, icon, permission
+        kind.label, kind.icon, kind.permission, kind.page = label, icon, permission, page
         kind.in_history, kind.in_activity, kind.names_user = in_history, in_activity, names_user
         if EVENT_KINDS.setdefault(code, kind) is not kind:
             raise ValueError(f"two kinds of event have the code {code}")
@@ -382,6 +385,20 @@ def is_by_hand() -> models.Q:
     return models.Q(slug="") | ~models.Q(correlation__startswith="run ")
 
 
+class EventPage(NamedTuple):
+    """A page that an event is about, and the permission that it asks for."""
+
+    url: str
+    permission: str
+
+
+# What a correlation begins with -> the page of what it names, and its permission.
+GROUP_PAGES = {
+    "run": ("migration_run_change", "migration.view_run"),
+    "campaign": ("migration_campaign_change", "migration.view_campaign"),
+}
+
+
 class AuditEvent(models.Model):
     """One event: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
 
@@ -423,7 +440,12 @@ class AuditEvent(models.Model):
                 condition=models.Q(client_id__isnull=False),
             ),
             # Recent activity
-            models.Index(fields=["-id"], name="audit_by_hand", condition=is_by_hand()),
+            models.Index(
+                Coalesce("happened_at", "at").desc(),
+                models.F("id").desc(),
+                name="audit_by_hand",
+                condition=is_by_hand(),
+            ),
         ]
         constraints: ClassVar = [limit_reason("auditevent")]
         verbose_name = _("audit entry")
@@ -507,10 +529,44 @@ class AuditEvent(models.Model):
             return Message.from_text_without_key(self.facts)
 
     @property
+    def kind(self) -> EventKind | None:
+        """Return its kind; None of a later release's."""
+        return EVENT_KINDS.get(self.code)
+
+    @property
     def code_label(self) -> str:
         """Return the kind of event in the page's language; of a later release's, the code."""
-        kind = EVENT_KINDS.get(self.code)
-        return str(kind.label) if kind else self.code
+        return str(self.kind.label) if self.kind else self.code
+
+    @property
+    def by(self) -> str:
+        """Return the name of who did it; "" where nobody did."""
+        return "" if self.who == SYSTEM else self.who
+
+    @property
+    def group_page(self) -> EventPage | None:
+        """Return the page of the run or campaign that it is part of."""
+        kind, _, number = self.correlation.partition(" ")
+        if kind in GROUP_PAGES and number.isdecimal() and number.isascii():
+            name, permission = GROUP_PAGES[kind]
+            return EventPage(reverse(f"admin:{name}", args=[number]), permission)
+        return None
+
+    @property
+    def client_page(self) -> EventPage | None:
+        """Return the page of its client."""
+        if self.client_id is None:
+            return None
+        url = reverse("admin:credentials_client_change", args=[self.client_id])
+        return EventPage(url, "credentials.view_client")
+
+    @property
+    def page(self) -> EventPage | None:
+        """Return the page that it is about: its client's, that of its run or campaign, or its kind's."""
+        own = None
+        if self.kind and self.kind.page:
+            own = EventPage(reverse(f"admin:{self.kind.page}"), self.kind.permission)
+        return self.client_page or self.group_page or own
 
 
 class AuditLink(models.Model):

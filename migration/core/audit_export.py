@@ -62,14 +62,18 @@ class AuditFilter:
     slug: str = ""
     # The name of a user to whom it was done.
     about: str = ""
+    # Whatever slug the client had: what its history shows.
+    client_id: int | None = None
+    # That of one request, or `run 5`, `campaign 5`.
+    correlation: str = ""
     since: datetime | None = None
     before: datetime | None = None
 
     def select(self) -> AuditEventQuerySet:
         """Select the entries, the newest first."""
         found = AuditEvent.objects.order_by("-pk")
-        for name in ("who", "code", "slug"):
-            if value := getattr(self, name):
+        for name in ("who", "code", "slug", "client_id", "correlation"):
+            if (value := getattr(self, name)) not in ("", None):
                 found = found.filter(**{name: value})
         if self.about:
             found = found.about_user(self.about)
@@ -83,7 +87,10 @@ class AuditFilter:
         """Return the parts that are set as `name=value`, in English."""
         parts = {
             name: getattr(self, name)
-            for name in ("who", "about", "code", "slug", "since", "before")
+            for name in (
+                *("who", "about", "code", "slug", "client_id", "correlation"),
+                *("since", "before"),
+            )
         }
         texts = {
             name: value.isoformat() if isinstance(value, datetime) else value

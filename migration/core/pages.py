@@ -33,6 +33,7 @@ from unfold.views import UnfoldModelAdminViewMixin
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.models.clients import RowsByType
+from migration.core.audit import EventPage
 from migration.core.sentences import (
     CLIENT_LEFT_ALONE,
     FOREIGN_VERSION,
@@ -253,6 +254,21 @@ def read_number(text: str) -> int | None:
     """Return a whole number of an address or a form; None where it is none, or larger than any that is stored."""
     # PostgreSQL's bigint has 19 digits, and Python converts no text of thousands.
     return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def get_allowed_url(request: HttpRequest, page: EventPage | None) -> str:
+    """Return the address of an event's page; "" where there is none, or the user may not open it."""
+    return page.url if page and request.user.has_perm(page.permission) else ""
+
+
+def link_to_audit(request: HttpRequest, **filters: object) -> str:
+    """Return where the audit shows and exports what these filters choose; "" for who may not view it.
+
+    `admin/migration/audit_link.html` shows it. An event's day as `since` keeps the search short.
+    """
+    if not request.user.has_perm("migration.view_auditevent"):
+        return ""
+    return f"{reverse('admin:migration_auditevent_changelist')}?{urlencode(filters)}"
 
 
 def read_raw_form_text(request: HttpRequest, name: str) -> str:

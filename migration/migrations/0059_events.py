@@ -39,12 +39,13 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="auditevent",
             index=models.Index(
+                models.OrderBy(Coalesce("happened_at", "at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
                 condition=models.Q(
                     ("slug", ""),
                     models.Q(("correlation__startswith", "run "), _negated=True),
                     _connector="OR",
                 ),
-                fields=["-id"],
                 name="audit_by_hand",
             ),
         ),

@@ -6,7 +6,7 @@ import io
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -54,8 +54,10 @@ from migration.core.pages import (
     AdminView,
     ObjectView,
     ReadOnlyAdmin,
+    get_allowed_url,
     get_signed_in_user,
     list_chips,
+    read_number,
 )
 from migration.core.problems import (
     Area,
@@ -661,6 +663,8 @@ FILTERS: dict[str, StrPromise] = {
     "about": gettext_lazy("Done to user"),
     "code": gettext_lazy("What"),
     "slug": gettext_lazy("Client (slug)"),
+    "client": gettext_lazy("Client (number)"),
+    "correlation": gettext_lazy("In run or campaign"),
     "since": gettext_lazy("From day"),
     "until": gettext_lazy("To day"),
 }
@@ -671,12 +675,17 @@ CONTENT_TYPES = {
 
 
 def read_filters(query: QueryDict) -> dict[str, str]:
-    """Return the filters that the address sets; days that are none are left out."""
+    """Return the filters that the address sets; days and numbers that are none are left out."""
     given = {name: value for name in FILTERS if (value := query.get(name, "").strip())}
+    readers: dict[str, Callable[[str], object]] = {
+        "since": _read_day,
+        "until": _read_day,
+        "client": read_number,
+    }
     return {
         name: value
         for name, value in given.items()
-        if name not in ("since", "until") or _read_day(value)
+        if name not in readers or readers[name](value) is not None
     }
 
 
@@ -688,6 +697,8 @@ def make_filter(given: dict[str, str]) -> AuditFilter:
         about=given.get("about", ""),
         code=given.get("code", ""),
         slug=given.get("slug", ""),
+        client_id=read_number(given.get("client", "")),
+        correlation=given.get("correlation", ""),
         since=_begin_of(since) if since else None,
         before=_begin_of(until) + timedelta(days=1) if until else None,
     )
@@ -799,6 +810,7 @@ class AuditEventView(ObjectView[AuditEvent]):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(
             event=self.original,
+            group_url=get_allowed_url(self.request, self.original.group_page),
             link=AuditLink.objects.filter(event_id=self.original.pk).first(),
             is_unchanged=self.original.is_unchanged(audit_keys()),
             may_view_clients=self.request.user.has_perm("credentials.view_client"),

@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 from credentials.localization import localize, localize_html
 from migration.campaigns.models import describe_minutes
 from migration.core import aws_writes
+from migration.core.audit import CARRIED_OVER
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import Comparison, OpenMismatch
 from migration.core.groups import ClientOwner
@@ -188,6 +189,8 @@ def duration(seconds: float) -> str:
 @register.filter
 def show_audit_origin(origin: str) -> str:
     """Return where an entry of the audit came from, in the page's language: an address, or what ran on which host."""
+    if origin.startswith(CARRIED_OVER):
+        return _("carried over from before")
     if found := ORIGIN.fullmatch(origin):
         command, host = found["command"], escape_name(found["host"])
         if command is None:

@@ -25,7 +25,11 @@ class Command(FormattedCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", metavar="TIME", help="2026-11-26, or 2026-11-26T08:00+00:00")
-        parser.add_argument(
+        chosen = parser.add_mutually_exclusive_group()
+        chosen.add_argument("--client", metavar="SLUG", help="only what this client's history has")
+        chosen.add_argument("--run", metavar="ID", type=int, help="only entries of this run")
+        chosen.add_argument("--campaign", metavar="ID", type=int, help="only entries of this one")
+        chosen.add_argument(
             "--cutover",
             metavar="SLUG",
             help=(
@@ -43,7 +47,11 @@ class Command(FormattedCommand):
         write = cast("OneLineOutput", self.stdout).write_unchanged
         kind = ExportFormat(options["format"])
         if options["cutover"] is None:
-            export_audit(chosen=AuditFilter(since=since), kind=kind, write=write, by=by)
+            groups = (f"{name} {options[name]}" for name in ("run", "campaign") if options[name])
+            slug = options["client"]
+            client_id = None if slug is None else find_client(slug).pk
+            chosen = AuditFilter(since=since, client_id=client_id, correlation=next(groups, ""))
+            export_audit(chosen=chosen, kind=kind, write=write, by=by)
         elif since or kind != ExportFormat.JSON:
             raise CommandError("--cutover goes with neither --since nor csv", returncode=2)
         else:

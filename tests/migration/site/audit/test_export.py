@@ -10,13 +10,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from migration.core.audit import WRITES_STARTED_EVENT, audit_keys
+from migration.core.audit import WRITES_STARTED_EVENT, Actor, acting, audit_keys
 from migration.core.audit_chain import AuditHead, find_whole_since, read_head, seal_audit
 from migration.core.audit_export import AuditFilter, ExportFormat, export_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
 from migration.site import audit
 from migration.site.audit import NotTrimmedError, trim_audit, verify_audit
 from tests.conftest import AUDIT_OF_TESTS
+from tests.factories import make_client
 from tests.migration.site.audit.conftest import write_entries
 from tests.migration.site.audit.test_chain import in_thread
 
@@ -42,6 +43,21 @@ def test_the_command_prints_one_list_and_is_an_entry_itself(chain, capsys):
     last = rows[-1]
     assert (last["code"], last["who"]) == ("export", "system")
     assert last["sentence"].startswith("Exported audit entries as json: since=")
+
+
+def test_the_entries_of_one_client_run_or_campaign_are_exported(chain, capsys):
+    pk = make_client("idom")
+    with acting(Actor("", "run 5")):
+        write_entries(2, slug="idom", client_id=pk)
+        write_entries(1)
+    with acting(Actor("", "campaign 5")):
+        write_entries(1)
+
+    for option, value, number in (("--client", "idom", 2), ("--run", 5, 3), ("--campaign", 5, 1)):
+        call_command("export_audit", option, str(value))
+        assert len(json.loads(capsys.readouterr().out)) == number
+        newest = AuditEvent.objects.latest("pk")
+        assert str(newest.message).endswith((f"client_id={pk}.", "=run 5.", "=campaign 5."))
 
 
 def test_an_exported_entry_can_be_verified_from_the_file_alone(chain, capsys):

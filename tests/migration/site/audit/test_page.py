@@ -3,13 +3,16 @@
 import json
 from datetime import timedelta
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
+from migration.core.audit import WRITES_STARTED_EVENT, Actor, acting
 from migration.core.audit_chain import seal_audit
+from migration.core.aws_writes import STARTED_WRITES
 from migration.core.clients import GATE_EVENT
 from migration.core.groups import CLIENT_GROUP_ADDED, CLIENT_GROUP_EVENT
 from migration.models import AuditEvent
@@ -75,6 +78,29 @@ def test_filters_are_in_the_address_and_what_is_none_is_left_out(maria, client):
 
     assert client.get(URL, {"since": "2999-01-01"}).context["rows"] == []
     assert client.get(URL, {"until": "1999-01-01"}).context["rows"] == []
+
+
+def test_the_entries_of_a_client_a_run_and_a_campaign_are_chosen_by_its_number(maria, client):
+    with acting(Actor("", "run 5")):
+        write_entries(2, slug="idom", client_id=7)
+    with acting(Actor("", "campaign 5")):
+        write_entries(1)
+    write_entries(1, slug="renamed", client_id=7)
+
+    for filters, number in (
+        ({"correlation": "run 5"}, 2),
+        ({"correlation": "campaign 5"}, 1),
+        ({"client": "7"}, 3),
+        ({"client": "7", "correlation": "run 5", "who": "user 1"}, 1),
+        ({"client": "0"}, 0),
+        ({"client": "8" * 18}, 0),
+    ):
+        shown = client.get(URL, filters).context
+        assert shown["filters"] == filters
+        assert len(shown["rows"]) == number
+    assert client.get(URL, {"client": "idom"}).context["filters"] == {}
+    shown = client.get(URL, {"client": "7"})
+    assert 'type="hidden" name="client" value="7"' in shown.content.decode()
 
 
 def test_each_filter_in_use_is_named_in_words_and_taken_away_by_a_link(maria, client):
@@ -165,6 +191,43 @@ def test_an_entry_has_a_page_and_nobody_changes_it(maria, client):
     assert client.post(url, {"who": "other"}).status_code in (403, 405)
     assert client.get(f"{URL}add/").status_code == 403
     assert client.post(f"{URL}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_an_entry_leads_to_its_client_and_its_run_or_campaign_for_who_may_open_these(maria, client):
+    with acting(Actor("", "run 5")):
+        (of_run,) = write_entries(1, slug="idom", client_id=7)
+    with acting(Actor("", "campaign 6")):
+        (of_campaign,) = write_entries(1)
+    (alone,) = write_entries(1)
+    run, campaign, idom = (
+        reverse(f"admin:{name}_change", args=[pk])
+        for name, pk in (("migration_run", 5), ("migration_campaign", 6), ("credentials_client", 7))
+    )
+    pages = {of_run: {run, idom}, of_campaign: {campaign}, alone: set()}
+
+    def find_links(entry):
+        page = client.get(reverse("admin:migration_auditevent_change", args=[entry.pk]))
+        text = page.content.decode()
+        assert f'href="{URL}?correlation={quote(entry.correlation)}"' in text
+        return {url for url in (run, campaign, idom) if f'href="{url}"' in text}
+
+    assert {entry: find_links(entry) for entry in pages} == {entry: set() for entry in pages}
+    permissions = ("migration.view_run", "migration.view_campaign", "credentials.view_client")
+    client.force_login(make_user("vera", "migration.view_auditevent", *permissions))
+    assert {entry: find_links(entry) for entry in pages} == pages
+
+
+def test_what_was_carried_over_is_marked_and_has_the_time_when_it_happened(maria, client):
+    happened_at = timezone.now() - timedelta(days=400)
+    entry = AuditEvent.make_signed(
+        WRITES_STARTED_EVENT, STARTED_WRITES(), by=maria, happened_at=happened_at
+    )
+    entry.save(force_insert=True)
+    url = reverse("admin:migration_auditevent_change", args=[entry.pk])
+
+    for page in (client.get(URL).content.decode(), client.get(url).content.decode()):
+        assert "carried over from before" in page
+        assert happened_at.strftime("%Y-%m-%d") in page
 
 
 def test_an_age_in_an_entry_is_the_age_that_it_had_when_it_was_written(maria, client, monkeypatch):
