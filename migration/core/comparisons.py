@@ -22,8 +22,16 @@ from migration.core.fields import MessageField
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import Mismatch
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import Message, Sentence, in_a_row
 
+# Where a client's result is another than the one before.
+COMPARISON_EVENT = EventKind(
+    "comparison",
+    _("Comparison"),
+    icon="compare_arrows",
+    in_history=True,
+    permission="migration.view_comparison",
+)
 RESOLUTION_EVENT = EventKind("resolution", _("Mismatch resolved"), icon="build", in_history=True)
 
 
@@ -317,6 +325,23 @@ WHERE m.client_id = ANY(%s) AND (
 """
 
 
+# Which comparisons, each its client's newest, differ from the result before; as a first result a match is no news. What
+# could not check is no result. The order asks for the index by client: by its key alone, of a table of which it knows
+# nothing yet, PostgreSQL would look through the comparisons of all clients.
+CHANGED = """
+SELECT c.id FROM migration_comparison AS c
+JOIN migration_clientmigration AS m ON m.client_id = c.client_id AND m.comparison_id = c.id
+LEFT JOIN LATERAL (
+    SELECT status, mismatches FROM migration_comparison AS former
+    WHERE former.client_id >= c.client_id AND former.client_id <= c.client_id AND former.id < c.id
+        AND former.status <> 'unchecked'
+    ORDER BY former.client_id, former.id DESC LIMIT 1
+) AS before ON true
+WHERE c.id = ANY(%s) AND c.status <> 'unchecked'
+    AND (c.status <> coalesce(before.status, 'match') OR c.mismatches <> coalesce(before.mismatches, '[]'))
+"""
+
+
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
@@ -324,7 +349,8 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         """Store the comparisons, make each its client's newest unless a newer one exists, and update open mismatches.
 
         A match lengthens the client's clean streak if it was made in the present phase, half a sweep after the last
-        that counted, and not by a push that `read_back` its own write. What differs ends the streak.
+        that counted, and not by a push that `read_back` its own write. What differs ends the streak. Where the result
+        is another than the one before, the audit gets an event.
         """
         rows = list(comparisons)
         self.record_in_turn(rows, read_back=read_back)
@@ -333,7 +359,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which it failed
     def record_in_turn(self, *batches: list[Comparison], read_back: bool = False) -> None:
         """Store batches as `record` does, one after the other: a client may be in more than one of them."""
-        ids: list[int] = []
+        ids, events = list[int](), list[AuditEvent]()
         for batch in filter(None, batches):
             new = self._insert_rows(batch)
             with connection.cursor() as cursor:
@@ -346,7 +372,19 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
                     },
                 )
             OpenMismatch.objects.open_and_close(new)
+            changed = self._find_changed(new)
+            events += [
+                AuditEvent.make_signed(
+                    COMPARISON_EVENT,
+                    describe_result(row.status, row.mismatches, row.message),
+                    client_id=row.client_id,
+                    slug=row.slug,
+                )
+                for row in batch
+                if row.pk in changed
+            ]
             ids += new
+        AuditEvent.objects.insert_already_signed(events)
         # Last, and all at once in one order: others wait on the rows of the day until the transaction ends.
         DailyComparisons.objects.count_up(ids)
 
@@ -390,6 +428,15 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
             row.pk, row._state.adding = pk, False  # noqa: SLF001  # as bulk_create leaves them
         return ids
 
+    def _find_changed(self, comparison_ids: list[int]) -> set[int]:
+        """Return those whose result is another than the one before, in one statement.
+
+        After they were made the newest: from then on nobody else stores one of the same client meanwhile.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(CHANGED, [comparison_ids])
+            return {pk for (pk,) in cursor.fetchall()}
+
     def newest(self) -> Self:
         """Select the newest comparison of each client that NOVA has not deleted."""
         return self.filter(
@@ -425,6 +472,31 @@ STATUSES = {
     "missing_in_postgres": Sentence("status_missing_in_postgres", "Missing in PostgreSQL"),
     "unchecked": Sentence("status_unchecked", "Could not check"),
 }
+
+STORES_AGREE = Sentence("stores_agree", "Both stores hold the same values.")
+FIELDS_DIFFER = Sentence(
+    "fields_differ",
+    "%(n)s fields differ: %(fields)s.",
+    glue=", ",
+    one="%(n)s field differs: %(fields)s.",
+)
+# More are counted, and not named.
+FIELDS_NAMED = 3
+
+
+def describe_result(
+    status: str, mismatches: list[dict[str, str]], message: Message | None
+) -> Message:
+    """Say what a comparison found, with the first fields that differ."""
+    if status == Comparison.Status.MATCH:
+        return STORES_AGREE()
+    if status != Comparison.Status.MISMATCH:
+        # The message says so, with the name of what is missing.
+        return message or STATUSES[status]()
+    named = tuple(row["path"] for row in mismatches[:FIELDS_NAMED])
+    more = ("…",) if len(mismatches) > FIELDS_NAMED else ()
+    facts = FIELDS_DIFFER(n=len(mismatches), fields=(*named, *more)) if named else None
+    return in_a_row(facts, message) or STATUSES[status]()
 
 
 class Comparison(models.Model):

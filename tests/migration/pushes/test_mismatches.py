@@ -12,8 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.core.comparisons import DailyComparisonsQuerySet
+from migration.core.comparisons import COMPARISON_EVENT, DailyComparisonsQuerySet
 from migration.models import (
+    AuditEvent,
     ClientComment,
     ClientMigration,
     ClientOwner,
@@ -22,6 +23,8 @@ from migration.models import (
     OpenMismatch,
     PhaseChange,
 )
+from migration.pushes.comparisons import MISSING_IN_AWS
+from tests.explained import count_rows_read
 from tests.factories import make_client, make_comparison
 
 pytestmark = pytest.mark.django_db
@@ -186,6 +189,71 @@ def test_a_batch_is_recorded_in_as_many_statements_as_one_comparison():
     assert statements(100) == statements(1)
 
 
+def told(pk: int) -> list[str]:
+    events = AuditEvent.objects.filter(code=COMPARISON_EVENT, client_id=pk, slug="idom")
+    return [str(event.message) for event in events.order_by("pk")]
+
+
+def test_a_result_is_told_where_it_is_another_than_the_one_before():
+    pk, other = make_client("idom"), make_client("other")
+    four = [PASSWORD | {"path": f"database.{name}"} for name in ("host", "name", "port", "user")]
+
+    for status, fields in (
+        ("match", []),  # as a first result it is no news
+        ("unchecked", []),
+        ("match", []),
+        ("mismatch", [PASSWORD]),
+        ("mismatch", [PASSWORD]),
+        ("unchecked", []),
+        ("mismatch", [PASSWORD]),
+        ("mismatch", four),
+        ("unchecked", []),
+        ("missing_in_aws", []),
+        ("match", []),
+        ("match", []),
+    ):
+        make_comparison(pk, status, mismatches=fields, slug="idom")
+        make_comparison(other, "match")
+
+    assert told(pk) == [
+        "1 field differs: database.password.",
+        "4 fields differ: database.host, database.name, database.port, ….",
+        "Missing in AWS",
+        "Both stores hold the same values.",
+    ]
+    assert AuditEvent.objects.filter(code=COMPARISON_EVENT).count() == 4
+
+
+def test_a_first_result_that_differs_and_one_that_was_overwritten_are_told_in_order():
+    pk = make_client("idom")
+    before, after = (
+        Comparison(client_id=pk, slug="idom", status=status, mismatches=fields, message=message)
+        for status, fields, message in (
+            ("missing_in_aws", [], MISSING_IN_AWS(names=("nova/clients/idom",))),
+            ("match", [], None),
+        )
+    )
+
+    Comparison.objects.record_in_turn([before], [after], read_back=True)
+
+    first = "AWS has no value under nova/clients/idom."
+    assert told(pk) == [first, "Both stores hold the same values."]
+
+
+def test_results_are_looked_up_client_by_client_in_a_table_that_nobody_analyzed():
+    pks = [make_client(f"client-{n}") for n in range(1000)]
+
+    def record(clients: list[int]) -> None:
+        Comparison.objects.record(
+            [Comparison(client_id=pk, slug="x", status="match") for pk in clients]
+        )
+
+    record(pks)
+
+    # Once all rows, for those that are new.
+    assert count_rows_read("migration_comparison", lambda: record(pks[:20])) <= 1100
+
+
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_record_at_once_wait_for_each_other_and_lose_no_count():
     ids = [make_client(f"c{n}") for n in range(20)]
@@ -208,6 +276,8 @@ def test_workers_that_record_at_once_wait_for_each_other_and_lose_no_count():
     times = list(OpenMismatch.objects.values_list("times", flat=True))
     assert len(times) == 20
     assert all(5 <= number <= 10 for number in times)
+    # As they wait for each other, each client's first result alone is told.
+    assert AuditEvent.objects.filter(code=COMPARISON_EVENT).count() == 20
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE public.clients CASCADE")
 

@@ -41,7 +41,7 @@ def test_a_batch_of_a_first_push_needs_few_statements():
     make_full_client("idom")
     make_full_client("acme")
 
-    assert count_statements(start()) <= 27
+    assert count_statements(start()) <= 28
 
 
 def test_a_run_that_is_not_running_begins_no_batch():

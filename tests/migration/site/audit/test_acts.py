@@ -337,7 +337,8 @@ def test_stops_mismatches_and_the_rest(idom, maria):
     check_again(client_id=idom, by=maria)
 
     codes = [code for code, _who, _text in entries.texts]
-    assert codes == ["writes_stopped", "writes_started", "resolution", "resolution"]
+    stopped_and_started = ["writes_stopped", "writes_started"]
+    assert codes == [*stopped_and_started, "resolution", "comparison", "resolution"]
 
 
 def test_the_settings_of_a_start_have_no_secret(settings):
