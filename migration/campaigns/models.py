@@ -22,6 +22,7 @@ from credentials.localization import localize
 from credentials.models import Client
 from migration.core.audit import Actor, AuditEvent, EventKind, acting, current_actor, limit_reason
 from migration.core.clients import (
+    VIEW_CAMPAIGNS,
     ClientPhaseQuerySet,
     PhaseChange,
     PhaseChoices,
@@ -42,7 +43,10 @@ from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
 from nova_credentials.shown_names import escape_name
 
-CAMPAIGN_EVENT = EventKind("campaign", _("Campaign"))
+# A client's history tells by which campaign it was left out.
+CAMPAIGN_EVENT = EventKind(
+    "campaign", _("Campaign"), icon="flag", in_history=True, permission=VIEW_CAMPAIGNS
+)
 
 
 # What the stop rule of campaigns limits in their waves, and the clients that were counted

@@ -231,8 +231,9 @@ class EventKind(str):
     """A kind of event: the code by which rows, programs and filters name it, and how lists show it.
 
     It is declared once, beside what records it. `in_history`: a client's history tells it, to who has `permission`
-    too, where one is named; `in_activity`: so does the dashboard. `names_user`: its sentence names a user to whom it
-    was done. `page`: the admin page that it is about, where that is of no client, run or campaign.
+    too, where one is named (or several, with blanks between); `in_activity`: so does the dashboard. `names_user`: its
+    sentence names a user to whom it was done. `page`: the admin page that it is about, where that is of no client, run
+    or campaign.
     """
 
     label: StrPromise
@@ -262,6 +263,10 @@ class EventKind(str):
         if EVENT_KINDS.setdefault(code, kind) is not kind:
             raise ValueError(f"two kinds of event have the code {code}")
         return kind
+
+    def is_seen_by(self, has_permission: Callable[[str], bool]) -> bool:
+        """Say whether a user, of whom `has_permission` tells, may see events of this kind."""
+        return all(map(has_permission, self.permission.split()))
 
 
 def list_kinds() -> list[tuple[str, str]]:

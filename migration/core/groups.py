@@ -22,8 +22,12 @@ from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 
-CLIENT_GROUP_EVENT = EventKind("client_group", _("Client group changed"))
-OWNER_EVENT = EventKind("owner", _("Owner changed"), names_user=True)
+CLIENT_GROUP_EVENT = EventKind(
+    "client_group", _("Client group changed"), icon="group_work", in_history=True
+)
+OWNER_EVENT = EventKind(
+    "owner", _("Owner changed"), icon="person", in_history=True, names_user=True
+)
 
 
 NAME_LENGTH = 100

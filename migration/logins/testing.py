@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from credentials.copying import match_rows
-from credentials.models import Client, Credential
+from credentials.models import CREDENTIAL_MODELS, Client, Credential
 from credentials.pointers import is_purged
 from migration.core.audit import AuditEvent, EventKind
 from migration.core.aws_store import read_aws, secrets_manager
@@ -45,8 +45,15 @@ from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
+# Where a client logs in: for who may see all its logins.
 LOGIN_TEST_EVENT = EventKind(
-    "login_test", gettext_lazy("Logins tested"), icon="login", in_history=True
+    "login_test",
+    gettext_lazy("Logins tested"),
+    icon="login",
+    in_history=True,
+    permission=" ".join(
+        f"credentials.view_{model._meta.model_name}" for model in CREDENTIAL_MODELS.values()
+    ),
 )
 
 

@@ -36,7 +36,9 @@ from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_invisible, escape_name
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
 
-REDACTION_EVENT = EventKind("redaction", gettext_lazy("Redaction"))
+REDACTION_EVENT = EventKind(
+    "redaction", gettext_lazy("Redaction"), icon="ink_eraser", in_history=True
+)
 
 
 REDACTED_BY = "(redacted by nova-admin)"
