@@ -26,7 +26,8 @@ from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
-COMMENT_EVENT = EventKind("comment", _("Comment"))
+# A comment stands in the history as a row, as it can be taken back.
+COMMENT_EVENT = EventKind("comment", _("Comment"), icon="chat")
 
 
 # The counts of all clients

@@ -37,6 +37,7 @@ from migration.core.pages import (
     ClientRow,
     ClientTab,
     ClientView,
+    link_to_audit,
     read_number,
     read_tab,
 )
@@ -193,6 +194,7 @@ def _get_history_context(request: HttpRequest, client: ClientRow) -> dict[str, o
     page = read_number(request.GET.get(HISTORY_PAGE, "")) or 1
     return {
         "history": load_history(client.pk, has_permission=request.user.has_perm, page=page),
+        "audit_url": link_to_audit(request, client=client.pk),
         "cutover": may_export_cutover(request) and find_cutover(client.pk),
         "is_moved_back": not Phase(client.phase).aws_is_authority,
     }

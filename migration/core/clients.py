@@ -41,7 +41,7 @@ from migration.core.text import (
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import MOVES, Move, Phase, check_move
 from nova_credentials.tables import CLIENTS
 
@@ -688,7 +688,8 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
                     }
                 )
                 about: dict[str, Any] = {"by": by, "client_id": row.client_id, "slug": row.slug}
-                events.append(AuditEvent.make_signed(MOVE_EVENT, moved, reason=reason, **about))
+                facts = in_a_row(moved, plan.note) or moved
+                events.append(AuditEvent.make_signed(MOVE_EVENT, facts, reason=reason, **about))
                 events += _describe_gate(plan, new, override_reason, about)
             PhaseChange.objects.insert(changes, by=by, run=run)
             AuditEvent.objects.insert_already_signed(events)

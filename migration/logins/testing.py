@@ -339,13 +339,21 @@ def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     results = try_logins(
         [login for of_client in found.values() for each in of_client for login in each.logins]
     )
+    events = []
     for pk, of_client in found.items():
+        item = items[pk]
         tests = [
             test
             for each in of_client
             for test in keep_results(pk, each, results, by=run.by, are_all=True)
         ]
-        _give_outcome(items[pk], tests)
+        _give_outcome(item, tests)
+        if item.outcome == Outcome.TESTED:  # of what fails each run has an event
+            told = LOGINS_TESTED(results=tuple(map(describe_test, tests)))
+            events.append(
+                AuditEvent.make_signed(LOGIN_TEST_EVENT, told, client_id=pk, slug=item.slug)
+            )
+    AuditEvent.objects.insert_already_signed(events)
     return again
 
 

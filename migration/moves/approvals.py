@@ -12,7 +12,6 @@ from migration.core.audit import (
     APPROVAL_EVENT,
     CANCELLATION_EVENT,
     REFUSAL_EVENT,
-    REQUEST_EVENT,
     require_storable_reason,
 )
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet
@@ -35,7 +34,7 @@ from migration.moves.runs import ASKED_FOR_BY
 from migration.people.models import PasswordReset
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import PlannedMoves, Run, StaleRunError
-from migration.runs.requests import MOVE_REQUESTED, MoveRequest, MoveRequestQuerySet
+from migration.runs.requests import MoveRequest, MoveRequestQuerySet
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
@@ -94,7 +93,7 @@ def request_move(
     try:
         with transaction.atomic():
             request.save()
-            request.record_act(REQUEST_EVENT, MOVE_REQUESTED, by=by)
+            request.record_request()
     except IntegrityError:
         raise ApprovalStepRefused(ASKED_ALREADY(slug=snapshot.slug)) from None
     return request
@@ -227,7 +226,9 @@ def _require_open_request(request: MoveRequest) -> None:
 
 def _fail_request(request: MoveRequest, by: User, reason: Message) -> ApprovalStepRefused:
     """Close the request as failed, as the client is in another phase now; return the error to raise."""
-    if not _select_request(request).close_open(MoveRequest.State.FAILED, by=by, reasons=[reason]):
+    with transaction.atomic():
+        failed = _select_request(request).fail_open(reason, by=by)
+    if not failed:
         request.refresh_from_db()
         try:
             _require_open_request(request)

@@ -186,10 +186,12 @@ MOVED_MEANWHILE = Sentence("moved_meanwhile", "The client was moved to %(phase)s
 
 
 def fail_overtaken_requests(client_ids: Collection[int], new: Phase, *, by: User | None) -> None:
-    """Close the open requests of clients that were moved to `new` in another way, as failed."""
-    elsewhere = MOVED_MEANWHILE(phase=new.label)
+    """Close the open requests of clients that were moved to `new` in another way, as failed.
+
+    Within the caller's transaction.
+    """
     asked = MoveRequest.objects.filter(client_id__in=client_ids)
-    asked.close_open(MoveRequest.State.FAILED, by=by, reasons=[elsewhere])
+    asked.fail_open(MOVED_MEANWHILE(phase=new.label), by=by)
 
 
 NEEDS_APPROVAL = Sentence(

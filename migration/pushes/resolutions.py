@@ -343,6 +343,15 @@ RESOLUTIONS = {
     ),
     "to_version": Sentence("resolution_to_version", "Restored a former version of a secret."),
 }
+ACKNOWLEDGED_UNTIL = Sentence(
+    "resolution_acknowledge_until", "Acknowledged the mismatches until %(until)s."
+)
+
+
+def _describe_resolution(row: Resolution) -> Message:
+    """Say what was done and what came of it."""
+    done = ACKNOWLEDGED_UNTIL(until=row.until) if row.until else RESOLUTIONS[row.kind]()
+    return in_a_row(done, row.message) or done
 
 
 def _store_resolutions(rows: list[Resolution]) -> list[Resolution]:
@@ -350,7 +359,7 @@ def _store_resolutions(rows: list[Resolution]) -> list[Resolution]:
     events = [
         AuditEvent.make_signed(
             RESOLUTION_EVENT,
-            RESOLUTIONS[row.kind](),
+            _describe_resolution(row),
             by=row.by,
             client_id=row.client_id,
             slug=row.slug,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
@@ -31,14 +34,17 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize
+from migration.core.audit import APPROVAL_EVENT, CANCELLATION_EVENT, AuditEvent, first_id_at
 from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_TABLES, all_clients
 from migration.core.comparisons import Comparison
+from migration.core.histories import HasPermission, HistoryLine, make_line
 from migration.core.pages import (
     RUN_PERMISSION,
     AdminView,
     ObjectView,
     ReadOnlyAdmin,
     get_signed_in_user,
+    link_to_audit,
     read_number,
 )
 from migration.core.rates import Rate
@@ -56,7 +62,7 @@ from migration.runs.items import (
     was_never_begun,
     was_written_since_refusal,
 )
-from migration.runs.models import Run, RunQuerySet, StaleRunError, WithdrawnRunError
+from migration.runs.models import RUN_STEERED, Run, RunQuerySet, StaleRunError, WithdrawnRunError
 from migration.runs.progress import Progress, find_progress, select_runs_for_progress
 from migration.runs.starts import enqueue_run, get_run_url, may_go_on, start_run
 from migration.templatetags.migration_pages import make_label, time_ago
@@ -222,6 +228,11 @@ def make_run_badge(run: Run) -> str:
     return make_label(run.get_state_display(), variant, icon)
 
 
+def get_shown_state(progress: Progress) -> str:
+    """Return what a page knows of the run's state: where it is another now, its history has more lines."""
+    return f"{progress.run.state}{'.over' if progress.finished else ''}"
+
+
 def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
     """Return the template context of the part of a run's page that changes while the run goes on."""
     goes_on = may_go_on(request, progress.run)
@@ -232,12 +243,59 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
     )
     return {
         "progress": progress,
+        "shown_state": get_shown_state(progress),
         "run_badge": make_run_badge(progress.run),
         "may_steer": request.user.has_perm(RUN_PERMISSION),
         "may_go_on": goes_on,
         "may_try_again": goes_on and progress.finished and not was_withdrawn,
         # The main button is the one that can help now.
         "retry_helps": progress.refused or progress.failed > failed_until_mended,
+    }
+
+
+# How much of the history is shown: a run that is stopped and goes on very often has more.
+EVENTS_SHOWN = 100
+# An event is recorded with what it is about, by another clock than the database's.
+CLOCKS_DIFFER = timedelta(hours=1)
+
+
+def load_run_history(run: Run, *, has_permission: HasPermission) -> list[HistoryLine]:
+    """Return what was done with the run as a whole, newest first, in one query. Of its clients each has its own."""
+    own = Q(correlation=f"run {run.pk}")
+    if run.wave:
+        # Its start and its end are events of the campaign, which name it.
+        name = run.name_message.to_json()
+        named = json.dumps({"key": name["key"], "values": name["values"]}, separators=(",", ":"))
+        own |= Q(
+            correlation=f"campaign {run.wave.campaign_id}", facts__contains=named.removesuffix("}")
+        )
+    found = AuditEvent.objects.filter(
+        own, slug="", pk__gte=first_id_at(run.created_at - CLOCKS_DIFFER)
+    )
+    if run.finished_at:
+        found = found.filter(pk__lt=first_id_at(run.finished_at + CLOCKS_DIFFER))
+    lines, newer = list[HistoryLine](), None
+    for event in found.order_by("-pk")[:EVENTS_SHOWN]:
+        line, message = make_line(event, has_permission), event.message
+        state = str(message.values.get("state", ""))
+        if message.key == RUN_STEERED.key and state in Run.State:
+            # An approval or its refusal says more than the new state that was noted before it.
+            if newer in (APPROVAL_EVENT, CANCELLATION_EVENT):
+                newer = None
+                continue
+            icon, label = STATE_LOOKS[Run.State(state)][1], str(Run.State(state).label)
+            line = replace(line, icon=icon, text=label)
+        lines.append(line)
+        newer = event.code
+    return lines
+
+
+def get_history_context(request: HttpRequest, run: Run) -> dict[str, object]:
+    """Return the context of the run's history."""
+    correlation, day = f"run {run.pk}", run.created_at.astimezone(UTC).date()
+    return {
+        "history": load_run_history(run, has_permission=request.user.has_perm),
+        "audit_url": link_to_audit(request, correlation=correlation, since=day),
     }
 
 
@@ -264,6 +322,7 @@ class RunView(ObjectView[Run]):
         context = super().get_context_data(**kwargs)
         context |= get_progress_context(self.request, progress)
         context |= get_items_context(self.request, progress)
+        context |= get_history_context(self.request, self.original)
         context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
         for get_more in MORE_OF_RUN:
             context |= get_more(self.request, self.original)
@@ -276,7 +335,8 @@ class RunView(ObjectView[Run]):
 class LiveRunView(AdminView):
     """The part of a run's page, and of the dashboard, that changes while the run goes on.
 
-    With `items`, a tab, in the address: of the run's page, with that tab's rows.
+    With `items`, a tab, in the address: of the run's page, with that tab's rows, and with the history where `state`
+    is not the one that the page knows.
     """
 
     template_name = "admin/migration/run_live.html"
@@ -288,8 +348,10 @@ class LiveRunView(AdminView):
             raise Http404
         context = get_progress_context(request, progress)
         if "items" in request.GET:
-            self.template_name = "admin/migration/run_page_live.html"
+            self.template_name = "admin/migration/run_page_and_history_live.html"
             context |= get_items_context(request, progress)
+            if request.GET.get("state") != context["shown_state"]:
+                context |= get_history_context(request, progress.run)
         response = self.render_to_response(context)
         is_approved = "requested" in request.GET and progress.run.state != Run.State.REQUESTED
         if is_approved or (progress.finished and "items" not in request.GET):

@@ -14,7 +14,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.core.audit import AuditEvent, EventKind, limit_reason
+from migration.core.audit import (
+    CANCELLATION_EVENT,
+    REQUEST_EVENT,
+    AuditEvent,
+    EventKind,
+    limit_reason,
+)
 from migration.core.clients import PhaseChoices
 from migration.core.fields import MessageListField
 from migration.core.notices import Notice
@@ -104,6 +110,15 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
         )
         return closed > 0
 
+    def fail_open(self, why: Message, *, by: User | None) -> bool:
+        """Close the open requests as failed, within the caller's transaction; return False where none was open."""
+        failed = list(self.open().select_for_update(no_key=True))
+        if failed:
+            self.close_open(MoveRequest.State.FAILED, by=by, reasons=[why])
+            for request in failed:
+                request.record_failure(why, by=by)
+        return bool(failed)
+
     def record_failing_checks(self, reasons: Iterable[Message]) -> None:
         """Store which checks the open requests fail now."""
         failing = list(reasons)
@@ -112,6 +127,14 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
 
 
 MOVE_REQUESTED = Sentence("requested", "Requested the move from %(old)s to %(new)s.")
+MOVE_REQUESTED_TO_WAIT = Sentence(
+    "requested_to_wait",
+    "Requested the move from %(old)s to %(new)s. It can't be made yet: %(reasons)s",
+)
+REQUEST_FAILED = Sentence(
+    "request_has_failed",
+    "The move from %(old)s to %(new)s that %(who)s requested can't be made any more: %(why)s",
+)
 REQUEST_STATES = {
     "requested": Sentence("request_requested", "Requested"),
     "waiting": Sentence("request_waiting", "Waiting"),
@@ -208,23 +231,38 @@ class MoveRequest(models.Model):
             {"id": self.pk},
         )
 
+    def record_request(self) -> None:
+        """Record in the audit that it was made, and what it waits for."""
+        facts = MOVE_REQUESTED(**self._phases)
+        if self.reasons:
+            facts = MOVE_REQUESTED_TO_WAIT(reasons=tuple(self.reasons), **self._phases)
+        self._record(REQUEST_EVENT, facts, by=self.requested_by, told=True)
+
     def record_act(self, code: EventKind, sentence: Sentence, *, by: User | None) -> None:
         """Record in the audit what `by` did with the request, with the words of who requested it."""
-        values: dict[str, Message | str] = {
-            "old": Phase(self.old).label,
-            "new": Phase(self.new).label,
-        }
-        if sentence is not MOVE_REQUESTED:
-            values["who"] = str(self.requested_by or "?")
+        facts = sentence(who=self.requested_by_name or "?", **self._phases)
+        self._record(code, facts, by=by, told=True)
+
+    def record_failure(self, why: Message, *, by: User | None) -> None:
+        """Record in the audit that it can't be approved any more; nobody is told: the client was moved."""
+        facts = REQUEST_FAILED(who=self.requested_by_name or "?", why=why, **self._phases)
+        self._record(CANCELLATION_EVENT, facts, by=by, told=False)
+
+    @property
+    def _phases(self) -> dict[str, Message]:
+        return {"old": Phase(self.old).label, "new": Phase(self.new).label}
+
+    def _record(self, code: EventKind, facts: Message, *, by: User | None, told: bool) -> None:
         act = AuditEvent.objects.record(
             code,
-            sentence(**values),
+            facts,
             by=by,
             client_id=self.client_id,
             slug=self.slug,
             reason=self.reason,
         )
-        Notice.objects.record_act(act, also_tell=self.requested_by)
+        if told:
+            Notice.objects.record_act(act, also_tell=self.requested_by)
 
     @property
     def move_name(self) -> str:

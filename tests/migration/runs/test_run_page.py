@@ -4,13 +4,20 @@ from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
+from django.urls import reverse
 from django.utils import timezone
 
-from migration.models import Comparison, RunItem
+from credentials.localization import localize
+from migration.core.audit import PUSH_EVENT, Actor, AuditEvent, acting
+from migration.core.clients import all_clients
+from migration.models import Campaign, ClientMigration, Comparison, RunItem, Wave
+from migration.moves.approvals import approve_run
 from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from migration.runs.items import Outcome
-from migration.runs.models import Run
+from migration.runs.models import RUN_STARTED, PlannedMoves, Run
 from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client
 from tests.migration.pages import close, make_run, run_page, text
 
 
@@ -153,3 +160,72 @@ def test_markup_in_a_message_or_a_slug_is_shown_as_text(viewer):
     assert "<script>alert(1)" not in html
     assert "<i>slug" not in html
     assert "&lt;script&gt;alert(1)" in html
+
+
+def history(response) -> list[tuple[str, str]]:
+    return [(line.text or localize(line.message), line.who) for line in response.context["history"]]
+
+
+def test_its_history_tells_who_did_what_with_it_newest_first(viewer):
+    maria = User.objects.create_user("maria")
+    run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients(), by=maria)
+    Run.objects.update(finished_at=None, state=Run.State.RUNNING)
+    run.refresh_from_db()
+    other = make_run(1)
+    other.pause(by=maria)
+    with acting(Actor("worker on nova-1", f"run {run.pk}")):
+        AuditEvent.objects.record(PUSH_EVENT, NOT_PUSHED_INACTIVE(), client_id=1, slug="idom")
+    run.pause(by=maria)
+    run.resume(by=None)
+    run.stop(by=maria)
+
+    told = history(viewer.get(run_page(run)))
+
+    assert told == [
+        ("Stopped", "maria"),
+        ("Running", ""),
+        ("Paused", "maria"),
+        (f"Started Push {run.pk}.", "maria"),
+    ]
+
+
+def test_an_approval_is_told_in_one_line(viewer):
+    maria, ana = User.objects.create_user("maria"), User.objects.create_user("ana")
+    moves = PlannedMoves(Phase.DUAL_READ, Phase.AWS, "INC-42", needs_approval=True)
+    pk = make_full_client("idom")
+    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_READ)
+    run = Run.start(kind=Run.Kind.MOVE, chosen=all_clients(), by=maria, moves=moves)
+    approve_run(run_id=run.pk, by=ana)
+
+    response = viewer.get(run_page(run))
+
+    lines = response.context["history"]
+    assert [(line.message.key, line.who, line.reason) for line in lines] == [
+        ("moves_approved", "ana", "INC-42"),
+        ("moves_requested", "maria", "INC-42"),
+    ]
+
+
+def test_what_its_campaign_recorded_of_it_is_in_its_history(viewer):
+    campaign = Campaign.objects.create(goal="aws")
+    wave = Wave.objects.create(campaign=campaign, position=1)
+    one, other = (make_run(1, wave=wave) for _n in range(2))
+    for run in (one, other):
+        started = RUN_STARTED(run=run.name_message)
+        campaign.record_act(started, by=None)
+
+    assert history(viewer.get(run_page(one))) == [(f"Started {one}.", "")]
+
+
+def test_an_open_page_gets_the_history_anew_once_the_run_is_in_another_state(viewer):
+    run = make_run(1)
+    shown = viewer.get(run_page(run)).context["shown_state"]
+    url = reverse("admin:migration_run_live", args=[run.pk])
+    query = {"items": "all", "page": "1", "state": shown}
+    assert "history" not in viewer.get(url, query).context
+    run.pause(by=User.objects.get())
+
+    response = viewer.get(url, query)
+
+    assert history(response) == [("Paused", "viewer")]
+    assert 'hx-swap-oob="true"' in response.content.decode()

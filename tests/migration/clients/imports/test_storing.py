@@ -260,7 +260,7 @@ def test_the_client_s_history_tells_of_the_import(user):
     store_import(data=make_csv(make_row("acme")), by=user)
     pk = Client.objects.get().pk
 
-    (event,) = load_history(pk, has_permission=lambda _name: True).events
+    (line,) = load_history(pk, has_permission=lambda _name: True).lines
 
-    assert event.text == "Import by paco."
-    assert str(event.messages[0]).startswith("Added a client: client: name; ")
+    assert (line.who, line.icon) == ("paco", "upload")
+    assert str(line.message).startswith("Added a client: client: name; ")
