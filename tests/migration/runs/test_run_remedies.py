@@ -154,7 +154,9 @@ def test_one_poll_has_line_tabs_and_rows_and_the_page_stays_where_it_is_at_the_e
     ]  # fmt: skip
     first = response.context["rows"][0]["item"]
     assert (first.slug, first.is_held) == ("client-60", True)
-    assert f'hx-get="{live(run)}?items=all&amp;page=1&amp;state=running"' in response.content.decode()
+    assert (
+        f'hx-get="{live(run)}?items=all&amp;page=1&amp;state=running"' in response.content.decode()
+    )
     # The session, the user, what the user may do; the update above; then the run with its counts, and its rows.
     own = [q["sql"] for q in captured if "migration_runitem" in q["sql"] and "SELECT" in q["sql"]]
     assert len(own) == 2
