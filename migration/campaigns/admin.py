@@ -14,8 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize_html
-from migration.campaigns.history import WAITS_FOR_APPROVAL
-from migration.campaigns.models import Campaign, Wave
+from migration.campaigns.models import WAITS_FOR_APPROVAL, Campaign, Wave
 from migration.campaigns.pages import (
     ApproveCampaignView,
     CampaignView,

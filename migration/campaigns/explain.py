@@ -23,7 +23,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
-from migration.campaigns.history import WAITS_FOR_APPROVAL
 from migration.campaigns.members import (
     PASSES_SOON,
     select_blocked_now,
@@ -31,6 +30,7 @@ from migration.campaigns.members import (
     select_unmoved_items,
 )
 from migration.campaigns.models import (
+    WAITS_FOR_APPROVAL,
     Campaign,
     Wave,
     WaveClient,

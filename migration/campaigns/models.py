@@ -20,7 +20,15 @@ from django.utils.translation import override
 
 from credentials.localization import localize
 from credentials.models import Client
-from migration.core.audit import Actor, AuditEvent, EventKind, acting, current_actor, limit_reason
+from migration.core.audit import (
+    APPROVAL_EVENT,
+    Actor,
+    AuditEvent,
+    EventKind,
+    acting,
+    current_actor,
+    limit_reason,
+)
 from migration.core.clients import (
     VIEW_CAMPAIGNS,
     ClientPhaseQuerySet,
@@ -45,7 +53,12 @@ from nova_credentials.shown_names import escape_name
 
 # A client's history tells by which campaign it was left out.
 CAMPAIGN_EVENT = EventKind(
-    "campaign", _("Campaign"), icon="flag", in_history=True, permission=VIEW_CAMPAIGNS
+    "campaign",
+    _("Campaign"),
+    icon="flag",
+    permission=VIEW_CAMPAIGNS,
+    in_history=True,
+    in_activity=True,
 )
 
 
@@ -180,6 +193,22 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return self.select_for_update(skip_locked=True).filter(pk__in=chosen).first()
 
 
+# What a requested one waits for
+WAITS_FOR_APPROVAL = Sentence(
+    "waits_for_approval", "Requested: it begins once somebody else has approved it."
+)
+# What is told of it in the audit
+CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
+CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
+CAMPAIGN_STOPPED_BY_HAND = Sentence("campaign_stopped_by_hand", "Stopped %(campaign)s.")
+CAMPAIGN_WENT_ON = Sentence("campaign_went_on", "Let %(campaign)s go on.")
+CAMPAIGN_ASKED_AGAIN = Sentence(
+    "campaign_asked_again", "Let %(campaign)s go on, once somebody else has approved it."
+)
+CAMPAIGN_WAITS = Sentence("campaign_waits_for_approval", "%(campaign)s waits for an approval.")
+CAMPAIGN_CANCELLED = Sentence("campaign_cancelled", "Cancelled %(campaign)s.")
+CAMPAIGN_FINISHED = Sentence("campaign_finished", "%(campaign)s has finished.")
+# Of releases up to 0.2.0; `history` says it in the words of these.
 CAMPAIGN_STEERED = Sentence("campaign_steered", "Set %(campaign)s to: %(state)s.")
 CAMPAIGN = Sentence("campaign", "Campaign %(id)s")
 STOPPED_BY = Sentence("stopped_by", "%(who)s stopped it.")
@@ -327,6 +356,8 @@ class Campaign(models.Model):
             by,
             self.State.RUNNING,
             self.State.REQUESTED,
+            told=CAMPAIGN_APPROVED(campaign=self.name_message, who=self.by_name),
+            code=APPROVAL_EVENT,
             seen=seen,
             approved_by=by,
             approved_by_name=get_kept_name(by),
@@ -337,17 +368,28 @@ class Campaign(models.Model):
         """Have it begin nothing more; `steps.stop_campaign` stops its run too."""
         why = STOPPED_BY(who=by.get_username()) if by else STOPPED_BY_COMMAND()
         self._change_state(
-            by, self.State.STOPPED, self.State.RUNNING, seen=seen, stopped_because=why
+            by,
+            self.State.STOPPED,
+            self.State.RUNNING,
+            told=CAMPAIGN_STOPPED_BY_HAND(campaign=self.name_message),
+            seen=seen,
+            stopped_because=why,
         )
 
     def stop_by_itself(self, why: Message) -> None:
         """Stop the campaign, as its own rule says; `why` names the rule and the wave."""
-        self._change_state(None, self.State.STOPPED, self.State.RUNNING, stopped_because=why)
+        told = CAMPAIGN_STOPPED(campaign=self.name_message, why=why)
+        with transaction.atomic():
+            act = self._change_state(
+                None, self.State.STOPPED, self.State.RUNNING, told=told, stopped_because=why
+            )
+            Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act)
 
     def ask_for_approval(self) -> None:
         """Have a running campaign, which nobody had to approve before, wait for an approval."""
         with transaction.atomic():
-            self._change_state(None, self.State.REQUESTED, self.State.RUNNING)
+            told = CAMPAIGN_WAITS(campaign=self.name_message)
+            self._change_state(None, self.State.REQUESTED, self.State.RUNNING, told=told)
             self.fix_members()
 
     def fix_members(self) -> None:
@@ -367,10 +409,11 @@ class Campaign(models.Model):
             # Somebody may have approved it since this row was read.
             now = Campaign.objects.select_for_update().get(pk=self.pk)
             new, fields = self.State.RUNNING, dict[str, Any](stopped_because=None)
+            told = CAMPAIGN_WENT_ON(campaign=self.name_message)
             if now.approved_by_name:
-                new = self.State.REQUESTED
+                new, told = self.State.REQUESTED, CAMPAIGN_ASKED_AGAIN(campaign=self.name_message)
                 fields |= {"approved_by": None, "approved_by_name": "", "approved_at": None}
-            self._change_state(by, new, self.State.STOPPED, seen=seen, **fields)
+            self._change_state(by, new, self.State.STOPPED, told=told, seen=seen, **fields)
             if new == self.State.REQUESTED:
                 self.fix_members()
             self.waves.restart_stop_rule_counts(self)
@@ -384,22 +427,29 @@ class Campaign(models.Model):
         """
         old = (self.State.REQUESTED,) if only_requested else self.NOT_OVER
         with transaction.atomic():
-            self._change_state(by, self.State.CANCELLED, *old, seen=seen)
+            told = CAMPAIGN_CANCELLED(campaign=self.name_message)
+            self._change_state(by, self.State.CANCELLED, *old, told=told, seen=seen)
             self.waves.update(rollback_is_due=False)
 
     def finish(self) -> None:
         """Note that every wave has reached its end."""
-        self._change_state(None, self.State.FINISHED, self.State.RUNNING)
+        told = CAMPAIGN_FINISHED(campaign=self.name_message)
+        self._change_state(None, self.State.FINISHED, self.State.RUNNING, told=told)
 
     def _change_state(
         self,
         by: User | None,
         new: State,
         *old: State,
+        told: Message,
+        code: EventKind = CAMPAIGN_EVENT,
         seen: datetime | None = None,
         **fields: Any,
-    ) -> None:
-        """Set the state if it is one of `old` and was last changed at `seen`; else raises StaleCampaignError."""
+    ) -> AuditEvent:
+        """Set the state if it is one of `old` and was last changed at `seen`; else raises StaleCampaignError.
+
+        Returns the audit's entry, which says what was `told`.
+        """
         fields |= {"state": new, "changed_at": timezone.now()}
         if by:
             fields |= {"steered_by": by, "steered_by_name": get_kept_name(by)}
@@ -407,18 +457,20 @@ class Campaign(models.Model):
         if seen is not None:
             found = found.filter(changed_at=seen)
         with transaction.atomic():
-            if changed := found.update(**fields):
-                self._record_change(by, new, old)
-        if not changed:
+            act = self._record_change(by, new, old, told, code) if found.update(**fields) else None
+        if act is None:
             self.refresh_from_db(fields=["state"])
             raise StaleCampaignError(self)
         for name, value in fields.items():
             setattr(self, name, value)
+        return act
 
-    def _record_change(self, by: User | None, new: State, old: tuple[State, ...]) -> None:
-        """Record in the audit that its state was changed, and what is told of that."""
-        steered = CAMPAIGN_STEERED(campaign=self.name_message, state=new.value)
-        act = self.record_act(steered, by=by)
+    def _record_change(
+        self, by: User | None, new: State, old: tuple[State, ...], told: Message, code: EventKind
+    ) -> AuditEvent:
+        """Record in the audit that its state was changed, and the notices of that."""
+        reason = self.reason if code == APPROVAL_EVENT else ""
+        act = self.record_act(told, by=by, code=code, reason=reason)
         if new == self.State.REQUESTED:
             Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
         elif old == (self.State.REQUESTED,) and new == self.State.CANCELLED:
@@ -428,6 +480,7 @@ class Campaign(models.Model):
         why = self.stopped_because if self.state == self.State.STOPPED else None
         if why and why.key not in by_person:
             Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act, is_over=True)
+        return act
 
     def record_act(
         self,

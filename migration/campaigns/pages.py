@@ -79,12 +79,12 @@ from migration.core.pages import (
     ObjectView,
     get_signed_in_user,
     get_typed_reason,
+    link_to_audit,
     read_number,
     read_raw_form_text,
 )
 from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.moves.models import Blocker
-from migration.people.roles import VIEW_AUDIT
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
 from migration.runs.progress import measure_progress, select_runs_for_progress
@@ -178,7 +178,8 @@ def get_campaign_context(
     run = run and select_runs_for_progress().filter(pk=run.pk).first()
     may = request.user.has_perm
     whole_history, cancels = request.GET.get("history") == "all", "cancel" in request.GET
-    events, has_more = list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN)
+    most = MOST_EVENTS if whole_history else EVENTS_SHOWN
+    events, has_more = list_history(campaign, has_permission=may, most=most)
     return {
         "digest": digest,
         "summary": summary,
@@ -209,7 +210,9 @@ def get_campaign_context(
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
         "may_view_clients": may("credentials.view_client"),
-        "may_view_audit": may(VIEW_AUDIT),
+        "audit_url": link_to_audit(
+            request, correlation=f"campaign {campaign.pk}", since=campaign.created_at.date()
+        ),
         "frequent_reason": summary.frequent_reason,
         **({"progress": measure_progress(run), "run_badge": make_run_badge(run)} if run else {}),
         **get_buttons_context(request, campaign, summary, kept_now),

@@ -13,7 +13,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from migration.campaigns.history import CAMPAIGN_APPROVED, CAMPAIGN_STOPPED
 from migration.campaigns.members import read_campaign_request
 from migration.campaigns.models import (
     CAMPAIGN_EVENT,
@@ -24,14 +23,12 @@ from migration.campaigns.models import (
     describe_minutes,
 )
 from migration.core.audit import (
-    APPROVAL_EVENT,
     REFUSAL_EVENT,
     REQUEST_EVENT,
     require_storable_reason,
 )
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet
 from migration.core.groups import ClientGroup
-from migration.core.notices import Notice, NoticeEvent
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
 from migration.moves.approvals import (
     APPROVAL_REFUSED,
@@ -236,8 +233,6 @@ def approve_campaign(
             campaign.record_act(facts, by=by, code=REFUSAL_EVENT)
         else:
             campaign.approve(by=by, seen=seen)
-            facts = CAMPAIGN_APPROVED(campaign=campaign.name_message, who=campaign.by_name)
-            campaign.record_act(facts, by=by, code=APPROVAL_EVENT, reason=campaign.reason)
     if why_not:
         raise ApprovalStepRefused(why_not)
     return campaign
@@ -418,9 +413,6 @@ def _may_roll_back(wave: Wave) -> bool:
 def _stop(campaign: Campaign, why: Message) -> None:
     """Stop the campaign and the run of a step that it has in work; a rollback in work goes on."""
     campaign.stop_by_itself(why)
-    stopped = CAMPAIGN_STOPPED(campaign=campaign.name_message, why=why)
-    act = campaign.record_act(stopped, by=None)
-    Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act)
     stop_steps(campaign, by=None)
 
 

@@ -285,6 +285,7 @@ REQUEST_EVENT = EventKind(
     _("Request"),
     icon="approval",
     in_history=True,
+    in_activity=True,
     permission=VIEW_REQUESTS,
 )
 APPROVAL_EVENT = EventKind(
@@ -292,6 +293,7 @@ APPROVAL_EVENT = EventKind(
     _("Approval"),
     icon="approval",
     in_history=True,
+    in_activity=True,
     permission=VIEW_REQUESTS,
     names_user=True,
 )
@@ -300,13 +302,34 @@ CANCELLATION_EVENT = EventKind(
     _("Request cancelled"),
     icon="approval",
     in_history=True,
+    in_activity=True,
     permission=VIEW_REQUESTS,
     names_user=True,
 )
 REFUSAL_EVENT = EventKind("refusal", _("Refused"))
-RUN_EVENT = EventKind("run", _("Run"))
-WRITES_STOPPED_EVENT = EventKind("writes_stopped", _("AWS writes stopped"))
-WRITES_STARTED_EVENT = EventKind("writes_started", _("AWS writes started"))
+RUN_EVENT = EventKind(
+    "run",
+    _("Run"),
+    icon="play_circle",
+    permission="migration.view_run",
+    in_activity=True,
+)
+WRITES_STOPPED_EVENT = EventKind(
+    "writes_stopped",
+    _("AWS writes stopped"),
+    icon="cloud_off",
+    permission="migration.view_run",
+    page="migration_run_aws_writes",
+    in_activity=True,
+)
+WRITES_STARTED_EVENT = EventKind(
+    "writes_started",
+    _("AWS writes started"),
+    icon="cloud_upload",
+    permission="migration.view_run",
+    page="migration_run_aws_writes",
+    in_activity=True,
+)
 USER_CHANGED_EVENT = EventKind("user_changed", _("User changed"), names_user=True)
 # Of entries up to release 0.2.0
 EventKind("assignment", _("Mismatches assigned"), icon="person", in_history=True)

@@ -49,8 +49,10 @@ if TYPE_CHECKING:
     from migration.runs.models import Run
 
 
-MOVE_EVENT = EventKind("move", _("Move"), icon="trending_flat", in_history=True)
-OVERRIDE_EVENT = EventKind("override", _("Override"), icon="trending_flat", in_history=True)
+MOVE_EVENT = EventKind("move", _("Move"), icon="trending_flat", in_history=True, in_activity=True)
+OVERRIDE_EVENT = EventKind(
+    "override", _("Override"), icon="warning", in_history=True, in_activity=True
+)
 GATE_EVENT = EventKind("gate", _("Gate"))
 OFFBOARDING_EVENT = EventKind(
     "offboarding", _("Client offboarded or brought back"), icon="logout", in_history=True

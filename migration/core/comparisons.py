@@ -32,7 +32,14 @@ COMPARISON_EVENT = EventKind(
     in_history=True,
     permission="migration.view_comparison",
 )
-RESOLUTION_EVENT = EventKind("resolution", _("Mismatch resolved"), icon="build", in_history=True)
+RESOLUTION_EVENT = EventKind(
+    "resolution",
+    _("Mismatch resolved"),
+    icon="build",
+    in_history=True,
+    in_activity=True,
+    permission="migration.view_comparison",
+)
 
 
 # Errors of AWS itself, and not of one client's secret.

@@ -35,7 +35,14 @@ from migration.core.write_state import (
 )
 from nova_credentials.messages import Sentence
 
-CLAIM_EVENT = EventKind("claim", gettext_lazy("Database claimed"))
+CLAIM_EVENT = EventKind(
+    "claim",
+    gettext_lazy("Database claimed"),
+    icon="database",
+    permission="migration.view_worker",
+    page="migration_run_health",
+    in_activity=True,
+)
 
 
 logger = logging.getLogger(__name__)

@@ -755,6 +755,8 @@ class AuditEntriesView(AdminView):
                 oldest=rows[-1].pk if rows and has_older else None,
                 query=urlencode(given) + "&" if given else "",
                 codes=[(*each, given.get("code") == each[0]) for each in kinds],
+                # Of a correlation, which is the same in each language.
+                example="run 5",
                 head=read_head(),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
                 input_classes=" ".join(BASE_INPUT_CLASSES),

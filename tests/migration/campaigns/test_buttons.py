@@ -60,7 +60,9 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     assert re.search(r"Cancelled 0 waves done ended", text(shown))
     recorded = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", who=maria.username)
     assert [str(event.message) for event in recorded.order_by("pk")] == [
-        f"Set Campaign {campaign.pk} to: {state}." for state in ("stopped", "running", "cancelled")
+        f"Stopped Campaign {campaign.pk}.",
+        f"Let Campaign {campaign.pk} go on.",
+        f"Cancelled Campaign {campaign.pk}.",
     ]
 
 

@@ -180,21 +180,17 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     words = text(client.get(page(campaign)))
     assert "if it goes on, it meets these clients again: Stores differ: 1 client – spain-0" in words
     press(client, campaign, "steer", order="go_on")
-    begin, history = text(client.get(page(campaign))).split("History ")
-    assert told not in begin
-    events = (
-        f"Started Campaign {campaign.pk} to Dual write: Spain.",
-        told,
-        "operator had it go on.",
-    )
-    assert [history.count(event) for event in events] == [1, 1, 1]
+    response = client.get(page(campaign))
+    assert told not in text(response).split("History ")[0]
+    assert [(line.message.key, line.who) for line in response.context["history"]] == [
+        ("campaign_went_on", "operator"),
+        ("campaign_stopped", ""),
+        ("campaign_started", ""),
+    ]
     campaign.finish()
     words = text(client.get(page(campaign)))
     # However slow this machine is.
     assert re.search(r"0 of 1 waves done ended (now|an? second ago|\d+ seconds ago)", words)
-    assert re.search(
-        r"operator had it go on\. (now|an? second ago|\d+ seconds ago) It finished\.", words
-    )
 
 
 def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
@@ -358,6 +354,6 @@ def test_the_history_of_a_client_names_the_campaign_beside_the_run(client, log_i
     run = do_next(campaign)
     pk = run.items.get().client_id
 
-    assert f"Move run {run.pk} of Campaign {campaign.pk}: Moved" in text(
+    assert f"Part of Move run {run.pk} of Campaign {campaign.pk}" in text(
         client.get(f"{page_of('credentials_client', pk)}?tab=history")
     )

@@ -23,8 +23,7 @@ from migration.campaigns.explain import (
     show_time,
     summarize_campaign,
 )
-from migration.campaigns.history import WAITS_FOR_APPROVAL
-from migration.campaigns.models import STOPPED_BY_COMMAND, WaveCounts
+from migration.campaigns.models import STOPPED_BY_COMMAND, WAITS_FOR_APPROVAL, WaveCounts
 from migration.campaigns.steps import advance_campaign
 from migration.core.sentences import NO_WORKER
 from migration.models import Campaign, WaveClient, Worker

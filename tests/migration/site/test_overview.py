@@ -10,27 +10,47 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from migration.campaigns.steps import advance_campaign, start_campaign
+from migration.campaigns.members import LEFT_OUT_OF_CAMPAIGN
+from migration.campaigns.models import CAMPAIGN_EVENT
+from migration.campaigns.steps import CAMPAIGN_STARTED, start_campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import SiteCounts
-from migration.core.clients import all_clients
-from migration.core.comparisons import STATUSES
+from migration.core.audit import (
+    APPROVAL_EVENT,
+    CANCELLATION_EVENT,
+    REQUEST_EVENT,
+    RUN_EVENT,
+    WRITES_STARTED_EVENT,
+    Actor,
+    acting,
+)
+from migration.core.aws_writes import STARTED_WRITES, start_aws_writes, stop_aws_writes
+from migration.core.clients import MOVE_EVENT, MOVED, PlannedChange, all_clients
+from migration.core.comparisons import RESOLUTION_EVENT
+from migration.core.database_identity import CLAIM_EVENT
 from migration.models import (
+    AuditEvent,
     ClientGroup,
     ClientMigration,
     DailyComparisons,
     OpenMismatch,
-    PhaseChange,
-    Resolution,
     RunItem,
     Worker,
-    WriteStop,
 )
 from migration.moves.evidence import CLEAN_STREAK
-from migration.runs.models import Run
-from migration.site.dashboard import list_activity, load_comparison_chart
+from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
+from migration.pushes.resolutions import RESOLUTIONS
+from migration.runs.models import RUN_STARTED, Run
+from migration.runs.plans import PLAN_DISCARDED
+from migration.site.dashboard import (
+    ACTIVITIES_SHOWN,
+    Activity,
+    list_activity,
+    load_comparison_chart,
+)
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd
+from tests.explained import count_rows_read
 from tests.factories import (
     VIEW,
     make_client,
@@ -190,103 +210,146 @@ def test_the_chart_is_on_the_page_as_numbers_too(client):
 # --- Recent activity
 
 
+def make_event(kind, facts, *, about: int | None = None, **named) -> AuditEvent:
+    slug = "idom" if about is not None else ""
+    return AuditEvent.objects.record(kind, facts, client_id=about, slug=slug, **named)
+
+
+def move(pk: int, **named) -> AuditEvent:
+    facts = MOVED(old=Phase.DUAL_READ.label, new=Phase.AWS.label)
+    return make_event(MOVE_EVENT, facts, about=pk, **named)
+
+
+def list_all_activity() -> list[Activity]:
+    return list_activity(lambda _permission: True)
+
+
 def test_what_people_did_is_told_in_sentences_the_newest_first():
     by = User.objects.create(username="maria")
-    pk = make_client("idom")
-    PhaseChange.objects.create(
-        client_id=pk, slug="idom", old="dual_read", new="aws", by=by, reason="T-42", changed_at=ago(hours=2)
-    )  # fmt: skip
-    run = Run.objects.create(kind=Run.Kind.COMPARE, by=by, created_at=ago(hours=1))
-    Resolution.objects.create(
-        client_id=pk, slug="idom", kind="check", message=STATUSES["match"](), by=by
-    )
-    Resolution.objects.create(
-        client_id=pk, slug="idom", kind="acknowledge", reason="known", resolved_at=ago(hours=3)
-    )
+    move(7, by=by, reason="T-42")
+    run = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=by)
+    make_event(RESOLUTION_EVENT, RESOLUTIONS["check"](), about=7)
+    stop_aws_writes(by=by, reason="INC-42")
+    start_aws_writes(by=by)
+    make_event(LOGIN_EVENT, LOGGED_IN(), by=by)  # no news
 
-    found = list_activity()
+    found = [item for item in list_all_activity() if "finished" not in item.sentence]
 
-    assert [item.sentence for item in found] == [
-        "maria checked idom again",
-        f"maria created Comparison {run.pk}",
-        "maria moved idom from Dual read to AWS (cut over), reason: T-42",
-        "A command acknowledged the mismatch of idom, reason: known",
+    assert [(item.sentence, item.event.by, item.event.reason) for item in found] == [
+        ("Started AWS writes again.", "maria", ""),
+        ("Stopped all AWS writes.", "maria", "INC-42"),
+        ("idom: Compared both stores again.", "", ""),
+        (f"Started Comparison {run.pk}.", "maria", ""),
+        ("idom: Moved from Dual read to AWS (cut over).", "maria", "T-42"),
     ]
-    assert [item.note for item in found] == [STATUSES["match"](), None, None, None]
-    assert found[1].url == reverse("admin:migration_run_change", args=[run.pk])
-    assert found[2].url == reverse("admin:credentials_client_change", args=[pk])
+    writes, idom = (
+        reverse("admin:migration_run_aws_writes"),
+        reverse("admin:credentials_client_change", args=[7]),
+    )
+    run_page = reverse("admin:migration_run_change", args=[run.pk])
+    assert [item.url for item in found] == [writes, writes, idom, run_page, idom]
 
 
-def test_a_campaign_is_told_and_not_each_of_its_runs():
+def test_a_campaign_is_told_and_neither_its_runs_nor_the_clients_that_it_left_out():
     by = User.objects.create(username="maria")
     group = ClientGroup.objects.get_or_add("Spain")
     group.put_clients(all_clients().filter(pk=make_full_client("idom")))
     campaign = start_campaign(groups=[group], goal=Phase.DUAL_WRITE, by=by, reason="T-42")
-    assert advance_campaign(campaign.pk) is not None
+    with campaign.grouping_audit_entries():
+        make_event(RUN_EVENT, RUN_STARTED(run="Move run 5"))
+        left_out = LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
+        make_event(CAMPAIGN_EVENT, left_out, about=7)
 
-    (activity,) = list_activity()
+    (activity,) = list_all_activity()
 
-    assert activity.sentence == f"maria created Campaign {campaign.pk}, reason: T-42"
+    assert activity.event.message.key == CAMPAIGN_STARTED.key
     assert activity.url == reverse("admin:migration_campaign_change", args=[campaign.pk])
 
 
 def test_an_override_is_told_with_its_reason():
-    by = User.objects.create(username="maria")
-    move = {"client_id": 1, "slug": "idom", "old": "dual_read", "new": "aws", "by": by}
-    missing = [CLEAN_STREAK(n=0, wanted=3)]
-    PhaseChange.objects.create(**move, reason="T-42", overridden=missing, override_reason="Test")
-    PhaseChange.objects.create(**move, reason="T-43", overridden=missing, override_reason="T-43")
-    PhaseChange.objects.create(**move, reason="", overridden=missing, override_reason="Test")
+    pk = make_client("idom")
+    plan = PlannedChange(overridden=(CLEAN_STREAK(n=0, wanted=3),))
+    ClientMigration.objects.change_phases(
+        {pk: plan}, old=Phase.POSTGRES, new=Phase.DUAL_WRITE, reason="T-42", override_reason="Test"
+    )
 
-    assert [item.sentence.partition("(cut over)")[2] for item in list_activity()] == [
-        ", overriding missing evidence, reason: Test",
-        ", overriding missing evidence, reason: T-43",
-        ", overriding missing evidence, reason: T-42; Test",
-    ]
+    told = [(item.event.code, item.event.reason) for item in list_all_activity()]
+
+    assert told == [("override", "Test"), ("move", "T-42")]
 
 
-def test_who_stopped_aws_writes_and_started_them_again_is_told():
-    by, other = User.objects.create(username="maria"), User.objects.create(username="ana")
-    WriteStop.objects.create(by=by, reason="INC-42", stopped_at=ago(hours=3))
-    WriteStop.objects.create(by=None, reason="INC-42", stopped_at=ago(hours=2))
-    WriteStop.objects.end_all(by=other)
-    WriteStop.objects.update(started_at=ago(hours=1))
-    WriteStop.objects.create(by=by, reason="INC-43")
+def test_what_the_schedule_starts_and_what_a_run_does_to_clients_is_no_news_of_its_own():
+    Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
+    with acting(Actor("", "run 5")):
+        move(7)
+        make_event(RUN_EVENT, RUN_STARTED(run="Migration 5"))
+    make_event(RUN_EVENT, PLAN_DISCARDED(id="5"))
 
-    found = list_activity()
+    told = [item.event.message.key for item in list_all_activity()]
 
-    assert [item.sentence for item in found] == [
-        "maria stopped all AWS writes, reason: INC-43",
-        "ana started AWS writes again",
-        "A command stopped all AWS writes, reason: INC-42",
-        "maria stopped all AWS writes, reason: INC-42",
-    ]
-    assert {item.url for item in found} == {reverse("admin:migration_run_aws_writes")}
+    assert told == [RUN_STARTED.key]
 
 
-def test_what_the_schedule_starts_and_what_a_run_moves_is_no_news_of_its_own():
-    Run.objects.create(kind=Run.Kind.COMPARE), Run.objects.create(kind=Run.Kind.PUSH)
-    run = Run.objects.create(kind=Run.Kind.MIGRATE)
-    PhaseChange.objects.create(client_id=1, slug="x", old="postgres", new="dual_write", run=run)
+def test_what_was_carried_over_stands_where_it_happened():
+    AuditEvent.make_signed(
+        MOVE_EVENT, MOVED(old="", new=""), client_id=7, slug="idom", happened_at=ago(days=9)
+    ).save(force_insert=True)
+    move(8)
+    AuditEvent.make_signed(
+        MOVE_EVENT, MOVED(old="", new=""), client_id=9, slug="idom", happened_at=ago(days=8)
+    ).save(force_insert=True)
 
-    assert [item.sentence for item in list_activity()] == [f"A command created Migration {run.pk}"]
+    assert [item.event.client_id for item in list_all_activity()] == [8, 9, 7]
 
 
 @pytest.mark.parametrize(
     ("permission", "told"),
     [
-        ("credentials.view_client", ["moved"]),
-        ("migration.view_run", ["created"]),
-        ("migration.view_comparison", ["copied"]),
+        ("credentials.view_client", ["move"]),
+        ("migration.view_run", ["writes_started", "run"]),
+        ("migration.view_campaign", ["campaign"]),
+        ("migration.view_comparison", []),
+        ("credentials.view_client migration.view_comparison", ["resolution", "move"]),
+        ("migration.view_worker", ["claim"]),
+        ("migration.view_moverequest", ["approval", "cancellation", "request"]),
     ],
 )
 def test_what_happened_is_told_to_those_who_may_see_it(client, permission, told):
-    client.force_login(make_user("narrow", permission))
-    PhaseChange.objects.create(client_id=1, slug="x", old="dual_read", new="aws")
-    Run.objects.create(kind=Run.Kind.MIGRATE)
-    Resolution.objects.create(client_id=1, slug="x", kind="to_aws")
+    client.force_login(make_user("narrow", *permission.split()))
+    move(7)
+    make_event(RESOLUTION_EVENT, RESOLUTIONS["to_aws"](), about=7)
+    facts = STARTED_WRITES()
+    for kind in (REQUEST_EVENT, CANCELLATION_EVENT, APPROVAL_EVENT, CLAIM_EVENT, CAMPAIGN_EVENT):
+        make_event(kind, facts)
+    with acting(Actor("", "run 5")):
+        make_event(RUN_EVENT, facts)
+    make_event(WRITES_STARTED_EVENT, facts)
 
-    assert [item.sentence.split()[2] for item in client.get(HOME).context["activity"]] == told
+    assert [item.event.code for item in client.get(HOME).context["activity"]] == told
+
+
+def test_recent_activity_reads_few_rows_of_an_audit_of_clients_parts_of_runs(
+    django_assert_num_queries,
+):
+    events = [move(7) for _ in range(ACTIVITIES_SHOWN)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO migration_auditevent
+                (id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature)
+            SELECT gen_random_uuid(), now() + n * interval '1 ms', 'move', 'system', '', n, 'client-' || n, '', '{}',
+                'run 5', '', ''
+            FROM generate_series(1, 20000) AS n
+            """
+        )
+        cursor.execute("ANALYZE migration_auditevent")
+
+    with django_assert_num_queries(1):
+        found = list_all_activity()
+    assert [item.event.pk for item in found] == [event.pk for event in reversed(events)]
+
+    read = count_rows_read("migration_auditevent", list_all_activity)
+    assert read <= 2 * ACTIVITIES_SHOWN
 
 
 # --- Remedies
