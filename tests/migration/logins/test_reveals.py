@@ -13,6 +13,7 @@ from credentials.forms import MASK
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.core.pages import ClientTab
 from migration.logins import reveal_pages as reveals
+from migration.logins.reveals import REVEAL_EVENT
 from migration.models import PhaseChange, Resolution, Reveal
 from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.phases import Phase
@@ -87,8 +88,13 @@ def test_a_value_is_shown_to_who_may_gives_a_reason_and_is_recorded(idom, maria,
         f"maria revealed idom › database login {record.credential_id} › password,"
         " reason INC-42, from 10.0.0.8"
     )
-    page = client.get(f"/admin/credentials/client/{idom}/change/?tab=history").content.decode()
-    assert unescape(page).count(record.who_saw_what) == 1
+    history = client.get(f"/admin/credentials/client/{idom}/change/?tab=history").context["history"]
+    (line,) = [line for line in history.lines if line.kind == REVEAL_EVENT.label]
+    assert (line.who, line.reason, line.message.values["field"]) == (
+        "maria",
+        "INC-42",
+        "db_password",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
+from migration.core.clients import OVERRIDE_EVENT
 from migration.models import ClientMigration, MoveRequest, PhaseChange
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
@@ -117,9 +118,10 @@ def test_who_may_override_gives_one_reason_for_the_lines_that_the_page_shows(ido
     said = press(client, idom, "aws", "dual_read", override="1", missing=MISSING)
     assert "Missing evidence was overridden: " in said
     assert phase_of(idom) == Phase.AWS
-    history = text(client.get(page_of(idom), {"tab": "history"}))
-    assert "INC-42. Missing evidence was overridden. " in history
-    assert "NOVA's reader: 0 of 20 reads since dual read began." in history
+    history = client.get(page_of(idom), {"tab": "history"}).context["history"]
+    (line,) = [line for line in history.lines if line.kind == OVERRIDE_EVENT.label]
+    assert line.reason == "INC-42"
+    assert "NOVA's reader: 0 of 20 reads since dual read began." in str(line.message)
 
 
 def test_without_a_reason_nothing_is_overridden(idom, client, log_in):
