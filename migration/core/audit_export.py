@@ -296,8 +296,12 @@ def _select_entries(client: Client, cutover: PhaseChange) -> AuditEventQuerySet:
     slugs = {client.slug[:100], *changes.order_by().values_list("slug", flat=True)}
     chosen = Q(client_id=client.pk, slug__in=slugs)
     if run := cutover.run:
-        began = first_id_at(run.created_at - SAME_ACT)
-        chosen |= Q(client_id=None, correlation=f"run {run.pk}", code__in=OF_THE_RUN, pk__gte=began)
+        groups = [(f"run {run.pk}", run.created_at)]
+        if wave := run.wave:
+            groups.append((f"campaign {wave.campaign_id}", wave.campaign.created_at))
+        for name, created_at in groups:
+            began = first_id_at(created_at - SAME_ACT)
+            chosen |= Q(client_id=None, correlation=name, code__in=OF_THE_RUN, pk__gte=began)
     return AuditEvent.objects.filter(chosen, pk__lt=end).order_by("pk")
 
 

@@ -376,7 +376,8 @@ class ClientsCommand(RunCommand):
             require_writes(run_options["kind"])
         else:
             require_own_database(run_options["kind"])
-        run = Run.start(**run_options, by=by, tries=1 if inline else MANY_TRIES)
+        tries = 1 if inline else MANY_TRIES
+        run = Run.start(**run_options, by=by, tries=tries, by_command=True)
         self.carry_out_run(run, inline=inline)
         return run
 

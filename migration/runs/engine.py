@@ -8,11 +8,11 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import (
     BooleanField,
     Count,
@@ -25,21 +25,34 @@ from django.db.models import (
     Subquery,
 )
 from django.db.models.expressions import RawSQL
-from django.db.models.lookups import In
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import GreaterThan, In
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
-from migration.core.audit import SYSTEM, Actor, acting, process_origin
+from migration.core.audit import SYSTEM, Actor, AuditEvent, EventKind, acting, process_origin
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import PhaseChange
 from migration.core.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, LeaseKind, list_held, try_lease
 from migration.core.sentences import CLIENT_NOT_THERE
-from migration.runs.items import RUN_INTERRUPTED, RUN_STOPPED, TRANSIENT, Outcome, RunItem
+from migration.runs.items import (
+    CAN_BE_RETRIED,
+    RUN_INTERRUPTED,
+    RUN_STOPPED,
+    TRANSIENT,
+    Outcome,
+    RunItem,
+)
 from migration.runs.models import Run, StaleRunError
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, MessageError, Sentence
+
+FAILURE_EVENT = EventKind("failure", _("Failed in a run"), icon="error", in_history=True)
+FAILED_IN_RUN = Sentence("failed_in_run", "%(run)s failed for this client: %(why)s")
+REFUSED_IN_RUN = Sentence("refused_in_run", "%(run)s refused this client: %(why)s")
 
 logger = logging.getLogger(__name__)
 
@@ -181,8 +194,63 @@ def process_batch_if_running(run_id: int, batch: int) -> bool:
         # In the audit acts who started the run, from this process.
         with acting(Actor(process_origin(), correlation=f"run {run.pk}", find_name=find_name)):
             _process_items(run, items)
-        RunItem.objects.record(items.values())
+            _store_outcomes(run, items.values())
     return True
+
+
+# What failed or was refused in the schedule's runs is told again after so long: they come each minute.
+FAILURE_IS_NEWS_AFTER = timedelta(days=1)
+
+
+def _store_outcomes(run: Run, items: Collection[RunItem]) -> None:
+    """Store outcomes, or the times of the next tries, with an event of each item that ends as failed or refused."""
+    if all(item.outcome not in CAN_BE_RETRIED for item in items):
+        RunItem.objects.record(items)
+        return
+    with transaction.atomic():
+        # Of two workers that did the batch, the first tells of an item.
+        stored = RunItem.objects.record(items)
+        if run.is_of_schedule and run.kind == Run.Kind.COMPARE:
+            return  # a sweep is told by its results
+        events = [
+            AuditEvent.make_signed(
+                FAILURE_EVENT,
+                describe_failure(run.name_message, item.outcome, item.message or item.error_class),
+                client_id=item.client_id,
+                slug=item.slug,
+            )
+            for item in stored
+            if item.outcome in CAN_BE_RETRIED
+        ]
+        if run.is_of_schedule and events:
+            told = _list_told_lately([event.client_id for event in events])
+            events = [event for event in events if _name_failure(event) not in told]
+        AuditEvent.objects.insert_already_signed(events)
+
+
+def describe_failure(run: Message, outcome: str, why: Message | str) -> Message:
+    """Say that a client failed in the run, or was refused; `run` is the run's name."""
+    sentence = REFUSED_IN_RUN if outcome == Outcome.REFUSED else FAILED_IN_RUN
+    return sentence(run=run, why=why)
+
+
+def _list_told_lately(client_ids: Collection[int | None]) -> set[tuple[object, ...]]:
+    """Return what failed at these clients within FAILURE_IS_NEWS_AFTER, each as `_name_failure` does."""
+    lately = GreaterThan(Coalesce("happened_at", "at"), timezone.now() - FAILURE_IS_NEWS_AFTER)
+    of_these = AuditEvent.objects.filter(lately, client_id__in=client_ids, code=FAILURE_EVENT)
+    return {_name_failure(event) for event in of_these}
+
+
+def _name_failure(event: AuditEvent) -> tuple[object, ...]:
+    """Return which client failed at what and why: the same for every run of one kind."""
+    facts = event.message
+    run, why = facts.values.get("run"), facts.values.get("why")
+    return (
+        event.client_id,
+        facts.key,
+        run.key if isinstance(run, Message) else "",
+        tuple(part.key or part.text for part in why.parts) if isinstance(why, Message) else why,
+    )
 
 
 UNEXPECTED_ERROR = Sentence(

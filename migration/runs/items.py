@@ -272,10 +272,10 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         first: datetime | None = self.open().aggregate(first=models.Min("next_try_at"))["first"]
         return first
 
-    def record(self, items: Iterable[RunItem]) -> None:
+    def record(self, items: Iterable[RunItem]) -> list[RunItem]:
         """Store outcomes, or the times of the next tries; an item keeps the outcome it has, as tasks can run twice.
 
-        Notes in the same statement that a worker works on their runs.
+        Returns the items that got what was stored. Notes in the same statement that a worker works on their runs.
         """
         rows = list(items)
         now = timezone.now()
@@ -305,9 +305,12 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
                     attempts int, next_try_at timestamptz
                 )
                 WHERE item.id = new.id AND length(item.outcome) = 0
+                RETURNING item.id
                 """,
                 [now, list({row.run_id for row in rows}), now, json.dumps(values)],
             )
+            stored = {pk for (pk,) in cursor.fetchall()}
+        return [row for row in rows if row.pk in stored]
 
 
 class ActFromRunField(models.CharField):  # type: ignore[type-arg]  # generic only in the stubs

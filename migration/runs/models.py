@@ -19,11 +19,13 @@ from credentials.localization import localize
 from migration.core.audit import (
     REQUEST_EVENT,
     RUN_EVENT,
+    SYSTEM,
     Actor,
     AuditEvent,
     EventKind,
     acting,
     current_actor,
+    first_id_at,
     limit_reason,
 )
 from migration.core.clients import (
@@ -437,6 +439,7 @@ class Run(models.Model):
         campaign_wave: Wave | None = None,
         approved_by: User | None = None,
         approved_by_name: str = "",
+        by_command: bool = False,
     ) -> Run:
         """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`.
 
@@ -464,12 +467,19 @@ class Run(models.Model):
                 plan.attach_to(run)
             rows = chosen.order_by("pk").values_list("pk", "slug")
             run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
+            if moves or by_command or not run.is_of_schedule:
+                run.record_start(by)
             run.finish_if_done()
-            run.record_start(by)
         return run
+
+    @property
+    def is_of_schedule(self) -> bool:
+        """Say whether the schedule started it, as its single try shows; a command's with `--inline` looks like one."""
+        return not self.by_name and self.tries == 1 and self.wave_id is None
 
     def record_start(self, by: User | None) -> None:
         """Record in the audit that it was started or requested; of the schedule's runs there are too many."""
+        within = self._find_correlation()
         if moves := self.moves:
             requested = self.state == self.State.REQUESTED
             sentence = MOVES_REQUESTED if requested else MOVES_STARTED
@@ -480,13 +490,26 @@ class Run(models.Model):
                 new=moves.new.label,
             )
             code = REQUEST_EVENT if requested else RUN_EVENT
-            self.record_act(facts, by=by, code=code, reason=moves.reason)
+            self.record_act(facts, by=by, code=code, reason=moves.reason, within=within)
             if moves.override_reason:
                 facts = OVERRIDE_ASKED_FOR(run=self.name_message)
                 self.record_act(facts, by=by, code=OVERRIDE_EVENT, reason=moves.override_reason)
-        elif by:
+        else:
             started = RUN_STARTED(run=self.name_message)
-            self.record_act(started, by=by, reason=self.reason)
+            self.record_act(started, by=by, reason=self.reason, within=within)
+
+    def _find_correlation(self) -> str:
+        """Return under which name its start and its end are recorded: a campaign tells those of its runs."""
+        return f"campaign {self.wave.campaign_id}" if self.wave else f"run {self.pk}"
+
+    def _is_start_recorded(self) -> bool:
+        recorded = AuditEvent.objects.filter(
+            code=RUN_EVENT,
+            slug="",
+            correlation=self._find_correlation(),
+            pk__gte=first_id_at(self.created_at),
+        )
+        return recorded.exists()
 
     def read_request(self) -> RequestContent:
         """Return what an approval of the run covers: the clients that are left in it, and what it does to them."""
@@ -538,28 +561,27 @@ class Run(models.Model):
         return counts
 
     def finish_if_done(self) -> bool:
-        """Finish it where no item is open, with a notice; True for the one caller that did."""
+        """Finish it where no item is open, with an event and a notice; True for the one caller that did."""
         open_items = RunItem.objects.open().filter(run_id=models.OuterRef("pk"))
         unfinished = Run.objects.filter(~models.Exists(open_items), pk=self.pk, finished_at=None)
         stays = models.When(state=self.State.STOPPED, then=models.F("state"))
         new = models.Case(stays, default=models.Value(self.State.FINISHED))
         now = timezone.now()
-        # Nobody waits for the schedule's runs, known by their single try; a command's with `--inline` count too.
-        is_of_schedule = not self.by_name and self.tries == 1 and self.wave_id is None
         with transaction.atomic():
             is_done = unfinished.update(finished_at=now, state=new) == 1
-            if is_done and not is_of_schedule:
+            # Of a run whose start nobody was told of, nobody is told the end.
+            if is_done and (not self.is_of_schedule or self._is_start_recorded()):
                 self.refresh_from_db(fields=["state"])
-                if facts := self._describe_outcomes():
+                counts = self.count_outcomes_and_matches()
+                facts = self._describe_outcomes(counts)
+                self.record_act(facts, by=SYSTEM, within=self._find_correlation())
+                if counts["clients"] and not self.is_of_schedule:
                     key = f"run {self.pk}:{now.isoformat()}"
                     Notice.objects.record(NoticeEvent.RUN_ENDED, facts, key=key)
         return is_done
 
-    def _describe_outcomes(self) -> Message | None:
-        """Say how many of the run's clients have which outcome; None of a run that had none."""
-        counts = self.count_outcomes_and_matches()
-        if not counts["clients"]:
-            return None
+    def _describe_outcomes(self, counts: dict[str, int]) -> Message:
+        """Say how many of the run's clients have which outcome."""
         numbers = {
             "n": counts["clients"],
             "failed": counts["failed"],
@@ -655,13 +677,14 @@ class Run(models.Model):
         self,
         facts: Message,
         *,
-        by: User | None,
+        by: User | str | None,
         code: EventKind = RUN_EVENT,
         reason: str = "",
+        within: str = "",
     ) -> AuditEvent:
-        """Record in the audit what was done with the run, under the name that its entries share."""
+        """Record in the audit what was done with the run, under the name that its entries share, or `within`."""
         actor = current_actor()
-        with acting(Actor(actor.origin, f"run {self.pk}", actor.find_name)):
+        with acting(Actor(actor.origin, within or f"run {self.pk}", actor.find_name)):
             act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
         Notice.objects.record_act(act, also_tell=self.by)
         return act

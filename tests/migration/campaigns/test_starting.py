@@ -19,7 +19,7 @@ from migration.campaigns.steps import (
     CampaignStartRefusedError,
     approve_campaign,
 )
-from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, REQUEST_EVENT
+from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, REQUEST_EVENT, RUN_EVENT
 from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.moves import NEEDS_APPROVAL
@@ -128,8 +128,9 @@ def test_what_it_does_stands_in_the_audit_under_its_name(maria):
 
     found = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}").order_by("id")
     assert (found[0].who, found[0].reason) == ("maria", "INC-42")
-    assert [row.code for row in found] == [CAMPAIGN_EVENT] * found.count()
-    assert found.count() == 3  # its start, its wave, its end
+    # Its start, its wave, the wave's run, its end
+    of_run = [RUN_EVENT] * 2
+    assert [row.code for row in found] == [*[CAMPAIGN_EVENT] * 2, *of_run, CAMPAIGN_EVENT]
 
 
 # Where the cutover needs two

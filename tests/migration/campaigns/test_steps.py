@@ -1,5 +1,6 @@
 """The order of groups and steps, whom a wave takes, how long it soaks, and in which hours a step begins."""
 
+import json
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 
@@ -8,6 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from credentials.models import Client
+from migration.core.audit import RUN_EVENT, AuditEvent
+from migration.core.audit_export import export_cutover, verify_file
 from migration.core.clients import all_clients
 from migration.models import Campaign, ClientGroup, WaveClient
 from migration.moves.moves import move
@@ -46,6 +50,27 @@ def test_groups_are_taken_in_their_order_and_each_through_all_phases_before_the_
     assert campaign.state == Campaign.State.FINISHED
     runs = Run.objects.filter(wave__campaign=campaign)
     assert {(run.reason, run.override_reason) for run in runs} == {("INC-42", "")}
+
+
+def test_its_runs_begin_and_end_among_its_own_events_which_the_export_of_a_cutover_has():
+    north = make_group("north", 1, Phase.DUAL_READ)
+    campaign = begin(north)
+
+    go(campaign)
+
+    (run,) = Run.objects.filter(wave__campaign=campaign)
+    told = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", code=RUN_EVENT, slug="")
+    events = told.order_by("pk")
+    assert [(event.message.key, event.who) for event in events] == [
+        ("moves_started", "system"),
+        ("run_ended", "system"),
+    ]
+    assert [event.message.values["run"] for event in events] == [run.name_message] * 2
+    client = Client.objects.get(slug="north-0")
+    exported = export_cutover(client=client, by=None, for_auditor=True)
+    entries = {entry["id"] for entry in json.loads(exported)["export"]["entries"]}
+    assert {str(event.pk) for event in events} <= entries
+    assert verify_file(exported).is_genuine
 
 
 @pytest.mark.parametrize("goal", [Phase.DUAL_WRITE, Phase.DUAL_READ])

@@ -15,6 +15,7 @@ from migration.campaigns import models as waves
 from migration.campaigns import steps as campaign_steps
 from migration.campaigns.models import StaleCampaignError
 from migration.campaigns.steps import advance_campaign
+from migration.core.comparisons import COMPARISON_EVENT
 from migration.models import (
     AuditEvent,
     Campaign,
@@ -122,8 +123,9 @@ def stops_and_rolls_back(group: ClientGroup) -> Campaign:
 def describe(campaign: Campaign) -> list[object]:
     campaign.refresh_from_db()
     found = Run.objects.filter(wave__campaign=campaign).order_by("pk")
-    # Each act is recorded once, whatever its number.
-    acts = sorted(AuditEvent.objects.values_list("code", flat=True))
+    # Each act is recorded once, whatever its number. The situation's comparison finds the same each time.
+    found_before = AuditEvent.objects.exclude(code=COMPARISON_EVENT)
+    acts = sorted(found_before.values_list("code", flat=True))
     return [
         campaign.state, taken(campaign), steps(campaign), acts,
         list(campaign.waves.order_by("pk").values_list("position", "part", "rollback_is_due")),

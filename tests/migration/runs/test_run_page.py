@@ -168,9 +168,8 @@ def history(response) -> list[tuple[str, str]]:
 
 def test_its_history_tells_who_did_what_with_it_newest_first(viewer):
     maria = User.objects.create_user("maria")
+    make_full_client("idom")
     run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients(), by=maria)
-    Run.objects.update(finished_at=None, state=Run.State.RUNNING)
-    run.refresh_from_db()
     other = make_run(1)
     other.pause(by=maria)
     with acting(Actor("worker on nova-1", f"run {run.pk}")):

@@ -321,8 +321,8 @@ def test_a_run_names_who_started_it_and_its_entries_belong_together(idom, maria)
     engine.finish_inline(run)
 
     found = entries.list_new()
-    assert [each.code for each in found] == ["run", "push", "move"]
-    assert {each.who for each in found} == {"maria"}
+    assert [each.code for each in found] == ["run", "push", "move", "run"]
+    assert [each.who for each in found] == [*["maria"] * 3, "system"]
     assert {each.correlation for each in found} == {f"run {run.pk}"}
 
 
