@@ -11,10 +11,8 @@ from django.utils import timezone
 from migration.campaigns.explain import show_time
 from migration.campaigns.members import find_stuck_slugs, go_on_without
 from migration.campaigns.models import CAMPAIGN_STEERED
-from migration.core.audit import RUN_EVENT
 from migration.core.clients import all_clients
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, Worker
-from migration.runs.models import RUN_STARTED
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_full_client, make_user
 from tests.migration.campaigns import taken
@@ -284,9 +282,6 @@ def test_the_history_tells_who_did_what_and_what_each_run_did_with_a_link_to_it(
     client.force_login(user)
     campaign = make_campaign(make_group("Spain", 3), by=maria, reason="CHG-7", most_refused=1)
     _wave, run = begin_wave(campaign, ["spain-0", "spain-1"])
-    with campaign.grouping_audit_entries():
-        started = RUN_STARTED(run=run.name_message)
-        AuditEvent.objects.record(RUN_EVENT, started, by=maria)
     do_next(campaign)
     go_on_without(campaign, find=find_stuck_slugs, by=ana, reason="CHG-8")
 
@@ -299,7 +294,7 @@ def test_the_history_tells_who_did_what_and_what_each_run_did_with_a_link_to_it(
         ("campaign_went_on", "ana", "", ""),
         ("goes_on_without", "ana", "CHG-8", ""),
         ("campaign_stopped", "", "", ""),
-        ("run_started", "maria", "", run_page),
+        ("run_ended", "", "", run_page),
         ("campaign_started", "maria", "CHG-7", ""),
     ]
     assert all(line.entry_url for line in shown["history"])
@@ -307,6 +302,24 @@ def test_the_history_tells_who_did_what_and_what_each_run_did_with_a_link_to_it(
     assert {row.pk for row in exported if not row.slug} == {
         row.pk for row in AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", slug="")
     }
+
+
+def test_the_history_tells_the_begin_and_the_end_of_each_run(viewer):
+    campaign = make_campaign(make_group("Spain", 1))
+    run = do_next(campaign)
+    assert run is not None
+    do_next(campaign)
+
+    history = viewer.get(page(campaign)).context["history"]
+
+    run_page = page_of("migration_run", run.pk)
+    assert [(line.message.key, line.part_of_url) for line in history] == [
+        ("campaign_finished", ""),
+        ("run_ended", run_page),
+        ("moves_started", run_page),
+        ("wave_begun", ""),
+        ("campaign_started", ""),
+    ]
 
 
 def test_what_a_former_release_recorded_of_new_states_is_told_in_the_same_words(viewer):

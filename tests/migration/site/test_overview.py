@@ -328,8 +328,11 @@ def test_what_happened_is_told_to_those_who_may_see_it(client, permission, told)
     assert [item.event.code for item in client.get(HOME).context["activity"]] == told
 
 
-def test_recent_activity_reads_few_rows_of_an_audit_of_clients_parts_of_runs(
-    django_assert_num_queries,
+@pytest.mark.parametrize(
+    ("code", "slug", "correlation"), [("move", "idom", "run 5"), ("login", "", "0123456789abcdef")]
+)
+def test_recent_activity_reads_few_rows_of_an_audit_of_runs_and_of_logins(
+    django_assert_num_queries, code, slug, correlation
 ):
     events = [move(7) for _ in range(ACTIVITIES_SHOWN)]
     with connection.cursor() as cursor:
@@ -337,10 +340,10 @@ def test_recent_activity_reads_few_rows_of_an_audit_of_clients_parts_of_runs(
             """
             INSERT INTO migration_auditevent
                 (id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature)
-            SELECT gen_random_uuid(), now() + n * interval '1 ms', 'move', 'system', '', n, 'client-' || n, '', '{}',
-                'run 5', '', ''
+            SELECT gen_random_uuid(), now() + n * interval '1 ms', %s, 'system', '', n, %s, '', '{}', %s, '', ''
             FROM generate_series(1, 20000) AS n
-            """
+            """,
+            [code, slug, correlation],
         )
         cursor.execute("ANALYZE migration_auditevent")
 
