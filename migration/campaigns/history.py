@@ -9,7 +9,7 @@ from operator import attrgetter
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db import connection
 from django.db.models import Count, Max, Q
-from django.db.models.functions import TruncMinute
+from django.db.models.functions import Coalesce, TruncMinute
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import ngettext
@@ -92,7 +92,7 @@ def list_history(
         correlation=f"campaign {campaign.pk}",
         slug="",
     )
-    entries = chosen.order_by("-pk")[: most + 1]
+    entries = chosen.order_by(Coalesce("happened_at", "at").desc(), "-pk")[: most + 1]
     lines = [_tell(campaign, entry, has_permission) for entry in entries]
     lines += _tell_moves_back(campaign, most + 1)
     lines.sort(key=attrgetter("at"), reverse=True)

@@ -59,6 +59,7 @@ from migration.campaigns.models import (
 )
 from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_campaign
 from migration.core.audit import ReasonError
+from migration.core.audit_chain import find_whole_since
 from migration.core.clients import (
     APPROVE_MOVES,
     MOVE_PERMISSIONS,
@@ -180,6 +181,7 @@ def get_campaign_context(
     whole_history, cancels = request.GET.get("history") == "all", "cancel" in request.GET
     most = MOST_EVENTS if whole_history else EVENTS_SHOWN
     events, has_more = list_history(campaign, has_permission=may, most=most)
+    whole_since = None if has_more else find_whole_since()
     return {
         "digest": digest,
         "summary": summary,
@@ -193,6 +195,7 @@ def get_campaign_context(
         "history": events,
         "history_has_more": has_more,
         "whole_history": whole_history,
+        "whole_since": whole_since if whole_since and whole_since > campaign.created_at else None,
         # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
         "roll_back": roll_back,
         "roll_back_digest": roll_back

@@ -11,8 +11,17 @@ from django.utils import timezone
 from migration.campaigns.explain import show_time
 from migration.campaigns.members import find_stuck_slugs, go_on_without
 from migration.campaigns.models import CAMPAIGN_STEERED
+from migration.core.audit import RUN_EVENT
 from migration.core.clients import all_clients
-from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, Worker
+from migration.models import (
+    AuditCheckpoint,
+    AuditEvent,
+    Campaign,
+    ClientMigration,
+    ReadCount,
+    Worker,
+)
+from migration.runs.models import RUN_STARTED
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_full_client, make_user
 from tests.migration.campaigns import taken
@@ -320,6 +329,38 @@ def test_the_history_tells_the_begin_and_the_end_of_each_run(viewer):
         ("wave_begun", ""),
         ("campaign_started", ""),
     ]
+
+
+def test_what_was_carried_over_stands_where_it_happened(viewer, monkeypatch):
+    campaign = make_campaign(make_group("Spain", 1))
+    Campaign.objects.update(created_at=timezone.now() - timedelta(days=9))
+    with campaign.grouping_audit_entries():
+        for days in (7, 8):
+            moment = timezone.now() - timedelta(days=days)
+            facts = RUN_STARTED(run="Move run 5")
+            AuditEvent.make_signed(RUN_EVENT, facts, happened_at=moment).save(force_insert=True)
+
+    history = viewer.get(page(campaign)).context["history"]
+    assert [line.message.key for line in history] == ["campaign_started", *["run_started"] * 2]
+    assert [line.is_carried_over for line in history] == [False, True, True]
+    assert history[1].at > history[2].at
+
+    monkeypatch.setattr("migration.campaigns.pages.EVENTS_SHOWN", 1)
+    (line,) = viewer.get(page(campaign)).context["history"]
+    assert line.message.key == "campaign_started"
+
+
+def test_a_history_whose_begin_the_audit_let_go_says_since_when_it_is_whole(viewer):
+    campaign = make_campaign(make_group("Spain", 1))
+    assert viewer.get(page(campaign)).context["whole_since"] is None
+    trimmed = AuditCheckpoint.objects.create(position=10**9, made_at=timezone.now())
+
+    shown = viewer.get(page(campaign))
+
+    assert shown.context["whole_since"] == trimmed.made_at
+    assert "The history is complete since" in text(shown)
+    Campaign.objects.update(created_at=timezone.now())
+    assert viewer.get(page(campaign)).context["whole_since"] is None
 
 
 def test_what_a_former_release_recorded_of_new_states_is_told_in_the_same_words(viewer):

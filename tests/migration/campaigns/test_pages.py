@@ -185,6 +185,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     assert [(line.message.key, line.who) for line in response.context["history"]] == [
         ("campaign_went_on", "operator"),
         ("campaign_stopped", ""),
+        ("run_ended", ""),
         ("campaign_started", ""),
     ]
     campaign.finish()
