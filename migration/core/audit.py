@@ -543,8 +543,8 @@ class AuditEvent(models.Model):
 
     def is_unchanged(self, keys: AuditKeys) -> bool:
         """Say whether this site signed the entry as it is now."""
-        happened_at = self.happened_at
-        if happened_at is not None and self.origin != describe_carried(happened_at):
+        carried = describe_carried(self.happened_at) if self.happened_at else None
+        if (carried or self.origin.startswith(CARRIED_OVER)) and self.origin != carried:
             return False
         return keys.holds(self.signature, self.key, *self.signed_parts)
 

@@ -291,7 +291,7 @@ def export_cutover(*, client: Client, by: User | None, for_auditor: bool) -> str
 
 def _select_entries(client: Client, cutover: PhaseChange) -> AuditEventQuerySet:
     """Select the client's entries up to the cutover, and of the run that made it those that name no client."""
-    end = first_id_at(cutover.changed_at + SAME_ACT)
+    until = cutover.changed_at + SAME_ACT
     changes = PhaseChange.objects.filter(client_id=client.pk)
     slugs = {client.slug[:100], *changes.order_by().values_list("slug", flat=True)}
     chosen = Q(client_id=client.pk, slug__in=slugs)
@@ -302,7 +302,9 @@ def _select_entries(client: Client, cutover: PhaseChange) -> AuditEventQuerySet:
         for name, created_at in groups:
             began = first_id_at(created_at - SAME_ACT)
             chosen |= Q(client_id=None, correlation=name, code__in=OF_THE_RUN, pk__gte=began)
-    return AuditEvent.objects.filter(chosen, pk__lt=end).order_by("pk")
+    # What was carried over stands at the end of the chain, whenever it happened.
+    is_before = Q(happened_at=None, pk__lt=first_id_at(until)) | Q(happened_at__lt=until)
+    return AuditEvent.objects.filter(chosen, is_before).order_by("pk")
 
 
 def _list_rows(found: AuditEventQuerySet) -> list[dict[str, Any]]:

@@ -14,9 +14,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from credentials.models import Client
-from migration.core.audit import audit_keys, first_id_at
+from migration.core.audit import audit_keys, describe_moment, first_id_at
 from migration.core.audit_chain import read_head, seal_audit
-from migration.core.audit_export import EXPORT_EVENT, NotCutOverError, export_cutover, verify_file
+from migration.core.audit_export import (
+    EXPORT_EVENT,
+    NotCutOverError,
+    _signed_parts,
+    export_cutover,
+    verify_file,
+)
 from migration.core.clients import all_clients
 from migration.logins.reveals import REVEAL_EVENT, REVEALED
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink, ClientMigration
@@ -185,6 +191,43 @@ def test_what_somebody_had_changed_in_the_database_before_is_found(cut_over, mar
         found = verify_file(exported(cut_over, maria, for_auditor=for_auditor)).findings
         # The link of the second is what was written over, and the third's covers it.
         assert [fault for fault, _place in found] == ["entry_changed", "entry_moved", "entry_moved"]
+
+
+def test_what_was_carried_over_is_in_it_with_when_it_happened(cut_over, maria, as_superuser):
+    facts = REVEALED(field="password", row="row")
+    about = {"by": maria, "client_id": cut_over, "slug": "idom"}
+    early, late = (datetime.now(UTC) + timedelta(days=days) for days in (-400, 1))
+    for moment in (early, late):
+        event = AuditEvent.make_signed(REVEAL_EVENT, facts, happened_at=moment, **about)
+        event.save(force_insert=True)
+
+    text = exported(cut_over, maria)
+
+    entries = json.loads(text)["export"]["entries"]
+    (carried,) = (each for each in entries if each["happened_at"])
+    assert carried["happened_at"] == describe_moment(early)
+    assert carried["origin"] == f"carried over from {describe_moment(early)}"
+    assert faults(text) == []
+    seal_audit(from_beginning=True)
+    assert audit.verify_audit().faults["changed"] == 0
+    for changed in ("happened_at - interval '1 s'", "NULL"):
+        as_superuser(f"UPDATE {EVENTS} SET happened_at = {changed} WHERE id = %s", carried["id"])
+        assert audit.verify_audit().faults["changed"] == 1
+        as_superuser(f"UPDATE {EVENTS} SET happened_at = %s WHERE id = %s", early, carried["id"])
+    as_superuser(f"UPDATE {EVENTS} SET happened_at = %s WHERE code = 'move'", early)
+    assert audit.verify_audit().faults["changed"] == 3
+    assert faults(exported(cut_over, maria)) == ["entry_changed"] * 3
+
+
+def test_one_that_a_former_release_made_has_no_other_times_and_is_genuine(cut_over, maria):
+    parts = json.loads(exported(cut_over, maria))
+    for entry in parts["export"]["entries"]:
+        assert entry.pop("happened_at") is None
+    signed = _signed_parts("export", parts["export"], parts["key"])
+
+    parts["signature"] = audit_keys().sign(*signed)
+
+    assert faults(json.dumps(parts)) == []
 
 
 def test_one_of_another_site_is_refused_and_one_of_an_older_key_is_not(cut_over, maria, settings):
