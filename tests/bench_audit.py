@@ -1,4 +1,4 @@
-"""`python -m tests.bench_audit [NUMBER]`: seconds and memory of `verify_audit` over a chain of a million entries.
+"""`python -m tests.bench_audit [NUMBER]`: a client's history of 2,000 events among a million, and `verify_audit`.
 
 Not part of `make bench`: to write the rows takes minutes.
 """
@@ -11,12 +11,13 @@ import sys
 import time
 from secrets import token_urlsafe
 
-from migration.pushes.pushes import SECRETS_PUSHED
 from tests import nova_database
 from tests.bench import LOCAL
 
 NUMBER = 1_000_000
 AT_ONCE = 10_000
+# Of one client, spread over all.
+OF_CLIENT, CLIENT = 2_000, 10_000_000
 
 
 def main() -> None:
@@ -51,6 +52,7 @@ def in_database(number: int) -> None:
     print(f"written: {time.monotonic() - began:.0f} s", flush=True)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
+    measure_history()
     verify_in_child(number)
 
 
@@ -59,13 +61,17 @@ def write_chain(number: int) -> None:
     from migration.core.audit import PUSH_EVENT, audit_keys
     from migration.core.audit_chain import AuditHead, make_link, seal_audit
     from migration.models import AuditEvent
+    from migration.pushes.pushes import SECRETS_PUSHED
 
-    keys, head = audit_keys(), seal_audit(from_beginning=True)
+    keys, head, each = audit_keys(), seal_audit(from_beginning=True), max(number // OF_CLIENT, 1)
     facts = SECRETS_PUSHED(secrets=("nova/clients/idom",))
     for first in range(0, number, AT_ONCE):
         events, links = [], []
         for n in range(first, min(first + AT_ONCE, number)):
-            event = AuditEvent.make_signed(PUSH_EVENT, facts, client_id=n, slug=f"client-{n}")
+            client_id = n if n % each else CLIENT
+            event = AuditEvent.make_signed(
+                PUSH_EVENT, facts, client_id=client_id, slug=f"client-{client_id}"
+            )
             link = make_link(keys, head, event, event.at)
             head = AuditHead(link.position, link.signature)
             events.append(event)
@@ -85,6 +91,21 @@ def copy_rows(rows: list) -> None:
         with cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row([getattr(row, field.attname) for field in fields])
+
+
+def measure_history() -> None:
+    """Load the first and the last page of the client's history, each as the second time that it is asked for."""
+    from migration.clients.history import SHOWN, load_history
+
+    for page in (1, OF_CLIENT // SHOWN):
+        for _time in range(2):
+            began = time.monotonic()
+            found = load_history(CLIENT, has_permission=lambda _name: True, page=page)
+            took = time.monotonic() - began
+        print(
+            f"page {page} of a history: {len(found.lines)} lines in {took * 1000:.0f} ms",
+            flush=True,
+        )
 
 
 def verify_in_child(number: int) -> None:

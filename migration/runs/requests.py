@@ -10,7 +10,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, models
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
@@ -271,29 +270,9 @@ class MoveRequest(models.Model):
         return str(names[MOVES[Phase(self.old), Phase(self.new)]])
 
     @property
-    def request_text(self) -> str:
-        """Say who requested the move and why, in the page's language."""
-        text = gettext("%(who)s requested a move of %(client)s (%(what)s), reason %(reason)s")
-        values = {
-            "who": self.requested_by_name,
-            "client": self.slug,
-            "what": self.move_name,
-            "reason": self.reason,
-        }
-        return text % values
-
-    @property
     def state_message(self) -> Message:
         """Return the state as part of a sentence."""
         return REQUEST_STATES[self.state]()
-
-    @property
-    def outcome_text(self) -> str:
-        """Return the state, with the user who decided, in the page's language."""
-        if not self.decided_by_name:
-            return self.get_state_display()
-        values = {"state": self.get_state_display(), "who": self.decided_by_name}
-        return gettext("%(state)s by %(who)s") % values
 
     @property
     def is_open(self) -> bool:
