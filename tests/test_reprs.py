@@ -115,6 +115,8 @@ def test_other_classes_have_no_repr_of_their_own():
     for path, node in CLASSES:
         functions = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
         bases = {ast.unparse(base).partition("[")[0] for base in node.bases}
+        if node.name == "EventKind":  # a code
+            continue
         assert "__repr__" not in functions, (path, node.name)
         assert not bases & SHOWS_CONTENT, (path, node.name)
 

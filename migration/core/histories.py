@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.urls import reverse
@@ -24,7 +24,7 @@ class HistoryLine:
     kind: str
     message: Message | None = None
     # As somebody typed it.
-    text: str = ""
+    text: str = field(default="", repr=False)
     reason: str = ""
     who: str = ""
     is_carried_over: bool = False

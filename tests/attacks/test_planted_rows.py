@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
-from credentials.models import Client
 from migration.core import problems
+from migration.core.audit import Actor, AuditEvent, acting
+from migration.core.clients import MOVE_EVENT, MOVED
 from migration.core.notices import NoticeEvent
 from migration.core.problems import (
     MOST_COUNTED,
@@ -26,6 +25,7 @@ from migration.core.problems import (
 from migration.models import Condition, Notice
 from nova_credentials.messages import Message
 from tests.factories import make_full_client
+from tests.migration.pages import make_run, run_page
 
 DEEP = '{"key": "in_a_row", "text": "x", "values": {"sentences": {"message": '
 
@@ -61,32 +61,33 @@ def test_a_stored_message_that_is_none_of_ours_is_shown_and_breaks_nothing(db, f
 
 
 @pytest.mark.parametrize(
-    "text",
+    "facts",
     [
-        '[{"added": {"name": "{x}", "object": "{0.__class__}"}}]',
-        '[{"added": {"name": 7}}]',
-        '[{"changed": {"fields": 7}}]',
-        *('[{"changed": 7}]', "[7]", "[", "[{}]"),
-        "[" * 100_000,
+        *("[7]", "[", "", "{x}", "7", '{"key": 1, "values": [], "text": {}}'),
+        '{"key": "moved", "values": {"old": "{0.__class__}", "new": "<b>x</b>"}, "text": "x"}',
+        '{"key": "moved", "values": {"old": 7, "new": [[]]}, "text": "x"}',
+        '{"key": "run_steered", "values": {"run": "x", "state": {"message": 7}}, "text": "x"}',
+        *(nest(30), nest(1500), "[" * 100_000),
     ],
     ids=lambda text: text[:20],
 )
-def test_an_edit_that_django_did_not_log_is_shown_and_breaks_no_history(client, admin_user, text):
-    pk = make_full_client("idom")
+def test_an_event_that_this_site_did_not_record_is_shown_and_breaks_no_history(
+    client, admin_user, facts
+):
+    pk, run = make_full_client("idom"), make_run(1)
     client.force_login(admin_user)
-    LogEntry.objects.create(
-        user=admin_user,
-        content_type=ContentType.objects.get_for_model(Client),
-        object_id=pk,
-        object_repr="IDOM",
-        action_flag=CHANGE,
-        change_message=text,
-    )
+    for about, correlation in (({"client_id": pk, "slug": "idom"}, "x"), ({}, f"run {run.pk}")):
+        with acting(Actor("10.0.0.8", correlation)):
+            event = AuditEvent.make_signed(MOVE_EVENT, MOVED(old="x", new="y"), **about)
+        event.facts = facts
+        AuditEvent.objects.insert_already_signed([event])
 
-    page = client.get(f"/admin/credentials/client/{pk}/change/?tab=history")
+    for page in (f"/admin/credentials/client/{pk}/change/?tab=history", run_page(run)):
+        response = client.get(page)
 
-    assert page.status_code == 200
-    assert "&lt;class" not in page.content.decode()
+        assert response.status_code == 200
+        assert "&lt;class" not in response.content.decode()
+        assert "<b>x</b>" not in response.content.decode()
 
 
 WELL = {

@@ -4,14 +4,13 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.core.audit import Actor, AuditEvent, acting
 from migration.core.pages import ClientTab
 from migration.models import (
     ClientMigration,
@@ -23,7 +22,9 @@ from migration.models import (
     RunItem,
 )
 from migration.runs.models import Run
+from migration.secrets.layouts import LAYOUT_EVENT
 from nova_credentials.comparison import compare_documents, list_paths
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import (
     make_client,
@@ -225,13 +226,13 @@ def fill(pk: int, number: int) -> None:
     RunItem.objects.bulk_create(
         RunItem(run=run, client_id=pk, slug="idom", batch=0, outcome="updated") for run in runs
     )
+    for run in runs:
+        with acting(Actor("worker on nova-1", f"run {run.pk}")):
+            told = Message.from_text_without_key("It has another layout now.")
+            AuditEvent.objects.record(LAYOUT_EVENT, told, by=user, client_id=pk, slug="idom")
     for n in range(number):
         make_comparison(pk, "mismatch", mismatches=[DIFFERENT | {"hint": str(n)}])
         make_database(pk, label=f"more {n}", is_primary=False)
-        LogEntry.objects.create(
-            user=user, object_id=str(pk), action_flag=2, change_message="[]",
-            content_type=ContentType.objects.get_for_model(Client),
-        )  # fmt: skip
     Resolution.objects.bulk_create(
         Resolution(client_id=pk, slug="idom", kind="check", by=user) for _ in range(number)
     )
@@ -268,7 +269,9 @@ def test_the_page_asks_as_many_queries_at_fifty_rows_as_at_one(root, idom, phase
     first = queries()
     fill(idom, 49)
 
-    assert queries() == first
+    # The last page of a history asks whether the audit was trimmed.
+    for tab, before, now in zip(ClientTab, first, queries(), strict=True):
+        assert now <= before, tab
 
 
 def test_a_row_of_a_purged_client_is_no_value_on_the_page(viewer, idom):
