@@ -350,7 +350,7 @@ class LiveRunView(AdminView):
         if "items" in request.GET:
             self.template_name = "admin/migration/run_page_and_history_live.html"
             context |= get_items_context(request, progress)
-            if request.GET.get("state") != context["shown_state"]:
+            if request.GET.get("state", context["shown_state"]) != context["shown_state"]:
                 context |= get_history_context(request, progress.run)
         response = self.render_to_response(context)
         is_approved = "requested" in request.GET and progress.run.state != Run.State.REQUESTED

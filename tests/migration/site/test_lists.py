@@ -141,7 +141,7 @@ def test_the_page_of_a_client_tells_phase_secret_comparison_and_moves(viewer):
         "nova/clients/idom",
         "database.password",
         "0a1b2c3d",
-        "by viewer: Trial",
+        "Trial",
     ):
         assert told in words
     assert PhaseChange.objects.count() == 1

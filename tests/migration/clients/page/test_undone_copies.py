@@ -388,7 +388,7 @@ def test_the_page_shows_by_codes_what_changes_and_puts_it_back(copied, browser):
         (line.message.parts[0].key, line.who, line.reason) for line in told
     ]
     assert address(copied) not in page(browser, copied, "comparison").content.decode()
-    assert "maria put the former values of idom back" in text(browser.get("/admin/"))
+    assert "Undid a copy" in text(browser.get("/admin/"))
 
 
 @pytest.mark.parametrize("seen", ["", "x", "' \"" * 1365])
