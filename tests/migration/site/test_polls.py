@@ -23,7 +23,8 @@ def list_polls(site: Site) -> dict[str, str]:
     return {
         **{page: reverse(f"admin:{CLIENT}_{page}", args=[client]) for page in ("live", "watch")},
         "campaign": f"{campaign}?seen={digest_campaign(Campaign.objects.get().pk)}",
-        "run": site.address("migration_run_live") + "?items=all",
+        # Only where its state is another now, the history is read too.
+        "run": site.address("migration_run_live") + "?items=all&state=running",
         "plan": site.address("migration_run_plan_live"),
     }
 
