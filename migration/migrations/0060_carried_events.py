@@ -133,10 +133,11 @@ FROM (
 WHERE compared_at > %(compared)s
     AND (status <> coalesce(former_status, 'match') OR mismatches <> coalesce(former_mismatches, '[]'))
 UNION ALL
-SELECT finished_at, 'failure', id, client_id, slug, by_name, '', run_id,
+SELECT finished_at, 'failure', id, client_id, slug, by_name, reason, run_id,
     jsonb_build_object('kind', kind, 'outcome', outcome, 'message', message, 'class', error_class)
 FROM (
-    SELECT item.*, run.kind, run.by_name, run.by_name = '' AND tries = 1 AND wave_id IS NULL AS is_of_schedule,
+    SELECT item.*, run.kind, run.by_name, run.reason,
+        kind IN ('push', 'rotate', 'compare') AND run.by_name = '' AND tries = 1 AND wave_id IS NULL AS is_of_schedule,
         row_number() OVER (
             PARTITION BY client_id, kind, outcome, error_class, message ->> 'key', date_trunc('day', item.finished_at)
             ORDER BY item.id
@@ -292,7 +293,7 @@ def describe(
     elif code == "failure":
         run = RUN_NAMES[row["kind"]](id=str(run_id))
         why = read_message(row["message"]) or row["class"]
-        yield FAILURE_EVENT, describe_failure(run, row["outcome"], why), ""
+        yield FAILURE_EVENT, describe_failure(run, row["outcome"], why), reason
     elif code == "run":
         yield RUN_EVENT, describe_run(run_id, row), reason
 

@@ -16,7 +16,6 @@ from django.db import transaction
 
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
-from migration.core.audit import REFUSAL_EVENT, AuditEvent
 from migration.core.aws_store import make_aws_copy, secrets_manager
 from migration.core.aws_writes import (
     DATABASE_CHANGED,
@@ -38,7 +37,6 @@ from migration.moves.gates import Check, Override, ShutGate, needs_approval
 from migration.moves.moves import (
     AWS_UNREAD,
     LOCK_WAIT_SECONDS,
-    MOVE_REFUSED,
     MOVE_UNDER_WAY,
     NEEDS_APPROVAL,
     READS_AWS,
@@ -113,9 +111,8 @@ class MoveBatch:
         self.note = in_a_row(asked, MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
         self.answers = get_kms_answers(run.pk, run.steered_at).begin_batch_without_refusals()
-        # Clients that no other is moved together with, and the reasons of those that are refused for good.
+        # Clients that no other is moved together with
         self.one_by_one: list[int] = []
-        self.reasons: dict[int, tuple[Message, ...]] = {}
 
     def make_attempt(self, snapshot: ClientSnapshot) -> MoveAttempt:
         return MoveAttempt(
@@ -190,24 +187,6 @@ class MoveBatch:
             item.set_next_try_now()
         elif may_pass and item.attempts + 1 < self.run.tries:
             item.set_next_try()
-        else:
-            self.reasons[client_id] = tuple(refusal.reasons)
-
-    def record_refusals_in_audit(self) -> None:
-        """Record in the audit which moves were refused, and why."""
-        AuditEvent.objects.insert_already_signed(
-            [
-                AuditEvent.make_signed(
-                    REFUSAL_EVENT,
-                    MOVE_REFUSED(new=self.moves.new.label, reasons=reasons),
-                    by=self.by,
-                    client_id=client_id,
-                    slug=self.items[client_id].slug,
-                    reason=self.moves.reason,
-                )
-                for client_id, reasons in self.reasons.items()
-            ]
-        )
 
 
 @works_on(Run.Kind.MOVE)
@@ -226,7 +205,6 @@ def process_move_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
         if attempts:
             TOGETHER.get((moves.old, moves.new), leave_to_one_by_one)(batch, attempts)
     move_one_by_one(batch, until=until)
-    batch.record_refusals_in_audit()
     return []
 
 

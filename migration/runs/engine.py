@@ -198,7 +198,8 @@ def process_batch_if_running(run_id: int, batch: int) -> bool:
     return True
 
 
-# What failed or was refused in the schedule's runs is told again after so long: they come each minute.
+# What fails in these runs of the schedule, which come again soon, is told again after so long.
+EACH_MINUTE = (Run.Kind.PUSH, Run.Kind.ROTATE)
 FAILURE_IS_NEWS_AFTER = timedelta(days=1)
 
 
@@ -218,11 +219,12 @@ def _store_outcomes(run: Run, items: Collection[RunItem]) -> None:
                 describe_failure(run.name_message, item.outcome, item.message or item.error_class),
                 client_id=item.client_id,
                 slug=item.slug,
+                reason=run.reason,
             )
             for item in stored
             if item.outcome in CAN_BE_RETRIED
         ]
-        if run.is_of_schedule and events:
+        if run.is_of_schedule and run.kind in EACH_MINUTE and events:
             told = _list_told_lately([event.client_id for event in events])
             events = [event for event in events if _name_failure(event) not in told]
         AuditEvent.objects.insert_already_signed(events)

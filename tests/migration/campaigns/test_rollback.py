@@ -6,7 +6,6 @@ import psycopg
 import pytest
 from django.db import connection
 
-from migration.core.audit import REFUSAL_EVENT
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
@@ -16,6 +15,7 @@ from migration.moves import runs
 from migration.moves.moves import MOVE_UNDER_WAY, move
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
+from migration.runs.engine import FAILURE_EVENT
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
@@ -84,7 +84,7 @@ def test_equal_clients_are_rolled_back_and_the_one_that_differs_is_left_and_name
     assert codes_of(run, "north-0") == []
     assert [password(pk) for pk in pks] == before
     assert stand(campaign)[1] == ["mismatches_reached", "rolls_back"]
-    refused = AuditEvent.objects.get(code=REFUSAL_EVENT)
+    refused = AuditEvent.objects.get(code=FAILURE_EVENT)
     assert refused.client_id == pks[1]
     assert (take(campaign), take(campaign)) == (None, None)
 

@@ -25,6 +25,7 @@ from migration.moves.moves import (
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine
+from migration.runs.engine import FAILURE_EVENT
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.secrets.deletions import DELETED_ON, DELETION_EVENT
@@ -69,7 +70,7 @@ def test_a_worker_killed_before_it_noted_its_moves_leaves_them_made(monkeypatch,
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
     assert PhaseChange.objects.filter(run=run).count() == 2
     assert codes_of(run, "client-0") == [MOVED_BY_RUN.key]
-    others = (REFUSAL_EVENT, DELETION_EVENT)
+    others = (REFUSAL_EVENT, FAILURE_EVENT, DELETION_EVENT)
     assert not AuditEvent.objects.filter(code__in=others).exists()
 
 

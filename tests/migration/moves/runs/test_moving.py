@@ -15,6 +15,7 @@ from migration.moves.gates import IN_A_RUN, NEVER_COMPARED, PUSH_PENDING
 from migration.moves.moves import COMPARED_JUST_NOW, READS_AWS, move
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
+from migration.runs.engine import FAILURE_EVENT
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials import sentences as shared
@@ -73,8 +74,10 @@ def test_a_client_whose_gate_is_shut_is_refused_with_every_reason_and_the_others
     assert codes_of(run, "client-1") == [PUSH_PENDING.key]
     assert codes_of(run, "client-0") == [READS_AWS.key]
     assert phase_of(pks[1]) == Phase.DUAL_READ
-    refusal = AuditEvent.objects.get(code=REFUSAL_EVENT)
-    assert (refusal.client_id, refusal.who, refusal.reason) == (pks[1], "maria", "INC-42")
+    refused = AuditEvent.objects.get(code=FAILURE_EVENT)
+    assert (refused.client_id, refused.who, refused.reason) == (pks[1], "maria", "INC-42")
+    assert refused.message.values["why"].key == PUSH_PENDING.key
+    assert not AuditEvent.objects.filter(code=REFUSAL_EVENT).exists()
     gates = AuditEvent.objects.filter(code=GATE_EVENT)
     assert {row.client_id for row in gates} == {pks[0], pks[2]}
 
