@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Message:
         try:
             values = {name: _from_json(value) for name, value in data["values"].items()}
             return cls(str(data["key"]), values, str(data["text"]))
-        except (AttributeError, LookupError, TypeError, ValueError):
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             return cls.from_text_without_key(
                 str(data.get("text", "")) if isinstance(data, dict) else ""
             )
@@ -200,6 +201,10 @@ def _from_json(value: Any) -> Value:
             return date.fromisoformat(text)
         case list():
             return tuple(_from_json(part) for part in value)  # type: ignore[misc]  # `to_json` wrote it
+        case bool():
+            raise TypeError("a message holds no bool")
+        case float() if not isfinite(value):
+            raise ValueError("a message holds no such number")
         case str() | int() | float():
             return value
     raise TypeError(f"a message holds no {type(value).__name__}")

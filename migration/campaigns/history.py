@@ -105,9 +105,10 @@ def _tell(campaign: Campaign, entry: AuditEvent, has_permission: HasPermission) 
         former = FORMER_STATES.get(str(message.values.get("state")))
         return replace(line, message=former(campaign=campaign.name_message)) if former else line
     run = message.values.get("run")
-    if not isinstance(run, Message) or "id" not in run.values or not has_permission(VIEW_RUNS):
+    number = str(run.values.get("id", "")) if isinstance(run, Message) else ""
+    if not isinstance(run, Message) or not number.isdecimal() or not has_permission(VIEW_RUNS):
         return line
-    url = reverse("admin:migration_run_change", args=[run.values["id"]])
+    url = reverse("admin:migration_run_change", args=[number])
     return replace(line, part_of=localize(run), part_of_url=url)
 
 

@@ -14,7 +14,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from migration.core.fields import ClampedDateTimeField
+from migration.core.fields import MOST_LEVELS, ClampedDateTimeField, has_levels
 from nova_credentials.messages import Message, MessageError, Sentence
 
 if TYPE_CHECKING:
@@ -551,10 +551,14 @@ class AuditEvent(models.Model):
     @property
     def message(self) -> Message:
         """Say what happened."""
-        try:
-            return Message.from_json(json.loads(self.facts))
-        except (ValueError, RecursionError):  # somebody wrote over it; `verify_audit` says so
-            return Message.from_text_without_key(self.facts)
+        with suppress(ValueError, RecursionError):
+            facts = json.loads(self.facts)
+            # Half of a character can be written as JSON, and not be sent.
+            json.dumps(facts, ensure_ascii=False).encode()
+            if has_levels(facts, MOST_LEVELS):
+                return Message.from_json(facts)
+        # Somebody wrote over it; `verify_audit` says so.
+        return Message.from_text_without_key(self.facts)
 
     @property
     def kind(self) -> EventKind | None:

@@ -31,7 +31,7 @@ class OwnJSONField(models.JSONField):
     ) -> object:
         try:
             data = super().from_db_value(value, expression, connection)
-            return self._to_python_value(data if _has_levels(data, MOST_LEVELS) else [])
+            return self._to_python_value(data if has_levels(data, MOST_LEVELS) else [])
         except (TypeError, ValueError, RecursionError):
             return self._to_python_value([])
 
@@ -64,11 +64,11 @@ class MessageListField(MessageField):
         return [one.to_json() for one in value] if isinstance(value, list) else value
 
 
-def _has_levels(data: Any, most: int) -> bool:
+def has_levels(data: Any, most: int) -> bool:
     """Say whether this JSON has so many levels at most."""
     if isinstance(data, dict | list):
         parts = data.values() if isinstance(data, dict) else data
-        return most > 0 and all(_has_levels(part, most - 1) for part in parts)
+        return most > 0 and all(has_levels(part, most - 1) for part in parts)
     return True
 
 

@@ -251,7 +251,9 @@ def _name_failure(event: AuditEvent) -> tuple[object, ...]:
         event.client_id,
         facts.key,
         run.key if isinstance(run, Message) else "",
-        tuple(part.key or part.text for part in why.parts) if isinstance(why, Message) else why,
+        tuple(part.key or part.text for part in why.parts)
+        if isinstance(why, Message)
+        else str(why),
     )
 
 

@@ -1,0 +1,139 @@
+"""Rows that a hostile role writes into the audit: every page and file that tells events shows them or leaves them."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+
+from migration.core.audit import make_entry_id
+from migration.core.clients import all_clients
+from migration.models import ClientMigration
+from migration.runs import engine
+from migration.runs.models import Run
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_database, make_full_client
+from tests.migration.campaigns import taken
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def plant(facts: str, **columns: object) -> None:
+    row = {
+        "id": make_entry_id()[0], "at": datetime.now(UTC), "happened_at": None, "code": "failure", "who": "eve",
+        "origin": "", "client_id": None, "slug": "", "reason": "", "facts": facts, "correlation": "", "key": "x",
+        "signature": "ü",
+    } | columns  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO nova_admin.migration_auditevent ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})",
+            list(row.values()),
+        )
+
+
+def say(key: str = "x", text: str = "x", **values: object) -> str:
+    return json.dumps({"key": key, "values": values, "text": text})
+
+
+def nest(times: int) -> str:
+    deep = '{"key":"in_a_row","text":"x","values":{"sentences":{"message":'
+    return deep * times + '{"key":"x","text":"x","values":{}}' + "}}}" * times
+
+
+def nest_lists(times: int) -> str:
+    deep = '{"key":"in_a_row","text":"x","values":{"sentences":[{"message":'
+    return deep * times + '{"key":"x","text":"x","values":{}}' + "}]}}" * times
+
+
+FACTS = [
+    *("", "7", "null", "[]", "{", '"text"'),
+    say("fields_differ", n=1, fields=[["a", ["b"]]]),
+    '{"key":"fields_differ","values":{"n":1e999,"fields":[]},"text":"x"}',
+    '{"key":"fields_differ","values":{"n":NaN,"fields":[]},"text":"x"}',
+    '{"key":"fields_differ","values":{"n":true,"fields":[]},"text":"x"}',
+    f'{{"key":"fields_differ","values":{{"n":{"9" * 4200},"fields":[]}},"text":"x"}}',
+    say("failed_in_run", run={"time": "0001-01-01T00:00:00+23:00"}, why="x"),
+    say("failed_in_run", run={"time": "9999-12-31T23:59:59-23:00"}, why="x"),
+    say("failed_in_run", run={"time": "0001-01-01T00:00:00+00:00"}, why={"date": "9999-12-31"}),
+    say("failed_in_run", run={"time": "2020-01-01T00:00:00"}, why="x"),
+    say(
+        "failed_in_run", run=json.loads(say(id="")) and {"message": json.loads(say(id=""))}, why="x"
+    ),
+    say("failed_in_run", run={"message": json.loads(say(id="a\nb"))}, why="x"),
+    say("failed_in_run", run={"message": json.loads(say(id=[["x"]]))}, why="x"),
+    say(
+        "failed_in_run",
+        run={"message": json.loads(say(id=7))},
+        why=[{"message": json.loads(say(a="b"))}],
+    ),
+    say(
+        "failed_in_run",
+        run={"message": json.loads(say("run_push", id="7"))},
+        why=[{"message": json.loads(say(a="b"))}],
+    ),
+    say("steered", campaign="x", state={"message": json.loads(say())}),
+    say("run_steered", run="x", state=[1]),
+    say(text="\ud800"),
+    say(text="a\0b"),
+    say("failed_in_run", run="\ud800", why="\udfff"),
+    say(text="<script>alert(1)</script>%(x)s{0.__class__}"),
+    *(nest(n) for n in (100, 150, 200, 240, 280, 320, 400, 480)),
+    *(nest_lists(n) for n in (100, 150, 200, 240, 280, 320, 400, 480)),
+]
+
+
+@pytest.fixture
+def planted(admin_user) -> dict[str, str]:
+    """Name -> address of each page that tells events."""
+    pk = make_full_client("idom")
+    campaign = taken.begin(taken.make_group("north", 1, Phase.DUAL_READ))
+    run = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=admin_user)
+    correlations = (f"campaign {campaign.pk}", f"run {run.pk}", "run ²", "run 99999999999999999999")
+    for facts in FACTS:
+        plant(facts, client_id=pk, slug="<b>", happened_at="infinity")
+        plant(facts, client_id=pk, slug="<b>", at="infinity", happened_at="-infinity", code="new")
+        for correlation in correlations:
+            plant(facts, correlation=correlation, client_id=pk, code="run")
+    return {
+        "client": f"/admin/credentials/client/{pk}/change/?tab=history",
+        "run": reverse("admin:migration_run_change", args=[run.pk]) + "?",
+        "campaign": reverse("admin:migration_campaign_change", args=[campaign.pk]) + "?history=all",
+        "dashboard": "/admin/?",
+        "audit": "/admin/migration/auditevent/?",
+    }
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_no_page_goes_down(client, admin_user, planted, language):
+    client.force_login(admin_user)
+    pages = [*planted.values(), *(f"{planted['client']}&history={page}" for page in range(2, 9))]
+
+    codes = {
+        page: client.get(page, headers={"accept-language": language}).status_code for page in pages
+    }
+
+    assert set(codes.values()) == {200}, codes
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_no_export_goes_down(client, admin_user, planted, kind):
+    client.force_login(admin_user)
+
+    response = client.post("/admin/migration/auditevent/export/", {"format": kind})
+
+    assert b"script" in b"".join(response.streaming_content)
+
+
+def test_no_run_of_the_schedule_goes_down():
+    pk = make_client("broken")
+    make_database(pk)
+    make_database(pk)  # both are primary
+    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
+    for facts in FACTS:
+        plant(facts, client_id=pk, slug="broken")
+    run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
+
+    engine.finish_inline(run)
+
+    assert run.items.get().outcome == "failed"
