@@ -6,6 +6,7 @@ refused in runs, and the runs of campaigns. In one transaction, in the order in 
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
@@ -59,6 +60,8 @@ from migration.runs.requests import MOVE_REQUESTED, MOVE_REQUESTED_TO_WAIT, REQU
 from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase
 
+logger = logging.getLogger(__name__)
+
 # Fetched and stored at a time: memory doesn't grow with the number of clients.
 ROWS_AT_ONCE = 2000
 # An act and its entry are written at once; the entry has its time a little later: of an act just before the first entry
@@ -71,11 +74,16 @@ NO_RUN = "carried over"
 # release, and comes again, carries over what happened meanwhile.
 BOUNDS = """
 SELECT
-    coalesce((SELECT at FROM nova_admin.migration_auditevent WHERE happened_at IS NULL ORDER BY id LIMIT 1), now()),
+    coalesce((
+        SELECT at FROM nova_admin.migration_auditevent
+        WHERE happened_at IS NULL AND at BETWEEN 'epoch' AND now() + interval '1 day'
+        ORDER BY id LIMIT 1
+    ), now()),
     coalesce(max(coalesce(happened_at, at)) FILTER (WHERE code = 'comparison'), 'epoch'),
     coalesce(max(coalesce(happened_at, at)) FILTER (WHERE code = 'failure'), 'epoch'),
     coalesce(max(coalesce(happened_at, at)) FILTER (WHERE code = 'run' AND correlation LIKE 'campaign %%'), 'epoch')
-FROM nova_admin.migration_auditevent WHERE code IN ('comparison', 'failure', 'run')
+FROM nova_admin.migration_auditevent
+WHERE code IN ('comparison', 'failure', 'run') AND coalesce(happened_at, at) BETWEEN 'epoch' AND now() + interval '1 day'
 """
 # Each row has: when, its code, its place among those of the same time, client, slug, who, reason, run, and its facts.
 BEFORE_THE_AUDIT = """
@@ -193,7 +201,7 @@ SELECT happened_at, code, client_id, slug, who, reason, run_id, facts::text FROM
     )
     UNION ALL
     {NEVER_RECORDED}
-) AS event ORDER BY happened_at, place
+) AS event WHERE happened_at BETWEEN 'epoch' AND now() + interval '1 day' ORDER BY happened_at, place
 """  # noqa: S608  # constants
 
 
@@ -206,8 +214,19 @@ def carry_over(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> Non
     with connection.chunked_cursor() as cursor:
         cursor.execute(EVENTS, bounds)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            events = [event for row in rows for event in make_events(*row)]
+            events = [event for row in rows for event in list_events(*row)]
             AuditEvent.objects.using(connection.alias).insert_already_signed(events)
+
+
+def list_events(
+    happened_at: datetime, code: str, client_id: int | None, *row: Any
+) -> list[AuditEvent]:
+    """Return the events of a row of EVENTS; none of one that isn't as this site wrote it."""
+    try:
+        return list(make_events(happened_at, code, client_id, *row))
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError):
+        logger.warning("Not carried over: %s of client %s, which can't be read", code, client_id)
+        return []
 
 
 def make_events(

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
@@ -207,3 +208,78 @@ def test_memory_does_not_grow_with_the_number_of_events(transactional_db):
 
     assert AuditEvent.objects.filter(code="comparison").count() == 20_000
     assert many < few + 10_000_000
+
+
+def plant(table: str, **columns: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO migration_{table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})",
+            list(columns.values()),
+        )
+
+
+NOT_OURS = [*("7", "[7]", '"x"', '{"a": 1}', '{"key": 1, "values": []}'), "[" * 900 + "]" * 900]
+NO_NUMBER = '{"key": "fields_differ", "values": {"n": %s, "fields": []}, "text": "x"}'
+NO_DAYS = ["infinity", "-infinity", "200000-01-01"]
+
+
+def test_rows_that_somebody_broke_stop_no_upgrade(transactional_db):
+    maria, pk = make_user("maria"), make_client("idom")
+    kind = ContentType.objects.get_for_model(Client)
+    for text in (*NOT_OURS, "[", '[{"changed": {"fields": [7]}}]', '[{"changed": {"fields": 7}}]'):
+        LogEntry.objects.create(
+            user=maria, content_type=kind, object_id=pk, action_flag=CHANGE, change_message=text
+        )
+    call_command("migrate", "migration", BEFORE, verbosity=0)
+    day = timezone.now() - timedelta(days=1)
+    of_idom = {"client_id": pk, "slug": "idom"}
+    compared = of_idom | {
+        "status": "mismatch",
+        "error_class": "",
+        "revision": 0,
+        "mismatches": "[]",
+    }
+    moved = of_idom | {"old": "postgres", "new": "dual_write", "by_name": "maria", "reason": ""}
+    for broken in NOT_OURS:
+        plant("comparison", **compared | {"mismatches": broken}, compared_at=day)
+        plant("phasechange", **moved, overridden=broken, changed_at=day)
+    for broken in (*NOT_OURS, NO_NUMBER % "true", NO_NUMBER % "1e999"):
+        plant("comparison", **compared | {"status": "new"}, message=broken, compared_at=day)
+        plant("phasechange", **moved, note=broken, changed_at=day)
+        plant("comparison", **compared | {"status": "match"}, compared_at=day)
+    for moment in NO_DAYS:
+        plant("comparison", **compared, compared_at=moment)
+        plant("phasechange", **moved, changed_at=moment)
+        event = {"at": moment, "who": "", "origin": "", "slug": "", "reason": "", "facts": ""}
+        for code in ("comparison", "failure", "run"):
+            plant(
+                "auditevent",
+                id=uuid4(),
+                code=code,
+                **event,
+                correlation="campaign 5",
+                key="",
+                signature="",
+            )
+        plant(
+            "auditevent",
+            id=UUID(int=len(moment)),
+            code="x",
+            **event,
+            correlation="",
+            key="",
+            signature="",
+        )
+    plant("phasechange", **moved | {"old": "new"}, changed_at=day)
+    for kind in ("new", "acknowledge"):
+        done = {"by_name": "maria", "reason": "", "mismatches": "[]", "resolved_at": day}
+        plant("resolution", **of_idom, kind=kind, until="infinity", **done)
+    seen = {"credential_id": 1, "field": "x", "username": "maria", "reason": "", "address": ""}
+    plant("reveal", **of_idom, kind="new", **seen, revealed_at=day)
+
+    call_command("migrate", verbosity=0)
+
+    carried = AuditEvent.objects.filter(origin__startswith="carried over").count()
+    assert carried > 5
+    upgrade()
+    assert AuditEvent.objects.filter(origin__startswith="carried over").count() == carried
