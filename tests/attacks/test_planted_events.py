@@ -8,10 +8,12 @@ from django.db import connection
 from django.urls import reverse
 
 from migration.core.audit import make_entry_id
+from migration.core.audit_chain import seal_audit
 from migration.core.clients import all_clients
-from migration.models import ClientMigration
+from migration.models import AuditEvent, ClientMigration
 from migration.runs import engine
 from migration.runs.models import Run
+from migration.site.audit import verify_audit
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.campaigns import taken
@@ -137,3 +139,13 @@ def test_no_run_of_the_schedule_goes_down():
     engine.finish_inline(run)
 
     assert run.items.get().outcome == "failed"
+
+
+def test_the_chain_goes_on_and_names_what_was_planted(planted):
+    own = AuditEvent.objects.exclude(key="x").count()
+
+    seal_audit(from_beginning=True)
+
+    found = verify_audit()
+    assert found.sealed == own
+    assert found.faults["added"] == AuditEvent.objects.count() - own
