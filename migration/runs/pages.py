@@ -35,6 +35,7 @@ from unfold.decorators import display
 
 from credentials.localization import localize
 from migration.core.audit import APPROVAL_EVENT, CANCELLATION_EVENT, AuditEvent, first_id_at
+from migration.core.audit_chain import find_whole_since
 from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_TABLES, all_clients
 from migration.core.comparisons import Comparison
 from migration.core.histories import HasPermission, HistoryLine, make_line
@@ -62,7 +63,16 @@ from migration.runs.items import (
     was_never_begun,
     was_written_since_refusal,
 )
-from migration.runs.models import RUN_STEERED, Run, RunQuerySet, StaleRunError, WithdrawnRunError
+from migration.runs.models import (
+    MOVES_REQUESTED,
+    MOVES_STARTED,
+    RUN_STARTED,
+    RUN_STEERED,
+    Run,
+    RunQuerySet,
+    StaleRunError,
+    WithdrawnRunError,
+)
 from migration.runs.progress import Progress, find_progress, select_runs_for_progress
 from migration.runs.starts import enqueue_run, get_run_url, may_go_on, start_run
 from migration.templatetags.migration_pages import make_label, time_ago
@@ -257,6 +267,8 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
 EVENTS_SHOWN = 100
 # An event is recorded with what it is about, by another clock than the database's.
 CLOCKS_DIFFER = timedelta(hours=1)
+# With one of these a history begins.
+STARTS = {sentence.key for sentence in (RUN_STARTED, MOVES_STARTED, MOVES_REQUESTED)}
 
 
 def load_run_history(run: Run, *, has_permission: HasPermission) -> list[HistoryLine]:
@@ -293,8 +305,14 @@ def load_run_history(run: Run, *, has_permission: HasPermission) -> list[History
 def get_history_context(request: HttpRequest, run: Run) -> dict[str, object]:
     """Return the context of the run's history."""
     correlation, day = f"run {run.pk}", run.created_at.astimezone(UTC).date()
+    history = load_run_history(run, has_permission=request.user.has_perm)
+    is_begun = any(line.message and line.message.key in STARTS for line in history)
+    whole_since = None if is_begun or run.is_of_schedule else find_whole_since()
     return {
-        "history": load_run_history(run, has_permission=request.user.has_perm),
+        "history": history,
+        "history_whole_since": whole_since
+        if whole_since and whole_since > run.created_at
+        else None,
         "audit_url": link_to_audit(request, correlation=correlation, since=day),
     }
 

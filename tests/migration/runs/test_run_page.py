@@ -10,7 +10,7 @@ from django.utils import timezone
 from credentials.localization import localize
 from migration.core.audit import PUSH_EVENT, Actor, AuditEvent, acting
 from migration.core.clients import all_clients
-from migration.models import Campaign, ClientMigration, Comparison, RunItem, Wave
+from migration.models import AuditCheckpoint, Campaign, ClientMigration, Comparison, RunItem, Wave
 from migration.moves.approvals import approve_run
 from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from migration.runs.items import Outcome
@@ -214,6 +214,16 @@ def test_what_its_campaign_recorded_of_it_is_in_its_history(viewer):
         campaign.record_act(started, by=None)
 
     assert history(viewer.get(run_page(one))) == [(f"Started {one}.", "")]
+
+
+def test_a_history_without_its_begin_says_since_when_it_is_whole(viewer):
+    run = make_run(1, by=User.objects.get())
+    trimmed = AuditCheckpoint.objects.create(position=10**9, made_at=timezone.now())
+
+    assert viewer.get(run_page(run)).context["history_whole_since"] == trimmed.made_at
+
+    run.record_start(User.objects.get())
+    assert viewer.get(run_page(run)).context["history_whole_since"] is None
 
 
 def test_an_open_page_gets_the_history_anew_once_the_run_is_in_another_state(viewer):
