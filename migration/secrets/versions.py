@@ -202,7 +202,8 @@ def _list_written(part: Message) -> list[Message]:
     secrets = part.values.get("secrets")
     if not isinstance(secrets, tuple):
         return []
-    return [each for each in secrets if isinstance(each, Message)]
+    written = [each for each in secrets if isinstance(each, Message)]
+    return [each for each in written if {"name", "version"} <= each.values.keys()]
 
 
 @dataclass(frozen=True)

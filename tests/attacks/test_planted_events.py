@@ -13,10 +13,12 @@ from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientMigration
 from migration.runs import engine
 from migration.runs.models import Run
+from migration.secrets.versions import list_secrets
 from migration.site.audit import verify_audit
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.campaigns import taken
+from tests.migration.moves.clients import enter_phase
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -149,3 +151,15 @@ def test_the_chain_goes_on_and_names_what_was_planted(planted):
     found = verify_audit()
     assert found.sealed == own
     assert found.faults["added"] == AuditEvent.objects.count() - own
+
+
+def test_the_versions_of_a_secret_are_listed():
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_WRITE)
+    half = {"message": json.loads(say(name="x"))}
+    for facts in (*FACTS, say("x", secrets=[half, 7, "x"])):
+        plant(facts, code="push", client_id=pk, slug="idom")
+
+    (secret,) = list_secrets(all_clients().get())
+
+    assert secret.versions
