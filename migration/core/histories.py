@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from migration.core.audit import AuditEvent
+from migration.core.audit import AuditEvent, audit_keys
 from migration.core.clients import VIEW_AUDIT
 from nova_credentials.messages import Message
 
@@ -28,6 +28,8 @@ class HistoryLine:
     reason: str = ""
     who: str = ""
     is_carried_over: bool = False
+    # Not where somebody wrote it, or wrote over it, in the database.
+    is_genuine: bool = True
     # The run or campaign that it was part of, where it isn't that one's history.
     part_of: str = ""
     part_of_url: str = ""
@@ -49,6 +51,7 @@ def make_line(
         reason=event.reason,
         who=event.by,
         is_carried_over=event.happened_at is not None,
+        is_genuine=event.is_unchanged(audit_keys()),
         part_of=part_of,
         part_of_url=group.url if part_of and group else "",
         origin=event.origin if may_view_audit else "",

@@ -7,10 +7,12 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
-from migration.core.audit import make_entry_id
+from migration.clients.history import load_history
+from migration.core.audit import PUSH_EVENT, make_entry_id
 from migration.core.audit_chain import seal_audit
 from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientMigration
+from migration.pushes.pushes import SECRETS_PUSHED
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.versions import list_secrets
@@ -163,3 +165,14 @@ def test_the_versions_of_a_secret_are_listed():
     (secret,) = list_secrets(all_clients().get())
 
     assert secret.versions
+
+
+def test_a_clients_history_marks_what_was_planted(admin_user):
+    pk = make_full_client("idom")
+    facts = SECRETS_PUSHED(secrets=("idom",))
+    AuditEvent.objects.record(PUSH_EVENT, facts, by=admin_user, client_id=pk, slug="idom")
+    plant(say(), client_id=pk, slug="idom", code="push")
+
+    lines = load_history(pk, has_permission=admin_user.has_perm).lines
+
+    assert [(line.who, line.is_genuine) for line in lines] == [("eve", False), ("admin", True)]
