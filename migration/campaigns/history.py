@@ -25,7 +25,7 @@ from migration.campaigns.models import (
     Campaign,
     WaveClient,
 )
-from migration.core.audit import AuditEvent, first_id_at
+from migration.core.audit import AuditEvent
 from migration.core.clients import MOVE_EVENT, VIEW_RUNS, PhaseChange, PhaseChoices, is_move_back
 from migration.core.histories import HasPermission, HistoryLine, make_line
 from nova_credentials.messages import Message
@@ -87,11 +87,7 @@ def list_history(
 
     Entries that the audit let go are left out.
     """
-    chosen = AuditEvent.objects.filter(
-        pk__gte=first_id_at(campaign.created_at),
-        correlation=f"campaign {campaign.pk}",
-        slug="",
-    )
+    chosen = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", slug="")
     entries = chosen.order_by(Coalesce("happened_at", "at").desc(), "-pk")[: most + 1]
     lines = [_tell(campaign, entry, has_permission) for entry in entries]
     lines += _tell_moves_back(campaign, most + 1)

@@ -467,6 +467,8 @@ class AuditEvent(models.Model):
                 name="audit_history",
                 condition=models.Q(client_id__isnull=False),
             ),
+            # The history of a run or a campaign: its own events, without those of its clients
+            models.Index(fields=["correlation", "slug", "-id"], name="audit_of_group"),
             # Recent activity
             models.Index(
                 Coalesce("happened_at", "at").desc(),

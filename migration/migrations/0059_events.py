@@ -38,6 +38,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="auditevent",
+            index=models.Index(fields=["correlation", "slug", "-id"], name="audit_of_group"),
+        ),
+        migrations.AddIndex(
+            model_name="auditevent",
             index=models.Index(
                 models.OrderBy(Coalesce("happened_at", "at"), descending=True),
                 models.OrderBy(models.F("id"), descending=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
@@ -34,7 +34,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize
-from migration.core.audit import APPROVAL_EVENT, CANCELLATION_EVENT, AuditEvent, first_id_at
+from migration.core.audit import APPROVAL_EVENT, CANCELLATION_EVENT, AuditEvent
 from migration.core.audit_chain import find_whole_since
 from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_TABLES, all_clients
 from migration.core.comparisons import Comparison
@@ -265,8 +265,6 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
 
 # How much of the history is shown: a run that is stopped and goes on very often has more.
 EVENTS_SHOWN = 100
-# An event is recorded with what it is about, by another clock than the database's.
-CLOCKS_DIFFER = timedelta(hours=1)
 # With one of these a history begins.
 STARTS = {sentence.key for sentence in (RUN_STARTED, MOVES_STARTED, MOVES_REQUESTED)}
 
@@ -281,11 +279,7 @@ def load_run_history(run: Run, *, has_permission: HasPermission) -> list[History
         own |= Q(
             correlation=f"campaign {run.wave.campaign_id}", facts__contains=named.removesuffix("}")
         )
-    found = AuditEvent.objects.filter(
-        own, slug="", pk__gte=first_id_at(run.created_at - CLOCKS_DIFFER)
-    )
-    if run.finished_at:
-        found = found.filter(pk__lt=first_id_at(run.finished_at + CLOCKS_DIFFER))
+    found = AuditEvent.objects.filter(own, slug="")
     lines, newer = list[HistoryLine](), None
     for event in found.order_by("-pk")[:EVENTS_SHOWN]:
         line, message = make_line(event, has_permission), event.message

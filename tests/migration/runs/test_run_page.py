@@ -4,19 +4,23 @@ from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from credentials.localization import localize
 from migration.core.audit import PUSH_EVENT, Actor, AuditEvent, acting
 from migration.core.clients import all_clients
+from migration.core.histories import HistoryLine
 from migration.models import AuditCheckpoint, Campaign, ClientMigration, Comparison, RunItem, Wave
 from migration.moves.approvals import approve_run
 from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from migration.runs.items import Outcome
 from migration.runs.models import RUN_STARTED, PlannedMoves, Run
+from migration.runs.pages import load_run_history
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
+from tests.explained import count_rows_read
 from tests.factories import make_full_client
 from tests.migration.pages import close, make_run, run_page, text
 
@@ -224,6 +228,44 @@ def test_a_history_without_its_begin_says_since_when_it_is_whole(viewer):
 
     run.record_start(User.objects.get())
     assert viewer.get(run_page(run)).context["history_whole_since"] is None
+
+
+def test_a_history_tells_what_is_done_with_a_run_long_after_its_end(viewer):
+    run = make_run(1)
+    ended = timezone.now() - timezone.timedelta(days=400)
+    Run.objects.filter(pk=run.pk).update(created_at=ended, finished_at=ended)
+    run.record_act(RUN_STARTED(run=run.name_message), by=None)
+
+    assert history(viewer.get(run_page(run))) == [(f"Started {run}.", "")]
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_a_history_reads_its_own_events_alone(viewer, is_analyzed):
+    run = make_run(1, by=User.objects.get())
+    run.record_start(User.objects.get())
+    with connection.cursor() as cursor:
+        # Clients in the run, and what else happened without a client.
+        cursor.execute(
+            """
+            INSERT INTO migration_auditevent
+                (id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature)
+            SELECT gen_random_uuid(), now(), 'push', 'maria', '', n, CASE n % 2 WHEN 0 THEN '' ELSE 'c' || n END, '',
+                '{}', CASE n % 2 WHEN 0 THEN 'request ' || n ELSE %s END, '', ''
+            FROM generate_series(1, 20000) AS n
+            """.replace("% 2", "%% 2"),
+            [f"run {run.pk}"],
+        )
+        if is_analyzed:
+            cursor.execute("ANALYZE migration_auditevent")
+    lines: list[HistoryLine] = []
+
+    read = count_rows_read(
+        AuditEvent._meta.db_table,
+        lambda: lines.extend(load_run_history(run, has_permission=lambda _name: True)),
+    )
+
+    assert len(lines) == 1
+    assert read <= 20
 
 
 def test_an_open_page_gets_the_history_anew_once_the_run_is_in_another_state(viewer):
