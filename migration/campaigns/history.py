@@ -9,7 +9,7 @@ from operator import attrgetter
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db import connection
 from django.db.models import Count, Max, Q
-from django.db.models.functions import Coalesce, TruncMinute
+from django.db.models.functions import TruncMinute
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import ngettext
@@ -70,7 +70,7 @@ def digest_campaign(campaign_id: int) -> str | None:
 # The newest are shown at first, and so many at most.
 EVENTS_SHOWN = 30
 MOST_EVENTS = 1000
-# What up to release 0.2.0 was recorded of a new state.
+# Up to release 0.2.0 an entry named the new state alone; it is shown in the words of today.
 FORMER_STATES = {
     "stopped": CAMPAIGN_STOPPED_BY_HAND,
     "running": CAMPAIGN_WENT_ON,
@@ -88,7 +88,7 @@ def list_history(
     Entries that the audit let go are left out.
     """
     chosen = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", slug="")
-    entries = chosen.order_by(Coalesce("happened_at", "at").desc(), "-pk")[: most + 1]
+    entries = chosen.newest_first()[: most + 1]
     lines = [_tell(campaign, entry, has_permission) for entry in entries]
     lines += _tell_moves_back(campaign, most + 1)
     lines.sort(key=attrgetter("at"), reverse=True)

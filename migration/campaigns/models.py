@@ -193,11 +193,11 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return self.select_for_update(skip_locked=True).filter(pk__in=chosen).first()
 
 
-# What a requested one waits for
+# Shown of a campaign that was requested
 WAITS_FOR_APPROVAL = Sentence(
     "waits_for_approval", "Requested: it begins once somebody else has approved it."
 )
-# What is told of it in the audit
+# The audit's entries of a campaign
 CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
 CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
 CAMPAIGN_STOPPED_BY_HAND = Sentence("campaign_stopped_by_hand", "Stopped %(campaign)s.")

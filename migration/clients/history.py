@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from migration.campaigns.models import Campaign
@@ -47,14 +46,13 @@ def load_history(client_id: int, *, has_permission: HasPermission, page: int = 1
     page = min(max(page, 1), MOST_PAGES)
     end = page * SHOWN
     comments = list(ClientComment.objects.filter(client_id=client_id)[: end + 1])
-    # As many events at least come before the page: of what is newer the others are comments.
+    # At least so many events come before the page: whatever else is newer are comments.
     before = max(end - SHOWN - len(comments), 0)
-    happened = Coalesce("happened_at", "at").desc()
     told = [
         kind for kind in EVENT_KINDS.values() if kind.in_history and kind.is_seen_by(has_permission)
     ]
     found = AuditEvent.objects.filter(client_id=client_id, code__in=told)
-    events = list(found.order_by(happened, "-pk")[before : end + 1])
+    events = list(found.newest_first()[before : end + 1])
     # Of two at once, the event is told above the comment. The sort keeps the order of events.
     newest: list[AuditEvent | ClientComment] = [*events, *comments]
     newest.sort(key=_get_time, reverse=True)

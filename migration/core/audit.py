@@ -275,7 +275,7 @@ def list_kinds() -> list[tuple[str, str]]:
     return sorted(labels, key=lambda each: each[1])
 
 
-# What several drawers record; the others stand where they are recorded.
+# Several drawers record these. Every other kind stands where it is recorded.
 IMPORT_EVENT = EventKind("import", _("Import"), icon="upload", in_history=True)
 PUSH_EVENT = EventKind("push", _("Push"), icon="cloud_upload", in_history=True)
 # A client's history tells requests to who may view these.
@@ -355,6 +355,10 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         event.save(using=self.db, force_insert=True)
         return event
 
+    def newest_first(self) -> Self:
+        """Order by when it happened, which is before it was written of what was carried over."""
+        return self.order_by(Coalesce("happened_at", "at").desc(), "-pk")
+
     def find_last_pushes(self, slugs: Collection[str]) -> dict[str, tuple[str, datetime]]:
         """Return slug -> who pushed the client last and when, in one query."""
         if not slugs:
@@ -420,7 +424,7 @@ class EventPage(NamedTuple):
     permission: str
 
 
-# What a correlation begins with -> the page of what it names, and its permission.
+# First word of a correlation -> the page of the run or campaign that it names, and the permission for it.
 GROUP_PAGES = {
     "run": ("migration_run_change", "migration.view_run"),
     "campaign": ("migration_campaign_change", "migration.view_campaign"),

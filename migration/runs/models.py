@@ -25,7 +25,6 @@ from migration.core.audit import (
     EventKind,
     acting,
     current_actor,
-    first_id_at,
     limit_reason,
 )
 from migration.core.clients import (
@@ -503,13 +502,8 @@ class Run(models.Model):
         return f"campaign {self.wave.campaign_id}" if self.wave else f"run {self.pk}"
 
     def _is_start_recorded(self) -> bool:
-        recorded = AuditEvent.objects.filter(
-            code=RUN_EVENT,
-            slug="",
-            correlation=self._find_correlation(),
-            pk__gte=first_id_at(self.created_at),
-        )
-        return recorded.exists()
+        own = AuditEvent.objects.filter(correlation=self._find_correlation(), slug="")
+        return own.filter(code=RUN_EVENT).exists()
 
     def read_request(self) -> RequestContent:
         """Return what an approval of the run covers: the clients that are left in it, and what it does to them."""

@@ -8,7 +8,6 @@ from datetime import date, datetime, timedelta
 from math import ceil
 
 from django.db.models import Case, Q, When
-from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -455,7 +454,7 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
     )
     if not may(VIEW_CLIENTS):
         events = events.filter(slug="")
-    newest = events.order_by(Coalesce("happened_at", "at").desc(), "-id")[:ACTIVITIES_SHOWN]
+    newest = events.newest_first()[:ACTIVITIES_SHOWN]
     pages = [(event, event.page) for event in newest]
     return [
         Activity(event, page.url if page and may(page.permission) else "") for event, page in pages
