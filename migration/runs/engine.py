@@ -56,8 +56,9 @@ REFUSED_IN_RUN = Sentence("refused_in_run", "%(run)s refused this client: %(why)
 
 logger = logging.getLogger(__name__)
 
-# While one batch waits for AWS, another is read or stored.
-BATCHES_AT_ONCE = 4
+# While some batches wait for AWS, others are read or stored: so many that one process reaches the read limit, or
+# nearly, on slow processors too. Each takes a connection to PostgreSQL.
+BATCHES_AT_ONCE = 8
 # The first batch is read alone: beside the others it would write its first secret later, and AWS's quota would wait.
 HEAD_START_SECONDS = 0.05
 RETRY_POLL_SECONDS = 0.5
