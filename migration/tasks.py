@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from math import ceil
@@ -45,10 +46,10 @@ from migration.nova import readers
 from migration.nova.models import ReaderProcess
 from migration.people import lockouts
 from migration.pushes import known_values, plans
-from migration.runs import engine
+from migration.runs import acts, engine
 from migration.runs.items import RunItem
 from migration.runs.models import Run
-from migration.runs.plans import RunPlan
+from migration.runs.plans import PlanInOtherStateError, RunPlan
 from migration.secrets import copies, layouts
 from migration.secrets import settings as secret_settings
 from migration.secrets.models import CopySearch
@@ -143,7 +144,11 @@ def enqueue_plan(plan: RunPlan) -> bool:
 
 def work_on_plan(plan_id: int) -> None:
     """Make a plan, or look at it again before it is started, and then queue its run."""
-    if run := plans.work_on_plan(plan_id=plan_id):
+    plan = RunPlan.objects.get(pk=plan_id)
+    if plan.act in acts.ACTS:
+        with suppress(PlanInOtherStateError):  # discarded meanwhile, or made by another worker
+            acts.make_plan(plan)
+    elif run := plans.work_on_plan(plan_id=plan_id):
         enqueue(run)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Sequence
+from copy import copy
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
-from django.contrib.admin.options import InlineModelAdmin
+from django.contrib.admin.options import IncorrectLookupParameters, InlineModelAdmin
 from django.contrib.admin.views.main import ChangeList
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
@@ -56,7 +57,6 @@ from migration.core.pages import (
     read_tab,
 )
 from migration.core.refused_acts import record_refused_save
-from migration.logins.models import LOGIN_PERMISSION, ROTATE_PERMISSION, LoginStores
 from migration.logins.pages import (
     EditedLoginTestView,
     RotateView,
@@ -82,6 +82,8 @@ from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.pages import CopyToPostgresView, ResolveMismatchView, UndoCopyView
 from migration.pushes.plan_pages import plan_or_start_run
 from migration.pushes.saves import AdminSave, SaveRefusedError, record_save
+from migration.runs.act_pages import list_acts_of_many, open_act
+from migration.runs.acts import ACTS
 from migration.runs.models import Run
 from migration.runs.starts import start_run
 from migration.secrets.pages import (
@@ -140,12 +142,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
-    actions: ClassVar = [
-        "push_selected",
-        "compare_selected",
-        "test_logins_selected",
-        "rotate_selected",
-    ]
+    actions: ClassVar = ["push_selected", "compare_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", BulkCutoverView),
         ("legacy/", "legacy", LegacyImportView),
@@ -218,6 +215,18 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             kept[text] = list(found.values_list("pk", flat=True)[: FEW_FOUND + 1])
         return kept[text] if len(kept[text]) <= FEW_FOUND else None
 
+    def select_listed(self, request: HttpRequest, *, but: Collection[str]) -> ClientPhaseQuerySet:
+        """Select what the list shows with the filters of the address, of which the parameters `but` are none."""
+        asked, filters = copy(request), request.GET.copy()
+        for name in but:
+            filters.pop(name, None)
+        asked.GET = filters  # type: ignore[assignment]  # nobody changes it any more
+        try:
+            listed = CredentialsAdmin.get_changelist_instance(self, asked)
+        except IncorrectLookupParameters:
+            raise Http404 from None
+        return cast("ClientPhaseQuerySet", listed.queryset)
+
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(RUN_PERMISSION)
 
@@ -236,25 +245,6 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         self, request: HttpRequest, chosen: ClientPhaseQuerySet
     ) -> HttpResponseRedirect:
         return start_run(request, Run.Kind.COMPARE, chosen)
-
-    def has_login_test_permission(self, request: HttpRequest) -> bool:
-        return self.has_run_permission(request) and request.user.has_perm(LOGIN_PERMISSION)
-
-    @action(description=_("Test the logins with both stores' values"), permissions=["login_test"])
-    def test_logins_selected(
-        self, request: HttpRequest, chosen: ClientPhaseQuerySet
-    ) -> HttpResponseRedirect:
-        return start_run(request, Run.Kind.TEST_LOGINS, chosen, stores=LoginStores.BOTH)
-
-    def has_rotate_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(ROTATE_PERMISSION)
-
-    @action(description=_("Rotate the database passwords"), permissions=["rotate"])
-    def rotate_selected(
-        self, request: HttpRequest, chosen: ClientPhaseQuerySet
-    ) -> HttpResponseRedirect:
-        """Give every database login of the clients a new password, each proven before it is stored."""
-        return start_run(request, Run.Kind.ROTATE, chosen)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
@@ -316,7 +306,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
 
         An action that opens a page first shows there what it would do, and that page names its clients.
         """
-        if OPEN_A_PAGE.isdisjoint(request.POST.getlist("action")):
+        if (OPEN_A_PAGE | ACTS.keys()).isdisjoint(request.POST.getlist("action")):
             across = helpers.ActionForm.base_fields["select_across"]
             if across.to_python(request.POST.get("select_across")):
                 if read_raw_form_text(request, "shown_all") != digest_selection(queryset):
@@ -358,7 +348,8 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             **list_owner_actions(request),
             **list_export_actions(),
         }
-        return {**found, **list_bulk_moves(request), **others}
+        acts = {act.code: (open_act, act.code, act.label) for act in list_acts_of_many(request)}
+        return {**found, **acts, **list_bulk_moves(request), **others}
 
     def get_inline_instances(
         self, request: HttpRequest, obj: ClientRow | None = None

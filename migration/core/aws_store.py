@@ -108,6 +108,8 @@ class _Limits(TypedDict, total=False):
 
 # A user waits for the page and can try again; the schedule comes back to it too.
 GIVE_UP_EARLY: _Limits = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
+# As many as the batches of a run call AWS at once, or nearly: more are closed after their call.
+CONNECTIONS_KEPT = 100
 # By it CloudTrail tells the site's calls from those of NOVA's reader (nova-reader).
 CALLER = "nova-admin"
 # Without it, threads that start together would each make one, with its own connection to PostgreSQL.
@@ -132,6 +134,7 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
         endpoint_url=endpoint or None,
         pacer=PriorityLimiter(rate_limiter()) if interactive else rate_limiter(),
         caller=CALLER,
+        pool=CONNECTIONS_KEPT,
         **(GIVE_UP_EARLY if interactive else _Limits()),
     )
     observe_attempts(made.sm, note_attempt)

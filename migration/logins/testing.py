@@ -103,7 +103,7 @@ def try_client_logins(
     *,
     client_id: int,
     stores: Collection[LoginStore],
-    by: User,
+    by: User | None,
     only: LoginKey | None = None,
 ) -> list[LoginTest]:
     """Log in with the values of these stores, keep the results and record who asked for them; a person waits.

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
-from migration.core.pages import RESOLVE_PERMISSION, RUN_PERMISSION, ClientTab, get_tab_url
+from migration.core.pages import (
+    RESOLVE_PERMISSION,
+    RUN_PERMISSION,
+    ClientTab,
+    get_tab_url,
+)
 from migration.core.snapshots import ClientSnapshot
 from migration.moves.account import KmsAnswers
 from migration.moves.evidence import GateFacts
@@ -24,18 +29,9 @@ from migration.moves.gates import (
     explain_shut,
     split_by_override,
 )
+from migration.runs.plans import Remedy
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
-
-
-class FixLink(TypedDict):
-    """A link to `url`, or a button that posts `back`, the address to return to, and the resolution's `kind` to it."""
-
-    label: str
-    url: str
-    posts: NotRequired[bool]
-    back: NotRequired[str]
-    kind: NotRequired[str]
 
 
 class CheckLine(TypedDict):
@@ -46,7 +42,7 @@ class CheckLine(TypedDict):
     overridable: bool
     overridden: bool
     text: str
-    remedy: FixLink | None
+    remedy: Remedy | None
 
 
 @dataclass(frozen=True)
@@ -152,11 +148,11 @@ def _explain_override(request: HttpRequest, checks: list[Check]) -> str:
     )
 
 
-def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> FixLink | None:
+def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> Remedy | None:
     """Return what makes the check pass; None where the user may not do it."""
     logins = get_tab_url(client_id, ClientTab.LOGINS)
     # Only the one that is wanted is made: not every check is `about` something.
-    fixes: dict[CheckFix, tuple[str, Callable[[], FixLink]]] = {
+    fixes: dict[CheckFix, tuple[str, Callable[[], Remedy]]] = {
         CheckFix.PUSH: (
             RUN_PERMISSION,
             lambda: _make_button(_("Push this client now"), "push", client_id, back),
@@ -231,10 +227,10 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
     return make_fix() if request.user.has_perm(permission) else None
 
 
-def _make_button(label: str, action: str, client_id: int, back: str) -> FixLink:
+def _make_button(label: str, action: str, client_id: int, back: str) -> Remedy:
     url = reverse(f"admin:credentials_client_{action}", args=[client_id])
     return {"label": label, "url": url, "posts": True, "back": back}
 
 
-def _make_fix_link(label: str, page: str, *pk: int | None) -> FixLink:
+def _make_fix_link(label: str, page: str, *pk: int | None) -> Remedy:
     return {"label": label, "url": reverse(f"admin:{page}", args=pk)}

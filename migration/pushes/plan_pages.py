@@ -27,7 +27,6 @@ from migration.core.pages import (
 )
 from migration.pushes.plans import (
     can_page_wait_for_plan,
-    explain_missing_worker,
     export_plan_as_json,
     start_planned_run,
     summarize_plan,
@@ -121,7 +120,7 @@ class PlanView(BasePlanView):
         return super().get_context_data(
             plan=self.plan,
             summary=summary,
-            waiting_reason=explain_missing_worker(self.plan),
+            waiting_reason=self.plan.explain_missing_worker(),
             counts=[
                 (name.value, name.label, number, bool(number) and name in NAMED)
                 for name in PlanClass

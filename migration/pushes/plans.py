@@ -18,7 +18,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TEN_THOUSAND_CALLS
@@ -26,8 +25,6 @@ from migration.core.audit import AuditEvent
 from migration.core.aws_store import secret_names
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.rates import Rate
-from migration.core.sentences import NO_WORKER
-from migration.core.workers import Worker
 from migration.pushes.pushes import PushResult, push
 from migration.pushes.secret_writer import DifferingPolicy, ReplacedVersion
 from migration.runs.items import Outcome
@@ -43,7 +40,7 @@ from migration.runs.plans import (
 )
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import Sentence
 
 # Ten calls of BatchGetSecretValue, which run at once.
 CLIENTS_AT_ONCE = 200
@@ -336,15 +333,6 @@ def _price_secrets(secrets: int) -> Decimal:
     copies = 1 + len(settings.NOVA_REPLICA_REGIONS or ())
     dollars: Decimal = SECRET_A_MONTH * secrets * copies + TEN_THOUSAND_CALLS * calls / 10_000
     return dollars.quantize(Decimal("0.01"))
-
-
-def explain_missing_worker(plan: RunPlan) -> Message | None:
-    """Say that no worker is there to look at the clients; None where one is, or the look is over."""
-    if not plan.is_looking or timezone.now() - plan.worked_at < Worker.GONE_AFTER:
-        return None
-    seen_at = Worker.objects.last_seen_at()
-    is_gone = seen_at is None or timezone.now() - seen_at > Worker.GONE_AFTER
-    return NO_WORKER() if is_gone else None
 
 
 def describe_client(client: PlannedClient) -> dict[str, Any]:

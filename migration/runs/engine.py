@@ -59,8 +59,8 @@ logger = logging.getLogger(__name__)
 # While some batches wait for AWS, others are read or stored: so many that one process reaches the read limit, or
 # nearly, on slow processors too. Each takes a connection to PostgreSQL.
 BATCHES_AT_ONCE = 8
-# The first batch is read alone: beside the others it would write its first secret later, and AWS's quota would wait.
-HEAD_START_SECONDS = 0.05
+# Batches begin one after the other: all at once they would write their first secret later, and AWS's quota would wait.
+HEAD_START_SECONDS = 0.03
 RETRY_POLL_SECONDS = 0.5
 # No client is begun later in a batch; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
@@ -99,8 +99,10 @@ def work_on_run(
     with ContextThreads(BATCHES_AT_ONCE) as threads:
         try:
             others = [
-                threads.submit(worker.process_batches_and_disconnect)
-                for _ in range(min(BATCHES_AT_ONCE, batches) - 1)
+                threads.submit(
+                    worker.process_batches_and_disconnect, begins_after=place * HEAD_START_SECONDS
+                )
+                for place in range(1, min(BATCHES_AT_ONCE, batches))
             ]
             worker.process_batches()
             for other in others:
@@ -124,10 +126,10 @@ class RunWorker:
         late = self.deadline is not None and time.monotonic() >= self.deadline
         return late or self.interrupted.is_set()
 
-    def process_batches_and_disconnect(self) -> None:
+    def process_batches_and_disconnect(self, *, begins_after: float) -> None:
         """Process batches and close the thread's own connection; an error ends the other threads too."""
         try:
-            self.over.wait(HEAD_START_SECONDS)
+            self.over.wait(begins_after)
             self.process_batches()
         except BaseException:
             self.over.set()

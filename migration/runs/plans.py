@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    NoReturn,
+    NotRequired,
+    Self,
+    TypeAlias,
+    TypedDict,
+)
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.db.models.functions import Now
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.core.audit import RUN_EVENT, AuditEvent
-from migration.core.sentences import CLIENT_LEFT_ALONE
+from migration.core.sentences import CLIENT_LEFT_ALONE, NO_WORKER
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
+from migration.core.workers import Worker
 from nova_credentials.messages import Message, MessageError, Sentence
 
 if TYPE_CHECKING:
@@ -32,6 +43,20 @@ PLANS_ARE_KEPT = timedelta(days=30)
 CLIENTS_AT_ONCE = 500
 
 
+class Remedy(TypedDict):
+    """A link to `url`, or a button that posts `back`, the address to return to, and the resolution's `kind` to it."""
+
+    label: str
+    url: str
+    posts: NotRequired[bool]
+    back: NotRequired[str]
+    kind: NotRequired[str]
+
+
+# Of a reason: the link or button that mends it for this user, who comes back to the address; None where there is none.
+FindRemedy: TypeAlias = Callable[[HttpRequest, str], Remedy | None]
+
+
 class PlanClass(models.TextChoices):
     """The classes into which a plan sorts clients, by what its run would do with each."""
 
@@ -41,6 +66,31 @@ class PlanClass(models.TextChoices):
     OVERWRITTEN = "overwritten", _("Overwritten: somebody else's version")
     LEFT_ALONE = "left_alone", _("Left alone")
     FAILING = "failing", _("Will fail")
+    # Of acts that sort no finer.
+    WILL = "will", _("Would be done")
+    NOTHING = "nothing", _("Nothing to do")
+    REFUSED = "refused", _("Refused")
+
+
+class Verdict(models.TextChoices):
+    """What a plan says of a client: it would be done, there is nothing to do, or it is refused."""
+
+    WILL = "will", _("Would be done")
+    NOTHING = "nothing", _("Nothing to do")
+    REFUSED = "refused", _("Refused")
+
+
+VERDICTS = {
+    PlanClass.NEW: Verdict.WILL,
+    PlanClass.UPDATED: Verdict.WILL,
+    PlanClass.OVERWRITTEN: Verdict.WILL,
+    PlanClass.UNCHANGED: Verdict.NOTHING,
+    PlanClass.LEFT_ALONE: Verdict.REFUSED,
+    PlanClass.FAILING: Verdict.REFUSED,
+    PlanClass.WILL: Verdict.WILL,
+    PlanClass.NOTHING: Verdict.NOTHING,
+    PlanClass.REFUSED: Verdict.REFUSED,
+}
 
 
 class PlanDrift(models.TextChoices):
@@ -71,6 +121,37 @@ class ReplacedSecret:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """One thing that a plan says of a client: why it is refused or would be done, or a condition that it meets."""
+
+    text: Message
+    code: str = ""
+    passed: bool = False
+    # The kind of evidence that is missing, where an override may stand in for it; and whether one does.
+    evidence: str = ""
+    overridden: bool = False
+    is_off: bool = False  # a setting switches the condition off
+    # What mends it, for the user of a page to which it leads back; a stored plan has none.
+    find_remedy: FindRemedy | None = field(default=None, repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reason as plans store it."""
+        return {
+            "text": self.text.to_json(),
+            "code": self.code,
+            "passed": self.passed,
+            "evidence": self.evidence,
+            "overridden": self.overridden,
+            "is_off": self.is_off,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return the reason that `to_json` stored."""
+        return cls(**data | {"text": Message.from_json(data["text"])})
+
+
+@dataclass(frozen=True)
 class PlannedClient:
     """One client of a plan: where it stands, and what the run would do with it."""
 
@@ -87,6 +168,14 @@ class PlannedClient:
     # Secret name -> its outcome, of those that are written.
     writes: dict[str, str] = field(default_factory=dict)
     replaced: tuple[ReplacedSecret, ...] = ()
+    # Why, and what else was looked at: what is not met stands first.
+    reasons: tuple[Reason, ...] = ()
+    # What was seen of it (`Act.see`): who looks otherwise when the plan is carried out is left out.
+    seen: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return VERDICTS[PlanClass(self.plan_class)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the client as plans store and export it."""
@@ -102,6 +191,8 @@ class PlannedClient:
             "versions": self.versions,
             "writes": self.writes,
             "replaced": [asdict(each) for each in self.replaced],
+            "reasons": [each.to_json() for each in self.reasons],
+            "seen": self.seen,
         }
 
     @classmethod
@@ -119,6 +210,9 @@ class PlannedClient:
             versions=data["versions"],
             writes=data["writes"],
             replaced=tuple(ReplacedSecret(**each) for each in data["replaced"]),
+            # Plans of earlier releases have neither.
+            reasons=tuple(Reason.from_json(each) for each in data.get("reasons", ())),
+            seen=data.get("seen", ""),
         )
 
     def list_drifts(self, now: PlannedClient) -> list[PlanDrift]:
@@ -189,6 +283,13 @@ class PlanRowQuerySet(models.QuerySet["PlanRow"]):
         """Return the clients with an id above `after`, up to and with `up_to`; None: to the end."""
         found = self.filter(client_id__gt=after)
         return (found if up_to is None else found.filter(client_id__lte=up_to)).list_clients()
+
+    def list_of_classes(self, names: Collection[str], *, most: int) -> list[PlannedClient]:
+        """Return at most so many clients of these classes, by id."""
+        found = self.filter(plan_class__in=names).order_by("client_id")
+        return [
+            PlannedClient.from_json(each) for each in found.values_list("content", flat=True)[:most]
+        ]
 
     def list_classes(
         self, names: Collection[str], *, most: int | None
@@ -287,6 +388,9 @@ class RunPlan(models.Model):
     OPEN = (*LOOKING, State.READY, State.DIFFERS)
 
     run = models.OneToOneField("Run", models.SET_NULL, null=True, related_name="plan")
+    # What its run does (`runs.acts.ACTS`), and what is asked of it there, as the act's form has it.
+    act = models.CharField(max_length=32, default="push", db_default="push")
+    values = models.JSONField(default=dict, db_default={})
     # As if somebody had adopted, before the run, the secrets that are not ours.
     adopt = models.BooleanField(default=False)
     overwrite = models.BooleanField(default=False)
@@ -334,6 +438,8 @@ class RunPlan(models.Model):
         chosen: Collection[int] | None,
         overwrite: bool = False,
         include_inactive: bool = False,
+        act: str = "push",
+        values: dict[str, Any] | None = None,
     ) -> Self:
         """Store a plan that is still to be made, over the chosen clients or all."""
         with transaction.atomic():
@@ -342,6 +448,8 @@ class RunPlan(models.Model):
                 chosen=None if chosen is None else sorted(chosen),
                 overwrite=overwrite,
                 include_inactive=include_inactive,
+                act=act,
+                values=values or {},
             )
             plan.record_act(PLAN_REQUESTED, by=by)
         return plan
@@ -364,6 +472,20 @@ class RunPlan(models.Model):
         contents = self.rows.order_by("client_id").values_list("content", flat=True)
         for content in contents.iterator(chunk_size=CLIENTS_AT_ONCE):
             yield PlannedClient.from_json(content)
+
+    def explain_missing_worker(self) -> Message | None:
+        """Say that no worker is there to look at the clients; None where one is, or the look is over."""
+        if not self.is_looking or timezone.now() - self.worked_at < Worker.GONE_AFTER:
+            return None
+        seen_at = Worker.objects.last_seen_at()
+        is_gone = seen_at is None or timezone.now() - seen_at > Worker.GONE_AFTER
+        return NO_WORKER() if is_gone else None
+
+    def read_seen(self) -> dict[int, str]:
+        """Return what was seen of each client that something would be done to, by id."""
+        names = [name.value for name in PlanClass if VERDICTS[name] == Verdict.WILL]
+        rows = self.rows.filter(plan_class__in=names).order_by("client_id")
+        return dict(rows.values_list("client_id", "content__seen"))
 
     def read_counts(self) -> PlanCounts:
         """Return the counts of the plan, as they were stored."""

@@ -1,0 +1,497 @@
+"""The page of every act: what it would do, to whom not and why, what it asks, and one button."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from typing import Any, Protocol, cast
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin, helpers
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.core.exceptions import BadRequest
+from django.db import transaction
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from credentials.localization import localize
+from credentials.models import Client
+from migration import tasks
+from migration.core.audit import ReasonError
+from migration.core.clients import VIEW_RUNS, ClientPhaseQuerySet, PhaseChoices, all_clients
+from migration.core.pages import (
+    RUN_PERMISSION,
+    AdminView,
+    add_pages,
+    describe_notes_of_clients,
+    get_signed_in_user,
+    read_number,
+    read_raw_form_text,
+    show_refusal,
+)
+from migration.runs.acts import ACTS, FEW_CLIENTS, Act, ActForm, ActRefused, Order
+from migration.runs.plans import (
+    VERDICTS,
+    PlanClass,
+    PlanInOtherStateError,
+    PlannedClient,
+    RunPlan,
+    Verdict,
+)
+from migration.runs.starts import announce_and_enqueue_run, get_run_url
+from nova_credentials.shown_names import escape_name
+
+# Of an address: the clients by id; or all that the list shows with the filters that stand beside it.
+CLIENTS, ALL = "clients", "all"
+# Of a form: that its button was pressed.
+CONFIRMED = "confirmed"
+# Where the page leads back; kinds of evidence that may be missing.
+BACK, OVERRIDE = "back", "override"
+OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
+# The page of a stored plan names so many clients of each kind.
+CLIENTS_SHOWN = 100
+# So many are named in a message.
+CHANGED_NAMED = 10
+
+
+class ListsClients(Protocol):
+    """The admin of clients, as these pages need it."""
+
+    def select_listed(
+        self, request: HttpRequest, *, but: Collection[str]
+    ) -> ClientPhaseQuerySet: ...
+
+
+def get_act_url(code: str, client_ids: Collection[int], *, back: str = "") -> str:
+    """Return the address of the page of an act on these clients."""
+    query = {CLIENTS: ",".join(map(str, client_ids))} | ({BACK: back} if back else {})
+    url = reverse("admin:credentials_client_act", args=[code])
+    return f"{url}?{urlencode(query, safe=',')}"
+
+
+def get_act_url_for_list(code: str, filters: QueryDict) -> str:
+    """Return the address of the page of an act on all clients that the list shows with these filters."""
+    query = filters.copy()
+    query[ALL] = "1"
+    return f"{reverse('admin:credentials_client_act', args=[code])}?{query.urlencode()}"
+
+
+def get_act_plan_url(plan: RunPlan) -> str:
+    """Return the address of the page of a stored plan."""
+    return reverse("admin:credentials_client_act_plan", args=[plan.pk])
+
+
+def list_acts_of_many(request: HttpRequest) -> list[Act]:
+    """Return the acts that the user may do to several clients, in the order of menus."""
+    return [act for act in ACTS.values() if act.takes_many and act.may(request.user)]
+
+
+def open_act(
+    _model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
+) -> HttpResponseRedirect:
+    """Lead from what is selected in the list to the page of the act that was chosen."""
+    code = next(name for name in request.POST.getlist("action") if name in ACTS)
+    across = helpers.ActionForm.base_fields["select_across"]
+    if across.to_python(request.POST.get("select_across")):
+        return HttpResponseRedirect(get_act_url_for_list(code, request.GET))
+    ids = list(chosen.order_by("slug").values_list("pk", flat=True))
+    return HttpResponseRedirect(get_act_url(code, ids, back=request.get_full_path()))
+
+
+class BaseActView(AdminView):
+    """What the page of an act has in common with that of its stored plan."""
+
+    template_name = "admin/migration/act.html"
+    act: Act
+
+    def has_permission(self) -> bool:
+        return self.act.may(self.request.user) and self.model_admin.has_view_permission(
+            self.request
+        )
+
+    def get_permission_denied_message(self) -> str:
+        return self.act.permission
+
+    def make_form(self, number: int, slug: str) -> ActForm:
+        """Return the form for so many clients: bound where it was sent."""
+        data = self.request.POST if CONFIRMED in self.request.POST else None
+        return self.act.form(data, act=self.act, number=number, slug=slug)
+
+    def list_overrides(self) -> frozenset[str]:
+        """Return the kinds of evidence that may be missing, as the user asked, who may."""
+        asked = frozenset(self.request.GET.getlist(OVERRIDE))
+        return asked if self.act.may_override(self.request.user) else frozenset()
+
+    def describe_overrides(self, missing: Counter[str]) -> list[dict[str, object]]:
+        """Return each kind of evidence that clients lack and an override may stand in for, with its link."""
+        chosen = self.list_overrides()
+        if not self.act.may_override(self.request.user):
+            return []
+        return [
+            {
+                "label": self.act.name_evidence(kind),
+                "number": missing[kind],
+                "is_on": kind in chosen,
+                "url": self.get_url_with_overrides(chosen ^ {kind}),
+            }
+            for kind in sorted({*missing, *chosen})
+        ]
+
+    def get_url_with_overrides(self, kinds: Collection[str]) -> str:
+        query = self.request.GET.copy()
+        query.setlist(OVERRIDE, sorted(kinds))
+        return f"{self.request.path}?{query.urlencode()}"
+
+    def start(
+        self, ids: Collection[int], form: ActForm, plan: RunPlan | None = None
+    ) -> HttpResponse:
+        """Start, or request, a run over the clients, and lead to its page. Raises `ActRefused` and `ReasonError`."""
+        order = form.make_order(get_signed_in_user(self.request), self.list_overrides())
+        with transaction.atomic():
+            run = self.act.start(all_clients().with_ids(ids), order)
+            if plan:
+                plan.attach_to(run)
+        announce_and_enqueue_run(self.request, run)
+        may = self.request.user.has_perm
+        if may(VIEW_RUNS) or may(RUN_PERMISSION):
+            return HttpResponseRedirect(get_run_url(run))
+        return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+
+    def leave_out_changed(self, shown: dict[int, str]) -> list[int]:
+        """Return the ids of those that look as the page showed them; name the others, which are left out."""
+        now = self.act.see(list(shown))
+        changed = [pk for pk, seen in shown.items() if now.get(pk) != seen]
+        if changed:
+            found = all_clients().with_ids(changed).order_by("slug")
+            slugs = [escape_name(slug) for slug in found.values_list("slug", flat=True)]
+            named = ", ".join(slugs[:CHANGED_NAMED] + ["…"] * (len(slugs) > CHANGED_NAMED))
+            text = ngettext(
+                "Left out, as it changed since the page showed it: %(slugs)s.",
+                "Left out, as they changed since the page showed them (%(n)s clients): %(slugs)s.",
+                len(changed),
+            )
+            values = {"n": intcomma(len(changed)), "slugs": named or _("no longer there")}
+            messages.warning(self.request, text % values)
+        return [pk for pk in shown if pk not in set(changed)]
+
+    def show(self, **context: object) -> HttpResponse:
+        """Answer with the page."""
+        response = self.render_to_response(
+            self.get_context_data(
+                act=self.act,
+                may_view_clients=self.request.user.has_perm("credentials.view_client"),
+                **context,
+            )
+        )
+        # A form of an act may hold a secret.
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+
+class ActView(BaseActView):
+    """The page of an act on the clients that its address or form names. Opening it stores nothing.
+
+    Of more than FEW_CLIENTS it says how many there are, and its button has the plan made.
+    """
+
+    @cached_property
+    def act(self) -> Act:  # type: ignore[override]
+        if act := ACTS.get(self.kwargs["act"]):
+            return act
+        raise Http404
+
+    @cached_property
+    def selected(self) -> ClientPhaseQuerySet:
+        """Select the clients that the form names, or the address, or the list with the address's filters."""
+        if CLIENTS in self.request.POST:
+            return all_clients().with_ids(self.read_shown())
+        if ALL in self.request.GET:
+            lists = cast("ListsClients", self.model_admin)
+            return lists.select_listed(self.request, but=OWN_PARAMETERS)
+        ids = map(read_number, self.request.GET.get(CLIENTS, "").split(","))
+        return all_clients().with_ids([pk for pk in ids if pk is not None])
+
+    @cached_property
+    def number(self) -> int:
+        return self.selected.count()
+
+    @cached_property
+    def is_few(self) -> bool:
+        return self.number <= FEW_CLIENTS
+
+    @property
+    def name(self) -> str:
+        """Return the name of the one client; "" of several."""
+        return self.selected.values_list("name", flat=True)[0] if self.number == 1 else ""
+
+    @property
+    def title(self) -> str:
+        return self.act.ask(self.number, self.name)
+
+    def read_shown(self) -> dict[int, str]:
+        """Return the clients that the page showed, each with what it saw of it."""
+        pairs = [pair.partition(":") for pair in read_raw_form_text(self.request, CLIENTS).split()]
+        return {pk: seen for text, _colon, seen in pairs if (pk := read_number(text)) is not None}
+
+    def get(self, request: HttpRequest, act: str) -> HttpResponse:
+        if not self.number:
+            messages.warning(request, _("Nothing was done: select a client first."))
+            return HttpResponseRedirect(self.back)
+        return self.show_few() if self.is_few else self.show_many()
+
+    def post(self, request: HttpRequest, act: str) -> HttpResponse:
+        if CONFIRMED not in request.POST:
+            return self.get(request, act)
+        if request.POST[CONFIRMED] == "plan":
+            return self.store_plan()
+        shown = self.read_shown()
+        if not shown or len(shown) > FEW_CLIENTS:
+            raise BadRequest("The form names no clients, or more than a page shows")
+        slug = self.selected.values_list("slug", flat=True).first() or ""
+        form = self.make_form(len(shown), slug)
+        if not form.is_valid():
+            return self.show_few(form)
+        ids = self.leave_out_changed(shown)
+        if not ids:
+            return HttpResponseRedirect(request.get_full_path())
+        try:
+            if len(shown) == 1 and self.act.waits_for_one:
+                return self.do_one(ids[0], form)
+            return self.start(ids, form)
+        except ActRefused as refusal:
+            show_refusal(request, ids[0], refusal.message, refusal.codes)
+        except ReasonError as refusal:
+            messages.error(request, localize(refusal.message))
+        except Client.DoesNotExist:
+            messages.error(request, _("The client no longer exists."))
+            return HttpResponseRedirect(self.back)
+        return self.show_few(form)
+
+    def do_one(self, client_id: int, form: ActForm) -> HttpResponse:
+        """Do it while the user waits, and say what came of it."""
+        order = form.make_order(get_signed_in_user(self.request), self.list_overrides())
+        done = self.act.do_one(client_id, order)
+        show = messages.warning if done.is_warning else messages.success
+        told = done.message
+        show(self.request, told if isinstance(told, str) else localize(told))
+        return HttpResponseRedirect(done.url or self.back)
+
+    @property
+    def back(self) -> str:
+        """Return where the page leads back: to where its link stood, the one client's page, or the list."""
+        came_from = self.request.GET.get(BACK, "")
+        if came_from and url_has_allowed_host_and_scheme(came_from, allowed_hosts=None):
+            return came_from
+        if self.number == 1:
+            pk = self.selected.values_list("pk", flat=True)[0]
+            return reverse("admin:credentials_client_change", args=[pk])
+        query = self.request.GET.copy()
+        for name in OWN_PARAMETERS:
+            query.pop(name, None)
+        url = reverse("admin:credentials_client_changelist")
+        return f"{url}?{query.urlencode()}" if query else url
+
+    def show_few(self, form: ActForm | None = None) -> HttpResponse:
+        """Show what would be done with each client, as of now."""
+        ids = list(self.selected.values_list("pk", flat=True))
+        order = Order(
+            get_signed_in_user(self.request), overrides=self.list_overrides(), interactive=True
+        )
+        seen = self.act.see(ids)
+        planned = self.act.plan(ids, order)
+        groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
+        will = groups[Verdict.WILL]
+        slug = will[0].slug if will else ""
+        return self.show(
+            groups=describe_groups(
+                self.request, groups, {each: len(groups[each]) for each in Verdict}
+            ),
+            number=len(will),
+            selected=self.number,
+            effect=self.act.describe_effect(len(will)),
+            button=self.act.name_button(len(will)) if will else "",
+            form=form or self.make_form(len(will), slug),
+            shown=" ".join(f"{each.client_id}:{seen.get(each.client_id, '')}" for each in will),
+            overrides=self.describe_overrides(count_missing(planned)),
+            campaign_notes=describe_notes_of_clients(self.request, ids),
+            back=self.back,
+        )
+
+    def show_many(self) -> HttpResponse:
+        """Show how many clients there are, by phase, and the button that has the plan made."""
+        phases = self.selected.with_phase().order_by().values_list("phase").annotate(n=Count("pk"))
+        counts = dict(phases)
+        return self.show(
+            phases=[
+                (phase.label, counts[phase.value])
+                for phase in PhaseChoices
+                if phase.value in counts
+            ],
+            number=self.number,
+            selected=self.number,
+            effect=self.act.describe_effect(self.number),
+            back=self.back,
+        )
+
+    def store_plan(self) -> HttpResponse:
+        """Have the plan made by workers, and lead to its page."""
+        plan = RunPlan.store_request(
+            by=get_signed_in_user(self.request),
+            chosen=list(self.selected.order_by().values_list("pk", flat=True)),
+            act=self.act.code,
+            values={OVERRIDE: sorted(self.list_overrides())},
+        )
+        if not tasks.enqueue_plan(plan):
+            text = _(
+                "The task queue can't be reached. The plan is made once the queue answers again."
+            )
+            messages.warning(self.request, text)
+        return HttpResponseRedirect(get_act_plan_url(plan))
+
+
+class ActPlanView(BaseActView):
+    """The page of a stored plan: it is being made, can be started or discarded, or was."""
+
+    template_name = "admin/migration/act_plan.html"
+
+    @cached_property
+    def plan(self) -> RunPlan:
+        plans = RunPlan.objects.select_related("run").defer("chosen")
+        return get_object_or_404(plans, pk=self.kwargs["pk"], act__in=ACTS)
+
+    @cached_property
+    def act(self) -> Act:  # type: ignore[override]
+        return ACTS[self.plan.act]
+
+    @cached_property
+    def numbers(self) -> dict[Verdict, int]:
+        counted: Counter[Verdict] = Counter()
+        for name, number in self.plan.read_counts().classes.items():
+            counted[VERDICTS[PlanClass(name)]] += number
+        return {each: counted[each] for each in Verdict}
+
+    @property
+    def title(self) -> str:
+        return self.act.ask(self.numbers[Verdict.WILL] or len(self.plan.chosen or ()), "")
+
+    def list_overrides(self) -> frozenset[str]:
+        return frozenset(self.plan.values.get(OVERRIDE, ()))
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if self.plan.run_id and self.plan.state == RunPlan.State.STARTED:
+            return HttpResponseRedirect(get_run_url(self.plan.run_id))
+        return self.show_plan()
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.path)
+        by = get_signed_in_user(request)
+        try:
+            if request.POST.get(CONFIRMED) == "discard":
+                self.plan.discard(by=by)
+                return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+            form = self.make_form(self.numbers[Verdict.WILL], "")
+            if not form.is_valid():
+                return self.show_plan(form)
+            ids = self.leave_out_changed(self.plan.read_seen())
+            return self.start(ids, form, self.plan) if ids else here
+        except PlanInOtherStateError as error:
+            messages.warning(request, localize(error.message))
+        except (ActRefused, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+        return here
+
+    def show_plan(self, form: ActForm | None = None) -> HttpResponse:
+        number = self.numbers[Verdict.WILL]
+        classes = {
+            each: [name.value for name in PlanClass if VERDICTS[name] == each] for each in Verdict
+        }
+        groups = {
+            each: self.plan.rows.list_of_classes(names, most=CLIENTS_SHOWN)
+            for each, names in classes.items()
+        }
+        return self.show(
+            plan=self.plan,
+            groups=describe_groups(self.request, groups, self.numbers),
+            number=number,
+            selected=sum(self.numbers.values()),
+            effect=self.act.describe_effect(number),
+            button=self.act.name_button(number) if number else "",
+            form=form or self.make_form(number, ""),
+            waiting_reason=self.plan.explain_missing_worker(),
+            back=reverse("admin:credentials_client_changelist"),
+        )
+
+
+# Of Unfold's labels.
+LABELS = {Verdict.WILL: "success", Verdict.REFUSED: "danger", Verdict.NOTHING: "default"}
+
+
+def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict[str, Any]:
+    """Return a client of a plan as the page shows it: what is not met with its remedies, and what is, folded."""
+    lines = [
+        {
+            "reason": reason,
+            "remedy": reason.find_remedy(request, back)
+            if reason.find_remedy and not reason.passed
+            else None,
+        }
+        for reason in planned.reasons
+    ]
+    return {
+        "client_id": planned.client_id,
+        "slug": planned.slug,
+        "message": planned.message,
+        "lines": [line for line in lines if not line["reason"].passed],  # type: ignore[union-attr]
+        "passed": [line for line in lines if line["reason"].passed],  # type: ignore[union-attr]
+    }
+
+
+def describe_groups(
+    request: HttpRequest,
+    groups: dict[Verdict, list[PlannedClient]],
+    numbers: dict[Verdict, int],
+) -> list[dict[str, Any]]:
+    """Return the clients by what the plan says of them; the refused stand open, or else what would be done."""
+    ids = [each.client_id for planned in groups.values() for each in planned]
+    names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
+    back = request.get_full_path()
+    first = Verdict.REFUSED if groups[Verdict.REFUSED] else Verdict.WILL
+    return [
+        {
+            "verdict": verdict.value,
+            "label": verdict.label,
+            "number": numbers[verdict],
+            "kind": LABELS[verdict],
+            "clients": [
+                (show_client(request, each, back), names.get(each.client_id, each.slug))
+                for each in groups[verdict]
+            ],
+            "more": numbers[verdict] - len(groups[verdict]),
+            "is_open": verdict == first,
+        }
+        for verdict in (Verdict.WILL, Verdict.REFUSED, Verdict.NOTHING)
+        if numbers[verdict] or verdict == Verdict.WILL
+    ]
+
+
+def count_missing(planned: Sequence[PlannedClient]) -> Counter[str]:
+    """Count the clients that lack each kind of evidence that an override may stand in for."""
+    return Counter(
+        kind
+        for each in planned
+        for kind in {r.evidence for r in each.reasons if r.evidence and not r.passed}
+    )
+
+
+add_pages(
+    "client",
+    ("act/plan/<int:pk>/", "act_plan", ActPlanView),
+    ("act/<slug:act>/", "act", ActView),
+)

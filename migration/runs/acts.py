@@ -1,0 +1,246 @@
+"""Owns acts: what people do to clients. Each says what it would do, and does it; one page and one command serve all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib.auth.models import User
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from credentials.localization import localize
+from migration.core.audit import ReasonError, require_storable_reason
+from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.runs.models import Run
+from migration.runs.plans import PlannedClient, RunPlan
+from nova_credentials.messages import Message, MessageError
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+# So many clients are planned while the page waits; of more a plan is stored, which workers make.
+FEW_CLIENTS = 100
+# Of a stored plan, so many at a time.
+PLANNED_AT_ONCE = 200
+
+
+class Menu(StrEnum):
+    """Where a list offers an act for what is selected."""
+
+    MOVE = "move"
+    LOGINS = "logins"
+    MORE = "more"
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who wants an act done, and what the act's form holds."""
+
+    by: User | None  # None: a command that names nobody
+    reason: str = ""
+    # Of the act's own fields, as JSON can hold them.
+    values: Mapping[str, Any] = field(default_factory=dict)
+    # The kinds of evidence that may be missing.
+    overrides: frozenset[str] = frozenset()
+    # A person waits: AWS is given up on early.
+    interactive: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of an act on one client: a sentence, and where its page leads; None: to the client's page."""
+
+    message: Message | str
+    url: str | None = None
+    # It isn't as wanted, or not yet: the workers go on.
+    is_warning: bool = False
+
+
+class ActRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
+    """Nothing was done to the client; `codes` are the reasons' codes, by which a page finds what mends it."""
+
+    def __init__(self, message: Message, codes: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.codes = list(codes) or message.codes
+
+
+class ActForm(forms.Form):
+    """The base of all acts' forms: the reason, and what is typed to confirm. An act's own fields are a subclass's."""
+
+    reason = forms.CharField(
+        label=_("Reason or ticket"),
+        required=False,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
+    )
+    typed = forms.CharField(
+        required=True,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: Any, act: Act, number: int, slug: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.wanted = slug if number == 1 else str(number)
+        self.fields["reason"].required = act.needs_reason
+        if act.needs_typing:
+            self.fields["typed"].label = _("Type %(wanted)s to confirm") % {"wanted": self.wanted}
+        else:
+            del self.fields["typed"]
+        # What all acts have stands below what this one asks.
+        self.order_fields([name for name in self.fields if name not in ("reason", "typed")])
+
+    def clean_reason(self) -> str:
+        """Return the reason; an error says where it can't be stored."""
+        reason: str = self.cleaned_data["reason"].strip()
+        try:
+            require_storable_reason(reason)
+        except ReasonError as error:
+            raise forms.ValidationError(localize(error.message)) from None
+        return reason
+
+    def clean_typed(self) -> str:
+        """Return what was typed; an error where it isn't the slug, or the number with or without its separators."""
+        typed: str = self.cleaned_data["typed"].strip()
+        number = "".join(filter(str.isdecimal, typed))
+        if typed != self.wanted and not (self.wanted.isdecimal() and number == self.wanted):
+            text = _("Type %(wanted)s, or go back.")
+            raise forms.ValidationError(text % {"wanted": self.wanted})
+        return typed
+
+    def make_order(self, by: User | None, overrides: Collection[str] = ()) -> Order:
+        """Return what a valid form asks for."""
+        own = {
+            name: value
+            for name, value in self.cleaned_data.items()
+            if name not in ("reason", "typed")
+        }
+        return Order(by, self.cleaned_data["reason"], own, frozenset(overrides), interactive=True)
+
+
+class Act:
+    """Something that is done to clients. A subclass says what; `register_act` gives it a page and its places in menus.
+
+    Texts are in the page's language. `number` is that of the clients, `name` the name of the one.
+    """
+
+    code: ClassVar[str]
+    # As menus name it.
+    label: ClassVar[StrOrPromise]
+    permission: ClassVar[str]
+    menu: ClassVar[Menu] = Menu.MORE
+    form: ClassVar[type[ActForm]] = ActForm
+    needs_reason: ClassVar[bool] = False
+    # The slug of the one client, or the number of several, has to be typed.
+    needs_typing: ClassVar[bool] = False
+    # In red: it deletes or replaces secret values.
+    is_dangerous: ClassVar[bool] = False
+    # Whether it is offered for several clients at once.
+    takes_many: ClassVar[bool] = True
+    # One client is worked on while its user waits (`do_one`); else it is a run too.
+    waits_for_one: ClassVar[bool] = False
+    # In one sentence, how to go back; "": there is no way, as the effect says.
+    way_back: ClassVar[StrOrPromise] = ""
+
+    @property
+    def needs_approval(self) -> bool:
+        """Say whether a second user has to approve it."""
+        return False
+
+    def may(self, user: Any) -> bool:
+        """Say whether the user may do it."""
+        return bool(user.has_perm(self.permission))
+
+    def ask(self, number: int, name: str) -> str:
+        """Return the question that is the page's title: "Move 17 clients to dual read?"."""
+        raise NotImplementedError
+
+    def name_button(self, number: int) -> str:
+        """Return the button's words, with the number: "Move 17 clients", or "Request …" where it is to be approved."""
+        raise NotImplementedError
+
+    def describe_effect(self, number: int) -> str:
+        """Say in a sentence what it does."""
+        raise NotImplementedError
+
+    def may_override(self, user: Any) -> bool:
+        """Say whether the user may do it although evidence is missing."""
+        return False
+
+    def name_evidence(self, kind: str) -> str:
+        """Return a kind of evidence, in which an override may stand in, in words."""
+        return kind
+
+    def see(self, client_ids: Collection[int]) -> dict[int, str]:
+        """Return what a page sees of each client: who looks otherwise when the act is carried out is left out."""
+        return see_clients(client_ids)
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        """Say of each client what would be done, by slug; reads only. One that is gone is left out.
+
+        `seen` is filled in by the caller.
+        """
+        raise NotImplementedError
+
+    def do_one(self, client_id: int, order: Order) -> Done:
+        """Do it to one client while its user waits.
+
+        Raises `ActRefused` and `Client.DoesNotExist`.
+        """
+        raise NotImplementedError
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
+        """Store a run that does it to the clients, or requests it; the caller enqueues it. Raises `ActRefused`."""
+        raise NotImplementedError
+
+
+def make_plan(plan: RunPlan) -> None:
+    """Look at the clients of a stored plan, batch by batch, and store what would be done. Can be done twice.
+
+    Raises `PlanInOtherStateError` where it was discarded meanwhile, or another worker made it.
+    """
+    act = ACTS[plan.act]
+    order = Order(plan.by, overrides=frozenset(plan.values.get("override", ())))
+    ids = list(
+        all_clients().with_ids(plan.chosen or ()).order_by("pk").values_list("pk", flat=True)
+    )
+
+    def look() -> Iterator[list[PlannedClient]]:
+        for start in range(0, len(ids), PLANNED_AT_ONCE):
+            some = ids[start : start + PLANNED_AT_ONCE]
+            seen = act.see(some)
+            yield [
+                replace(each, seen=seen.get(each.client_id, "")) for each in act.plan(some, order)
+            ]
+            plan.record_worked_at()
+
+    plan.finish_making(look())
+
+
+# By code, in the order in which menus show them.
+ACTS: dict[str, Act] = {}
+
+
+def register_act(act: Act) -> Act:
+    """Give the act its page and its places in menus."""
+    ACTS[act.code] = act
+    return act
+
+
+def see_clients(client_ids: Collection[int]) -> dict[int, str]:
+    """Return a digest of each client's name in NOVA, phase, layout and newest comparison, as long as it is there."""
+    columns = (
+        *("slug", "is_active", "client_migration__phase", "client_migration__layout"),
+        *("client_migration__comparison__status", "client_migration__comparison__mismatches"),
+    )
+    rows = all_clients().with_ids(client_ids).order_by().values_list("pk", *columns)
+    return {pk: _digest(facts) for pk, *facts in rows}
+
+
+def _digest(facts: list[object]) -> str:
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return blake2b(text.encode(), digest_size=8).hexdigest()

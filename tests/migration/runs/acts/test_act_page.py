@@ -1,0 +1,189 @@
+"""The page of an act: it shows what would be done, and does what it showed."""
+
+import pytest
+from django.test import Client as Browser
+
+from credentials.models import Client
+from migration import tasks
+from migration.models import RunPlan
+from migration.runs import act_pages
+from migration.runs.models import Run
+from tests.factories import make_client, make_full_client, make_in_role, make_many, update
+from tests.migration.pages import CLIENTS, text
+
+TEST_LOGINS = f"{CLIENTS}act/test_logins/"
+
+
+@pytest.fixture
+def operator(db, client) -> Browser:
+    client.force_login(make_in_role("operator", "Operator"))
+    return client
+
+
+def shown(response) -> str:
+    """What the form of the page would send of the clients."""
+    return response.context["shown"]
+
+
+def send(browser: Browser, address: str, page, **fields):
+    return browser.post(address, {"confirmed": "1", "clients": shown(page), **fields})
+
+
+def test_choosing_an_act_of_the_list_only_opens_its_page(operator):
+    first, _other, third = (make_full_client(slug) for slug in ("a", "b", "c"))
+
+    answer = operator.post(CLIENTS, {"action": "test_logins", "_selected_action": [third, first]})
+    page = operator.get(answer.url)
+
+    assert answer.url.startswith(f"{TEST_LOGINS}?clients={first},{third}&back=")
+    assert "Test the logins of 2 clients?" in text(page)
+    assert not Run.objects.exists()
+    assert not RunPlan.objects.exists()
+
+
+def test_the_page_says_of_whom_nothing_is_to_be_done(operator):
+    full, empty = make_full_client("full"), make_client("empty")
+
+    page = operator.get(f"{TEST_LOGINS}?clients={full},{empty}")
+
+    groups = {group["verdict"]: group for group in page.context["groups"]}
+    assert [client["slug"] for client, _name in groups["will"]["clients"]] == ["full"]
+    assert [client["slug"] for client, _name in groups["nothing"]["clients"]] == ["empty"]
+    assert "There is no login to test." in text(page)
+    assert shown(page).startswith(f"{full}:")
+
+
+def test_what_was_shown_is_done_and_no_other(operator):
+    ids = [make_full_client(slug) for slug in ("a", "b")]
+    address = f"{TEST_LOGINS}?clients={ids[0]},{ids[1]}"
+    page = operator.get(address)
+    make_full_client("c")
+
+    answer = send(operator, address, page, stores="both", reason="INC-1")
+
+    run = Run.objects.get()
+    assert answer.url.endswith(f"/run/{run.pk}/change/")
+    assert (run.kind, run.stores, run.reason, run.by.username) == (
+        "test_logins",
+        "both",
+        "INC-1",
+        "operator",
+    )
+    assert list(run.items.values_list("slug", flat=True)) == ["a", "b"]
+
+
+def test_who_changed_since_is_left_out_and_named(operator):
+    ids = [make_full_client(slug) for slug in ("a", "b", "c")]
+    address = f"{TEST_LOGINS}?clients={','.join(map(str, ids))}"
+    page = operator.get(address)
+    update("clients", ids[1], slug="renamed")
+
+    answer = send(operator, address, page, stores="both")
+
+    assert list(Run.objects.get().items.values_list("slug", flat=True)) == ["a", "c"]
+    assert "Left out, as it changed since the page showed it: renamed." in text(
+        operator.get(answer.url)
+    )
+
+
+def test_nothing_is_done_where_everybody_changed(operator):
+    pk = make_full_client("a")
+    address = f"{TEST_LOGINS}?clients={pk}"
+    page = operator.get(address)
+    Client.objects.filter(pk=pk).update(is_active=False)
+
+    send(operator, address, page, stores="both")
+
+    assert not Run.objects.exists()
+
+
+def test_a_wrong_field_is_shown_beside_it_and_nothing_is_done(operator):
+    ids = [make_full_client(slug) for slug in ("a", "b")]
+    address = f"{TEST_LOGINS}?clients={ids[0]},{ids[1]}"
+    page = operator.get(address)
+
+    answer = send(operator, address, page, stores="none", reason="x" * 5000)
+
+    assert set(answer.context["form"].errors) == {"stores", "reason"}
+    assert not Run.objects.exists()
+
+
+def test_many_have_a_stored_plan_first(operator, monkeypatch):
+    monkeypatch.setattr(act_pages, "FEW_CLIENTS", 2)
+    make_many(3, phase="postgres")
+    make_client("empty")
+
+    page = operator.get(f"{TEST_LOGINS}?all=1")
+    assert "4 clients are selected." in text(page)
+    assert not RunPlan.objects.exists()
+    answer = operator.post(f"{TEST_LOGINS}?all=1", {"confirmed": "plan"})
+
+    plan = RunPlan.objects.get()
+    assert (plan.act, plan.state, len(plan.chosen)) == ("test_logins", "making", 4)
+    assert "The plan is being made" in text(operator.get(answer.url))
+    tasks.work_on_plan(plan.pk)
+    plan.refresh_from_db()
+    made = operator.get(answer.url)
+    assert made.context["number"] == plan.rows.filter(plan_class="will").count()
+    assert not Run.objects.exists()
+
+
+def test_a_stored_plan_is_started_once_with_who_is_as_planned(operator, monkeypatch):
+    monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
+    ids = [make_full_client(slug) for slug in ("a", "b", "c")]
+    operator.post(f"{TEST_LOGINS}?all=1", {"confirmed": "plan"})
+    plan = RunPlan.objects.get()
+    tasks.work_on_plan(plan.pk)
+    make_full_client("came later")
+    update("clients", ids[2], slug="renamed")
+    address = f"{CLIENTS}act/plan/{plan.pk}/"
+
+    answer = operator.post(address, {"confirmed": "1", "stores": "aws"})
+    again = operator.post(address, {"confirmed": "1", "stores": "aws"}, follow=True)
+
+    run = Run.objects.get()
+    assert answer.url.endswith(f"/run/{run.pk}/change/")
+    assert list(run.items.values_list("slug", flat=True)) == ["a", "b"]
+    assert "plan" in text(again)
+    plan.refresh_from_db()
+    assert (plan.state, plan.run_id) == ("started", run.pk)
+
+
+def test_all_that_the_list_shows_are_those_of_its_filters(operator):
+    make_full_client("idom")
+    make_full_client("acme")
+
+    answer = operator.post(
+        f"{CLIENTS}?q=idom",
+        {"action": "test_logins", "_selected_action": [0], "select_across": "1"},
+    )
+    page = operator.get(answer.url)
+
+    assert page.context["selected"] == 1
+    assert "Test the logins of" in text(page)
+
+
+@pytest.mark.parametrize("address", ["act/test_logins/?clients=1", "act/rotate/?clients=1"])
+def test_a_viewer_sees_no_page_of_an_act(client, db, address):
+    client.force_login(make_in_role("viewer", "Viewer"))
+
+    assert client.get(f"{CLIENTS}{address}").status_code == 403
+    assert client.post(f"{CLIENTS}{address}", {"confirmed": "1"}).status_code == 403
+
+
+def test_an_unknown_act_is_no_page(operator):
+    assert operator.get(f"{CLIENTS}act/nothing/?clients=1").status_code == 404
+
+
+def test_a_rotation_of_many_wants_a_reason_and_their_number(client, db):
+    client.force_login(make_in_role("admin", "Administrator"))
+    ids = [make_full_client(slug) for slug in ("a", "b")]
+    address = f"{CLIENTS}act/rotate/?clients={ids[0]},{ids[1]}"
+    page = client.get(address)
+
+    refused = send(client, address, page, typed="3")
+    assert set(refused.context["form"].errors) == {"reason", "typed"}
+    assert not Run.objects.exists()
+
+    send(client, address, page, typed="2", reason="INC-2")
+    assert Run.objects.get().kind == "rotate"
