@@ -20,7 +20,7 @@ from migration.logins.pages import describe_results
 from migration.logins.rotations import ROTATION_NO_DATABASE_LOGIN
 from migration.logins.testing import AWS_NOT_READ, NO_LOGIN_TO_TEST, try_client_logins
 from migration.runs.acts import Act, ActForm, ActRefused, Done, Menu, Order, register_act
-from migration.runs.models import MANY_TRIES, Run
+from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlannedClient
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
@@ -87,9 +87,7 @@ class TestLogins(Act):
         return Run.start(
             kind=Run.Kind.TEST_LOGINS,
             chosen=chosen,
-            by=order.by,
-            tries=MANY_TRIES,
-            reason=order.reason,
+            **order.run_options,
             stores=LoginStores(order.values["stores"]),
         )
 
@@ -129,13 +127,7 @@ class RotateDatabases(Act):
         return plan_by_logins(client_ids, ROTATION_NO_DATABASE_LOGIN(), CredentialType.DATABASE)
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(
-            kind=Run.Kind.ROTATE,
-            chosen=chosen,
-            by=order.by,
-            tries=MANY_TRIES,
-            reason=order.reason,
-        )
+        return Run.start(kind=Run.Kind.ROTATE, chosen=chosen, **order.run_options)
 
 
 def plan_by_logins(

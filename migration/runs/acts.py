@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from credentials.localization import localize
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients
-from migration.runs.models import Run
+from migration.runs.models import MANY_TRIES, Run
 from migration.runs.plans import PlannedClient, RunPlan
 from nova_credentials.messages import Message, MessageError
 
@@ -50,6 +50,19 @@ class Order:
     overrides: frozenset[str] = frozenset()
     # A person waits: AWS is given up on early.
     interactive: bool = False
+    # How often its run tries a client: once where a command works on it alone.
+    tries: int = MANY_TRIES
+    by_command: bool = False
+
+    @property
+    def run_options(self) -> dict[str, Any]:
+        """Return what `Run.start` takes of every order."""
+        return {
+            "by": self.by,
+            "reason": self.reason,
+            "tries": self.tries,
+            "by_command": self.by_command,
+        }
 
 
 @dataclass(frozen=True)
