@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
 from urllib.parse import urlencode
@@ -30,13 +31,12 @@ from migration.core.pages import (
     RUN_PERMISSION,
     AdminView,
     add_pages,
-    describe_notes_of_clients,
     get_signed_in_user,
     read_number,
     read_raw_form_text,
     show_refusal,
 )
-from migration.runs.acts import ACTS, FEW_CLIENTS, Act, ActForm, ActRefused, Order
+from migration.runs.acts import ACTS, FEW_CLIENTS, Act, ActForm, ActRefused, Done, Order
 from migration.runs.plans import (
     VERDICTS,
     PlanClass,
@@ -55,7 +55,7 @@ CONFIRMED = "confirmed"
 # Where the page leads back; kinds of evidence that may be missing.
 BACK, OVERRIDE = "back", "override"
 OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
-# The page of a stored plan names so many clients of each kind.
+# The page names so many clients of each kind.
 CLIENTS_SHOWN = 100
 # So many are named in a message.
 CHANGED_NAMED = 10
@@ -101,8 +101,19 @@ def open_act(
     across = helpers.ActionForm.base_fields["select_across"]
     if across.to_python(request.POST.get("select_across")):
         return HttpResponseRedirect(get_act_url_for_list(code, request.GET))
-    ids = list(chosen.order_by("slug").values_list("pk", flat=True))
+    # In the list's order.
+    ids = list(chosen.values_list("pk", flat=True))
     return HttpResponseRedirect(get_act_url(code, ids, back=request.get_full_path()))
+
+
+def make_former_address(code: str) -> type[AdminView]:
+    """Return the view of an address of a former release, of a client's page: it leads to the page of this act."""
+
+    class FormerAddressView(AdminView):
+        def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+            return HttpResponseRedirect(get_act_url(code, [client_id]))
+
+    return FormerAddressView
 
 
 class BaseActView(AdminView):
@@ -119,10 +130,21 @@ class BaseActView(AdminView):
     def get_permission_denied_message(self) -> str:
         return self.act.permission
 
-    def make_form(self, number: int, slug: str) -> ActForm:
+    def make_form(self, number: int, slug: str, client_ids: Sequence[int] = ()) -> ActForm:
         """Return the form for so many clients: bound where it was sent."""
-        data = self.request.POST if CONFIRMED in self.request.POST else None
-        return self.act.form(data, act=self.act, number=number, slug=slug)
+        return self.act.form(
+            self.request.POST if CONFIRMED in self.request.POST else None,
+            act=self.act,
+            number=number,
+            slug=slug,
+            by=get_signed_in_user(self.request),
+            client_ids=client_ids,
+        )
+
+    def make_order(self, form: ActForm, ids: Collection[int], shown: dict[int, str]) -> Order:
+        """Return what a valid form asks for, with what was shown of these clients."""
+        order = form.make_order(get_signed_in_user(self.request), self.list_overrides())
+        return replace(order, seen={pk: shown[pk] for pk in ids})
 
     def list_overrides(self) -> frozenset[str]:
         """Return the kinds of evidence that may be missing, as the user asked, who may."""
@@ -150,12 +172,13 @@ class BaseActView(AdminView):
         return f"{self.request.path}?{query.urlencode()}"
 
     def start(
-        self, ids: Collection[int], form: ActForm, plan: RunPlan | None = None
+        self, ids: Collection[int], order: Order, plan: RunPlan | None = None
     ) -> HttpResponse:
         """Start, or request, a run over the clients, and lead to its page. Raises `ActRefused` and `ReasonError`."""
-        order = form.make_order(get_signed_in_user(self.request), self.list_overrides())
         with transaction.atomic():
             run = self.act.start(all_clients().with_ids(ids), order)
+            if isinstance(run, Done):
+                return self.report(run)
             if plan:
                 plan.attach_to(run)
         announce_and_enqueue_run(self.request, run)
@@ -163,6 +186,21 @@ class BaseActView(AdminView):
         if may(VIEW_RUNS) or may(RUN_PERMISSION):
             return HttpResponseRedirect(get_run_url(run))
         return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+
+    def report(self, done: Done) -> HttpResponse:
+        """Say what came of it, and lead on."""
+        show = messages.warning if done.is_warning else messages.success
+        told = done.message
+        show(self.request, told if isinstance(told, str) else localize(told))
+        for each in done.warnings:
+            messages.warning(self.request, each)
+        for each in done.notes:
+            messages.info(self.request, each)
+        return HttpResponseRedirect(done.url or self.back)
+
+    @property
+    def back(self) -> str:
+        return reverse("admin:credentials_client_changelist")
 
     def leave_out_changed(self, shown: dict[int, str]) -> list[int]:
         """Return the ids of those that look as the page showed them; name the others, which are left out."""
@@ -215,8 +253,7 @@ class ActView(BaseActView):
         if ALL in self.request.GET:
             lists = cast("ListsClients", self.model_admin)
             return lists.select_listed(self.request, but=OWN_PARAMETERS)
-        ids = map(read_number, self.request.GET.get(CLIENTS, "").split(","))
-        return all_clients().with_ids([pk for pk in ids if pk is not None])
+        return all_clients().with_ids(self.read_named())
 
     @cached_property
     def number(self) -> int:
@@ -224,7 +261,20 @@ class ActView(BaseActView):
 
     @cached_property
     def is_few(self) -> bool:
-        return self.number <= FEW_CLIENTS
+        return self.act.is_quick or self.number <= FEW_CLIENTS
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """Return the ids in the order in which form or address names them, or the list shows them."""
+        found = list(self.selected.values_list("pk", flat=True))
+        if CLIENTS in self.request.POST:
+            named = list(self.read_shown())
+        elif ALL in self.request.GET:
+            return found
+        else:
+            named = self.read_named()
+        place = {pk: number for number, pk in enumerate(named)}
+        return sorted(found, key=place.__getitem__)
 
     @property
     def name(self) -> str:
@@ -234,6 +284,11 @@ class ActView(BaseActView):
     @property
     def title(self) -> str:
         return self.act.ask(self.number, self.name)
+
+    def read_named(self) -> list[int]:
+        """Return the clients that the address names."""
+        ids = map(read_number, self.request.GET.get(CLIENTS, "").split(","))
+        return [pk for pk in ids if pk is not None]
 
     def read_shown(self) -> dict[int, str]:
         """Return the clients that the page showed, each with what it saw of it."""
@@ -252,19 +307,20 @@ class ActView(BaseActView):
         if request.POST[CONFIRMED] == "plan":
             return self.store_plan()
         shown = self.read_shown()
-        if not shown or len(shown) > FEW_CLIENTS:
+        if not shown or not self.is_few or (len(shown) > FEW_CLIENTS and not self.act.is_quick):
             raise BadRequest("The form names no clients, or more than a page shows")
         slug = self.selected.values_list("slug", flat=True).first() or ""
-        form = self.make_form(len(shown), slug)
+        form = self.make_form(len(shown), slug, list(shown))
         if not form.is_valid():
             return self.show_few(form)
-        ids = self.leave_out_changed(shown)
+        ids = self.leave_out_changed({pk: shown[pk] for pk in form.choose_clients(list(shown))})
         if not ids:
             return HttpResponseRedirect(request.get_full_path())
+        order = self.make_order(form, ids, shown)
         try:
             if len(shown) == 1 and self.act.waits_for_one:
-                return self.do_one(ids[0], form)
-            return self.start(ids, form)
+                return self.report(self.act.do_one(ids[0], order))
+            return self.start(ids, order)
         except ActRefused as refusal:
             show_refusal(request, ids[0], refusal.message, refusal.codes)
         except ReasonError as refusal:
@@ -273,15 +329,6 @@ class ActView(BaseActView):
             messages.error(request, _("The client no longer exists."))
             return HttpResponseRedirect(self.back)
         return self.show_few(form)
-
-    def do_one(self, client_id: int, form: ActForm) -> HttpResponse:
-        """Do it while the user waits, and say what came of it."""
-        order = form.make_order(get_signed_in_user(self.request), self.list_overrides())
-        done = self.act.do_one(client_id, order)
-        show = messages.warning if done.is_warning else messages.success
-        told = done.message
-        show(self.request, told if isinstance(told, str) else localize(told))
-        return HttpResponseRedirect(done.url or self.back)
 
     @property
     def back(self) -> str:
@@ -300,7 +347,7 @@ class ActView(BaseActView):
 
     def show_few(self, form: ActForm | None = None) -> HttpResponse:
         """Show what would be done with each client, as of now."""
-        ids = list(self.selected.values_list("pk", flat=True))
+        ids = self.ids
         order = Order(
             get_signed_in_user(self.request), overrides=self.list_overrides(), interactive=True
         )
@@ -308,19 +355,23 @@ class ActView(BaseActView):
         planned = self.act.plan(ids, order)
         groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
         will = groups[Verdict.WILL]
+        will_ids = [each.client_id for each in will]
         slug = will[0].slug if will else ""
         return self.show(
             groups=describe_groups(
-                self.request, groups, {each: len(groups[each]) for each in Verdict}
+                self.request,
+                {each: groups[each][:CLIENTS_SHOWN] for each in Verdict},
+                {each: len(groups[each]) for each in Verdict},
             ),
             number=len(will),
             selected=self.number,
             effect=self.act.describe_effect(len(will)),
+            sums=self.act.sum_up(will_ids),
             button=self.act.name_button(len(will)) if will else "",
-            form=form or self.make_form(len(will), slug),
-            shown=" ".join(f"{each.client_id}:{seen.get(each.client_id, '')}" for each in will),
+            form=form or self.make_form(len(will), slug, will_ids),
+            shown=" ".join(f"{pk}:{seen.get(pk, '')}" for pk in will_ids),
             overrides=self.describe_overrides(count_missing(planned)),
-            campaign_notes=describe_notes_of_clients(self.request, ids),
+            campaign_notes=self.act.list_notes(self.request, ids),
             back=self.back,
         )
 
@@ -336,6 +387,8 @@ class ActView(BaseActView):
             ],
             number=self.number,
             selected=self.number,
+            # Of a form: its address doesn't name them.
+            named=" ".join(map(str, self.ids)) if CLIENTS in self.request.POST else "",
             effect=self.act.describe_effect(self.number),
             back=self.back,
         )
@@ -399,8 +452,9 @@ class ActPlanView(BaseActView):
             form = self.make_form(self.numbers[Verdict.WILL], "")
             if not form.is_valid():
                 return self.show_plan(form)
-            ids = self.leave_out_changed(self.plan.read_seen())
-            return self.start(ids, form, self.plan) if ids else here
+            shown = self.plan.read_seen()
+            if ids := self.leave_out_changed(shown):
+                return self.start(ids, self.make_order(form, ids, shown), self.plan)
         except PlanInOtherStateError as error:
             messages.warning(request, localize(error.message))
         except (ActRefused, ReasonError) as refusal:
@@ -422,6 +476,11 @@ class ActPlanView(BaseActView):
             number=number,
             selected=sum(self.numbers.values()),
             effect=self.act.describe_effect(number),
+            sums=self.act.sum_up(
+                self.plan.rows.filter(plan_class__in=classes[Verdict.WILL]).values_list(
+                    "client_id", flat=True
+                )
+            ),
             button=self.act.name_button(number) if number else "",
             form=form or self.make_form(number, ""),
             waiting_reason=self.plan.explain_missing_worker(),
@@ -448,6 +507,7 @@ def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict
         "client_id": planned.client_id,
         "slug": planned.slug,
         "message": planned.message,
+        "notes": planned.notes,
         "lines": [line for line in lines if not line["reason"].passed],  # type: ignore[union-attr]
         "passed": [line for line in lines if line["reason"].passed],  # type: ignore[union-attr]
     }

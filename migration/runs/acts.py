@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import blake2b
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from credentials.localization import localize
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.pages import describe_notes_of_clients
 from migration.runs.models import MANY_TRIES, Run
 from migration.runs.plans import PlannedClient, RunPlan
 from nova_credentials.messages import Message, MessageError
@@ -53,6 +56,8 @@ class Order:
     # How often its run tries a client: once where a command works on it alone.
     tries: int = MANY_TRIES
     by_command: bool = False
+    # What was shown of each client by id (`Act.see`), where the act itself has to hold what it does to it.
+    seen: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def run_options(self) -> dict[str, Any]:
@@ -67,12 +72,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of an act on one client: a sentence, and where its page leads; None: to the client's page."""
+    """What came of an act that was done at once: a sentence, and where its page leads; None: back."""
 
     message: Message | str
     url: str | None = None
     # It isn't as wanted, or not yet: the workers go on.
     is_warning: bool = False
+    # What else is said, in the page's language: as warnings, and by the way.
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 class ActRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
@@ -96,10 +104,24 @@ class ActForm(forms.Form):
         widget=UnfoldAdminTextInputWidget({"autocomplete": "off", "spellcheck": "false"}),
     )
 
-    def __init__(self, *args: Any, act: Act, number: int, slug: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        act: Act,
+        number: int,
+        slug: str = "",
+        by: User | None = None,
+        client_ids: Sequence[int] = (),
+        **kwargs: Any,
+    ) -> None:
+        """Make the form for so many clients. `by`, `client_ids`: whose page it is, and of whom, where it shows them."""
         super().__init__(*args, **kwargs)
+        self.by, self.client_ids = by, client_ids
         self.wanted = slug if number == 1 else str(number)
-        self.fields["reason"].required = act.needs_reason
+        if act.asks_reason:
+            self.fields["reason"].required = act.needs_reason
+        else:
+            del self.fields["reason"]
         if act.needs_typing:
             self.fields["typed"].label = _("Type %(wanted)s to confirm") % {"wanted": self.wanted}
         else:
@@ -132,7 +154,12 @@ class ActForm(forms.Form):
             for name, value in self.cleaned_data.items()
             if name not in ("reason", "typed")
         }
-        return Order(by, self.cleaned_data["reason"], own, frozenset(overrides), interactive=True)
+        reason = self.cleaned_data.get("reason", "")
+        return Order(by, reason, own, frozenset(overrides), interactive=True)
+
+    def choose_clients(self, client_ids: Sequence[int]) -> Sequence[int]:
+        """Return those of the clients, in the page's order, that a valid form means: all, unless it asks which."""
+        return client_ids
 
 
 class Act:
@@ -147,6 +174,8 @@ class Act:
     permission: ClassVar[str]
     menu: ClassVar[Menu] = Menu.MORE
     form: ClassVar[type[ActForm]] = ActForm
+    # Whether the form asks for a reason, which is kept with what was done; and whether there has to be one.
+    asks_reason: ClassVar[bool] = True
     needs_reason: ClassVar[bool] = False
     # The slug of the one client, or the number of several, has to be typed.
     needs_typing: ClassVar[bool] = False
@@ -156,6 +185,10 @@ class Act:
     takes_many: ClassVar[bool] = True
     # One client is worked on while its user waits (`do_one`); else it is a run too.
     waits_for_one: ClassVar[bool] = False
+    # It asks and changes this site's own tables alone: any number is planned and done while the user waits.
+    is_quick: ClassVar[bool] = False
+    # The client's page offers it in its menu; False: elsewhere on it.
+    in_client_menu: ClassVar[bool] = True
     # In one sentence, how to go back; "": there is no way, as the effect says.
     way_back: ClassVar[StrOrPromise] = ""
 
@@ -179,6 +212,14 @@ class Act:
     def describe_effect(self, number: int) -> str:
         """Say in a sentence what it does."""
         raise NotImplementedError
+
+    def sum_up(self, client_ids: Iterable[int]) -> list[str]:
+        """Say, a sentence each, what it comes to for these clients together: what is made, what it costs."""
+        return []
+
+    def list_notes(self, request: HttpRequest, client_ids: Collection[int]) -> list[SafeString]:
+        """Say, a sentence each, what else happens to these clients."""
+        return describe_notes_of_clients(request, client_ids)
 
     def may_override(self, user: Any) -> bool:
         """Say whether the user may do it although evidence is missing."""
@@ -206,8 +247,11 @@ class Act:
         """
         raise NotImplementedError
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        """Store a run that does it to the clients, or requests it; the caller enqueues it. Raises `ActRefused`."""
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run | Done:
+        """Store a run that does it to the clients, or requests it; the caller enqueues it. Raises `ActRefused`.
+
+        An act that `is_quick` does it, and says what came of it.
+        """
         raise NotImplementedError
 
 

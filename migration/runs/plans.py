@@ -170,6 +170,8 @@ class PlannedClient:
     replaced: tuple[ReplacedSecret, ...] = ()
     # Why, and what else was looked at: what is not met stands first.
     reasons: tuple[Reason, ...] = ()
+    # What else is said of it: whose a secret is, which fields differ.
+    notes: tuple[Message, ...] = ()
     # What was seen of it (`Act.see`): who looks otherwise when the plan is carried out is left out.
     seen: str = ""
 
@@ -192,6 +194,7 @@ class PlannedClient:
             "writes": self.writes,
             "replaced": [asdict(each) for each in self.replaced],
             "reasons": [each.to_json() for each in self.reasons],
+            "notes": [each.to_json() for each in self.notes],
             "seen": self.seen,
         }
 
@@ -210,8 +213,9 @@ class PlannedClient:
             versions=data["versions"],
             writes=data["writes"],
             replaced=tuple(ReplacedSecret(**each) for each in data["replaced"]),
-            # Plans of earlier releases have neither.
+            # Plans of earlier releases have none of these.
             reasons=tuple(Reason.from_json(each) for each in data.get("reasons", ())),
+            notes=tuple(Message.from_json(each) for each in data.get("notes", ())),
             seen=data.get("seen", ""),
         )
 
