@@ -148,8 +148,12 @@ class BaseActView(AdminView):
 
     def list_overrides(self) -> frozenset[str]:
         """Return the kinds of evidence that may be missing, as the user asked, who may."""
-        asked = frozenset(self.request.GET.getlist(OVERRIDE))
+        asked = self.read_overrides()
         return asked if self.act.may_override(self.request.user) else frozenset()
+
+    def read_overrides(self) -> frozenset[str]:
+        """Return the kinds of evidence that the page is asked to let be missing, whoever asks."""
+        return self.act.evidence_kinds.intersection(self.request.GET.getlist(OVERRIDE))
 
     def describe_overrides(self, missing: Counter[str]) -> list[dict[str, object]]:
         """Return each kind of evidence that clients lack and an override may stand in for, with its link."""
@@ -161,12 +165,14 @@ class BaseActView(AdminView):
                 "label": self.act.name_evidence(kind),
                 "number": missing[kind],
                 "is_on": kind in chosen,
+                "kinds": sorted(chosen ^ {kind}),
                 "url": self.get_url_with_overrides(chosen ^ {kind}),
             }
             for kind in sorted({*missing, *chosen})
         ]
 
     def get_url_with_overrides(self, kinds: Collection[str]) -> str:
+        """Return the address of this page with these overrides; "" where another plan has to be made for them."""
         query = self.request.GET.copy()
         query.setlist(OVERRIDE, sorted(kinds))
         return f"{self.request.path}?{query.urlencode()}"
@@ -202,11 +208,23 @@ class BaseActView(AdminView):
     def back(self) -> str:
         return reverse("admin:credentials_client_changelist")
 
+    def lead_to_plan(self, plan: RunPlan) -> HttpResponse:
+        """Have workers make the plan, and lead to its page."""
+        if not tasks.enqueue_plan(plan):
+            text = _(
+                "The task queue can't be reached. The plan is made once the queue answers again."
+            )
+            messages.warning(self.request, text)
+        return HttpResponseRedirect(get_act_plan_url(plan))
+
     def leave_out_changed(self, shown: dict[int, str]) -> list[int]:
         """Return the ids of those that look as the page showed them; name the others, which are left out."""
         now = self.act.see(list(shown))
         changed = [pk for pk, seen in shown.items() if now.get(pk) != seen]
-        if changed:
+        told = self.act.explain_change(changed[0]) if len(shown) == len(changed) == 1 else None
+        if told:
+            messages.error(self.request, localize(told))
+        elif changed:
             found = all_clients().with_ids(changed).order_by("slug")
             slugs = [escape_name(slug) for slug in found.values_list("slug", flat=True)]
             named = ", ".join(slugs[:CHANGED_NAMED] + ["…"] * (len(slugs) > CHANGED_NAMED))
@@ -224,6 +242,7 @@ class BaseActView(AdminView):
         response = self.render_to_response(
             self.get_context_data(
                 act=self.act,
+                is_dangerous=self.act.is_dangerous or bool(self.list_overrides()),
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 **context,
             )
@@ -296,13 +315,21 @@ class ActView(BaseActView):
         return {pk: seen for text, _colon, seen in pairs if (pk := read_number(text)) is not None}
 
     def get(self, request: HttpRequest, act: str) -> HttpResponse:
-        if not self.number:
-            messages.warning(request, _("Nothing was done: select a client first."))
+        if refusal := self.find_refusal_of_number():
+            messages.warning(request, refusal)
             return HttpResponseRedirect(self.back)
         return self.show_few() if self.is_few else self.show_many()
 
+    def find_refusal_of_number(self) -> str:
+        """Say why the act isn't done to so many clients, or ""."""
+        if not self.number:
+            return _("Nothing was done: select a client first.")
+        if self.number > 1 and not self.act.takes_many:
+            return _("Nothing was done: this is done to one client at a time, from its page.")
+        return ""
+
     def post(self, request: HttpRequest, act: str) -> HttpResponse:
-        if CONFIRMED not in request.POST:
+        if CONFIRMED not in request.POST or self.find_refusal_of_number():
             return self.get(request, act)
         if request.POST[CONFIRMED] == "plan":
             return self.store_plan()
@@ -401,12 +428,7 @@ class ActView(BaseActView):
             act=self.act.code,
             values={OVERRIDE: sorted(self.list_overrides())},
         )
-        if not tasks.enqueue_plan(plan):
-            text = _(
-                "The task queue can't be reached. The plan is made once the queue answers again."
-            )
-            messages.warning(self.request, text)
-        return HttpResponseRedirect(get_act_plan_url(plan))
+        return self.lead_to_plan(plan)
 
 
 class ActPlanView(BaseActView):
@@ -434,8 +456,11 @@ class ActPlanView(BaseActView):
     def title(self) -> str:
         return self.act.ask(self.numbers[Verdict.WILL] or len(self.plan.chosen or ()), "")
 
-    def list_overrides(self) -> frozenset[str]:
-        return frozenset(self.plan.values.get(OVERRIDE, ()))
+    def read_overrides(self) -> frozenset[str]:
+        return self.act.evidence_kinds.intersection(self.plan.values.get(OVERRIDE, ()))
+
+    def get_url_with_overrides(self, kinds: Collection[str]) -> str:
+        return ""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         if self.plan.run_id and self.plan.state == RunPlan.State.STARTED:
@@ -449,6 +474,8 @@ class ActPlanView(BaseActView):
             if request.POST.get(CONFIRMED) == "discard":
                 self.plan.discard(by=by)
                 return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+            if request.POST.get(CONFIRMED) == "plan":
+                return self.plan_with_overrides()
             form = self.make_form(self.numbers[Verdict.WILL], "")
             if not form.is_valid():
                 return self.show_plan(form)
@@ -460,6 +487,21 @@ class ActPlanView(BaseActView):
         except (ActRefused, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
         return here
+
+    def plan_with_overrides(self) -> HttpResponse:
+        """Have another plan made of the same clients, with the overrides that the form names, in place of this one."""
+        by = get_signed_in_user(self.request)
+        asked = self.act.evidence_kinds.intersection(self.request.POST.getlist(OVERRIDE))
+        kinds = sorted(asked) if self.act.may_override(by) else []
+        with transaction.atomic():
+            self.plan.discard(by=by)
+            plan = RunPlan.store_request(
+                by=by,
+                chosen=self.plan.chosen,
+                act=self.act.code,
+                values={**self.plan.values, OVERRIDE: kinds},
+            )
+        return self.lead_to_plan(plan)
 
     def show_plan(self, form: ActForm | None = None) -> HttpResponse:
         number = self.numbers[Verdict.WILL]
@@ -483,6 +525,10 @@ class ActPlanView(BaseActView):
             ),
             button=self.act.name_button(number) if number else "",
             form=form or self.make_form(number, ""),
+            overrides=self.describe_overrides(self.plan.read_counts().missing),
+            campaign_notes=self.act.list_notes(
+                self.request, list(self.plan.rows.values_list("client_id", flat=True))
+            ),
             waiting_reason=self.plan.explain_missing_worker(),
             back=reverse("admin:credentials_client_changelist"),
         )
@@ -543,11 +589,7 @@ def describe_groups(
 
 def count_missing(planned: Sequence[PlannedClient]) -> Counter[str]:
     """Count the clients that lack each kind of evidence that an override may stand in for."""
-    return Counter(
-        kind
-        for each in planned
-        for kind in {r.evidence for r in each.reasons if r.evidence and not r.passed}
-    )
+    return Counter(kind for each in planned for kind in each.missing_evidence)
 
 
 add_pages(

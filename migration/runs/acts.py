@@ -191,6 +191,8 @@ class Act:
     in_client_menu: ClassVar[bool] = True
     # In one sentence, how to go back; "": there is no way, as the effect says.
     way_back: ClassVar[StrOrPromise] = ""
+    # The kinds of evidence in which an override may stand in.
+    evidence_kinds: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def needs_approval(self) -> bool:
@@ -232,6 +234,10 @@ class Act:
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         """Return what a page sees of each client: who looks otherwise when the act is carried out is left out."""
         return see_clients(client_ids)
+
+    def explain_change(self, client_id: int) -> Message | None:
+        """Say what became of the one client of a page, which looks otherwise now; None where nothing more is known."""
+        return None
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         """Say of each client what would be done, by slug; reads only. One that is gone is left out.

@@ -179,6 +179,11 @@ class PlannedClient:
     def verdict(self) -> Verdict:
         return VERDICTS[PlanClass(self.plan_class)]
 
+    @property
+    def missing_evidence(self) -> set[str]:
+        """Return the kinds of evidence that it lacks, whether an override stands in for them or not."""
+        return {each.evidence for each in self.reasons if each.evidence and not each.passed}
+
     def to_json(self) -> dict[str, Any]:
         """Return the client as plans store and export it."""
         return {
@@ -242,6 +247,8 @@ class PlanCounts:
     present: int = 0
     # Clients that are left alone as they differ, and that a plan which overwrites would write.
     spared: int = 0
+    # By kind of evidence, the clients that lack it.
+    missing: Counter[str] = field(default_factory=Counter)
 
     def add(self, clients: Collection[PlannedClient]) -> None:
         """Count these clients too."""
@@ -249,6 +256,7 @@ class PlanCounts:
         for client in clients:
             self.classes[str(client.plan_class)] += 1
             self.writes.update(client.writes.values())
+            self.missing.update(client.missing_evidence)
             self.present += len(client.versions)
             self.spared += bool(client.message and client.message.key == CLIENT_LEFT_ALONE.key)
 
@@ -259,9 +267,11 @@ class PlanCounts:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """Return the numbers that `to_json` stored; all are 0 before the first look has ended."""
-        classes, writes = Counter(data.get("classes", {})), Counter(data.get("writes", {}))
-        plain = {name: data.get(name, 0) for name in ("clients", "present", "spared")}
-        return cls(classes=classes, writes=writes, **plain)
+        plain: dict[str, Any] = {
+            name: data.get(name, 0) for name in ("clients", "present", "spared")
+        }
+        counted = {name: Counter(data.get(name, {})) for name in ("classes", "writes", "missing")}
+        return cls(**plain | counted)
 
 
 class PlanRowQuerySet(models.QuerySet["PlanRow"]):
