@@ -79,7 +79,7 @@ COLUMN_CHANGES: dict[ColumnChange, Sentence] = {
     ColumnChange.ADDED: Sentence(
         "column_added",
         "NOVA added the column %(table)s.%(column)s (%(type)s): say what it holds. On the page NOVA's tables, or:"
-        " manage.py map_column %(table)s.%(column)s secret, plain or ignore.",
+        " manage.py nova_tables map %(table)s.%(column)s secret, plain or ignore.",
     ),
     ColumnChange.MISSING: Sentence(
         "column_missing",
@@ -102,12 +102,12 @@ COLUMN_CHANGES: dict[ColumnChange, Sentence] = {
     ColumnChange.MAPPED_MISSING: Sentence(
         "mapped_column_missing",
         "The mapped column %(table)s.%(column)s is gone. Give it back, or if nobody needs its values any more:"
-        " manage.py map_column %(table)s.%(column)s ignore.",
+        " manage.py nova_tables map %(table)s.%(column)s ignore.",
     ),
     ColumnChange.MAPPED_RETYPED: Sentence(
         "mapped_column_retyped",
         "The mapped column %(table)s.%(column)s has the type %(type)s now, and only text can be mapped. Give it its old"
-        " type back, or: manage.py map_column %(table)s.%(column)s ignore.",
+        " type back, or: manage.py nova_tables map %(table)s.%(column)s ignore.",
     ),
     ColumnChange.WIDENED: Sentence(
         "column_widened",

@@ -8,25 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import django
-from django.core.management import get_commands, load_command_class
+from django.core.management import BaseCommand, get_commands, load_command_class
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs/commands.md"
 # In the order in which somebody needs them, each with the page that tells more.
 SUBJECTS = {
     "Clients come in": {
         "import_clients": "import",
-        "import_legacy_clients": "nova-tables",
-        "group_clients": "campaigns",
+        "group": "campaigns",
     },
     "To AWS, and back": {
         "migrate_clients": "phases",
         "compare_clients": "phases",
         "move_clients": "phases",
-        "start_campaign": "campaigns",
-        "steer_campaign": "campaigns",
-        "campaign_status": "campaigns",
+        "campaign": "campaigns",
         "push_pending": "phases",
-        "resume_run": "phases",
+        "run": "phases",
         "change_layout": "layouts",
         "client_status": "phases",
         "offboard_client": "leaving",
@@ -36,16 +33,14 @@ SUBJECTS = {
         "doctor": "runbooks",
         "check_nova": "runbooks",
         "find_copies": "copies",
-        "map_column": "nova-tables",
-        "accept_objects": "nova-tables",
+        "nova_tables": "nova-tables",
     },
     "AWS": {
         "check_aws": "iam",
         "iam_policy": "iam",
         "cost_estimate": "cost",
         "apply_secret_settings": "secret-settings",
-        "stop_aws_writes": "aws-writes",
-        "start_aws_writes": "aws-writes",
+        "aws_writes": "aws-writes",
         "claim_database": "aws-writes",
     },
     "The site": {
@@ -54,9 +49,7 @@ SUBJECTS = {
         "changepassword": "login",
         "qcluster": "scaling",
         "send_notices": "notices",
-        "verify_audit": "audit",
-        "export_audit": "audit",
-        "trim_audit": "audit",
+        "audit": "audit",
         "reset_second_factor": "login",
         "demo": "tour",
         "aws_conditions": "embedded",
@@ -68,7 +61,7 @@ Each is `python manage.py NAME`. This page is made of what `--help` says (`make 
 
 | most take | |
 |---|---|
-| `SLUG…`, `--all`, `--wave GROUP` | these clients, every client, or those of a group |
+| `SLUG…`, `--group NAME`, `--all-in PHASE`, `--all` | these clients, those of a group or in a phase, or all |
 | `--by USER` | the user in whose name it is done |
 | `--format json` | one object or list on standard output, instead of text |
 
@@ -78,7 +71,7 @@ wrongly.
 A command that waits for a run, makes a plan or moves up to 50 clients by itself shows on standard error how far it is:
 a bar in a terminal, otherwise a line a second. Ctrl-C leaves a run to the workers; with `--inline` it ends the
 batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits with 130,
-after a line that says what is done, what is not, and the `resume_run` that goes on with the rest.
+after a line that says what is done, what is not, and the `run resume` that goes on with the rest.
 """
 # Every command of Django's has these.
 OF_DJANGO = {
@@ -87,7 +80,7 @@ OF_DJANGO = {
 }  # fmt: skip
 # Helps of what the head of the page tells.
 TOLD_ONCE = {
-    "the clients, by slug", "every client", "the clients of this group, by its name",
+    "the clients, by slug", "the clients of this group", "every client in this phase", "every client",
     "the user in whose name it is done", "json: one object on stdout",
 }  # fmt: skip
 
@@ -100,23 +93,42 @@ def write_document() -> str:
         if app.startswith(("credentials", "migration", "nova_admin"))
     }
     named = {name for names in SUBJECTS.values() for name in names}
-    if own != named:
-        raise KeyError(", ".join(sorted(own ^ named)))
+    # Of an `OldName` and a `CommandGroup`; their module can't be imported before Django is set up.
+    former = {name: new for name in own if (new := getattr(load(name), "new_name", ""))}
+    if own != named | former.keys():
+        raise KeyError(", ".join(sorted(own ^ (named | former.keys()))))
     lines = [HEAD]
     for subject, names in SUBJECTS.items():
         lines.append(f"## {subject}\n")
         for name, page in names.items():
-            lines += describe_command(name, page)
+            command = load(name)
+            words = getattr(command, "commands", {})
+            for word, each in words.items():
+                lines += describe_command(f"{name} {word}", each(), page)
+            if not words:
+                lines += describe_command(name, command, page)
+    lines.append("## Former names\n")
+    lines.append("They run for this release, and say on standard error what is typed now.\n")
+    lines += ["| | |", "|---|---|"]
+    lines += [f"| `{old}` | `{escape_cell(new)}` |" for old, new in sorted(former.items())]
+    lines.append("| `--wave GROUP` | `--group NAME` |\n")
     return "\n".join(lines)
 
 
-def describe_command(name: str, page: str) -> Iterator[str]:
-    command = load_command_class(get_commands()[name], name)
+def load(name: str) -> BaseCommand:
+    return load_command_class(get_commands()[name], name)
+
+
+def describe_command(name: str, command: BaseCommand, page: str) -> Iterator[str]:
     parser = command.create_parser("manage.py", name)
-    actions = [action for action in parser._actions if action.dest not in OF_DJANGO]
+    actions = [
+        action
+        for action in parser._actions
+        if action.dest not in OF_DJANGO and action.help != argparse.SUPPRESS
+    ]
     names = {action.dest for action in actions}
     usage = [name, *(show_action(action) for action in actions if not action.option_strings)]
-    usage += ["| --all"] * ("all" in names) + ["| --wave GROUP"] * ("wave" in names)
+    usage += ["| --group NAME | --all-in PHASE | --all"] * ("all_in" in names)
     yield f"### `{' '.join(usage)}`"
     yield f"{command.help} More: [{page}.md]({page}.md).\n"
     rows = [

@@ -9,10 +9,13 @@ from django.urls import reverse
 TABLES = ("clients", "client_database_credentials")
 USES = {"token": "secret", "note": "plain", "rest": "ignore"}
 COMMANDS = (
-    *(("map_column", f"{table}.token", "secret", "--format", "json") for table in TABLES),
-    *(("map_column", f"{table}.rest", "ignore") for table in TABLES),
-    ("accept_objects",),
-    ("accept_objects", "--format", "json"),
+    *(("nova_tables", "map", f"{table}.token", "secret", "--format", "json") for table in TABLES),
+    *(("nova_tables", "map", f"{table}.rest", "ignore") for table in TABLES),
+    (
+        "nova_tables",
+        "accept",
+    ),
+    ("nova_tables", "accept", "--format", "json"),
 )
 
 

@@ -312,7 +312,7 @@ def fail_in_every_way(haystack: Haystack, sm, settings, pk: int) -> None:
 def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
     """Pushes and saves while AWS writes are stopped, and the commands and the page about them."""
     row = Client.objects.get(pk=pk).databases.get().pk
-    command(haystack, "stop_aws_writes", "--reason", "INC-42", "--format", "json")
+    command(haystack, "aws_writes", "stop", "--reason", "INC-42", "--format", "json")
     update("client_database_credentials", row, db_password_encrypted="MARKER-FOUR held back")
     for result in push(client_ids=[pk]):
         assert result.postponed
@@ -323,10 +323,10 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
     page(haystack, browser, tests, {"store": "both"})
     page(haystack, browser, reverse("admin:migration_run_aws_writes"))
     command(haystack, "claim_database", "--reason", "INC-42")
-    command(haystack, "start_aws_writes")
+    command(haystack, "aws_writes", "start")
     run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
     run.stop(by=None)
-    command(haystack, "resume_run", str(run.pk), "--inline")
+    command(haystack, "run", "resume", str(run.pk), "--inline")
 
 
 def change_layouts(haystack: Haystack, browser, pk: int) -> None:
@@ -355,7 +355,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("migrate_clients", "--all", "--inline", "--format", "json"),
         ("compare_clients", "--all", "--inline", "--format", "json"),
         ("test_logins", "--all", "--inline", "--format", "json"),
-        ("group_clients", "wave 2", "--all", "--format", "json"),
+        ("group", "add", "wave 2", "--all", "--format", "json"),
         ("move_clients", "dual_read", "--all-in", "dual_write", "--inline"),
         ("move_clients", "dual_write", "--all-in", "dual_read", "--inline", "--format", "json"),
     ):

@@ -40,9 +40,9 @@ def test_an_import_of_the_legacy_table_leaves_no_value_behind(browser):
         add_row(nova, "unfit", db_host="", db_password="MARKER-THREE of the legacy table")
         haystack.add("reprs", repr(plan_legacy_import()))
         page(haystack, browser, legacy)
-        command(haystack, "import_legacy_clients", "--dry-run")
+        command(haystack, "import_clients", "--legacy", "--dry-run")
         page(haystack, browser, legacy, {"seen": plan_legacy_import().stamp})
-        command(haystack, "import_legacy_clients", "--format", "json")
+        command(haystack, "import_clients", "--legacy", "--format", "json")
         nova.execute("ALTER TABLE public.client_credentials ALTER db_port TYPE text")
         page(haystack, browser, legacy)
         for url in every_admin_page():

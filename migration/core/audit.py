@@ -84,6 +84,10 @@ def limit_reason(table: str, column: str = "reason") -> models.CheckConstraint:
     )
 
 
+# The first words of commands whose second one says what they do.
+COMMANDS_OF_TWO_WORDS = frozenset(
+    {"audit", "aws_writes", "campaign", "group", "nova_tables", "run"}
+)
 # The name in place of a user's, where nobody is known to have asked for it.
 SYSTEM = "system"
 
@@ -118,14 +122,15 @@ def current_actor() -> Actor:
 
 
 def process_origin() -> str:
-    """Return what this process is and on which host: `worker on nova-1`, `command verify_audit on nova-1`."""
+    """Return what this process is and on which host: `worker on nova-1`, `command audit verify on nova-1`."""
     return _process_actor(os.getpid()).origin
 
 
 @lru_cache(maxsize=1)
 def _process_actor(_pid: int) -> Actor:
     name = Path(sys.argv[0]).name if sys.argv else ""
-    command = sys.argv[1] if name == "manage.py" and len(sys.argv) > 1 else ""
+    words = sys.argv[1:3] if name == "manage.py" else []
+    command = " ".join(words if words and words[0] in COMMANDS_OF_TWO_WORDS else words[:1])
     what = f"command {command}" if command else name or "process"
     if command == "qcluster":
         what = "worker"

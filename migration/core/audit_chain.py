@@ -47,7 +47,7 @@ LOOKED_AT = 100
 FIRST_SIGNATURE = "0" * 64
 BEFORE_ALL = UUID(int=0)
 # No chain gets here by itself. After a link that somebody put behind it the chain couldn't go on: it is left out, and
-# `verify_audit` reports it.
+# `audit verify` reports it.
 LAST_POSITION = 1 << 62
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def seal_audit(*, from_beginning: bool = False, wait: bool = False) -> AuditHead
     """Link every entry that has no place yet, in the order of their ids; return the head.
 
     `from_beginning`: not only the last hour's. `wait`: for a process that seals now, instead of leaving it to that.
-    An entry that this site didn't sign gets no place: `verify_audit` reports it.
+    An entry that this site didn't sign gets no place: `audit verify` reports it.
     """
     after: UUID | None = BEFORE_ALL if from_beginning else first_id_at(datetime.now(UTC) - RECENT)
     while after:
@@ -158,7 +158,7 @@ def _seal_some(after: UUID, *, wait: bool) -> UUID | None:
         AuditLink.objects.bulk_create(links)
     if foreign := len(events) - len(links):
         logger.warning(
-            "%s audit entries are not as this site signed them: run verify_audit", foreign
+            "%s audit entries are not as this site signed them: run manage.py audit verify", foreign
         )
     return events[-1].pk if len(events) == ENTRIES_AT_ONCE else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, islice
 from typing import Any, NoReturn, TextIO, cast
@@ -39,6 +39,7 @@ from migration.secrets.adoptions import ForeignSecrets, adopt_secrets, list_fore
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Sentence
+from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_invisible, escape_name
 
 Options = Mapping[str, Any]
@@ -52,6 +53,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 QUEUE_NOT_REACHED = Sentence(
     "queue_not_reached", "The task queue cannot be reached: the run starts once it is back."
+)
+WAVE_IS_GROUP = Sentence(
+    "wave_is_group", "--wave is --group now. The old name goes with the next release."
 )
 
 
@@ -233,34 +237,28 @@ class RunCommand(FormattedCommand):
         (finish_in_this_process if inline else wait_for_workers)(run, self.stderr)
 
     def report_run(self, run: Run, options: Options) -> None:
-        """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun.
+        """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun."""
+        counts = self.report_items(run, options)
+        if run.finished_at is None or any(counts.get(name) for name in NOT_WELL):
+            sys.exit(1)
 
-        A client that differs while a push is pending is none of those: the push is on its way.
+    def report_items(self, run: Run, options: Options, **more: str) -> dict[str, int]:
+        """Print the run's items and its counts, in JSON with what else is known of it; return the counts.
+
+        A client that differs while a push is pending is not mismatched: the push is on its way.
         """
         counts = run.count_outcomes_and_matches()
         if run.kind == Run.Kind.COMPARE:
             counts["pending"] = select_waiting_for_push(run).count()
             counts["mismatched"] -= counts["pending"]
-        self.report_and_exit_on_failure({"run": run.pk, **counts}, iterate_items(run), options)
-        if run.finished_at is None:
-            sys.exit(1)
-
-    def report_and_exit_on_failure(
-        self, counts: Mapping[str, int | None], items: Iterable[Item], options: Options
-    ) -> None:
+        counts, items = {"run": run.pk, **counts}, iterate_items(run)
         if options["format"] == "json":
-            self.print_json_items(items, counts)
+            self.print_json_items(items, {**counts, **more})
         else:
             self.print_items_as_text(items)
-            self.stdout.write(
-                ", ".join(
-                    f"{number} {name.replace('_', ' ')}"
-                    for name, number in counts.items()
-                    if number
-                )
-            )
-        if any(counts.get(name) for name in NOT_WELL):
-            sys.exit(1)
+            numbers = [f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n]
+            self.stdout.write(", ".join(numbers))
+        return counts
 
     def print_items_as_text(self, items: Iterable[Item]) -> None:
         """Print the items in lines, each as it comes; on a terminal as a table, of many those that need attention."""
@@ -290,14 +288,20 @@ class RunCommand(FormattedCommand):
 
 
 class ClientsCommand(RunCommand):
-    """A command over clients named by slug, those of a group, or all of them."""
+    """A command over clients: named by slug, those of a group, those in a phase, or all of them."""
 
     def add_client_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
-        parser.add_argument("--all", action="store_true", help="every client")
+        parser.add_argument("--group", metavar="NAME", help="the clients of this group")
         parser.add_argument(
-            "--wave", metavar="GROUP", help="the clients of this group, by its name"
+            "--all-in",
+            choices=[phase.value for phase in Phase],
+            metavar="PHASE",
+            help="every client in this phase",
         )
+        parser.add_argument("--all", action="store_true", help="every client")
+        # Its name in former releases.
+        parser.add_argument("--wave", metavar="NAME", help=SUPPRESS)
 
     def add_adoption_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -351,12 +355,18 @@ class ClientsCommand(RunCommand):
                 self.stderr.write(f"{escape_name(foreign.snapshot.slug)}: {error.message}")
 
     def find_clients(self, options: Options) -> ClientPhaseQuerySet:
-        """Return the clients that are named, those of the group of `--wave`, or all; exit with 2 without one choice."""
-        slugs, everyone, wave = options["slugs"], options["all"], options["wave"]
-        if [bool(slugs), everyone, wave is not None].count(True) != 1:
-            raise CommandError("name clients by slug, or pass --all or --wave", returncode=2)
-        if wave is not None:
-            return all_clients().in_group(find_client_group(wave).pk)
+        """Return the clients that are named, of a group, in a phase, or all; exit with 2 without just one choice."""
+        slugs, phase, everyone = options["slugs"], options["all_in"], options["all"]
+        if options["wave"] is not None:
+            self.stderr.write(str(WAVE_IS_GROUP()))
+        groups = [name for name in (options["group"], options["wave"]) if name is not None]
+        if [bool(slugs), phase is not None, everyone].count(True) + len(groups) != 1:
+            text = "name clients by slug, or pass one of --group, --all-in and --all"
+            raise CommandError(text, returncode=2)
+        if groups:
+            return all_clients().in_group(find_client_group(groups[0]).pk)
+        if phase is not None:
+            return all_clients().in_phases(Phase(phase))
         return all_clients() if everyone else self.find_named_clients(slugs)
 
     def find_named_clients(self, slugs: list[str]) -> ClientPhaseQuerySet:

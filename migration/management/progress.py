@@ -242,7 +242,7 @@ def describe_progress(progress: Progress | CountedWork) -> str:
 RUN_GOES_ON = Sentence(
     "run_goes_on",
     "%(run)s goes on with the workers: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are not."
-    " Wait for it again: manage.py resume_run %(id)s (with --inline this process works on it too).",
+    " Wait for it again: manage.py run resume %(id)s (with --inline this process works on it too).",
 )
 
 
@@ -287,12 +287,12 @@ def _poll_run(run: Run, display: ProgressDisplay) -> None:
 RUN_CUT_SHORT = Sentence(
     "run_cut_short",
     "%(run)s is stopped: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are not."
-    " Go on with the rest: manage.py resume_run %(id)s --inline",
+    " Go on with the rest: manage.py run resume %(id)s --inline",
 )
 BATCHES_END_FIRST = Sentence(
     "batches_end_first",
     "Interrupted: the batches in work are finished first. Press Ctrl+C again to end at once."
-    " Then go on with: manage.py resume_run %(id)s --inline",
+    " Then go on with: manage.py run resume %(id)s --inline",
 )
 RUN_WAITS = Sentence("run_waits", "%(run)s waits, and workers go on with it. %(why)s")
 

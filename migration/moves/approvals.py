@@ -318,7 +318,7 @@ def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
 MOVES_CANCELLED = Sentence("moves_cancelled", "Cancelled %(run)s, which %(who)s requested.")
 
 
-def cancel_run_request(*, run_id: int, by: User) -> None:
+def cancel_run_request(*, run_id: int, by: User | None) -> None:
     """Cancel a requested run: its requester takes it back, or an approver refuses it. Nobody is moved.
 
     Raises `ApprovalStepRefused` where it is not requested any more, and `Run.DoesNotExist`.

@@ -458,7 +458,7 @@ class NotTrimmedError(MessageError):
 
 
 AUDIT_NOT_SOUND = Sentence(
-    "audit_not_sound", "The audit is not sound: %(fault)s. Run verify_audit."
+    "audit_not_sound", "The audit is not sound: %(fault)s. Run manage.py audit verify."
 )
 NO_OLD_ENTRY = Sentence("no_old_entry", "No entry in the chain is that old.")
 
@@ -579,8 +579,8 @@ AUDIT_IS_SEALED = Sentence(
 )
 SEAL_THE_AUDIT = Sentence(
     "seal_the_audit",
-    "Run verify_audit: it seals what waits. See that workers run; if they do, ask who holds locks in the database, and"
-    " why: SELECT * FROM pg_stat_activity.",
+    "Run manage.py audit verify: it seals what waits. See that workers run; if they do, ask who holds locks in the"
+    " database, and why: SELECT * FROM pg_stat_activity.",
 )
 
 
@@ -604,12 +604,13 @@ def find_unsealed(_look: Look) -> Iterator[Finding]:
 
 AUDIT_DOES_NOT_HOLD = Sentence(
     "audit_does_not_hold",
-    "The audit is not as this site wrote it: %(n)s faults. Run verify_audit and keep what it prints.",
-    one="The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints.",
+    "The audit is not as this site wrote it: %(n)s faults. Run manage.py audit verify and keep what it prints.",
+    one="The audit is not as this site wrote it: one fault. Run manage.py audit verify and keep what it prints.",
 )
 AUDIT_KEY_NOT_SET = Sentence(
     "audit_key_not_set",
-    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s). Run verify_audit.",
+    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s)."
+    " Run manage.py audit verify.",
     glue=", ",
 )
 AUDIT_HOLDS = Sentence(
@@ -618,7 +619,8 @@ AUDIT_HOLDS = Sentence(
     one="The audit is as this site wrote it: %(n)s entry.",
 )
 SEE_WHAT_IS_UNSOUND = Sentence(
-    "see_what_is_unsound", "verify_audit names each entry, and docs/audit.md says what that means."
+    "see_what_is_unsound",
+    "manage.py audit verify names each entry, and docs/audit.md says what that means.",
 )
 
 
@@ -645,7 +647,7 @@ def find_unsound_audit(_look: Look) -> Iterator[Finding]:
     message = AUDIT_DOES_NOT_HOLD(n=number)
     if verified.foreign and not number:
         message = AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
-    logger.error("The audit does not hold: %s faults. Run verify_audit", number)
+    logger.error("The audit does not hold: %s faults. Run manage.py audit verify", number)
     yield report_failure(
         message,
         SEE_WHAT_IS_UNSOUND(),

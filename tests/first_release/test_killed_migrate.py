@@ -91,7 +91,7 @@ def test_a_run_that_was_half_done_at_the_upgrade_is_finished_by_this_release(fir
     assert first.migrate().returncode == 0
     first.aws = aws.endpoint
 
-    counts = answer(first, "resume_run", "2", "--inline")
+    counts = answer(first, "run", "resume", "2", "--inline")
 
     assert 0 < left < total == counts["clients"]
     (run,) = first.ask(

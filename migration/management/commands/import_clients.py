@@ -1,4 +1,4 @@
-"""`import_clients`: adds and changes clients from a CSV file, all of its lines or none."""
+"""`import_clients`: adds and changes clients from a CSV file, or takes over those of NOVA's legacy table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from credentials.import_columns import IMPORT_COLUMNS
+from credentials.legacy import LegacyTableError
 from migration.clients.imports import (
     MOST_BYTES,
     ImportPlan,
@@ -19,21 +20,38 @@ from migration.clients.imports import (
     preview_import,
     store_import,
 )
-from migration.management.base import FormattedCommand, find_user
+from migration.clients.legacy import (
+    LegacyPlan,
+    LegacyRowOutcome,
+    NothingImported,
+    import_legacy_clients,
+    plan_legacy_import,
+)
+from migration.management.base import FormattedCommand, Options, find_user
 from migration.management.progress import show_work
-from migration.people.roles import IMPORT_PERMISSIONS
+from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
 from nova_credentials.shown_names import escape_name
+from nova_credentials.tables import LEGACY_CREDENTIALS
 
 
 class Command(FormattedCommand):
-    help = "Adds and changes clients from a CSV file: all of its lines, or none where one is wrong."
+    help = (
+        "Adds and changes clients from a CSV file: all of its lines, or none where one is wrong. With --legacy instead:"
+        " adds the clients, and the database logins, that only NOVA's legacy table client_credentials holds; rows that"
+        " differ from the newer tables are listed and left alone, and the legacy table is only read."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "file", metavar="FILE", nargs="?", help="a CSV file; - is standard input"
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="print what each line would do, store nothing"
+            "--legacy", action="store_true", help="from NOVA's legacy table instead of a file"
+        )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="print what each line or row would do, store nothing",
         )
         parser.add_argument(
             "--template", action="store_true", help="print the line that names the columns"
@@ -42,6 +60,9 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
+        if options["legacy"]:
+            self._import_legacy(options)
+            return
         if options["template"]:
             if options["format"] == "json":
                 self.print_json(list(IMPORT_COLUMNS))
@@ -94,11 +115,58 @@ class Command(FormattedCommand):
         if plan.counts[LineOutcome.WRONG]:
             self.stderr.write("Nothing was imported.")
 
+    def _import_legacy(self, options: Options) -> None:
+        if options["file"] or options["template"]:
+            raise CommandError("--legacy takes no file and no --template", returncode=2)
+        for permission in LEGACY_IMPORT_PERMISSIONS:
+            by = find_user(options["by"], permission=permission)
+        try:
+            plan = plan_legacy_import() if options["dry_run"] else import_legacy_clients(by=by)
+        except (LegacyTableError, NothingImported) as error:
+            raise CommandError(str(error), returncode=1) from None
+        if options["format"] == "json":
+            self._print_legacy_json(plan, stored=not options["dry_run"])
+        else:
+            self._print_legacy_text(plan, stored=not options["dry_run"])
+        if plan.left_alone:
+            sys.exit(1)
+
+    def _print_legacy_json(self, plan: LegacyPlan, *, stored: bool) -> None:
+        self.print_json(
+            {
+                "table": LEGACY_CREDENTIALS if plan.table.exists else None,
+                "stored": stored,
+                "rows": len(plan.rows),
+                "taken": len(plan.taken),
+                "same": plan.same,
+                "left_alone": len(plan.left_alone),
+                "other_columns": list(plan.table.other_columns),
+                "items": [
+                    {"slug": row.slug, "kind": row.kind.value, "message": str(row.message)}
+                    for row in plan.rows
+                ],
+            }
+        )
+
+    def _print_legacy_text(self, plan: LegacyPlan, *, stored: bool) -> None:
+        if not plan.table.exists:
+            self.stdout.write("NOVA has no legacy table: there is nothing to take.")
+            return
+        for row in plan.rows:
+            if row.kind != LegacyRowOutcome.SAME:
+                self.stdout.write(f"{escape_name(row.slug)}  {row.kind.value}  {row.message}")
+        if plan.table.other_columns:
+            self.stdout.write(f"Columns that are not read: {', '.join(plan.table.other_columns)}")
+        verb = "taken" if stored else "would be taken"
+        self.stdout.write(
+            f"{len(plan.taken)} {verb}, {plan.same} the same, {len(plan.left_alone)} left alone"
+        )
+
 
 def read_file_or_exit(path_or_dash: str | None) -> bytes:
     """Read the file, and no more of it than an import takes. Exit with 2 where it can't be read."""
     if path_or_dash is None:
-        raise CommandError("name a CSV file, or pass --template", returncode=2)
+        raise CommandError("name a CSV file, or pass --legacy or --template", returncode=2)
     try:
         if path_or_dash == "-":
             return sys.stdin.buffer.read(MOST_BYTES + 1)

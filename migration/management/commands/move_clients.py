@@ -20,7 +20,6 @@ from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK
 from migration.management.base import (
     ClientsCommand,
     Options,
-    find_client_group,
     find_user,
     parse_reason,
 )
@@ -72,15 +71,7 @@ class Command(ClientsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         phases = [phase.value for phase in Phase]
         parser.add_argument("phase", choices=phases, metavar="PHASE", help="where they go")
-        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
-        parser.add_argument(
-            "--all-in", choices=phases, metavar="PHASE", help="every client in this phase, as a run"
-        )
-        parser.add_argument(
-            "--wave",
-            metavar="GROUP",
-            help="the clients of this group, by its name: as a run for each phase from which they can move",
-        )
+        self.add_client_arguments(parser)
         parser.add_argument(
             "--inline", action="store_true", help="a run in this process, without workers"
         )
@@ -103,24 +94,20 @@ class Command(ClientsCommand):
         self.new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
         if self.deletes and self.new != Phase.POSTGRES:
             raise CommandError("--schedule-deletion goes with the phase postgres", returncode=2)
-        slugs, old, wave = options["slugs"], options["all_in"], options["wave"]
-        if [bool(slugs), bool(old), wave is not None].count(True) != 1:
-            text = "name clients by slug, or pass --wave GROUP or --all-in PHASE"
-            raise CommandError(text, returncode=2)
+        chosen, slugs, old = self.find_clients(options), options["slugs"], options["all_in"]
         self.by, self.reason = find_user(options["by"]), options["reason"]
         self.override_reason, self.inline = options["override"] or "", options["inline"]
         self.overridden: Counter[str] = Counter()
         if old:
             self._move_phase(Phase(old), options)
-        elif wave is not None:
-            group = all_clients().in_group(find_client_group(wave).pk)
-            results, runs = self._move_many(group)
+        elif not slugs:
+            results, runs = self._move_many(chosen)
             self._report(results, options, runs)
         elif len(slugs) > MOST_AT_ONCE:
-            results, _runs = self._move_many(self.find_named_clients(slugs))
+            results, _runs = self._move_many(chosen)
             self._report(results, options)
         else:
-            self._report(self._move_few(self.find_named_clients(slugs)), options)
+            self._report(self._move_few(chosen), options)
 
     def _report(
         self, found: Iterable[MoveReport], options: Options, runs: list[Run] | None = None

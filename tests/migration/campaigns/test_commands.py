@@ -1,4 +1,4 @@
-"""`start_campaign`, `steer_campaign` and `campaign_status`: three waves to AWS by commands alone."""
+"""`campaign start`, `status`, `stop` and `go_on`: three waves to AWS by commands alone."""
 
 import json
 from io import StringIO
@@ -10,7 +10,7 @@ from credentials.models import DatabaseCredential
 from migration.campaigns.steps import advance_campaign, approve_campaign
 from migration.core.aws_store import secrets_manager
 from migration.core.clients import all_clients
-from migration.management import campaigns
+from migration.management.commands import campaign as command_module
 from migration.models import Campaign, ClientGroup
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
@@ -42,12 +42,12 @@ def command(capsys):
 
 
 def make_groups(each: int = 2) -> dict[str, list[int]]:
-    """Three groups of clients, as `group_clients` makes them."""
+    """Three groups of clients, as `group add` makes them."""
     made: dict[str, list[int]] = {}
     for name in WAVES:
         slugs = [f"{name.replace(' ', '-')}-{n}" for n in range(each)]
         made[name] = [make_full_client(slug) for slug in slugs]
-        call_command("group_clients", name, *slugs, stdout=StringIO())
+        call_command("group", "add", name, *slugs, stdout=StringIO())
     return made
 
 
@@ -67,8 +67,10 @@ def test_three_waves_go_to_aws_and_one_that_differs_is_rolled_back_mended_and_go
         return advance_campaign(campaign_id)
 
     broken_already: list[int] = []
-    monkeypatch.setattr(campaigns, "advance_campaign", break_one_and_take_further)
-    code, done = command("start_campaign", *WAVES, "--roll-back", "--inline", "--reason", "INC-42")
+    monkeypatch.setattr(command_module, "advance_campaign", break_one_and_take_further)
+    code, done = command(
+        "campaign", "start", *WAVES, "--roll-back", "--inline", "--reason", "INC-42"
+    )
 
     assert (code, done["state"]) == (1, Campaign.State.STOPPED)
     assert done["stopped_because"]["codes"] == [
@@ -84,7 +86,7 @@ def test_three_waves_go_to_aws_and_one_that_differs_is_rolled_back_mended_and_go
 
     change_in_aws(secrets_manager(), "nova/clients/wave-2-0", password=stored_password(broken))
     compare(client_ids=clients["wave 2"])
-    code, done = command("steer_campaign", str(done["campaign"]), "go_on", "--inline")
+    code, done = command("campaign", "go_on", str(done["campaign"]), "--inline")
 
     assert (code, done["state"]) == (0, Campaign.State.FINISHED)
     assert set(all_clients().with_phase().values_list("phase", flat=True)) == {Phase.AWS}
@@ -97,32 +99,32 @@ def stored_password(pk: int) -> str:
 
 def test_a_stopped_campaign_does_nothing_until_somebody_has_it_go_on(command):
     clients = make_groups(1)
-    _code, started = command("start_campaign", "wave 1", "--goal", "dual_write")
+    _code, started = command("campaign", "start", "wave 1", "--goal", "dual_write")
     number = str(started["campaign"])
 
-    _code, stopped = command("steer_campaign", number, "stop")
+    _code, stopped = command("campaign", "stop", number)
 
     assert stopped["stopped_because"]["codes"] == ["stopped_by_command"]
     with pytest.raises(CommandError, match="is stopped"):
-        call_command("steer_campaign", number, "stop")
-    code, status = command("campaign_status")
+        call_command("campaign", "stop", number)
+    code, status = command("campaign", "status")
     assert (code, [each["campaign"] for each in status]) == (0, [started["campaign"]])
-    code, done = command("steer_campaign", number, "go_on", "--inline")
+    code, done = command("campaign", "go_on", number, "--inline")
     assert (code, done["state"]) == (0, Campaign.State.FINISHED)
     assert phase_of(clients["wave 1"][0]) == Phase.DUAL_WRITE
-    assert command("campaign_status")[1] == []
+    assert command("campaign", "status")[1] == []
 
 
 def test_a_cancelled_campaign_gives_its_groups_free(command):
     make_groups(1)
-    _code, started = command("start_campaign", *WAVES, "--goal", "dual_write")
+    _code, started = command("campaign", "start", *WAVES, "--goal", "dual_write")
     with pytest.raises(CommandError, match="which is not over, takes wave 2") as refusal:
-        call_command("start_campaign", "wave 2")
+        call_command("campaign", "start", "wave 2")
     assert refusal.value.returncode == 2
 
-    command("steer_campaign", str(started["campaign"]), "cancel")
+    command("campaign", "cancel", str(started["campaign"]))
 
-    code, other = command("start_campaign", "wave 2", "--goal", "dual_write")
+    code, other = command("campaign", "start", "wave 2", "--goal", "dual_write")
     assert (code, other["state"]) == (0, Campaign.State.RUNNING)
 
 
@@ -151,7 +153,7 @@ def test_wrong_use_exits_with_2_and_starts_nothing(arguments, says):
     make_groups(1)
 
     with pytest.raises(CommandError, match=says) as refusal:
-        call_command("start_campaign", *arguments)
+        call_command("campaign", "start", *arguments)
 
     assert refusal.value.returncode == 2
     assert not Campaign.objects.exists()
@@ -165,15 +167,15 @@ def test_a_soak_time_in_which_no_gate_can_open_is_refused(settings):
         CommandError,
         match=r"24 hours in dual read.* after 23 hours 54 minutes",
     ):
-        call_command("start_campaign", "wave 1", "--soak-hours", "23.9")
+        call_command("campaign", "start", "wave 1", "--soak-hours", "23.9")
 
     settings.NOVA_DUAL_READ_HOURS = 0.02
-    call_command("start_campaign", "wave 2", "--soak-hours", "0.02")
+    call_command("campaign", "start", "wave 2", "--soak-hours", "0.02")
     assert Campaign.objects.get().soak_minutes == 2
-    call_command("steer_campaign", str(Campaign.objects.get().pk), "cancel")
+    call_command("campaign", "cancel", str(Campaign.objects.get().pk))
     Campaign.objects.all().delete()
     settings.NOVA_DUAL_READ_HOURS = 24.0
-    call_command("start_campaign", "wave 1", "--soak-hours", "24")
+    call_command("campaign", "start", "wave 1", "--soak-hours", "24")
     assert Campaign.objects.get().soak_minutes == 24 * 60
 
 
@@ -183,17 +185,17 @@ def test_with_approval_it_waits_for_another_user(settings, command):
     make_user("maria", "migration.add_campaign", "migration.move_client")
     peter = make_user("peter", "migration.approve_move")
     with pytest.raises(CommandError, match="--by USER --reason TEXT"):
-        call_command("start_campaign", *WAVES)
+        call_command("campaign", "start", *WAVES)
 
-    _code, asked = command("start_campaign", *WAVES, "--by", "maria", "--reason", "INC-42")
+    _code, asked = command("campaign", "start", *WAVES, "--by", "maria", "--reason", "INC-42")
     number = str(asked["campaign"])
     assert asked["state"] == Campaign.State.REQUESTED
 
     # A command does not know who runs it: approving is possible on the page only.
     with pytest.raises(CommandError, match="invalid choice"):
-        call_command("steer_campaign", number, "approve", "--by", "peter")
+        call_command("campaign", "approve", number, "--by", "peter")
     approve_campaign(campaign_id=asked["campaign"], by=peter)
-    (done,) = command("campaign_status", number)[1]
+    (done,) = command("campaign", "status", number)[1]
     assert (done["state"], done["approved_by"]) == (Campaign.State.RUNNING, "peter")
 
 
@@ -201,7 +203,7 @@ def test_groups_keep_their_names_in_the_text(capsys):
     make_groups(1)
     ClientGroup.objects.get(key="wave 1").rename("Spain, first")
 
-    call_command("start_campaign", "spain, first", "--goal", "dual_write", "--inline")
+    call_command("campaign", "start", "spain, first", "--goal", "dual_write", "--inline")
 
     out = capsys.readouterr().out
     assert ": finished." in out

@@ -235,7 +235,7 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     client.force_login(user)
 
     words = text(client.get(page_of("migration_campaign", campaign.pk)))
-    call_command("campaign_status")
+    call_command("campaign", "status")
     printed = capsys.readouterr().out
     (wave,) = summarize_campaign(campaign).waves
     data = summarize_campaign(campaign).to_json()

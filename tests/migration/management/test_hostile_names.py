@@ -69,14 +69,14 @@ def assert_harmless(text: str) -> None:
         ("find_copies", NASTY),
         ("client_status", NASTY + "2"),
         ("client_status", "--nothing", NASTY),
-        ("map_column", f"clients.{NASTY}", "secret"),
+        ("nova_tables", "map", f"clients.{NASTY}", "secret"),
         ("doctor", "--role", NASTY),
         ("iam_policy", "reader", "--account", NASTY),
         ("iam_policy", NASTY),
         ("cost_estimate", NASTY),
         ("move_clients", "aws", NASTY, "--by", NASTY),
-        ("accept_objects", NASTY, "--reason", NASTY),
-        ("stop_aws_writes", "--reason", NASTY),
+        ("nova_tables", "accept", NASTY, "--reason", NASTY),
+        ("aws_writes", "stop", "--reason", NASTY),
         ("claim_database", "--reason", NASTY),
     ],
     ids=" ".join,
@@ -123,19 +123,22 @@ def test_tables_columns_roles_and_objects_are_shown_so_too(nasty, run):
         cursor.execute(f"ALTER TABLE public.clients ADD {quoted} integer")
     try:
         for arguments in (
-            ("accept_objects",),
+            (
+                "nova_tables",
+                "accept",
+            ),
             ("doctor",),
             ("doctor", "--role", NASTY),
             ("find_copies", "--all"),
             ("find_copies", "--all", "--redact", "--column", f"{NASTY}.{NASTY}"),
-            ("map_column", f"clients.{escape_name(NASTY)}", "secret"),
-            ("map_column", f"clients.{escape_name(NASTY)}", "ignore"),
+            ("nova_tables", "map", f"clients.{escape_name(NASTY)}", "secret"),
+            ("nova_tables", "map", f"clients.{escape_name(NASTY)}", "ignore"),
             ("move_clients", "aws", NASTY),
         ):
             out, err = run(*arguments)
             assert SHOWN in out + err, arguments
             assert_harmless(out + err)
-        objects, _err = run("accept_objects", "--format", "json")
+        objects, _err = run("nova_tables", "accept", "--format", "json")
         copies, _err = run("find_copies", "--all", "--format", "json")
     finally:
         with connection.cursor() as cursor:

@@ -233,7 +233,7 @@ def test_ctrl_c_ends_the_batch_in_work_and_says_what_is_done_and_how_to_go_on(mo
     assert left.value.returncode == 130
     assert str(left.value) == (
         f"Migration {run.pk} is stopped: 2 of 6 clients are done (0 failed), 4 are not."
-        f" Go on with the rest: manage.py resume_run {run.pk} --inline"
+        f" Go on with the rest: manage.py run resume {run.pk} --inline"
     )
     assert run.state == Run.State.STOPPED
     assert run.items.never_begun().count() == 4
@@ -241,7 +241,7 @@ def test_ctrl_c_ends_the_batch_in_work_and_says_what_is_done_and_how_to_go_on(mo
     assert signal.getsignal(signal.SIGINT) == before
     assert capsys.readouterr().out == ""
 
-    call_command(*re.search(r"(resume_run) (\d+) (--inline)", str(left.value)).groups())
+    call_command(*re.search(r"(run) (resume) (\d+) (--inline)", str(left.value)).groups())
 
     assert all_clients().in_phases("dual_write").count() == 6
     assert capsys.readouterr().out.endswith(f"{run.pk} run, 6 clients, 6 created, 6 matched\n")
@@ -291,9 +291,9 @@ def test_on_a_real_terminal_the_second_ctrl_c_ends_the_process_at_once(stores):
 
         assert terminal.process.exitcode == -signal.SIGINT
     assert max(map(len, read_lines(terminal.screen))) <= 60
-    # Neither done nor lost: workers go on with it, or `resume_run`.
+    # Neither done nor lost: workers go on with it, or `run resume`.
     run = Run.objects.get()
     assert (run.state, run.items.open().count()) == (Run.State.RUNNING, 1)
     stores.conditions.clear()
-    call_command("resume_run", str(run.pk), "--inline", stdout=io.StringIO())
+    call_command("run", "resume", str(run.pk), "--inline", stdout=io.StringIO())
     assert run.items.get().outcome == Outcome.CREATED

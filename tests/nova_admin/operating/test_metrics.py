@@ -161,7 +161,7 @@ def test_the_release_is_told(stores, scrape):
 
 
 def test_a_stop_of_writes_shows(stores, scrape):
-    call_command("stop_aws_writes", reason="INC-42")
+    call_command("aws_writes", "stop", "--reason", "INC-42")
 
     assert read(scrape())["nova_aws_writes_allowed"][()] == 0
 

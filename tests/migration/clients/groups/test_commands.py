@@ -1,4 +1,4 @@
-"""Groups by commands: `group_clients`, and `--wave` of the commands over clients."""
+"""Groups by commands: `group`, and `--group` of the commands over clients."""
 
 import json
 
@@ -29,13 +29,13 @@ def refusal_of(*arguments: str) -> str:
 
 
 def test_clients_are_put_into_a_group_and_taken_out(wave, printed):
-    assert printed("group_clients", "WAVE 1", "idom", "acme") == {
+    assert printed("group", "add", "WAVE 1", "idom", "acme") == {
         "group": "Wave 1",
         "clients": 2,
         "added": ["acme"],
         "removed": [],
     }
-    assert printed("group_clients", "wave 1", "idom", "--remove") == {
+    assert printed("group", "remove", "wave 1", "idom") == {
         "group": "Wave 1",
         "clients": 1,
         "added": [],
@@ -46,7 +46,7 @@ def test_clients_are_put_into_a_group_and_taken_out(wave, printed):
 def test_a_group_is_made_of_another_in_the_name_of_a_user(wave, printed):
     make_user("maria", "migration.change_clientgroup")
 
-    assert printed("group_clients", "Spain", "--wave", "wave 1", "--by", "maria")["added"] == [
+    assert printed("group", "add", "Spain", "--group", "wave 1", "--by", "maria")["added"] == [
         "idom"
     ]
     newest = AuditEvent.objects.filter(code="client_group", slug="idom").latest("pk")
@@ -54,7 +54,7 @@ def test_a_group_is_made_of_another_in_the_name_of_a_user(wave, printed):
 
 
 def test_as_text_the_slugs_and_the_number_are_printed(wave, capsys):
-    call_command("group_clients", "wave 1", "--all")
+    call_command("group", "add", "wave 1", "--all")
 
     assert capsys.readouterr().out.splitlines() == [
         "acme",
@@ -65,15 +65,15 @@ def test_as_text_the_slugs_and_the_number_are_printed(wave, capsys):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["group_clients", "Spain", "idom", "--remove"], "unknown group: Spain"),
-        (["group_clients", "Spain", "nobody"], "unknown client: nobody"),
-        (["group_clients", "Spain"], "name clients by slug"),
-        (["group_clients", " ", "idom"], "give the group a name"),
-        (["group_clients", "Spain", "idom", "--by", "nobody"], "unknown user"),
-        (["migrate_clients", "--wave", "Spain"], "unknown group: Spain"),
-        (["compare_clients", "--wave", ""], "unknown group"),
-        (["compare_clients", "idom", "--wave", "wave 1"], "--all or --wave"),
-        (["compare_clients", "--all", "--wave", "wave 1"], "--all or --wave"),
+        (["group", "remove", "Spain", "idom"], "unknown group: Spain"),
+        (["group", "add", "Spain", "nobody"], "unknown client: nobody"),
+        (["group", "add", "Spain"], "name clients by slug"),
+        (["group", "add", " ", "idom"], "give the group a name"),
+        (["group", "add", "Spain", "idom", "--by", "nobody"], "unknown user"),
+        (["migrate_clients", "--group", "Spain"], "unknown group: Spain"),
+        (["compare_clients", "--group", ""], "unknown group"),
+        (["compare_clients", "idom", "--group", "wave 1"], "--group, --all-in and --all"),
+        (["compare_clients", "--all", "--all-in", "postgres"], "--group, --all-in and --all"),
     ],
 )
 def test_wrong_use_changes_nothing(wave, arguments, why):
@@ -85,8 +85,8 @@ def test_a_wave_is_migrated_and_compared_and_nobody_else(stores, printed):
     make_full_client("idom"), make_full_client("acme")
     ClientGroup.objects.get_or_add("wave 1").put_clients(all_clients().filter(slug="idom"))
 
-    done = printed("migrate_clients", "--wave", "Wave 1", "--inline")
-    compared = printed("compare_clients", "--wave", "wave 1", "--inline")
+    done = printed("migrate_clients", "--group", "Wave 1", "--inline")
+    compared = printed("compare_clients", "--group", "wave 1", "--inline")
 
     assert [item["slug"] for item in done["items"]] == ["idom"]
     assert [(item["slug"], item["status"]) for item in compared["items"]] == [("idom", "match")]

@@ -235,7 +235,7 @@ def test_where_the_clients_are_not_put_into_it_there_is_no_new_group(
     with pytest.raises(OperationalError):
         client.post(PUT, sent)
     with pytest.raises(OperationalError):
-        call_command("group_clients", "Spain", "acme")
+        call_command("group", "add", "Spain", "acme")
 
     assert not ClientGroup.objects.filter(name="Spain").exists()
 

@@ -232,7 +232,7 @@ def test_the_page_says_what_it_can_t_read(nova, client):
 def test_the_command_says_what_it_would_do_and_does_it(rows, capsys):
     def run(*args: str) -> tuple[int, dict[str, object]]:
         try:
-            call_command("import_legacy_clients", "--format", "json", *args)
+            call_command("import_clients", "--legacy", "--format", "json", *args)
         except SystemExit as ended:
             return int(ended.code), json.loads(capsys.readouterr().out)
         return 0, json.loads(capsys.readouterr().out)
@@ -270,7 +270,7 @@ def test_the_command_says_what_it_would_do_and_does_it(rows, capsys):
 
 def test_the_command_in_words(rows, capsys):
     with pytest.raises(SystemExit):
-        call_command("import_legacy_clients", "--dry-run")
+        call_command("import_clients", "--legacy", "--dry-run")
 
     assert capsys.readouterr().out.splitlines()[-1] == "3 would be taken, 0 the same, 1 left alone"
 
@@ -279,7 +279,7 @@ def test_the_command_needs_a_table_that_it_can_read(nova, db):
     nova.execute("ALTER TABLE public.client_credentials DROP COLUMN db_user")
 
     with pytest.raises(CommandError, match="lacks columns") as refused:
-        call_command("import_legacy_clients")
+        call_command("import_clients", "--legacy")
 
     assert refused.value.returncode == 1
 
@@ -287,6 +287,6 @@ def test_the_command_needs_a_table_that_it_can_read(nova, db):
 def test_the_command_without_the_table(db, capsys):
     make_full_client("idom")
 
-    call_command("import_legacy_clients")
+    call_command("import_clients", "--legacy")
 
     assert "no legacy table" in capsys.readouterr().out

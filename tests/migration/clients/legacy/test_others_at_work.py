@@ -94,7 +94,7 @@ def test_the_user_who_is_named_needs_both_permissions(nova, db):
     add_row(nova, "idom")
 
     with pytest.raises(CommandError, match="add_databasecredential") as refused:
-        call_command("import_legacy_clients", "--by", "ada")
+        call_command("import_clients", "--legacy", "--by", "ada")
 
     assert refused.value.returncode == 2
     assert not Client.objects.exists()

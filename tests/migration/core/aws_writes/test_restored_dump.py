@@ -49,8 +49,8 @@ def lost(aws) -> Iterator[tuple[Site, bytes]]:
         assert site.migrate_all().returncode == 0
         for slug, phase in PHASES.items():
             site.ask(STAND, phase, slug)
-        assert site.manage("stop_aws_writes", "--reason", "before the dump").returncode == 0
-        assert site.manage("start_aws_writes").returncode == 0
+        assert site.manage("aws_writes", "stop", "--reason", "before the dump").returncode == 0
+        assert site.manage("aws_writes", "start").returncode == 0
         dump = dump_database(site.uri)
         for pk in ids.values():
             site.ask(WRITE, SINCE, pk)
@@ -107,7 +107,7 @@ def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newe
     pushed = restored.push_pending()
     assert (pushed.returncode, "This database is a duplicate" in pushed.stderr) == (1, True)
     assert count_writes(aws) == before
-    assert restored.manage("verify_audit").returncode == 0
+    assert restored.manage("audit", "verify").returncode == 0
 
     # What AWS has since the dump is shown as mismatches.
     restored.manage("compare_clients", "--all", "--inline")
@@ -147,12 +147,12 @@ def test_with_other_keys_the_site_still_knows_its_versions_and_says_that_the_aud
     before = count_writes(aws)
 
     pushed = restored.push_pending(SECRET_KEY=other)
-    verified = restored.manage("verify_audit", NOVA_AUDIT_KEY=other)
+    verified = restored.manage("audit", "verify", NOVA_AUDIT_KEY=other)
 
     # Nothing newer is overwritten with other keys either.
     assert count_writes(aws) == before, pushed.stdout
     assert verified.returncode == 1
-    assert restored.manage("verify_audit").returncode == 0
+    assert restored.manage("audit", "verify").returncode == 0
 
 
 def test_a_dump_holds_the_keys_of_versions_and_no_key_of_the_settings(lost):

@@ -58,7 +58,7 @@ def test_the_runs_go_on_once_somebody_starts_the_writes(stop):
     engine.work_on_run(run_id=run.pk)
     OrmQ.objects.all().delete()
 
-    call_command("start_aws_writes")
+    call_command("aws_writes", "start")
 
     assert OrmQ.objects.count() == 1
     engine.work_on_run(run_id=run.pk)
@@ -202,11 +202,11 @@ def test_a_reason_is_wanted_and_kept_with_the_user():
         with pytest.raises(ReasonError):
             stop_aws_writes(reason=reason)
     with pytest.raises(CommandError) as refusal:
-        call_command("stop_aws_writes", reason=" ")
+        call_command("aws_writes", "stop", "--reason", " ")
     assert refusal.value.returncode == 2
 
-    call_command("stop_aws_writes", reason="INC-42", by="ada")
-    call_command("start_aws_writes")
+    call_command("aws_writes", "stop", "--reason", "INC-42", "--by", "ada")
+    call_command("aws_writes", "start")
 
     stop = WriteStop.objects.get()
     assert (stop.by, stop.reason, stop.started_by) == (user, "INC-42", None)

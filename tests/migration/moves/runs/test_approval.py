@@ -235,7 +235,7 @@ def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_g
     make_user("operator", "migration.add_run", "migration.move_client")
 
     with pytest.raises(CommandError, match="once somebody else has approved it") as left:
-        call_command("resume_run", str(run.pk), "--inline", "--by", "operator")
+        call_command("run", "resume", str(run.pk), "--inline", "--by", "operator")
 
     run.refresh_from_db()
     assert (left.value.returncode, run.state) == (1, Run.State.REQUESTED)
@@ -249,7 +249,7 @@ def test_who_may_not_make_the_move_has_no_run_of_it_go_on(maria, ana):
     make_user("eva", "migration.add_run")
 
     with pytest.raises(CommandError, match="eva lacks the permission") as left:
-        call_command("resume_run", str(run.pk), "--inline", "--by", "eva")
+        call_command("run", "resume", str(run.pk), "--inline", "--by", "eva")
 
     run.refresh_from_db()
     assert (left.value.returncode, run.state) == (2, Run.State.STOPPED)

@@ -40,7 +40,7 @@ def test_the_clients_of_the_group_move_in_one_run_and_no_others_do(command):
     pks = make_clients(3, Phase.DUAL_READ)
     group("Wave 1", *pks[:2])
 
-    code, printed = command("aws", "--wave", "wave 1", "--reason", "INC-42")
+    code, printed = command("aws", "--group", "wave 1", "--reason", "INC-42")
 
     run = Run.objects.get()
     assert (code, printed["run"], printed["clients"], printed["moved"], printed["refused"]) == (
@@ -57,7 +57,7 @@ def test_clients_in_a_phase_without_this_move_are_items_with_the_reason(command)
     write_password(pks[1], "example-new")
     group("Wave 1", *pks, new)
 
-    code, printed = command("aws", "--wave", "Wave 1")
+    code, printed = command("aws", "--group", "Wave 1")
 
     assert code == 1
     assert (printed["run"], printed["moved"], printed["refused"]) == (Run.objects.get().pk, 1, 2)
@@ -71,7 +71,7 @@ def test_clients_in_a_phase_without_this_move_are_items_with_the_reason(command)
 def test_where_none_can_move_there_is_no_run(command):
     group("Wave 1", make_full_client("new"))
 
-    code, printed = command("aws", "--wave", "Wave 1")
+    code, printed = command("aws", "--group", "Wave 1")
 
     assert (code, printed["run"], printed["refused"]) == (1, None, 1)
     assert not Run.objects.exists()
@@ -82,7 +82,7 @@ def test_clients_that_come_from_two_phases_are_a_run_each(command):
     enter_phase(pks[0], Phase.DUAL_READ)
     group("Wave 1", *pks)
 
-    code, printed = command("dual_write", "--wave", "Wave 1")
+    code, printed = command("dual_write", "--group", "Wave 1")
 
     assert (code, printed["moved"]) == (0, 2)
     assert sorted(printed["run"]) == sorted(Run.objects.values_list("pk", flat=True))
@@ -92,7 +92,7 @@ def test_clients_that_come_from_two_phases_are_a_run_each(command):
 def test_a_group_without_clients_moves_nobody(command):
     group("Wave 1")
 
-    assert command("aws", "--wave", "Wave 1") == (
+    assert command("aws", "--group", "Wave 1") == (
         0, {"run": None, "clients": 0, "moved": 0, "refused": 0, "items": []},
     )  # fmt: skip
 
@@ -102,7 +102,7 @@ def test_where_approval_is_needed_the_run_is_requested(command, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pks = make_clients(1, Phase.DUAL_READ)
     group("Wave 1", *pks)
-    code, printed = command("aws", "--wave", "Wave 1", "--reason", "INC-42", "--by", "maria")
+    code, printed = command("aws", "--group", "Wave 1", "--reason", "INC-42", "--by", "maria")
 
     run = Run.objects.get()
     assert (code, printed["run"], run.state, run.by_name) == (1, run.pk, "requested", "maria")
@@ -113,7 +113,7 @@ def test_missing_evidence_is_overridden_as_with_all_in(settings, capsys):
     settings.NOVA_MIN_READS = 20
     group("Wave 1", *make_clients(2, Phase.DUAL_READ))
 
-    call_command("move_clients", "aws", "--wave", "Wave 1", "--inline", "--override", "Test")
+    call_command("move_clients", "aws", "--group", "Wave 1", "--inline", "--override", "Test")
 
     assert "for 2 of 2 clients." in capsys.readouterr().out
 
@@ -121,12 +121,12 @@ def test_missing_evidence_is_overridden_as_with_all_in(settings, capsys):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--wave", "Spain"], "unknown group: Spain"),
-        (["--wave", ""], "unknown group"),
-        (["idom", "--wave", "Wave 1"], "--wave GROUP or --all-in PHASE"),
-        (["--wave", "Wave 1", "--all-in", "dual_read"], "--wave GROUP or --all-in PHASE"),
-        (["idom", "--all-in", "dual_read"], "--wave GROUP or --all-in PHASE"),
-        ([], "--wave GROUP or --all-in PHASE"),
+        (["--group", "Spain"], "unknown group: Spain"),
+        (["--group", ""], "unknown group"),
+        (["idom", "--group", "Wave 1"], "--group, --all-in and --all"),
+        (["--group", "Wave 1", "--all-in", "dual_read"], "--group, --all-in and --all"),
+        (["idom", "--all-in", "dual_read"], "--group, --all-in and --all"),
+        ([], "--group, --all-in and --all"),
     ],
 )
 def test_exactly_one_choice_of_clients_is_made(db, arguments, why):

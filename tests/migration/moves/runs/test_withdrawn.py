@@ -1,4 +1,4 @@
-"""A run of moves whose request was withdrawn or refused never goes on; and `resume_run` counts refused clients."""
+"""A run of moves whose request was withdrawn or refused never goes on; and `run resume` counts refused clients."""
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -48,7 +48,7 @@ def test_resume_run_refuses_it_with_a_sentence(withdrawn, settings, arguments, r
     settings.NOVA_REQUIRE_APPROVAL = required
 
     with pytest.raises(CommandError, match="its request was withdrawn or refused") as refused:
-        call_command("resume_run", str(withdrawn.pk), *arguments)
+        call_command("run", "resume", str(withdrawn.pk), *arguments)
 
     assert refused.value.returncode == 1
     assert is_as_it_was(withdrawn)
@@ -110,7 +110,7 @@ def test_refused_clients_are_left_and_said_and_make_it_exit_with_1(capsys):
         (["--failed"], ""),
     ):
         with pytest.raises(SystemExit) as ended:
-            call_command("resume_run", str(run.pk), "--inline", *arguments)
+            call_command("run", "resume", str(run.pk), "--inline", *arguments)
         assert ended.value.code == 1
         printed = capsys.readouterr()
         assert said in printed.err

@@ -201,7 +201,7 @@ def test_the_command_maps_and_prints_one_object(add_column, capsys, prefix):
     make_user("maria", "credentials.map_column")
     name = f"{prefix}client_database_credentials.refresh_token"
 
-    call_command("map_column", name, "secret", "--by", "maria", "--format", "json")
+    call_command("nova_tables", "map", name, "secret", "--by", "maria", "--format", "json")
 
     assert json.loads(capsys.readouterr().out) == {
         "column": f"{LOGINS}.refresh_token",
@@ -225,7 +225,7 @@ def test_the_command_maps_and_prints_one_object(add_column, capsys, prefix):
 )
 def test_the_command_exits_with_2_where_it_is_used_wrongly(stores, arguments):
     with pytest.raises(CommandError) as refused:
-        call_command("map_column", *arguments)
+        call_command("nova_tables", "map", *arguments)
 
     assert refused.value.returncode == 2
     assert "\n" not in str(refused.value)

@@ -205,11 +205,11 @@ def test_what_the_tables_are_like_is_read_in_three_queries(
 
 
 def test_the_command_lists_them_and_accepts_by_digest(trigger, capsys):
-    call_command("accept_objects", "--format", "json")
+    call_command("nova_tables", "accept", "--format", "json")
     (listed,) = json.loads(capsys.readouterr().out)
     assert (listed["kind"], listed["name"], listed["table"]) == ("trigger", trigger, LOGINS)
 
-    call_command("accept_objects", listed["digest"][:12], "--reason", "INC-42")
+    call_command("nova_tables", "accept", listed["digest"][:12], "--reason", "INC-42")
 
     assert trigger in capsys.readouterr().out
     assert unknown() == []
@@ -222,7 +222,7 @@ def test_the_command_exits_with_2_where_it_accepts_nothing(trigger, arguments):
     (seen,) = split_unknown_accepted(list_nova_objects())[0]
 
     with pytest.raises(CommandError) as refused:
-        call_command("accept_objects", *(a.format(digest=seen.digest) for a in arguments))
+        call_command("nova_tables", "accept", *(a.format(digest=seen.digest) for a in arguments))
 
     assert refused.value.returncode == 2
     assert unknown() != []

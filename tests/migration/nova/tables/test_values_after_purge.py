@@ -58,9 +58,9 @@ def test_nobody_is_named_where_the_value_may_stay(purged, use):
 
 
 def test_the_command_names_each_of_them(purged, capsys):
-    call_command("map_column", purged, "secret", "--format", "json")
+    call_command("nova_tables", "map", purged, "secret", "--format", "json")
     found = json.loads(capsys.readouterr().out)
-    call_command("map_column", purged, "secret")
+    call_command("nova_tables", "map", purged, "secret")
     lines = capsys.readouterr().out.splitlines()
 
     assert (found["purged_with_values"], found["purged_clients"]) == (1, ["idom"])

@@ -1,4 +1,4 @@
-"""A stopped or interrupted run goes on with the rest: on its page, and by `resume_run`."""
+"""A stopped or interrupted run goes on with the rest: on its page, and by `run resume`."""
 
 import io
 import json
@@ -38,7 +38,9 @@ def resume(*arguments: object) -> tuple[int, dict, str]:
     """The exit code, the object on standard output, and standard error."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     try:
-        call_command("resume_run", *map(str, arguments), "--format", "json", stdout=out, stderr=err)
+        call_command(
+            "run", "resume", *map(str, arguments), "--format", "json", stdout=out, stderr=err
+        )
     except SystemExit as end:
         code = end.code
     return code, json.loads(out.getvalue()), err.getvalue()
@@ -141,7 +143,8 @@ def test_resume_run_goes_on_with_a_paused_run_in_somebodys_name(somebody):
     run = start(2)
     run.pause(by=None)
     call_command(
-        "resume_run",
+        "run",
+        "resume",
         str(run.pk),
         "--inline",
         "--by",
@@ -182,14 +185,14 @@ def test_of_a_finished_run_it_prints_what_was_done_and_says_that_nothing_is_left
 )
 def test_wrong_use_exits_with_2(arguments):
     with pytest.raises(CommandError) as refused:
-        call_command("resume_run", *arguments)
+        call_command("run", "resume", *arguments)
     assert refused.value.returncode == 2
 
 
 def test_who_may_start_no_run_resumes_none(somebody):
     run = start_stopped()
     with pytest.raises(CommandError, match="lacks the permission migration"):
-        call_command("resume_run", str(run.pk), "--by", "somebody")
+        call_command("run", "resume", str(run.pk), "--by", "somebody")
     assert left(run) == 0
 
 
@@ -197,7 +200,7 @@ def test_nothing_goes_on_here_while_aws_writes_are_stopped():
     run = start_stopped()
     stop_aws_writes(reason="INC-42")
     with pytest.raises(CommandError, match="Nothing was pushed") as refused:
-        call_command("resume_run", str(run.pk), "--inline")
+        call_command("run", "resume", str(run.pk), "--inline")
     assert refused.value.returncode == 1
     run.refresh_from_db()
     assert run.state == Run.State.STOPPED

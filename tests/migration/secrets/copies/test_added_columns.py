@@ -28,8 +28,8 @@ def added(nova):
 def test_a_password_in_a_column_that_is_not_the_logins_secret_is_found(added, find, use):
     idom = make_full_client("idom")
     if use:
-        call_command("map_column", f"{LOGINS}.dsn", use)
-        call_command("map_column", f"{EMAILS}.settings", "ignore")
+        call_command("nova_tables", "map", f"{LOGINS}.dsn", use)
+        call_command("nova_tables", "map", f"{EMAILS}.settings", "ignore")
     added.execute(f"UPDATE {LOGINS} SET dsn = %s", [f"postgresql://me:{PASSWORD}@db/x"])
     added.execute(f"""UPDATE {EMAILS} SET settings = '{{"smtp": ["{APP_PASSWORD}"]}}'""")
 
@@ -38,7 +38,7 @@ def test_a_password_in_a_column_that_is_not_the_logins_secret_is_found(added, fi
 
 def test_the_logins_own_columns_and_those_mapped_as_secret_are_no_copies(added, find):
     idom = make_full_client("idom")
-    call_command("map_column", f"{LOGINS}.token", "secret")
+    call_command("nova_tables", "map", f"{LOGINS}.token", "secret")
     added.execute(f"UPDATE {LOGINS} SET token = %s, label = %s", [PASSWORD, PASSWORD])
 
     assert find(idom) == {}
@@ -56,7 +56,7 @@ def test_a_column_of_a_type_that_is_not_searched_is_not_looked_at(added):
 def test_a_purge_is_not_told_that_nothing_was_found(added, find):
     idom = make_full_client("idom")
     for column in (f"{LOGINS}.dsn", f"{LOGINS}.token", f"{LOGINS}.hash", f"{EMAILS}.settings"):
-        call_command("map_column", column, "ignore")
+        call_command("nova_tables", "map", column, "ignore")
     added.execute(f"UPDATE {LOGINS} SET dsn = %s", [PASSWORD])
     advance(idom, Phase.AWS)
 
@@ -68,7 +68,7 @@ def test_a_purge_is_not_told_that_nothing_was_found(added, find):
 def test_such_a_copy_is_listed_and_never_redacted(added, find):
     idom = make_full_client("idom")
     for column in (f"{LOGINS}.dsn", f"{LOGINS}.token", f"{LOGINS}.hash", f"{EMAILS}.settings"):
-        call_command("map_column", column, "ignore")
+        call_command("nova_tables", "map", column, "ignore")
     added.execute(f"UPDATE {LOGINS} SET dsn = %s", [PASSWORD])
     advance(idom, Phase.AWS)
 

@@ -116,8 +116,8 @@ def test_columns_that_are_mapped_as_secret_are_values_and_no_copies(nova, find):
     nova.execute("ALTER TABLE public.client_database_credentials ADD token text")
     try:
         for name, use in columns.items():
-            call_command("map_column", f"clients.{name}", use)
-        call_command("map_column", "client_database_credentials.token", "secret")
+            call_command("nova_tables", "map", f"clients.{name}", use)
+        call_command("nova_tables", "map", "client_database_credentials.token", "secret")
         nova.execute(
             "UPDATE public.clients SET token = 'token-of-client', note = 'plain-note', loose = note"
         )

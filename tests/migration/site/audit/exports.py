@@ -12,10 +12,10 @@ from tests.haystack import Haystack
 
 def look_at_the_audit(haystack: Haystack, browser: Any, command: Callable[..., None]) -> None:
     """Its pages are among those of every model, its table among all tables."""
-    command("verify_audit", "--format", "json")
+    command("audit", "verify", "--format", "json")
     url = reverse("admin:migration_auditevent_export")
     for kind in ("json", "csv"):
-        command("export_audit", "--format", kind)
+        command("audit", "export", "--format", kind)
         response = browser.post(url, {"format": kind})
         haystack.add(f"page {url}", b"".join(response.streaming_content).decode())
     record_process_start()

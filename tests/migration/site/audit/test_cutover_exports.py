@@ -268,18 +268,18 @@ def let_go(as_superuser, position: int) -> None:
 def test_the_commands_make_it_and_verify_it_without_the_database(
     cut_over, tmp_path, capsys, settings
 ):
-    call_command("export_audit", "--cutover", "idom")
+    call_command("audit", "export", "--cutover", "idom")
     file = tmp_path / "cutover.json"
     file.write_text(capsys.readouterr().out)
 
     with CaptureQueriesContext(connection) as queries:
-        call_command("verify_audit", "--export", str(file))
+        call_command("audit", "verify", "--export", str(file))
     assert len(queries) == 0
     said = capsys.readouterr().out
     assert "Export is genuine: 4 entries are as this site signed them." in said
     assert f"Head of the chain then: {read_head()}" in said
     elsewhere = manage(
-        *("verify_audit", "--export", str(file)),
+        *("audit", "verify", "--export", str(file)),
         SECRET_KEY=settings.SECRET_KEY,
         DATABASE_URL="postgresql://nobody@127.0.0.1:1/nowhere",
     )
@@ -287,7 +287,7 @@ def test_the_commands_make_it_and_verify_it_without_the_database(
 
     file.write_text(file.read_text().replace("INC-42", "INC-43"))
     with pytest.raises(SystemExit) as stop:
-        call_command("verify_audit", "--export", str(file), "--format", "json")
+        call_command("audit", "verify", "--export", str(file), "--format", "json")
     assert stop.value.code == 1
     assert json.loads(capsys.readouterr().out)["findings"] == [{"fault": "edited", "place": ""}]
 
@@ -301,7 +301,7 @@ def test_a_file_that_cannot_be_read_exits_with_2(db, tmp_path, content):
         file.write_bytes(content)
 
     with pytest.raises(CommandError) as error:
-        call_command("verify_audit", "--export", str(file))
+        call_command("audit", "verify", "--export", str(file))
 
     assert error.value.returncode == 2
 
@@ -313,7 +313,7 @@ def test_wrong_use_of_the_command_exits_with_2(transactional_db, options):
     make_client("idom")
 
     with pytest.raises(CommandError) as error:
-        call_command("export_audit", *options)
+        call_command("audit", "export", *options)
 
     assert error.value.returncode == 2
     assert not AuditEvent.objects.filter(code=EXPORT_EVENT).exists()
@@ -366,7 +366,7 @@ def test_a_certificate_of_a_former_release_is_still_verified(former_site, tmp_pa
     file = tmp_path / "certificate.json"
     file.write_text(CERTIFICATE)
 
-    call_command("verify_audit", "--certificate", str(file))
+    call_command("audit", "verify", "--certificate", str(file))
 
     said = capsys.readouterr().out
     assert "Certificate of idom: cut over at " in said

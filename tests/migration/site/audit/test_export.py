@@ -34,7 +34,7 @@ def real_function(transactional_db):
 
 def test_the_command_prints_one_list_and_is_an_entry_itself(chain, capsys):
     call_command(
-        "export_audit", "--since", f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+        "audit", "export", "--since", f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
     )
 
     rows = json.loads(capsys.readouterr().out)
@@ -54,14 +54,14 @@ def test_the_entries_of_one_client_run_or_campaign_are_exported(chain, capsys):
         write_entries(1)
 
     for option, value, number in (("--client", "idom", 2), ("--run", 5, 3), ("--campaign", 5, 1)):
-        call_command("export_audit", option, str(value))
+        call_command("audit", "export", option, str(value))
         assert len(json.loads(capsys.readouterr().out)) == number
         newest = AuditEvent.objects.latest("pk")
         assert str(newest.message).endswith((f"client_id={pk}.", "=run 5.", "=campaign 5."))
 
 
 def test_an_exported_entry_can_be_verified_from_the_file_alone(chain, capsys):
-    call_command("export_audit")
+    call_command("audit", "export")
     row = json.loads(capsys.readouterr().out)[-1]
 
     event = AuditEvent(**{name: row[name] for name in row if name in
@@ -74,7 +74,7 @@ def test_an_exported_entry_can_be_verified_from_the_file_alone(chain, capsys):
 def test_a_csv_has_no_formula_and_steers_no_terminal(chain, capsys):
     write_entries(1, reason="=1+1\x1b[2J\nnext")
 
-    call_command("export_audit", "--format", "csv")
+    call_command("audit", "export", "--format", "csv")
 
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     (reason,) = {row["reason"] for row in rows} - {""}
@@ -115,7 +115,7 @@ def test_filters_choose(chain):
 @pytest.mark.parametrize("since", ["", "yesterday", "2026-02-31", "2026-13-01T00:00"])
 def test_a_time_that_is_none_is_wrong_use(transactional_db, since):
     with pytest.raises(CommandError) as refusal:
-        call_command("export_audit", "--since", since)
+        call_command("audit", "export", "--since", since)
     assert refusal.value.returncode == 2
 
 
@@ -183,7 +183,9 @@ def test_an_audit_that_is_not_sound_lets_nothing_go(chain, as_superuser, tmp_pat
     as_superuser(f"UPDATE {audit.TABLES[0]} SET who = 'other' WHERE who = 'user 1'")
 
     with pytest.raises(CommandError, match="not sound"):
-        call_command("trim_audit", "--before", "2030-01-01", "--export", str(tmp_path / "x.json"))
+        call_command(
+            "audit", "trim", "--before", "2030-01-01", "--export", str(tmp_path / "x.json")
+        )
 
     assert not AuditCheckpoint.objects.exists()
 
@@ -193,7 +195,7 @@ def test_a_file_that_is_there_is_not_written_over(chain, real_function, tmp_path
     file.write_text("kept")
 
     with pytest.raises(CommandError) as refusal:
-        call_command("trim_audit", "--before", "2030-01-01", "--export", str(file))
+        call_command("audit", "trim", "--before", "2030-01-01", "--export", str(file))
 
     assert refusal.value.returncode == 2
     assert file.read_text() == "kept"

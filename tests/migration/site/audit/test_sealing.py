@@ -83,7 +83,7 @@ def test_links_that_were_made_late_are_listed_and_the_audit_is_sound(chain, monk
     assert span.longest >= timedelta(minutes=30)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("migration.site.audit._verify_protection", lambda _: None)
-        call_command("verify_audit")  # exits with 0
+        call_command("audit", "verify")  # exits with 0
     said = capsys.readouterr().out
     assert f"sealed late: {span.first}-{span.last}, 30 minutes" in said
     assert "The audit is sound" in said
@@ -127,7 +127,7 @@ def protected(monkeypatch) -> None:
 def verify(capsys, *options: str) -> tuple[str, int]:
     code = 0
     try:
-        call_command("verify_audit", *options)
+        call_command("audit", "verify", *options)
     except SystemExit as exit_:
         code = int(exit_.code or 0)
     return capsys.readouterr().out, code

@@ -227,12 +227,12 @@ def real_function(transactional_db):
 def test_the_command_prints_the_head_and_exits_with_1_where_something_is_wrong(
     chain, real_function, capsys
 ):
-    call_command("verify_audit", "--head", str(chain), "--format", "json")
+    call_command("audit", "verify", "--head", str(chain), "--format", "json")
     sound = json.loads(capsys.readouterr().out)
     assert (sound["sound"], sound["head"]) == (True, str(read_head()))
 
     with pytest.raises(SystemExit) as end:
-        call_command("verify_audit", "--head", str(AuditHead(chain.position, "b" * 64)))
+        call_command("audit", "verify", "--head", str(AuditHead(chain.position, "b" * 64)))
 
     assert end.value.code == 1
     assert "NOT sound" in capsys.readouterr().out
@@ -241,5 +241,5 @@ def test_the_command_prints_the_head_and_exits_with_1_where_something_is_wrong(
 @pytest.mark.parametrize("text", ["", "1", "x:" + "a" * 64, "1:ab", "-1:" + "a" * 64])
 def test_a_head_that_is_none_is_wrong_use(transactional_db, text):
     with pytest.raises(CommandError) as refusal:
-        call_command("verify_audit", "--head", text)
+        call_command("audit", "verify", "--head", text)
     assert refusal.value.returncode == 2
