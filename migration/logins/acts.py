@@ -48,6 +48,7 @@ class TestLogins(Act):
     permission = LOGIN_PERMISSION
     menu = Menu.LOGINS
     form = StoresForm
+    writes_aws = False
     waits_for_one = True
 
     def ask(self, number: int, name: str) -> str:

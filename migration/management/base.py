@@ -341,7 +341,7 @@ class ClientsCommand(RunCommand):
             raise CommandError("--adopt needs a --reason", returncode=2)
         by = find_user(options["by"], permission=self.permission)
         if options["adopt"]:
-            require_writes(Run.Kind.PUSH)
+            require_writes()
         for foreign in self.show_foreign_secrets(chosen, options, layout=layout):
             try:
                 adopt_secrets(
@@ -382,10 +382,8 @@ class ClientsCommand(RunCommand):
     def start_run_and_wait(self, options: Options, **run_options: Any) -> Run:
         """Start a run and wait for its end. With `--inline` this process does it, otherwise the workers."""
         by, inline = find_user(options["by"], permission=self.permission), options["inline"]
-        if inline:
-            require_writes(run_options["kind"])
-        else:
-            require_own_database(run_options["kind"])
+        if run_options["kind"] not in Run.READS_ONLY:
+            (require_writes if inline else require_own_database)()
         tries = 1 if inline else MANY_TRIES
         run = Run.start(**run_options, by=by, tries=tries, by_command=True)
         self.carry_out_run(run, inline=inline)
@@ -398,15 +396,13 @@ class ClientsCommand(RunCommand):
         self.wait_for_end(run, inline=inline)
 
 
-def require_writes(kind: str) -> None:
-    """Exit with 1 if a run of this kind writes to AWS, and this site may not."""
-    if kind not in Run.READS_ONLY and (why := find_write_refusal()):
+def require_writes() -> None:
+    """Exit with 1 if this site may not write to AWS."""
+    if why := find_write_refusal():
         raise CommandError(f"Nothing was pushed. {why}", returncode=1)
 
 
-def require_own_database(kind: str) -> None:
-    """Exit with 1 if a run of this kind writes to AWS from a database that never may: it would wait for ever."""
-    if kind in Run.READS_ONLY:
-        return
+def require_own_database() -> None:
+    """Exit with 1 if this database never may write to AWS: a run that does would wait for ever."""
     if why := write_guard().explain_refused_database(get_aws_write_state()):
         raise CommandError(f"Nothing was pushed. {why}", returncode=1)

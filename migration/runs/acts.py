@@ -179,6 +179,8 @@ class Act:
     needs_reason: ClassVar[bool] = False
     # The slug of the one client, or the number of several, has to be typed.
     needs_typing: ClassVar[bool] = False
+    # It writes to AWS: its runs wait while that is stopped.
+    writes_aws: ClassVar[bool] = True
     # In red: it deletes or replaces secret values.
     is_dangerous: ClassVar[bool] = False
     # Whether it is offered for several clients at once.

@@ -262,7 +262,7 @@ class Start(CampaignCommand):
         find_user(options["by"], permission="migration.add_campaign")
         by = find_user(options["by"], permission="migration.move_client")
         if options["inline"]:
-            require_writes(Run.Kind.MOVE)
+            require_writes()
         try:
             campaign = start_campaign(
                 groups=[find_client_group(name) for name in options["groups"]],

@@ -1,4 +1,4 @@
-"""`rotate_credential`: gives one login of a client a new secret, proven by a login before it is stored."""
+"""`rotate_credential`: gives a login of a client, or all database logins of several, a secret that a login proves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client
 from migration.core.snapshots import read_client_with_rows
-from migration.logins.models import ROTATE_PERMISSION, Rotation, RotationOpenError, RotationOutcome
+from migration.logins.models import Rotation, RotationOpenError, RotationOutcome
 from migration.logins.pages import ROTATED, ROTATION_UNFINISHED
 from migration.logins.role_passwords import describe_missing_login, find_row
 from migration.logins.rotations import (
@@ -20,7 +20,9 @@ from migration.logins.rotations import (
     rotate_database,
     store_entered_secret,
 )
-from migration.management.base import FormattedCommand, find_client, find_user
+from migration.management.acts import ActCommand
+from migration.management.base import Options
+from migration.runs.plans import PlanClass, PlannedClient
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 
@@ -33,15 +35,16 @@ PROMPTS = {
 UNFINISHED, NOT_BEGUN = "unfinished", "not_begun"
 
 
-class Command(FormattedCommand):
+class Command(ActCommand):
+    act_code = "rotate"
     help = (
-        "Gives a login a new secret. A database gets a random password; for a mailbox or an AWS key the new one is"
-        " asked for, or read from standard input, tested by a login and stored."
+        "Gives a login of one client a new secret. A database gets a random password; for a mailbox or an AWS key the"
+        " new one is asked for, or read from standard input, tested by a login and stored. Of several clients every"
+        " database login gets a new password, as a run with a reason."
     )
-    takes_locks = True
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", metavar="SLUG", help="the client, by slug")
+        super().add_arguments(parser)
         parser.add_argument("type", choices=[t.value for t in CredentialType])
         parser.add_argument("--label", help="the login's label; without it the primary one")
         parser.add_argument(
@@ -49,16 +52,29 @@ class Command(FormattedCommand):
             action="store_true",
             help="read the new secret from standard input; of an AWS key the id in a line before it",
         )
-        self.add_by(parser)
-        self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        by = find_user(options["by"], permission=ROTATE_PERMISSION)
-        client = find_client(options["slug"])
+        if len(set(options["slugs"])) == 1:
+            client = self.find_clients(options).get()
+            self._rotate_one(client, self.find_allowed_user(options), options)
+            return
+        if options["type"] != CredentialType.DATABASE or options["label"] or options["stdin"]:
+            text = "of several clients only the database logins are rotated, all of each: name one client"
+            raise CommandError(text, returncode=2)
+        super().handle(*args, **options)
+
+    def _rotate_one(self, client: Client, by: User | None, options: Options) -> None:
         credential_type, label = CredentialType(options["type"]), options["label"]
         if find_row(read_client_with_rows(client.pk), credential_type, label) is None:
             missing = describe_missing_login(client.slug, credential_type, label)
             raise CommandError(str(missing), returncode=2)
+        if options["reason"]:
+            text = "--reason goes with several clients: the rotation of one login keeps none"
+            raise CommandError(text, returncode=2)
+        if options["dry_run"]:
+            would = PlannedClient(client.pk, client.slug, "", 0, PlanClass.WILL, "")
+            self.print_plan([[would]], options)
+            return
         self.shown = {"slug": client.slug, "type": credential_type.value, "label": label}
         try:
             rotation = self._rotate(client, credential_type, by, options)
@@ -78,7 +94,7 @@ class Command(FormattedCommand):
         client: Client,
         credential_type: CredentialType,
         by: User | None,
-        options: dict[str, Any],
+        options: Options,
     ) -> Rotation:
         if credential_type == CredentialType.DATABASE:
             if options["stdin"]:
@@ -110,7 +126,7 @@ class Command(FormattedCommand):
         return entered
 
     def _report(
-        self, state: str, version: str | None, message: Message | None, options: dict[str, Any]
+        self, state: str, version: str | None, message: Message | None, options: Options
     ) -> None:
         if options["format"] == "json":
             self.print_json({**self.shown, "version": version, "state": state})

@@ -208,7 +208,7 @@ class Resume(OneRunCommand):
         run = find_run(options["run"])
         find_user(options["by"], permission=run.own_permission)
         if options["inline"] and run.needs_aws_writes_allowed:
-            require_writes(run.kind)
+            require_writes()
         try:
             resumed = self._resume_run(run, by, with_failed=options["failed"])
         except StaleRunError as error:

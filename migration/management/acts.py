@@ -1,0 +1,218 @@
+"""The base of the commands that do an act to clients: their options are the fields of the act's form."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from tempfile import SpooledTemporaryFile
+from typing import Any, ClassVar, cast
+
+from django import forms
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError, CommandParser
+from django.utils.translation import override
+
+from migration.core.audit import ReasonError
+from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.management.base import (
+    ClientsCommand,
+    Options,
+    find_user,
+    parse_reason,
+    require_own_database,
+    require_writes,
+)
+from migration.management.progress import show_work
+from migration.runs.acts import ACTS, PLANNED_AT_ONCE, Act, ActRefused, Order
+from migration.runs.models import MANY_TRIES, Run
+from migration.runs.plans import PlanClass, PlannedClient, Verdict
+from nova_credentials.shown_names import escape_name
+
+# The characters of what is printed of clients after their numbers: some thousand clients.
+MOST_IN_MEMORY = 1_000_000
+# Of every act's form, and no options by themselves.
+OF_ALL_FORMS = ("reason", "typed")
+
+
+class ActCommand(ClientsCommand):
+    """A command that does one act to clients: says what it would do, or starts a run, waits for it and reports it."""
+
+    takes_locks = True
+    # Of `ACTS`.
+    act_code: ClassVar[str]
+    # Fields of the form for which there is no option: the command has a value for them (`list_values`).
+    own_fields: ClassVar[tuple[str, ...]] = ()
+    # What `--help` says of a field, where its label alone doesn't tell.
+    helps: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def act(self) -> Act:
+        """Return the act; a command whose act has no page has one of its own."""
+        return ACTS[self.act_code]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_own_arguments(parser)
+        self.add_client_arguments(parser)
+        for name, field in self.act.form.base_fields.items():
+            if name not in (*OF_ALL_FORMS, *self.own_fields):
+                add_option(parser, name, field, said=self.helps.get(name, ""))
+        self.add_act_arguments(parser)
+
+    def add_own_arguments(self, parser: CommandParser) -> None:
+        """Add what stands before the clients."""
+
+    def add_act_arguments(self, parser: CommandParser) -> None:
+        """Add what every act takes."""
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print what would be done, write nothing"
+        )
+        parser.add_argument(
+            "--reason", type=parse_reason, default="", help="kept with what is done"
+        )
+        self.add_run_arguments(parser)
+        self.add_format(parser)
+
+    def handle(self, *args: object, **options: Any) -> None:
+        chosen = self.choose_clients(options)
+        by = self.find_allowed_user(options)
+        order = self.make_order(chosen, options, by)
+        if options["dry_run"]:
+            self.print_plan(self.iterate_plan(chosen, order), options)
+        else:
+            self.do(chosen, order, options)
+
+    def choose_clients(self, options: Options) -> ClientPhaseQuerySet:
+        """Return the clients that the options choose."""
+        return self.find_clients(options)
+
+    def find_allowed_user(self, options: Options) -> User | None:
+        """Return the user that `--by` names; exit with 2 where they may not do it."""
+        by = find_user(options["by"])
+        if by and not self.act.may(by):
+            text = f"{escape_name(by.username)} lacks the permission {self.act.permission}"
+            raise CommandError(text, returncode=2)
+        return by
+
+    def list_values(self, options: Options) -> dict[str, Any]:
+        """Return the value of each field of the form, but for those that all forms have."""
+        return {name: options[name] for name in self.act.form.base_fields if name in options}
+
+    def make_order(self, chosen: ClientPhaseQuerySet, options: Options, by: User | None) -> Order:
+        """Return what the options ask for, as the act's form takes it; exit with 2 where the form refuses it."""
+        number, slug = chosen.count(), chosen.values_list("slug", flat=True).first() or ""
+        # Naming the clients is what typing is on a page.
+        typed = {"reason": options["reason"], "typed": slug if number == 1 else str(number)}
+        values = self.list_values(options) | typed
+        with override("en"):
+            form = self.act.form(values, act=self.act, number=number, slug=slug, by=by)
+            for name, errors in form.errors.items():
+                shown = f"--{name.replace('_', '-')}: " if name in form.fields else ""
+                raise CommandError(f"{shown}{' '.join(map(str, errors))}", returncode=2)
+        tries = 1 if options["inline"] else MANY_TRIES
+        return replace(form.make_order(by), interactive=False, tries=tries, by_command=True)
+
+    def do(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
+        """Do it as a run, and report what became of each client."""
+        if self.act.writes_aws:
+            (require_writes if options["inline"] else require_own_database)()
+        try:
+            run = self.start(chosen, order, options)
+        except (ActRefused, ReasonError) as refusal:
+            raise CommandError(str(refusal), returncode=1) from None
+        self.carry_out_run(run, inline=options["inline"])
+        self.report_run(run, options)
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> Run:
+        """Store the run that does it."""
+        started = self.act.start(chosen, order)
+        if not isinstance(started, Run):
+            raise TypeError(f"{self.act.code} is done at once, and no run")
+        return started
+
+    def iterate_plan(
+        self, chosen: ClientPhaseQuerySet, order: Order
+    ) -> Iterator[list[PlannedClient]]:
+        """Yield what would be done to the clients, some of them at a time, and show how far that is."""
+        ids = list(chosen.order_by("slug").values_list("pk", flat=True))
+        with show_work(self.stderr, "Plan", len(ids)) as work:
+            for start in range(0, len(ids), PLANNED_AT_ONCE):
+                some = ids[start : start + PLANNED_AT_ONCE]
+                yield self.act.plan(some, order)
+                work.done += len(some)
+
+    def print_plan(self, found: Iterable[list[PlannedClient]], options: Options) -> None:
+        """Print what would be done: the numbers, then who is refused and why; exit with 1 where somebody is.
+
+        As JSON with every client.
+        """
+        counts = Counter[str]()
+        # The numbers are printed first, so the clients wait in a file where they are many.
+        with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
+            for planned in found:
+                for each in planned:
+                    counts[each.verdict] += 1
+                    if options["format"] == "json" or each.verdict == Verdict.REFUSED:
+                        kept.write(f"{json.dumps(describe_planned(each))}\n")
+            kept.seek(0)
+            items = map(json.loads, kept)
+            numbers = {verdict.value: counts[verdict] for verdict in Verdict}
+            if options["format"] == "json":
+                self.print_json_items(items, {"clients": counts.total(), **numbers})
+            else:
+                self.stdout.write(
+                    f"{counts.total()} clients: {counts[Verdict.WILL]} would be done, {counts[Verdict.NOTHING]} have"
+                    f" nothing to do, {counts[Verdict.REFUSED]} are refused"
+                )
+                for item in items:
+                    self.stdout.write(f"{escape_name(item['slug'])}  {item['message']}")
+        if counts[Verdict.REFUSED]:
+            sys.exit(1)
+
+
+def plan_clients(
+    client_ids: Collection[int], to_do: Collection[int] | None = None
+) -> list[PlannedClient]:
+    """Return the plan of an act that refuses nobody: there is nothing to do but for `to_do`; None: for all."""
+    rows = all_clients().with_phase().with_ids(client_ids).order_by("slug")
+    return [
+        PlannedClient(
+            pk,
+            slug,
+            phase,
+            revision=0,
+            plan_class=PlanClass.WILL if to_do is None or pk in to_do else PlanClass.NOTHING,
+            outcome="",
+        )
+        for pk, slug, phase in rows.values_list("pk", "slug", "phase")
+    ]
+
+
+def describe_planned(planned: PlannedClient) -> dict[str, str]:
+    """Return a client of a plan as commands print it: with why it is refused, or what is said of it."""
+    unmet = [reason for reason in planned.reasons if not (reason.passed or reason.overridden)]
+    said = [reason.text for reason in unmet] or ([planned.message] if planned.message else [])
+    codes = [reason.code or reason.text.key for reason in unmet] or [each.key for each in said]
+    return {
+        "slug": planned.slug,
+        "verdict": planned.verdict.value,
+        "code": codes[0] if codes else "",
+        "message": " ".join(map(str, said)),
+    }
+
+
+def add_option(parser: CommandParser, name: str, field: forms.Field, *, said: str) -> None:
+    """Add the option of a form's field, with its choices, default and label."""
+    option, facts = f"--{name.replace('_', '-')}", dict[str, Any](dest=name)
+    with override("en"):
+        facts["help"] = said or str(field.help_text or field.label or "")
+    if isinstance(field, forms.BooleanField):
+        parser.add_argument(option, action="store_true", **facts)
+        return
+    if isinstance(field, forms.ChoiceField):
+        choices = [str(value) for value, _label in cast("Any", field.choices) if value]
+        facts["choices"] = choices or None
+    facts["default"] = None if field.initial is None else str(field.initial)
+    parser.add_argument(option, required=field.required and field.initial is None, **facts)

@@ -1,0 +1,138 @@
+"""What every command of an act has: its plan, its form's fields as options, who does it and why."""
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from migration.models import AuditEvent, Rotation, RunPlan
+from migration.runs.models import Run
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_full_client, make_user, update
+from tests.migration.moves.clients import enter_phase
+
+# Each with what it takes beside the clients.
+ACTS = {
+    "compare_clients": (),
+    "push_pending": (),
+    "test_logins": (),
+    "rotate_credential": ("database", "--reason", "INC-1"),
+}
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    out, code = io.StringIO(), 0
+    try:
+        call_command(*arguments, stdout=out, stderr=io.StringIO())
+    except SystemExit as end:
+        code = end.code
+    return code, out.getvalue()
+
+
+@pytest.mark.parametrize("command", ACTS)
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(stores, command):
+    make_full_client("idom"), make_full_client("acme")
+    audit = AuditEvent.objects.count()
+
+    code, out = run(command, "--all", *ACTS[command], "--dry-run", "--format", "json")
+
+    plan = json.loads(out)
+    assert list(plan) == ["clients", "will", "nothing", "refused", "items"]
+    assert (code, plan["clients"]) == (0, 2)
+    assert sum(plan[each] for each in ("will", "nothing", "refused")) == 2
+    assert [item["slug"] for item in plan["items"]] == ["acme", "idom"]
+    assert set(plan["items"][0]) == {"slug", "verdict", "code", "message"}
+    assert not Run.objects.exists()
+    assert not RunPlan.objects.exists()
+    assert AuditEvent.objects.count() == audit
+
+
+def test_a_dry_run_says_of_whom_there_is_nothing_to_do(stores):
+    make_full_client("idom"), make_client("empty")
+
+    _code, out = run("test_logins", "--all", "--dry-run", "--format", "json")
+
+    empty, idom = json.loads(out)["items"]
+    assert (idom["verdict"], idom["code"]) == ("will", "")
+    assert (empty["verdict"], empty["code"]) == ("nothing", "no_login_to_test")
+    assert empty["message"]
+    assert (
+        "2 clients: 1 would be done, 1 have nothing to do"
+        in run("test_logins", "--all", "--dry-run")[1]
+    )
+
+
+def test_a_pending_push_is_planned_for_those_that_wait_for_it(stores):
+    for slug in ("idom", "acme"):
+        enter_phase(make_full_client(slug), Phase.DUAL_WRITE)
+    update("clients", _pk("idom"), name="Idom 2")
+
+    _code, out = run("push_pending", "--dry-run", "--format", "json")
+    _code, done = run("push_pending", "acme", "--inline", "--format", "json")
+    _code, all_done = run("push_pending", "--inline", "--format", "json")
+
+    verdicts = {item["slug"]: item["verdict"] for item in json.loads(out)["items"]}
+    assert verdicts == {"idom": "will", "acme": "nothing"}
+    assert json.loads(done)["clients"] == 0
+    assert [item["slug"] for item in json.loads(all_done)["items"]] == ["idom"]
+
+
+def _pk(slug: str) -> int:
+    from credentials.models import Client
+
+    return Client.objects.get(slug=slug).pk
+
+
+@pytest.mark.parametrize("command", ["compare_clients", "test_logins"])
+def test_the_run_keeps_who_did_it_and_why(stores, command):
+    make_full_client("idom")
+    make_user("eva", "migration.add_run", "migration.test_login")
+
+    run(command, "idom", "--inline", "--by", "eva", "--reason", "INC-42")
+
+    made = Run.objects.get()
+    assert (made.by_name, made.reason, made.tries) == ("eva", "INC-42", 1)
+    assert AuditEvent.objects.filter(correlation=f"run {made.pk}", reason="INC-42").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["test_logins", "idom", "--reason", "x" * 501], "--reason"),
+        (["test_logins", "idom", "--stores", "elsewhere"], "--stores"),
+        (["rotate_credential", "--all", "database"], "--reason"),
+        (["rotate_credential", "--all", "email", "--reason", "x"], "only the database"),
+        (["rotate_credential", "idom", "acme", "database", "--label", "x"], "only the database"),
+        (["rotate_credential", "idom", "database", "--reason", "x"], "--reason goes with"),
+    ],
+)
+def test_what_the_form_refuses_is_wrong_use(stores, arguments, why):
+    make_full_client("idom"), make_full_client("acme")
+
+    with pytest.raises(CommandError) as refused:
+        call_command(*arguments, "--inline")
+
+    assert refused.value.returncode == 2
+    assert why in str(refused.value)
+    assert not Run.objects.exists()
+
+
+def test_one_login_is_planned_too(stores):
+    make_full_client("idom")
+
+    code, out = run("rotate_credential", "idom", "email", "--dry-run", "--format", "json")
+
+    assert (code, json.loads(out)["will"]) == (0, 1)
+    assert not Rotation.objects.exists()
+
+
+def test_the_database_logins_of_several_clients_are_rotated_by_a_run(stores):
+    make_client("idom"), make_client("acme")
+
+    code, out = run("rotate_credential", "--all", "database", "--reason", "INC-1", "--inline",
+                    "--format", "json")  # fmt: skip
+
+    done = Run.objects.get()
+    assert (done.kind, done.reason, json.loads(out)["run"]) == ("rotate", "INC-1", done.pk)
+    assert (code, json.loads(out)["clients"]) == (0, 2)
