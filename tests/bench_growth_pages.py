@@ -122,8 +122,8 @@ def change_group(action: str, url: str, **typed: str) -> None:
     """Use the list's action on all clients, and send the form of the page that it shows."""
     browser = log_in()
     asked = {"action": action, "select_across": "1", "_selected_action": ["1"]}
-    page = browser.post(LIST, asked)
-    sent = {"confirmed": "1", "clients": page.context_data["ids"], **typed}
+    page = browser.get(browser.post(LIST, asked).url)
+    sent = {"confirmed": "1", "clients": page.context_data["shown"], **typed}
     assert browser.post(url, sent).status_code == 302, url
 
 

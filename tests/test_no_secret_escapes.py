@@ -21,8 +21,10 @@ from credentials.models import Client
 from migration import tasks
 from migration.core import aws_store, snapshots
 from migration.core.clients import all_clients, digest_clients
+from migration.core.pages import get_act_url
 from migration.models import Campaign, ClientGroup, Comparison, GroupMember, RunItem, RunPlan
 from migration.pushes.pushes import push
+from migration.runs.acts import ACTS
 from migration.runs.models import Run
 from migration.runs.pages import TABS
 from nova_credentials.aws import ClientSecretsManager
@@ -139,8 +141,9 @@ def every_admin_page() -> Iterator[str]:
 def pages_of_client(client: Client) -> Iterator[str]:
     for phase in Phase:
         yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
-    for name in ("watch", "owner"):
-        yield reverse(f"admin:credentials_client_{name}", args=[client.pk])
+    yield reverse("admin:credentials_client_watch", args=[client.pk])
+    for act in ACTS:
+        yield get_act_url(act, [client.pk])
     yield from reveal_pages(client)
 
 
@@ -217,7 +220,8 @@ def start_runs_from_pages(haystack: Haystack, browser) -> None:
     for name in ("start_all", "compare_all"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}"), {})
     sent = {"confirmed": "1", "clients": " ".join(map(str, chosen)), "new_name": "wave 1"}
-    assert "into wave 1" in page(haystack, browser, reverse("admin:credentials_client_group"), sent)
+    put = reverse("admin:credentials_client_act", args=["put_into_group"])
+    assert "into wave 1" in page(haystack, browser, put, sent)
     start_a_campaign_from_pages(haystack, browser)
     plan = [RunPlan.objects.get().pk]
     for name in ("plan", "plan_live", "plan_sheet", "plan_file"):

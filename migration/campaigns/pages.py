@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
@@ -595,10 +597,10 @@ NOTES_OF_CLIENTS.append(describe_campaigns_of_clients)
 
 
 def describe_new_member_verdicts(
-    request: HttpRequest, group_ids: Collection[int]
+    user: AbstractBaseUser | AnonymousUser | None, group_ids: Collection[int]
 ) -> list[SafeString]:
     """Return a sentence for each group in a campaign: whether it takes clients that are put in now."""
-    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+    may_view = bool(user and user.has_perm(VIEW_CAMPAIGNS))  # type: ignore[union-attr]  # both have it
     texts = {
         NewMemberVerdict.LATER: gettext(
             "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."

@@ -27,7 +27,6 @@ from credentials.onboarding import OnboardClientView, OnboardingForms
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
 from migration.clients.filters import CLIENT_FILTERS
-from migration.clients.groups import PutIntoGroupView, TakeOutOfGroupView, list_grouping_actions
 from migration.clients.import_pages import (
     ImportTemplateView,
     ImportView,
@@ -42,7 +41,6 @@ from migration.clients.list import (
     list_export_actions,
 )
 from migration.clients.offboarding import LeavingView
-from migration.clients.owners import SetOwnersView, SetOwnerView, list_owner_actions
 from migration.clients.page import AwsReadQueriesView, LiveClientView, get_client_context
 from migration.clients.ready_moves import MoveReadyView
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_selection
@@ -82,8 +80,8 @@ from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.pages import CopyToPostgresView, ResolveMismatchView, UndoCopyView
 from migration.pushes.plan_pages import plan_or_start_run
 from migration.pushes.saves import AdminSave, SaveRefusedError, record_save
-from migration.runs.act_pages import list_acts_of_many, open_act
-from migration.runs.acts import ACTS
+from migration.runs.act_pages import list_acts_of_many, make_former_address, open_act
+from migration.runs.acts import ACTS, MENU_LABELS, Menu
 from migration.runs.models import Run
 from migration.runs.starts import start_run
 from migration.secrets.pages import (
@@ -127,11 +125,16 @@ FEW_FOUND = 500
 # Actions of which nothing comes but a page, or a file
 OPEN_A_PAGE = {
     "cut_over",
-    "put_into_group",
-    "take_out_of_group",
-    "set_owner",
     "start_campaign",
     "download",
+}
+
+
+# Where what is no act yet stands in the list's actions.
+MENUS = {
+    **dict.fromkeys(("push_selected", "cut_over", "restore", "start_campaign"), Menu.MOVE),
+    **{f"move_to_{phase}": Menu.MOVE for phase in Phase},
+    "download": Menu.MORE,
 }
 
 
@@ -149,10 +152,8 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("ready/<str:new>/", "ready", MoveReadyView),
         ("import/", "import", ImportView),
         ("import/template/", "import_template", ImportTemplateView),
-        ("group/", "group", PutIntoGroupView),
-        ("ungroup/", "ungroup", TakeOutOfGroupView),
-        ("owners/", "owners", SetOwnersView),
-        ("<int:client_id>/owner/", "owner", SetOwnerView),
+        # Of a former release.
+        ("<int:client_id>/owner/", "owner", make_former_address("set_owner")),
         ("<int:client_id>/comment/", "comment", LeaveCommentView),
         ("<int:client_id>/comment/take-back/", "take_back", TakeBackCommentView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
@@ -344,12 +345,21 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         found = super().get_actions(request)
         others = {
             **list_campaign_actions(request),
-            **list_grouping_actions(request),
-            **list_owner_actions(request),
             **list_export_actions(),
         }
-        acts = {act.code: (open_act, act.code, act.label) for act in list_acts_of_many(request)}
+        acts = {
+            act.code: (open_act, act.code, f"{act.label}…") for act in list_acts_of_many(request)
+        }
         return {**found, **acts, **list_bulk_moves(request), **others}
+
+    def get_action_choices(self, request: HttpRequest, *default: Any) -> list[Any]:
+        """Return the actions by their menus; those of none stand first, as what is chosen most."""
+        alone: list[Any] = []
+        grouped: dict[Menu, list[Any]] = {menu: [] for menu in Menu}
+        for name, label in super().get_action_choices(request, *default):
+            menu = ACTS[name].menu if name in ACTS else MENUS.get(name)
+            (grouped[menu] if menu else alone).append((name, label))
+        return [*alone, *((MENU_LABELS[menu], grouped[menu]) for menu in Menu if grouped[menu])]
 
     def get_inline_instances(
         self, request: HttpRequest, obj: ClientRow | None = None

@@ -255,7 +255,7 @@ class ImportView(AdminView):
             messages.success(self.request, format_html("{} {}", text % numbers, link))
         else:
             messages.success(self.request, text % numbers)
-        for note in describe_new_member_verdicts(self.request, result.group_ids):
+        for note in describe_new_member_verdicts(self.request.user, result.group_ids):
             messages.warning(self.request, note)
         if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
             answer: HttpResponse = request_plan(self.request, chosen=result.client_ids)

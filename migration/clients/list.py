@@ -20,7 +20,6 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import content_disposition_header
@@ -51,6 +50,7 @@ from migration.core.pages import (
     ClientTab,
     ClientView,
     count_choices,
+    get_act_url,
     get_signed_in_user,
     get_tab_url,
 )
@@ -267,8 +267,7 @@ class ClientColumns(ModelAdmin):
         may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_run_results(request)
         for client in changelist.result_list:
             client.last_error = client.last_error if may_view else None
-            page = reverse("admin:credentials_client_owner", args=[client.pk]) if may_set else ""
-            client.owner_url = page
+            client.owner_url = get_act_url("set_owner", [client.pk]) if may_set else ""
         return changelist
 
     def changelist_view(

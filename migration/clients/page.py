@@ -58,6 +58,7 @@ from migration.moves.readiness import NEXT_PHASE, NO_LOGIN
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
 from migration.pushes.pages import get_undo_context
+from migration.runs.act_pages import list_client_menu
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
@@ -102,6 +103,7 @@ def get_client_context(
             "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         },
         "names_itself": True,
+        "menu": list_client_menu(request, client.pk),
         "campaign_notes": describe_campaigns_of_clients(request, [client.pk]),
         **get_live_context(request, client.pk),
         "may_view_comparisons": request.user.has_perm("migration.view_comparison"),

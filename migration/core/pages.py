@@ -331,6 +331,17 @@ def get_tab_url(client_id: int, tab: ClientTab, part: str = "") -> str:
     return f"{url}#{part}" if part else url
 
 
+# Of the address of an act's page: the clients by id, and where it leads back.
+CLIENTS, BACK = "clients", "back"
+
+
+def get_act_url(code: str, client_ids: Collection[int], *, back: str = "") -> str:
+    """Return the address of the page of an act (`runs.acts.ACTS`) on these clients."""
+    query = {CLIENTS: ",".join(map(str, client_ids))} | ({BACK: back} if back else {})
+    url = reverse("admin:credentials_client_act", args=[code])
+    return f"{url}?{urlencode(query, safe=',')}"
+
+
 # What a user resolves on the tab that compares both stores.
 TO_RESOLVE = {
     sentence.key

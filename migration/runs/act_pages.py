@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
-from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin, helpers
@@ -28,9 +27,12 @@ from migration import tasks
 from migration.core.audit import ReasonError
 from migration.core.clients import VIEW_RUNS, ClientPhaseQuerySet, PhaseChoices, all_clients
 from migration.core.pages import (
+    BACK,
+    CLIENTS,
     RUN_PERMISSION,
     AdminView,
     add_pages,
+    get_act_url,
     get_signed_in_user,
     read_number,
     read_raw_form_text,
@@ -48,12 +50,12 @@ from migration.runs.plans import (
 from migration.runs.starts import announce_and_enqueue_run, get_run_url
 from nova_credentials.shown_names import escape_name
 
-# Of an address: the clients by id; or all that the list shows with the filters that stand beside it.
-CLIENTS, ALL = "clients", "all"
+# Of an address: all clients that the list shows with the filters that stand beside it.
+ALL = "all"
 # Of a form: that its button was pressed.
 CONFIRMED = "confirmed"
-# Where the page leads back; kinds of evidence that may be missing.
-BACK, OVERRIDE = "back", "override"
+# Kinds of evidence that may be missing.
+OVERRIDE = "override"
 OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
 # The page names so many clients of each kind.
 CLIENTS_SHOWN = 100
@@ -67,13 +69,6 @@ class ListsClients(Protocol):
     def select_listed(
         self, request: HttpRequest, *, but: Collection[str]
     ) -> ClientPhaseQuerySet: ...
-
-
-def get_act_url(code: str, client_ids: Collection[int], *, back: str = "") -> str:
-    """Return the address of the page of an act on these clients."""
-    query = {CLIENTS: ",".join(map(str, client_ids))} | ({BACK: back} if back else {})
-    url = reverse("admin:credentials_client_act", args=[code])
-    return f"{url}?{urlencode(query, safe=',')}"
 
 
 def get_act_url_for_list(code: str, filters: QueryDict) -> str:
@@ -91,6 +86,16 @@ def get_act_plan_url(plan: RunPlan) -> str:
 def list_acts_of_many(request: HttpRequest) -> list[Act]:
     """Return the acts that the user may do to several clients, in the order of menus."""
     return [act for act in ACTS.values() if act.takes_many and act.may(request.user)]
+
+
+def list_client_menu(request: HttpRequest, client_id: int) -> list[tuple[str, str]]:
+    """Return label and address of each act that the user may do to the client, but for those shown on its page."""
+    back = request.get_full_path()
+    return [
+        (f"{act.label}…", get_act_url(act.code, [client_id], back=back))
+        for act in ACTS.values()
+        if act.in_client_menu and act.may(request.user)
+    ]
 
 
 def open_act(
@@ -314,7 +319,7 @@ class ActView(BaseActView):
         pairs = [pair.partition(":") for pair in read_raw_form_text(self.request, CLIENTS).split()]
         return {pk: seen for text, _colon, seen in pairs if (pk := read_number(text)) is not None}
 
-    def get(self, request: HttpRequest, act: str) -> HttpResponse:
+    def get(self, request: HttpRequest, act: str = "") -> HttpResponse:
         if refusal := self.find_refusal_of_number():
             messages.warning(request, refusal)
             return HttpResponseRedirect(self.back)
@@ -328,7 +333,7 @@ class ActView(BaseActView):
             return _("Nothing was done: this is done to one client at a time, from its page.")
         return ""
 
-    def post(self, request: HttpRequest, act: str) -> HttpResponse:
+    def post(self, request: HttpRequest, act: str = "") -> HttpResponse:
         if CONFIRMED not in request.POST or self.find_refusal_of_number():
             return self.get(request, act)
         if request.POST[CONFIRMED] == "plan":

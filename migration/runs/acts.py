@@ -41,6 +41,9 @@ class Menu(StrEnum):
     MORE = "more"
 
 
+MENU_LABELS = {Menu.MOVE: _("Move"), Menu.LOGINS: _("Logins"), Menu.MORE: _("More")}
+
+
 @dataclass(frozen=True)
 class Order:
     """Who wants an act done, and what the act's form holds."""
@@ -172,7 +175,8 @@ class Act:
     # As menus name it.
     label: ClassVar[StrOrPromise]
     permission: ClassVar[str]
-    menu: ClassVar[Menu] = Menu.MORE
+    # None: it stands alone.
+    menu: ClassVar[Menu | None] = Menu.MORE
     form: ClassVar[type[ActForm]] = ActForm
     # Whether the form asks for a reason, which is kept with what was done; and whether there has to be one.
     asks_reason: ClassVar[bool] = True

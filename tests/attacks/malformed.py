@@ -157,9 +157,12 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         ("/admin/auth/group/add/", {"name": "", "permissions": "0"}),
         ("/admin/auth/group/", {"action": "delete_selected", "_selected_action": "999999", **row}),
         *((CLIENTS, {"action": name, "_selected_action": "999999", **row}) for name in actions),
-        (f"{CLIENTS}owners/", {"clients": str(client), "owner": ""}),
+        (f"{CLIENTS}act/set_owner/", {"confirmed": "1", "clients": str(client), "owner": ""}),
+        (
+            f"{CLIENTS}act/put_into_group/",
+            {"confirmed": "1", "clients": f"{client}: 0", "group": "", "new_name": "", "first": "0"},
+        ),
         (f"{CLIENTS}legacy/", {"seen": "x"}),
-        (f"{page}owner/", {"owner": ""}),
         (f"{CLIENTS}cutover/", {"_selected_action": str(client), "number": "1", "reason": "", "override": "on"}),
         (
             f"{page}move/",

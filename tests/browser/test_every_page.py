@@ -13,6 +13,7 @@ from migration.core.pages import ClientTab
 from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, RunPlan
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import work_on_plan
+from migration.runs.acts import ACTS
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -204,7 +205,7 @@ def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
         f"{GROUPS}add/",
         *(f"{GROUPS}{group.pk}/{what}/" for what in ("change", "delete")),
         f"{CLIENT}{pk}/change/",
-        f"{CLIENT}{pk}/owner/",
+        *(f"{CLIENT}act/{code}/?clients={pk}" for code in ACTS),
         f"{CLIENT}?group={group.pk}",
     )
 

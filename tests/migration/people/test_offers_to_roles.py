@@ -102,7 +102,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "import", "change", "changelist")),
-    *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "owner", "comment")),
+    *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "comment")),
     *(f"{CLIENT}_{what}" for what in ("layout", "leaving")),
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed", "test_new", "add_test")),
     *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
@@ -133,7 +133,6 @@ EXPECTED_BUTTONS = {
     },
     ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
     - {"migration_wrongpassword_changelist"}
-    - {f"{CLIENT}_{page}" for page in ("group", "ungroup", "owners")}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}

@@ -99,7 +99,7 @@ PAGES = {
     **{
         f"{CLIENT}_{page}": OPERATORS
         for page in (
-            *("dialog", "adopt", "copy", "undo_copy", "layout", "owner", "ready", "rotate"),
+            *("dialog", "adopt", "copy", "undo_copy", "layout", "ready", "rotate"),
             "restore_version",
         )
     },
@@ -136,11 +136,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
         for page in ("comment", "take_back", "rotate", "set_schedule", "legacy")
     },
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("restore_version", "take_pending_off")},
-    f"{CLIENT}_cutover": ({}, OPERATORS),
-    **{
-        f"{CLIENT}_{page}": ({}, OPERATORS)
-        for page in ("group", "ungroup", "owner", "owners", "ready")
-    },
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("cutover", "ready")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
     # A client that was not offboarded does not come back.
@@ -194,6 +190,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
 OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "session_end"}
 # Where a page of a former release was; tests/migration/site/audit/test_cutover_exports.py says where it leads.
 OTHERS |= {f"{CLIENT}_certificate"}
+# Where pages were whose acts have a page now, to which these lead.
+OTHERS |= {f"{CLIENT}_owner"}
+# tests/migration/runs/acts/test_every_act.py tries each act as each role.
+OTHERS |= {f"{CLIENT}_act", f"{CLIENT}_act_plan"}
 # For whoever may see the console; tests/test_documents.py has their tests.
 OTHERS |= {"documents", "document"}
 # For whoever is about to log in; tests/nova_admin/login has their tests.

@@ -80,13 +80,9 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         # Its host is no name; that it was tried is stored.
         f"{CLIENT}_rotate": {"confirmed": "1"},
         f"{CLIENT}_set_schedule": {"days": "90"},
-        f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
-        f"{CLIENT}_owner": {"owner": "root"},
         f"{CLIENT}_comment": {"text": "Waiting for their DBA."},
         f"{CLIENT}_test_logins": {"store": "postgres"},
         f"{CLIENT}_take_back": {"comment": str(ClientComment.objects.get().pk)},
-        f"{CLIENT}_owners": {"clients": client, "owner": "-"},
-        f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
         "migration_campaign_steer": {"order": "stop"},
         # None of its clients holds it up.
         "migration_campaign_go_on_without": {"clients": digest_clients([]), "reason": "INC-42"},
@@ -102,7 +98,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{GROUP}_add": {"name": "wave 2"},
         f"{GROUP}_change": {"name": "wave 3"},
         f"{GROUP}_delete": {"post": "yes"},
-        "migration_comparison_owners": {"all": "1", "owner": "root"},
+        "migration_comparison_owners": {"confirmed": "1", "clients": client, "owner": "root"},
         "migration_comparison_acknowledge": {
             **dict.fromkeys(("all", "confirmed"), "1"),
             "reason": "INC-42",

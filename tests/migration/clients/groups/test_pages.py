@@ -13,7 +13,7 @@ from tests.migration.pages import CLIENTS, login, page_of, text
 from tests.page_forms import pages_left_out
 
 GROUPS = "/admin/migration/clientgroup/"
-PUT, TAKE = f"{CLIENTS}group/", f"{CLIENTS}ungroup/"
+PUT, TAKE = f"{CLIENTS}act/put_into_group/", f"{CLIENTS}act/take_out_of_group/"
 
 
 def slugs_of(name: str) -> list[str]:
@@ -30,8 +30,17 @@ def said(response) -> str:
 
 
 def choose(client, action: str, *slugs: str, **more: str):
+    """The page that an action of the list opens."""
     data = {"action": action, "_selected_action": ids_of(*slugs).split()}
-    return client.post(more.pop("url", CLIENTS), data | more)
+    return client.get(client.post(more.pop("url", CLIENTS), data | more).url)
+
+
+def send(client, url: str, clients: str, **typed):
+    return client.post(url, {"confirmed": "1", "clients": clients, **typed})
+
+
+def errors_of(response) -> dict[str, list[str]]:
+    return dict(response.context_data["form"].errors)
 
 
 def test_the_list_has_the_clients_of_each_phase_as_links(wave, maria, client):
@@ -145,42 +154,50 @@ def test_the_page_of_a_client_links_to_its_groups(wave, maria, client):
 
 
 def test_chosen_clients_are_put_into_a_group_and_taken_out(wave, maria, client):
-    assert "2 clients are selected" in text(choose(client, "put_into_group", "idom", "acme"))
-    put = client.post(PUT, {"confirmed": "1", "clients": ids_of("idom", "acme"), "group": wave.pk})
+    page = choose(client, "put_into_group", "idom", "acme")
+    assert page.context_data["number"] == 2
+    put = send(client, PUT, page.context_data["shown"], group=wave.pk)
     assert said(put) == "1 client was put into Wave 1. 1 client was in it already."
     assert slugs_of("Wave 1") == ["acme", "idom"]
 
-    assert "Wave 1 (2)" in text(choose(client, "take_out_of_group", "idom", "acme"))
-    taken = client.post(TAKE, {"confirmed": "1", "clients": ids_of("idom"), "group": wave.pk})
+    page = choose(client, "take_out_of_group", "idom", "acme")
+    assert "Wave 1 (2)" in text(page)
+    taken = send(client, TAKE, ids_of("idom"), group=wave.pk)
     assert said(taken).endswith("1 client was taken out of Wave 1.")
     assert slugs_of("Wave 1") == ["acme"]
 
 
-def test_a_new_group_is_made_on_the_way(wave, maria, client):
-    data = {"confirmed": "1", "clients": ids_of("acme"), "group": "", "new_name": " Spain "}
+def test_opening_the_pages_changes_nothing(wave, maria, client):
+    for action in ("put_into_group", "take_out_of_group"):
+        assert choose(client, action, "idom", "acme").status_code == 200
 
-    assert (
-        client.post(PUT, data).url == f"{CLIENTS}?group={ClientGroup.objects.get(name='Spain').pk}"
-    )
+    assert slugs_of("Wave 1") == ["idom"]
+
+
+def test_a_new_group_is_made_on_the_way(wave, maria, client):
+    answer = send(client, PUT, ids_of("acme"), group="", new_name=" Spain ")
+
+    assert answer.url == f"{CLIENTS}?group={ClientGroup.objects.get(name='Spain').pk}"
     assert slugs_of("Spain") == ["acme"]
 
 
 @pytest.mark.parametrize(
-    ("typed", "why"),
+    ("typed", "field"),
     [
-        ({}, "choose a group"),
-        ({"group": "0"}, "choose a group"),
-        ({"group": "wave", "new_name": "Spain"}, "not both"),
-        ({"new_name": "x" * 101}, "up to 100 characters"),
+        ({}, "__all__"),
+        ({"group": "0"}, "group"),
+        ({"group": "wave", "new_name": "Spain"}, "__all__"),
+        ({"new_name": "x" * 101}, "new_name"),
     ],
 )
-def test_without_one_group_nothing_changes(wave, maria, client, typed, why):
+def test_without_one_group_nothing_changes(wave, maria, client, typed, field):
     typed = {name: str(wave.pk) if value == "wave" else value for name, value in typed.items()}
     with pages_left_out(), CaptureQueriesContext(connection) as captured:
-        response = client.post(PUT, {"confirmed": "1", "clients": ids_of("acme"), **typed})
+        response = send(client, PUT, ids_of("acme"), **typed)
 
     assert response.status_code == 200
-    assert response.context_data["ids"] == ids_of("acme")
+    assert set(errors_of(response)) == {field}
+    assert response.context_data["shown"].startswith(ids_of("acme"))
     assert not any(
         "migration_groupmember" in each["sql"] and "INSERT" in each["sql"] for each in captured
     )
@@ -189,38 +206,52 @@ def test_without_one_group_nothing_changes(wave, maria, client, typed, why):
 
 
 def test_why_nothing_changed_is_shown(wave, maria, client):
-    words = text(client.post(PUT, {"confirmed": "1", "clients": ids_of("acme")}))
+    words = text(send(client, PUT, ids_of("acme")))
 
     assert "choose a group, or type the name of a new one" in words
 
 
-@pytest.mark.parametrize("clients", ["", "x 1.5 -1", "999999999999999999", "9" * 5000])
-def test_clients_that_are_none_lead_back_to_the_list(wave, maria, client, clients):
-    response = client.post(PUT, {"confirmed": "1", "clients": clients, "group": wave.pk})
-
-    assert (response.status_code, response.url) == (302, CLIENTS)
+@pytest.mark.parametrize("clients", ["", "x 1.5 -1", "9" * 5000])
+def test_clients_that_are_none_are_a_bad_request(wave, maria, client, clients):
+    assert send(client, PUT, clients, group=wave.pk).status_code == 400
 
 
-def test_a_nul_in_a_field_is_a_bad_request(wave, maria, client):
-    for field in ("clients", "group", "new_name"):
-        data = {"confirmed": "1", "clients": ids_of("acme"), "group": "", field: "\0"}
-        assert client.post(PUT, data).status_code == 400
+def test_clients_that_are_gone_are_put_nowhere(wave, maria, client):
+    assert send(client, PUT, "99999999:", group=wave.pk).status_code == 302
+    assert slugs_of("Wave 1") == ["idom"]
 
 
-def test_all_two_thousand_of_a_filter_go_into_a_group(wave, maria, client):
+def test_a_nul_in_a_field_is_refused(wave, maria, client):
+    assert send(client, PUT, "\0", group="").status_code == 400
+    for field in ("group", "new_name", "first"):
+        send(client, PUT, ids_of("acme", "idom"), **{"new_name": "Spain", field: "\0"})
+    assert [*ClientGroup.objects.values_list("name", flat=True)] == ["Wave 1"]
+
+
+def test_all_two_thousand_of_a_filter_go_into_a_group_while_the_user_waits(wave, maria, client):
     make_many(2000, phase="dual_read")
     url, one = f"{CLIENTS}?phase=dual_read", "many-3"
 
     page = choose(client, "put_into_group", one, url=url, select_across="1")
     assert page.context_data["number"] == 2000
+    # It names a hundred of them.
+    assert len(page.content) < 200_000
     with CaptureQueriesContext(connection) as captured:
-        response = client.post(
-            PUT, {"confirmed": "1", "clients": page.context_data["ids"], "group": wave.pk}
-        )
+        response = send(client, PUT, page.context_data["shown"], group=wave.pk)
 
     assert said(response).startswith("2,000 clients were put into Wave 1.")
     assert GroupMember.objects.filter(group=wave).count() == 2001
-    assert len(captured) < 25
+    assert len(captured) < 30
+
+
+def test_who_changed_otherwise_since_the_page_was_opened_is_put_into_it_too(wave, maria, client):
+    page = choose(client, "put_into_group", "acme")
+    enter = {"slug": "renamed", "is_active": False}
+    all_clients().filter(slug="acme").update(**enter)
+
+    send(client, PUT, page.context_data["shown"], group=wave.pk)
+
+    assert slugs_of("Wave 1") == ["idom", "renamed"]
 
 
 def test_where_the_clients_are_not_put_into_it_there_is_no_new_group(
@@ -229,11 +260,10 @@ def test_where_the_clients_are_not_put_into_it_there_is_no_new_group(
     def fail(*_events):
         raise OperationalError("the connection is gone")
 
-    sent = {"confirmed": "1", "clients": ids_of("acme"), "new_name": "Spain"}
     monkeypatch.setattr(AuditEvent.objects, "insert_already_signed", fail)
 
     with pytest.raises(OperationalError):
-        client.post(PUT, sent)
+        send(client, PUT, ids_of("acme"), new_name="Spain")
     with pytest.raises(OperationalError):
         call_command("group", "add", "Spain", "acme")
 
@@ -247,53 +277,67 @@ def test_a_viewer_is_offered_no_action_and_no_form(wave, client):
     assert (
         'name="name"' not in client.get(page_of("migration_clientgroup", wave.pk)).content.decode()
     )
-    assert client.post(PUT, {"clients": ids_of("acme")}).status_code == 403
+    assert send(client, PUT, ids_of("acme")).status_code == 403
 
 
 def test_who_may_make_no_group_makes_none_by_typing_its_name(wave, client):
     login(client, "helper", *VIEW, "migration.change_clientgroup")
 
     with pages_left_out():
-        client.post(PUT, {"confirmed": "1", "clients": ids_of("acme"), "new_name": "Spain"})
+        send(client, PUT, ids_of("acme"), new_name="Spain")
 
     assert not ClientGroup.objects.filter(name="Spain").exists()
 
 
 def test_where_none_is_in_a_group_the_page_says_so(wave, maria, client):
     make_client("more")
+    page = choose(client, "take_out_of_group", "acme", "more")
 
-    assert "None of them is in a group." in text(
-        choose(client, "take_out_of_group", "acme", "more")
-    )
+    assert page.context_data["number"] == 0
+    assert "It is in no group." in text(page)
+
+
+def test_who_is_in_no_group_is_nothing_to_do_for(wave, maria, client):
+    page = choose(client, "take_out_of_group", "acme", "idom")
+
+    numbers = {each["verdict"]: each["number"] for each in page.context_data["groups"]}
+    assert numbers == {"will": 1, "nothing": 1}
 
 
 def test_the_first_of_a_selection_go_into_a_group_as_the_list_orders_them(wave, maria, client):
     make_many(5, phase="dual_read")
     url, one = f"{CLIENTS}?phase=dual_read&o=-1", "many-3"
     page = choose(client, "put_into_group", one, url=url, select_across="1")
-    sent = {"confirmed": "1", "clients": page.context_data["ids"], "new_name": "Two"}
 
-    response = client.post(PUT, {**sent, "first": " 2 "})
+    response = send(client, PUT, page.context_data["shown"], new_name="Two", first=" 2 ")
 
     assert slugs_of("Two") == ["many-6", "many-7"]
     assert said(response).endswith("4 clients are in no group.</a>")
     assert f'href="{CLIENTS}?group=none"' in said(response)
 
 
+def test_the_first_of_those_that_were_ticked_are_the_first_of_the_list(wave, maria, client):
+    make_many(5, phase="dual_read")
+    ticked = ("many-4", "many-7", "many-6")
+    page = choose(client, "put_into_group", *ticked, url=f"{CLIENTS}?phase=dual_read&o=-1")
+
+    send(client, PUT, page.context_data["shown"], new_name="Two", first="2")
+
+    assert slugs_of("Two") == ["many-6", "many-7"]
+
+
 @pytest.mark.parametrize("first", ["0", "3", "-1", "one", "9" * 5000])
 def test_a_number_of_first_clients_that_there_are_not_changes_nothing(wave, maria, client, first):
-    typed = {"clients": ids_of("acme", "idom"), "new_name": "Spain", "first": first}
-    words = text(client.post(PUT, {"confirmed": "1", **typed}))
+    response = send(client, PUT, ids_of("acme", "idom"), new_name="Spain", first=first)
 
-    assert "of the 2 chosen clients you can take the first 1 to 2" in words
+    assert "of the 2 chosen clients you can take the first 1 to 2" in text(response)
     assert not ClientGroup.objects.filter(name="Spain").exists()
 
 
 def test_who_takes_clients_out_takes_all_that_are_chosen(wave, maria, client):
     wave.put_clients(all_clients())
-    typed = {"clients": ids_of("acme", "idom"), "group": wave.pk, "first": "1"}
 
-    client.post(TAKE, {"confirmed": "1", **typed})
+    send(client, TAKE, ids_of("acme", "idom"), group=wave.pk, first="1")
 
     assert slugs_of("Wave 1") == []
 

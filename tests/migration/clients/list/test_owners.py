@@ -7,7 +7,7 @@ from migration.models import AuditEvent, ClientOwner
 from tests.factories import VIEW, make_client, make_user
 from tests.migration.pages import CLIENTS, login, text
 
-OWNERS = f"{CLIENTS}owners/"
+OWNERS = f"{CLIENTS}act/set_owner/"
 SELECT = {"action": "set_owner", "index": "0"}
 
 
@@ -20,6 +20,11 @@ def slugs(browser, query: str) -> list[str]:
     return [c.slug for c in browser.get(f"{CLIENTS}?{query}").context["cl"].result_list]
 
 
+def set_owner(browser, *pks: int, owner: str, **options):
+    sent = {"confirmed": "1", "clients": " ".join(map(str, pks)), "owner": owner}
+    return browser.post(OWNERS, sent, **options)
+
+
 def test_many_are_given_an_owner_and_filtered_by_it(operator):
     pks = [make_client(slug) for slug in ("a", "b", "c")]
     make_user("paco")
@@ -27,12 +32,12 @@ def test_many_are_given_an_owner_and_filtered_by_it(operator):
         f.parameter_name for f in operator.get(CLIENTS).context["cl"].filter_specs
     ]
 
-    page = operator.post(CLIENTS, {**SELECT, "_selected_action": pks[:2]})
-    assert "2 clients are selected." in text(page)
+    opened = operator.post(CLIENTS, {**SELECT, "_selected_action": pks[:2]})
+    assert operator.get(opened.url).context["number"] == 2
+    assert owners() == {}
     for name in ("paco", "olga"):
-        ids = " ".join(map(str, pks[:2] if name == "paco" else pks[1:2]))
-        done = operator.post(OWNERS, {"clients": ids, "owner": name}, follow=True)
-        assert f"{name} looks after" in text(done)
+        ids = pks[:2] if name == "paco" else pks[1:2]
+        assert f"{name} looks after" in text(set_owner(operator, *ids, owner=name, follow=True))
 
     assert owners() == {"a": "paco", "b": "olga"}
     assert slugs(operator, "owner=mine") == ["b"]
@@ -47,19 +52,23 @@ def test_many_are_given_an_owner_and_filtered_by_it(operator):
     ]
 
 
-def test_one_client_has_a_page_of_its_own_for_it(operator):
+def test_the_page_of_one_client_leads_to_it(operator):
     pk = make_client("idom")
-    page = f"{CLIENTS}{pk}/owner/"
-    assert "IDOM (idom)" in text(operator.get(page))
+    page = f"{OWNERS}?clients={pk}"
+    assert f'href="{page}"' in operator.get(f"{CLIENTS}{pk}/change/").content.decode()
+    # The address of former releases.
+    assert operator.get(f"{CLIENTS}{pk}/owner/").url == page
+    assert operator.post(f"{CLIENTS}{pk}/owner/", {"owner": "olga"}).status_code == 405
+    assert "IDOM" in operator.get(page).context["title"]
 
-    done = operator.post(page, {"owner": "olga"})
+    done = operator.post(page, {"confirmed": "1", "clients": pk, "owner": "olga"})
     assert done.url == f"{CLIENTS}{pk}/change/"
     assert owners() == {"idom": "olga"}
     assert 'value="olga" selected' in operator.get(page).content.decode()
 
-    operator.post(page, {"owner": "-"})
+    set_owner(operator, pk, owner="-")
     assert owners() == {}
-    operator.post(page, {"owner": "-"})
+    set_owner(operator, pk, owner="-")
     assert AuditEvent.objects.filter(code="owner", slug="idom").count() == 2
 
 
@@ -68,10 +77,10 @@ def test_nothing_is_changed_without_a_choice_or_for_who_can_own_nothing(operator
     make_user("gone", is_active=False)
     make_user("outside", is_staff=False)
 
-    assert "choose who looks after" in text(operator.post(OWNERS, {"clients": pk, "owner": ""}))
+    assert "choose who looks after" in text(set_owner(operator, pk, owner=""))
     for name in ("gone", "outside", "nobody-at-all"):
-        assert operator.post(OWNERS, {"clients": pk, "owner": name}).status_code == 404
-    assert operator.get(f"{CLIENTS}999999/owner/").status_code == 404
+        assert set(set_owner(operator, pk, owner=name).context["form"].errors) == {"owner"}
+    assert operator.get(f"{OWNERS}?clients=999999").status_code == 302
     assert owners() == {}
 
 
@@ -85,8 +94,7 @@ def test_who_may_not_set_owners_is_offered_nothing_and_refused(transactional_db,
 
     assert "olga" in text(page)
     assert "set_owner" not in page.content.decode()
-    for url in (OWNERS, f"{CLIENTS}{pk}/owner/"):
-        assert client.post(url, {"clients": pk, "owner": "viewer"}).status_code == 403
+    assert set_owner(client, pk, owner="viewer").status_code == 403
     assert owners() == {"idom": "olga"}
 
 

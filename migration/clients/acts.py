@@ -1,0 +1,421 @@
+"""What is done with clients on this site alone: their groups, and who looks after each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from credentials.localization import localize
+from migration.campaigns.pages import describe_new_member_verdicts
+from migration.clients.groups import get_members_url
+from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.groups import (
+    NAME_LENGTH,
+    OWN_PERMISSION,
+    ClientGroup,
+    ClientGroupError,
+    ClientOwner,
+    GroupMember,
+    list_possible_owners,
+    parse_group_name,
+)
+from migration.core.pages import GROUP_PERMISSION, NEW_GROUP_PERMISSION, add_pages, read_number
+from migration.pushes.pages import REPORT_ACTS, find_selected, get_report_url
+from migration.runs.act_pages import ActView
+from migration.runs.acts import ACTS, Act, ActForm, ActRefused, Done, Order, register_act
+from migration.runs.plans import PlanClass, PlannedClient
+from nova_credentials.messages import Message, Sentence
+
+GROUP_NOT_CHOSEN = Sentence(
+    "group_not_chosen", "Nothing was changed: choose a group, or type the name of a new one."
+)
+GROUP_FIRST_NOT_FIT = Sentence(
+    "group_first_not_fit",
+    "Nothing was changed: of the %(n)s chosen clients you can take the first 1 to %(n)s. Type a whole number.",
+)
+GROUP_CHOSEN_TWICE = Sentence(
+    "group_chosen_twice", "Nothing was changed: choose a group or type a new name, not both."
+)
+
+
+class GroupForm(ActForm):
+    """Asks for one of some groups."""
+
+    group = forms.TypedChoiceField(
+        label=gettext_lazy("Group"),
+        coerce=int,
+        empty_value=None,
+        widget=UnfoldAdminSelectWidget(),
+        error_messages={"invalid_choice": gettext_lazy("Choose one of these groups.")},
+    )
+
+    def offer(self, groups: Sequence[tuple[int, str]]) -> None:
+        self.fields["group"].choices = [("", _("choose")), *groups]  # type: ignore[attr-defined]
+
+
+class PutIntoGroupForm(GroupForm):
+    """Asks for the group, or the name of a new one, and for how many of the clients, from the first."""
+
+    new_name = forms.CharField(
+        label=gettext_lazy("Or the name of a new group"),
+        required=False,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off", "maxlength": NAME_LENGTH}),
+    )
+    first = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget(
+            {"autocomplete": "off", "inputmode": "numeric", "maxlength": 9}
+        ),
+    )
+
+    def __init__(self, *args: Any, number: int, **kwargs: Any) -> None:
+        super().__init__(*args, number=number, **kwargs)
+        self.number = number
+        self.fields["group"].required = False
+        groups = [(group.pk, str(group)) for group in ClientGroup.objects.all()]
+        self.offer(groups)
+        if not groups:
+            del self.fields["group"]
+            self.fields["new_name"].label = _("Name of a new group")
+        if not (self.by and self.by.has_perm(NEW_GROUP_PERMISSION)):
+            del self.fields["new_name"]
+        text = _("How many of them, from the top of the list (empty: all %(n)s)")
+        self.fields["first"].label = text % {"n": intcomma(number)}
+        if number < 2:
+            del self.fields["first"]
+        self.order_fields(["first", "group", "new_name"])
+
+    def clean_new_name(self) -> str:
+        if not (name := self.cleaned_data["new_name"].strip()):
+            return ""
+        try:
+            return parse_group_name(name)
+        except ClientGroupError as refusal:
+            raise forms.ValidationError(localize(refusal.message)) from None
+
+    def clean_first(self) -> int | None:
+        """Return how many clients are meant, counted from the page's first; None: all."""
+        typed = self.cleaned_data["first"].strip()
+        first = read_number(typed) if typed else self.number
+        if first is None or not 1 <= first <= self.number:
+            raise forms.ValidationError(localize(GROUP_FIRST_NOT_FIT(n=self.number)))
+        return first
+
+    def clean(self) -> dict[str, Any]:
+        found = self.cleaned_data
+        if not self.errors:
+            group, name = found.get("group"), found.get("new_name")
+            if group and name:
+                raise forms.ValidationError(localize(GROUP_CHOSEN_TWICE()))
+            if not group and not name:
+                raise forms.ValidationError(localize(GROUP_NOT_CHOSEN()))
+        return found
+
+    def choose_clients(self, client_ids: Sequence[int]) -> Sequence[int]:
+        return client_ids[: self.cleaned_data.get("first")]
+
+
+class TakeOutOfGroupForm(GroupForm):
+    """Asks for one of the groups that hold some of the clients."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        groups = ClientGroup.objects.of_clients(all_clients().with_ids(self.client_ids))
+        self.offer([(group.pk, f"{group} ({intcomma(group.number)})") for group in groups])
+
+
+class GroupAct(Act):
+    """Changes which clients are in a group. A group is a label: no client is moved or pushed."""
+
+    permission = GROUP_PERMISSION
+    asks_reason = False
+    is_quick = True
+
+    def see(self, client_ids: Collection[int]) -> dict[int, str]:
+        return see_presence(client_ids)
+
+
+class PutIntoGroup(GroupAct):
+    code = "put_into_group"
+    label = gettext_lazy("Put into a group")
+    form = PutIntoGroupForm
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Put %(name)s into a group?") % {"name": name}
+        text = ngettext("Put %(n)s client into a group?", "Put %(n)s clients into a group?", number)
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        if number == 1:
+            return _("Put the client into the group")
+        return _("Put the clients into the group")
+
+    def describe_effect(self, number: int) -> str:
+        return _("Groups are labels: no client is moved or pushed.")
+
+    def list_notes(self, request: HttpRequest, client_ids: Collection[int]) -> list[SafeString]:
+        groups = ClientGroup.objects.values_list("pk", flat=True)
+        taken = describe_new_member_verdicts(request.user, list(groups))
+        return [*super().list_notes(request, client_ids), *taken]
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        return plan_all(client_ids, say_groups(client_ids))
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Done:
+        try:
+            if name := order.values.get("new_name"):
+                group = ClientGroup.objects.get_or_add(name, by=order.by)
+            else:
+                group = find_group(order)
+            changed = len(group.put_clients(chosen, by=order.by))
+        except ClientGroupError as refusal:
+            raise ActRefused(refusal.message) from None
+        text = ngettext(
+            "%(n)s client was put into %(group)s.",
+            "%(n)s clients were put into %(group)s.",
+            changed,
+        )
+        notes: list[str] = []
+        if already := chosen.count() - changed:
+            told = ngettext(
+                "%(n)s client was in it already.", "%(n)s clients were in it already.", already
+            )
+            notes.append(told % {"n": intcomma(already)})
+        if left := all_clients().exclude(pk__in=GroupMember.objects.values("client_id")).count():
+            told = ngettext("%(n)s client is in no group.", "%(n)s clients are in no group.", left)
+            url = f"{reverse('admin:credentials_client_changelist')}?group=none"
+            link = format_html(
+                '<a class="underline" href="{}">{}</a>', url, told % {"n": intcomma(left)}
+            )
+            notes.append(link)
+        return Done(
+            text % {"n": intcomma(changed), "group": group},
+            get_members_url(group.pk),
+            warnings=describe_new_member_verdicts(order.by, [group.pk]) if changed else (),
+            notes=notes,
+        )
+
+
+IN_NO_GROUP = Sentence("in_no_group", "It is in no group.")
+IN_GROUPS = Sentence("in_groups", "It is in %(groups)s.", glue=", ")
+
+
+class TakeOutOfGroup(GroupAct):
+    code = "take_out_of_group"
+    label = gettext_lazy("Take out of a group")
+    form = TakeOutOfGroupForm
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Take %(name)s out of a group?") % {"name": name}
+        text = ngettext(
+            "Take %(n)s client out of a group?", "Take %(n)s clients out of a group?", number
+        )
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        if number == 1:
+            return _("Take the client out of the group")
+        return _("Take the clients out of the group")
+
+    def describe_effect(self, number: int) -> str:
+        return _(
+            "Groups are labels: no client is moved or pushed. A wave of a campaign that has begun keeps its clients."
+        )
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        found = say_groups(client_ids)
+        others = dict.fromkeys(set(client_ids) - found.keys(), IN_NO_GROUP())
+        return plan_all(client_ids, found | others, nothing=others.keys())
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Done:
+        group = find_group(order)
+        try:
+            changed = len(group.remove_clients(chosen, by=order.by))
+        except ClientGroupError as refusal:
+            raise ActRefused(refusal.message) from None
+        text = ngettext(
+            "%(n)s client was taken out of %(group)s.",
+            "%(n)s clients were taken out of %(group)s.",
+            changed,
+        )
+        notes = []
+        if others := chosen.count() - changed:
+            told = ngettext("%(n)s client was not in it.", "%(n)s clients were not in it.", others)
+            notes.append(told % {"n": intcomma(others)})
+        return Done(
+            text % {"n": intcomma(changed), "group": group}, get_members_url(group.pk), notes=notes
+        )
+
+
+# Of the select, beside the names of users.
+NOBODY = "-"
+LOOKED_AFTER = Sentence("looked_after", "%(name)s looks after it.")
+
+
+class OwnerForm(ActForm):
+    """Asks who looks after the clients."""
+
+    owner = forms.ChoiceField(
+        label=gettext_lazy("Owner"),
+        widget=UnfoldAdminSelectWidget(),
+        error_messages={
+            "required": gettext_lazy("Nothing was changed: choose who looks after them."),
+            "invalid_choice": gettext_lazy("Nothing was changed: nobody of this name can."),
+        },
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        people = list(list_possible_owners().values_list("username", flat=True))
+        self.fields["owner"].choices = [  # type: ignore[attr-defined]
+            ("", _("choose")),
+            (NOBODY, _("Nobody")),
+            *zip(people, people, strict=True),
+        ]
+        rows = ClientOwner.objects.filter(pk__in=self.client_ids)
+        owners = rows.order_by().values_list("owner__username", flat=True).distinct()[:2]
+        self.initial["owner"] = owners[0] if len(owners) == 1 else ""
+
+
+class SetOwner(Act):
+    """Says who looks after clients: the list is filtered by it, and it gives nobody a right."""
+
+    code = "set_owner"
+    label = gettext_lazy("Set the owner")
+    permission = OWN_PERMISSION
+    form = OwnerForm
+    asks_reason = False
+    is_quick = True
+    in_client_menu = False  # beside the owner's name
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Who looks after %(name)s?") % {"name": name}
+        text = ngettext(
+            "Who looks after this client?", "Who looks after these %(n)s clients?", number
+        )
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        text = ngettext("Set the owner of %(n)s client", "Set the owner of %(n)s clients", number)
+        return text % {"n": intcomma(number)}
+
+    def describe_effect(self, number: int) -> str:
+        return _("It gives nobody a right, and changes nothing else.")
+
+    def see(self, client_ids: Collection[int]) -> dict[int, str]:
+        return see_presence(client_ids)
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        rows = ClientOwner.objects.filter(pk__in=client_ids)
+        names = rows.order_by().values_list("pk", "owner__username")
+        return plan_all(client_ids, {pk: LOOKED_AFTER(name=name) for pk, name in names})
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Done:
+        owner: User | None = None
+        if (name := order.values["owner"]) != NOBODY:
+            owner = list_possible_owners().get(username=name)
+        changed = len(ClientOwner.objects.set_owner(chosen, owner, by=order.by))
+        if not changed:
+            return Done(_("Nothing was changed: it was so already."))
+        if owner:
+            text = ngettext(
+                "%(who)s looks after %(n)s client now.",
+                "%(who)s looks after %(n)s clients now.",
+                changed,
+            )
+        else:
+            text = ngettext(
+                "Nobody looks after %(n)s client now.",
+                "Nobody looks after %(n)s clients now.",
+                changed,
+            )
+        return Done(text % {"who": name, "n": intcomma(changed)})
+
+
+def see_presence(client_ids: Collection[int]) -> dict[int, str]:
+    """Return nothing of each client that is there: what happens to it meanwhile is of no concern to a label."""
+    found = all_clients().with_ids(client_ids).order_by().values_list("pk", flat=True)
+    return dict.fromkeys(found, "")
+
+
+def find_group(order: Order) -> ClientGroup:
+    """Return the group that a form chose; raises `ActRefused` where it is gone."""
+    if group := ClientGroup.objects.filter(pk=order.values["group"]).first():
+        return group
+    raise ActRefused(GROUP_NOT_CHOSEN())
+
+
+def say_groups(client_ids: Collection[int]) -> dict[int, Message]:
+    """Say of the clients that are in a group in which they are."""
+    names = {group.pk: str(group) for group in ClientGroup.objects.all()}
+    groups: dict[int, list[str]] = defaultdict(list)
+    rows = GroupMember.objects.filter(client__in=client_ids).order_by("group__key")
+    for client_id, group_id in rows.values_list("client_id", "group_id"):
+        groups[client_id].append(names[group_id])
+    return {pk: IN_GROUPS(groups=tuple(found)) for pk, found in groups.items()}
+
+
+def plan_all(
+    client_ids: Collection[int], messages: dict[int, Message], *, nothing: Collection[int] = ()
+) -> list[PlannedClient]:
+    """Say that it would be done to each client that is there, but for `nothing`, in the order of the ids."""
+    rows = all_clients().with_phase().with_ids(client_ids).order_by()
+    found = {pk: (slug, phase) for pk, slug, phase in rows.values_list("pk", "slug", "phase")}
+    return [
+        PlannedClient(
+            pk,
+            *found[pk],
+            revision=0,
+            plan_class=PlanClass.NOTHING if pk in nothing else PlanClass.WILL,
+            outcome="",
+            message=messages.get(pk),
+        )
+        for pk in client_ids
+        if pk in found
+    ]
+
+
+register_act(PutIntoGroup())
+register_act(TakeOutOfGroup())
+register_act(SetOwner())
+
+
+class SetOwnersOfFoundView(ActView):
+    """Asks who looks after the clients that are selected in the report of mismatches, and leads back to it."""
+
+    http_method_names = ["post"]  # noqa: RUF012  # Django's own declaration
+    permission_required = OWN_PERMISSION
+    heading = SetOwner.label
+    is_of_site = True
+
+    @cached_property
+    def act(self) -> Act:
+        return ACTS[SetOwner.code]
+
+    @cached_property
+    def selected(self) -> ClientPhaseQuerySet:
+        return all_clients().with_ids(find_selected(self.request))
+
+    @property
+    def back(self) -> str:
+        return get_report_url(self.request)
+
+
+REPORT_ACTS["owners"] = (SetOwnersOfFoundView, "person")
+add_pages("comparison", ("report/owners/", "owners", SetOwnersOfFoundView))
