@@ -298,7 +298,7 @@ class ActView(BaseActView):
         else:
             named = self.read_named()
         place = {pk: number for number, pk in enumerate(named)}
-        return sorted(found, key=place.__getitem__)
+        return sorted(found, key=lambda pk: place.get(pk, len(place)))
 
     @property
     def name(self) -> str:
@@ -559,6 +559,7 @@ def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict
         "slug": planned.slug,
         "message": planned.message,
         "notes": planned.notes,
+        "planned": planned,
         "lines": [line for line in lines if not line["reason"].passed],  # type: ignore[union-attr]
         "passed": [line for line in lines if line["reason"].passed],  # type: ignore[union-attr]
     }

@@ -30,6 +30,7 @@ from migration.core.audit import RUN_EVENT, AuditEvent
 from migration.core.sentences import CLIENT_LEFT_ALONE, NO_WORKER
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from migration.core.workers import Worker
+from nova_credentials.comparison import Mismatch
 from nova_credentials.messages import Message, MessageError, Sentence
 
 if TYPE_CHECKING:
@@ -172,8 +173,14 @@ class PlannedClient:
     reasons: tuple[Reason, ...] = ()
     # What else is said of it: whose a secret is, which fields differ.
     notes: tuple[Message, ...] = ()
+    # The fields that differ, as comparisons keep them: codes and lengths.
+    mismatches: tuple[dict[str, str], ...] = ()
     # What was seen of it (`Act.see`): who looks otherwise when the plan is carried out is left out.
     seen: str = ""
+
+    def read_mismatches(self) -> list[Mismatch]:
+        """Return the fields that differ."""
+        return [Mismatch.from_json(row) for row in self.mismatches]
 
     @property
     def verdict(self) -> Verdict:
@@ -200,6 +207,7 @@ class PlannedClient:
             "replaced": [asdict(each) for each in self.replaced],
             "reasons": [each.to_json() for each in self.reasons],
             "notes": [each.to_json() for each in self.notes],
+            "mismatches": list(self.mismatches),
             "seen": self.seen,
         }
 
@@ -221,6 +229,7 @@ class PlannedClient:
             # Plans of earlier releases have none of these.
             reasons=tuple(Reason.from_json(each) for each in data.get("reasons", ())),
             notes=tuple(Message.from_json(each) for each in data.get("notes", ())),
+            mismatches=tuple(data.get("mismatches", ())),
             seen=data.get("seen", ""),
         )
 
