@@ -212,8 +212,10 @@ def test_why_nothing_changed_is_shown(wave, maria, client):
 
 
 @pytest.mark.parametrize("clients", ["", "x 1.5 -1", "9" * 5000])
-def test_clients_that_are_none_are_a_bad_request(wave, maria, client, clients):
-    assert send(client, PUT, clients, group=wave.pk).status_code == 400
+def test_clients_that_are_none_lead_back_to_the_list(wave, maria, client, clients):
+    response = send(client, PUT, clients, group=wave.pk)
+
+    assert (response.status_code, response.url) == (302, CLIENTS)
 
 
 def test_clients_that_are_gone_are_put_nowhere(wave, maria, client):
