@@ -134,7 +134,8 @@ class TakeOutOfGroupForm(GroupForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         groups = ClientGroup.objects.of_clients(all_clients().with_ids(self.client_ids))
-        self.offer([(group.pk, f"{group} ({intcomma(group.number)})") for group in groups])
+        numbers = dict(groups.values_list("pk", "number"))
+        self.offer([(group.pk, f"{group} ({intcomma(numbers[group.pk])})") for group in groups])
 
 
 class GroupAct(Act):
@@ -405,7 +406,7 @@ class SetOwnersOfFoundView(ActView):
     is_of_site = True
 
     @cached_property
-    def act(self) -> Act:
+    def act(self) -> Act:  # type: ignore[override]
         return ACTS[SetOwner.code]
 
     @cached_property
