@@ -134,8 +134,7 @@ class TakeOutOfGroupForm(GroupForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         groups = ClientGroup.objects.of_clients(all_clients().with_ids(self.client_ids))
-        numbers = dict(groups.values_list("pk", "number"))
-        self.offer([(group.pk, f"{group} ({intcomma(numbers[group.pk])})") for group in groups])
+        self.offer([(group.pk, f"{group} ({intcomma(group.number)})") for group in groups])  # type: ignore[attr-defined]  # annotated
 
 
 class GroupAct(Act):
