@@ -335,8 +335,9 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
 
 def change_layouts(haystack: Haystack, browser, pk: int) -> None:
     for layout in ("service", "client"):
-        url = reverse("admin:credentials_client_layout", args=[pk])
-        page(haystack, browser, url, {"layout": layout})
+        url = get_act_url(f"layout_{layout}", [pk])
+        seen = browser.get(url).context["shown"]
+        page(haystack, browser, url, {"confirmed": "1", "clients": seen})
         command(haystack, "change_layout", layout, "idom", "--inline", "--format", "json")
 
 
@@ -395,7 +396,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         post_the_clients_own_form(haystack, browser, pk)
         onboard_a_client(haystack, browser)
     reveal_everything(browser, pk)
-    for name in ("adopt", "copy", "undo_copy", "layout", "live", "versions"):
+    for name in ("copy", "undo_copy", "live", "versions", "take_pending_off"):
         page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
     page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
     rotate_all(haystack, browser, pk)

@@ -142,6 +142,7 @@ class GroupAct(Act):
 
     permission = GROUP_PERMISSION
     asks_reason = False
+    writes_aws = False
     is_quick = True
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
@@ -300,6 +301,7 @@ class SetOwner(Act):
     permission = OWN_PERMISSION
     form = OwnerForm
     asks_reason = False
+    writes_aws = False
     is_quick = True
     in_client_menu = False  # beside the owner's name
 

@@ -41,7 +41,12 @@ from migration.clients.list import (
     list_export_actions,
 )
 from migration.clients.offboarding import LeavingView
-from migration.clients.page import AwsReadQueriesView, LiveClientView, get_client_context
+from migration.clients.page import (
+    AwsReadQueriesView,
+    FormerLayoutView,
+    LiveClientView,
+    get_client_context,
+)
 from migration.clients.ready_moves import MoveReadyView
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_selection
 from migration.core.pages import (
@@ -85,8 +90,6 @@ from migration.runs.acts import ACTS, MENU_LABELS, Menu
 from migration.runs.models import Run
 from migration.runs.starts import start_run
 from migration.secrets.pages import (
-    AdoptView,
-    ChangeLayoutView,
     RestoreVersionView,
     SecretVersionsView,
     TakePendingOffView,
@@ -154,6 +157,8 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("import/template/", "import_template", ImportTemplateView),
         # Of a former release.
         ("<int:client_id>/owner/", "owner", make_former_address("set_owner")),
+        ("<int:client_id>/adopt/", "adopt", make_former_address("adopt")),
+        ("<int:client_id>/layout/", "layout", FormerLayoutView),
         ("<int:client_id>/comment/", "comment", LeaveCommentView),
         ("<int:client_id>/comment/take-back/", "take_back", TakeBackCommentView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
@@ -161,9 +166,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("<int:client_id>/move/", "move", MoveClientView),
         ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
         ("<int:client_id>/push/", "push", PushClientView),
-        ("<int:client_id>/adopt/", "adopt", AdoptView),
         ("<int:client_id>/leaving/", "leaving", LeavingView),
-        ("<int:client_id>/layout/", "layout", ChangeLayoutView),
         ("<int:client_id>/copy-to-postgres/", "copy", CopyToPostgresView),
         ("<int:client_id>/copy-to-postgres/undo/", "undo_copy", UndoCopyView),
         ("<int:client_id>/live/", "live", LiveClientView),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
@@ -61,7 +61,8 @@ from migration.pushes.pages import get_undo_context
 from migration.runs.act_pages import list_client_menu
 from migration.runs.items import RunItem
 from migration.runs.models import Run
-from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
+from migration.secrets.acts import LAYOUT_PERMISSION, get_other_layout_url
+from migration.secrets.pages import get_console_url
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
@@ -183,7 +184,8 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
         "other_secrets": OtherSecretsState(client.other_secrets) if client.other_secrets else None,
         "other_names": secret_names(client.other_slug or client.secret_slug, other_layout).values(),
         "has_former_slug": client.secret_slug != client.slug,
-        "may_change_layout": request.user.has_perm(LAYOUT_PERMISSION),
+        "layout_url": request.user.has_perm(LAYOUT_PERMISSION)
+        and get_other_layout_url(client.pk, layout),
         # The AWS console shows nothing of another endpoint.
         "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
         "name_problem": problem,
@@ -293,6 +295,14 @@ def _list_same_fields(newest: Comparison | None, document: Document | None) -> l
     return [
         path for path in list_paths(document) if path not in differ and not path.startswith(within)
     ]
+
+
+class FormerLayoutView(ClientView):
+    """An address of a former release: it leads to the page of the act that gives the client the other layout."""
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        own = ClientMigration.objects.filter(pk=self.client.pk).first() or ClientMigration()
+        return HttpResponseRedirect(get_other_layout_url(client_id, find_layout(own.layout)))
 
 
 # The line that says which run has the client. An open page asks for it again until the run is done with the client.

@@ -373,8 +373,7 @@ def show_refusal(
 def find_remedy(request: HttpRequest, client_id: int, codes: Collection[str]) -> str:
     """Return the link to what mends the first of these reasons that this user can mend; "" where there is none."""
     if NOT_OURS.key in codes and request.user.has_perm(RUN_PERMISSION):
-        url = reverse("admin:credentials_client_adopt", args=[client_id])
-        return _make_link(gettext("Adopt the secret…"), url)
+        return _make_link(gettext("Adopt the secret…"), get_act_url("adopt", [client_id]))
     if TO_RESOLVE & set(codes):
         return _make_link(
             gettext("Compare both stores"), get_tab_url(client_id, ClientTab.COMPARISON)

@@ -15,6 +15,7 @@ from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     ClientTab,
+    get_act_url,
     get_tab_url,
 )
 from migration.core.snapshots import ClientSnapshot
@@ -210,7 +211,10 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         ),
         CheckFix.ADOPT: (
             RUN_PERMISSION,
-            lambda: _make_fix_link(_("Adopt the secret…"), "credentials_client_adopt", client_id),
+            lambda: {
+                "label": _("Adopt the secret…"),
+                "url": get_act_url("adopt", [client_id]),
+            },
         ),
         CheckFix.AWS_WRITES: (
             "migration.view_run",

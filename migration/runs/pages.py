@@ -44,6 +44,7 @@ from migration.core.pages import (
     AdminView,
     ObjectView,
     ReadOnlyAdmin,
+    get_act_url,
     get_signed_in_user,
     link_to_audit,
     read_number,
@@ -128,7 +129,7 @@ def find_remedies(
         )
         yield label, f"{page}?tab=logins"
     elif failed and NOT_OURS.key in keys:
-        adopt = reverse("admin:credentials_client_adopt", args=[item.client_id])
+        adopt = get_act_url("adopt", [item.client_id])
         may_adopt = may(RUN_PERMISSION)
         label = (
             gettext("See whose secret it is, and adopt it")

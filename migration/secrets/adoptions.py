@@ -194,7 +194,7 @@ def adopt_secrets(
         if foreign.versions != seen:
             raise NotResolved(SECRET_CHANGED_SINCE())
         for secret in foreign.secrets:
-            _require_unused(secret)
+            require_unused(secret)
         # Who schedules their deletion holds the lock of the client whose they are noted to be.
         noted = {secret.row.client_id for secret in foreign.secrets if secret.row}
         with hold_client_locks(noted, wait_seconds=0) as held_too:
@@ -209,7 +209,7 @@ SECRET_IN_USE = Sentence(
 )
 
 
-def _require_unused(secret: ForeignSecret) -> None:
+def require_unused(secret: ForeignSecret) -> None:
     """Raise `NotResolved` where the secret is one of those of another client of NOVA's."""
     if (row := secret.row) is None:
         return

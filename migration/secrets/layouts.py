@@ -129,6 +129,7 @@ def change_layout(
     client_id: int,
     layout: Layout,
     by: User | None = None,
+    reason: str = "",
     interactive: bool = True,
 ) -> LayoutChange:
     """Give one client this layout.
@@ -154,12 +155,12 @@ def change_layout(
         sm = secrets_manager(interactive=interactive)
         found = _read_present(snapshot, sm)
         if found is None:
-            return _change_without_secret(snapshot, layout, by=by)
+            return _change_without_secret(snapshot, layout, by=by, reason=reason)
         _require_copyable(snapshot, found, sm)
         target = _make_target(snapshot, found, layout=layout)
         pending = _prepare_secrets(snapshot, target, sm)
         _require_unchanged(found, pending, sm)
-        _switch(snapshot, pending, by=by)
+        _switch(snapshot, pending, by=by, reason=reason)
         old, new = tuple(found.version_ids), tuple(pending.documents)
         message = LAYOUT_CHANGED(old=old, new=new)
         if late := _find_late_write(found, sm):
@@ -314,12 +315,13 @@ LAYOUT_WITHOUT_SECRET = Sentence(
 
 
 def _change_without_secret(
-    snapshot: ClientSnapshot, layout: Layout, *, by: User | None
+    snapshot: ClientSnapshot, layout: Layout, *, by: User | None, reason: str
 ) -> LayoutChange:
     with transaction.atomic():
         refuse_lost_client_locks()
         ClientMigration.objects.store_first_layout(snapshot.client_id, snapshot.layout)
-        _store_switch(snapshot, replace(snapshot, layout=layout), secrets=None, by=by)
+        target = replace(snapshot, layout=layout)
+        _store_switch(snapshot, target, secrets=None, by=by, reason=reason)
     named = LAYOUTS[layout]()
     return LayoutChange(Outcome.UPDATED, LAYOUT_WITHOUT_SECRET(layout=named))
 
@@ -452,7 +454,9 @@ def _find_late_write(found: AwsCopy, sm: SecretsManager) -> Message | None:
     return LAYOUT_WRITTEN_LATE(names=late) if late else None
 
 
-def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None = None) -> None:
+def _switch(
+    snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None = None, reason: str = ""
+) -> None:
     """Make the new secrets the client's own.
 
     Raises `LayoutRefusedError` where it was moved meanwhile, or its rows don't take the new pointers.
@@ -461,7 +465,7 @@ def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None 
     try:
         with _hold_pointers(snapshot, target):
             refuse_lost_client_locks()
-            _store_switch(snapshot, target, secrets=pending.secrets, by=by)
+            _store_switch(snapshot, target, secrets=pending.secrets, by=by, reason=reason)
     except RowsBusyError as error:
         raise LayoutRefusedError(error.message, ErrorClass.UNAVAILABLE) from None
     except RefusedByDatabaseError as error:
@@ -498,6 +502,7 @@ def _store_switch(
     *,
     secrets: list[Secret] | None,
     by: User | None = None,
+    reason: str = "",
 ) -> None:
     """Store layout and slug, within the caller's transaction. `secrets` None: it has none, so none are kept."""
     if not ClientMigration.objects.switch_secrets(
@@ -515,7 +520,12 @@ def _store_switch(
         named = {"old": snapshot.layout, "new": target.layout}
         facts = LAYOUT_WAS_CHANGED(**{side: LAYOUTS[each]() for side, each in named.items()})
     AuditEvent.objects.record(
-        LAYOUT_EVENT, facts, by=by, client_id=snapshot.client_id, slug=snapshot.slug
+        LAYOUT_EVENT,
+        facts,
+        by=by,
+        client_id=snapshot.client_id,
+        slug=snapshot.slug,
+        reason=reason,
     )
 
 

@@ -1,14 +1,13 @@
-"""The pages of a client's secrets: their layout, adoption, versions; and the site's page of their key and regions."""
+"""The pages of the versions of a client's secrets, and the site's page of their key and regions."""
 
 from __future__ import annotations
 
-import json
 from typing import ClassVar
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -18,43 +17,28 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from credentials.models import ROW_NAMES
-from credentials.prices import SECRET_A_MONTH
 from migration.core.audit import ReasonError
-from migration.core.aws_store import secret_names
-from migration.core.clients import VIEW_RUNS, ClientMigration, all_clients, digest_clients
+from migration.core.clients import VIEW_CLIENTS, VIEW_RUNS, all_clients
 from migration.core.keys import fingerprint_key_id
 from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     AdminView,
     ClientListFilter,
-    ClientTab,
     ClientView,
     add_pages,
+    get_act_url,
     get_signed_in_user,
-    get_tab_url,
     get_typed_reason,
     read_raw_form_text,
 )
-from migration.core.secrets import (
-    LayoutChoices,
-    Secret,
-    client_has_settings_drift,
-    find_layout,
-    find_other_layout,
-)
+from migration.core.secrets import Secret, client_has_settings_drift
 from migration.pushes.models import KnownValue
 from migration.pushes.resolutions import NotResolved
-from migration.runs.models import Run
-from migration.runs.starts import start_run
-from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
+from migration.runs.acts import ACTS
+from migration.secrets.acts import ApplySecretSettings, sum_up_drift
 from migration.secrets.deletions import schedule_deletion_for_deleted_clients
-from migration.secrets.layouts import LayoutRefusedError, change_layout
-from migration.secrets.settings import (
-    SettingsDrift,
-    describe_settings,
-    find_settings_drift,
-)
+from migration.secrets.settings import find_settings_drift
 from migration.secrets.versions import (
     UnprovenLoginsError,
     list_secrets,
@@ -65,11 +49,8 @@ from migration.secrets.versions import (
 )
 from nova_credentials.aws.kms_keys import AWS_KEY
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 
-# Who may say which store NOVA reads may say in which secrets.
-LAYOUT_PERMISSION = "migration.move_client"
 # More versions are on the page of their own.
 SHOWN_IN_TAB = 6
 # The page of the settings names so many clients; `apply_secret_settings --check` names all.
@@ -78,90 +59,6 @@ CLIENTS_SHOWN = 100
 SECRETS_SHOWN = 20
 # To delete them is as an offboarding, after which the secrets go too.
 DELETE_PERMISSION = "migration.purge_client"
-
-
-class ChangeLayoutView(ClientView):
-    """Shows the secrets of both layouts, and changes to the one that was shown as the other."""
-
-    template_name = "admin/migration/change_layout.html"
-    permission_required = LAYOUT_PERMISSION
-
-    @property
-    def title(self) -> str:
-        return gettext("Change the layout: %(client)s") % {"client": self.client.name}
-
-    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        own = ClientMigration.objects.filter(pk=client_id).first() or ClientMigration()
-        old = find_layout(own.layout)
-        new = find_other_layout(old)
-        slug = own.secret_slug or self.client.slug
-        context = self.get_context_data(
-            back=get_tab_url(client_id, ClientTab.COMPARISON),
-            old_label=LayoutChoices(old).label,
-            new_label=LayoutChoices(new).label,
-            old_names=list(secret_names(slug, old).values()),
-            new_names=list(secret_names(slug, new).values()),
-            new=new,
-        )
-        return self.render_to_response(context)
-
-    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        wanted = request.POST.get("layout")
-        if wanted not in tuple(Layout):
-            raise BadRequest("The form names no layout")
-        try:
-            changed = change_layout(
-                client_id=self.client.pk, layout=Layout(wanted), by=get_signed_in_user(request)
-            )
-        except LayoutRefusedError as refusal:
-            messages.error(request, localize(refusal.message))
-            return HttpResponseRedirect(request.get_full_path())
-        messages.success(request, localize(changed.message))
-        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.COMPARISON))
-
-
-class AdoptView(ClientView):
-    """Shows the secrets before they are adopted, and adopts them once the slug is typed and a reason given."""
-
-    template_name = "admin/migration/adopt.html"
-    permission_required = RUN_PERMISSION
-
-    @property
-    def title(self) -> str:
-        return gettext("Adopt the secret of %(client)s") % {"client": self.client.name}
-
-    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        may_compare = request.user.has_perm("migration.view_comparison")
-        context = self.get_context_data(
-            may_view_comparisons=may_compare, input_classes=" ".join(BASE_INPUT_CLASSES)
-        )
-        try:
-            context["foreign"] = find_foreign_secrets(self.client.pk)
-        except NotResolved as refusal:
-            context["why_not"] = refusal.message
-        return self.render_to_response(context)
-
-    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        here = HttpResponseRedirect(request.get_full_path())
-        reason = get_typed_reason(request)
-        if request.POST.get("slug") != self.client.slug or not reason:
-            text = gettext(
-                "Nothing was adopted: type the slug, %(slug)s, and give a reason or a ticket."
-            )
-            messages.error(request, text % {"slug": self.client.slug})
-            return here
-        try:
-            adopted = adopt_and_overwrite_secrets(
-                client_id=self.client.pk,
-                seen=read_raw_form_text(request, "seen"),
-                reason=reason,
-                by=get_signed_in_user(request),
-            )
-        except (NotResolved, ReasonError) as refusal:
-            messages.error(request, localize(refusal.message))
-            return here
-        messages.success(request, localize(adopted.message))
-        return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
 
 
 class SecretVersionsView(ClientView):
@@ -253,9 +150,22 @@ class RestoreVersionView(ClientView):
 
 
 class TakePendingOffView(ClientView):
-    """Takes AWSPENDING off a version that an interrupted write left."""
+    """Says what it is to take AWSPENDING off a version that an interrupted write left, and does it on its button."""
 
+    template_name = "admin/migration/take_pending_off.html"
     permission_required = RESOLVE_PERMISSION
+
+    @property
+    def title(self) -> str:
+        return gettext("Take AWSPENDING off: %(client)s") % {"client": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        context = self.get_context_data(
+            name=request.GET.get("name", ""),
+            version_id=request.GET.get("version_id", ""),
+            back=_get_versions_url(self.client.pk),
+        )
+        return self.render_to_response(context)
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
         try:
@@ -333,7 +243,7 @@ class SettingsFilter(ClientListFilter):
 
 
 class SecretSettingsView(AdminView):
-    """Shows, by what AWS last said, which clients' secrets differ; on POST, starts the run over these."""
+    """Shows, by what AWS last said, which clients' secrets differ, and leads to the page of the act over these."""
 
     template_name = "admin/migration/secret_settings.html"
     is_of_site = True
@@ -345,53 +255,35 @@ class SecretSettingsView(AdminView):
     def get(self, request: HttpRequest) -> HttpResponse:
         drift = find_settings_drift()
         replicas = settings.NOVA_REPLICA_REGIONS
+        ids = sorted(drift.client_ids_to_look_at)
+        may_act = ACTS[ApplySecretSettings.code].may(request.user)
         return self.render_to_response(
             self.get_context_data(
                 drift=drift,
-                number=len(drift.client_ids_to_look_at),
+                number=len(ids),
+                sums=sum_up_drift(drift),
                 clients=drift.clients[:CLIENTS_SHOWN],
                 key=settings.NOVA_KMS_KEY_ID,
                 replicas=None
                 if replicas is None
                 else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
-                dollars=SECRET_A_MONTH * abs(drift.net_new_replicas),
-                seen=_describe_run(drift),
+                ids=" ".join(map(str, ids)),
+                act_url=get_act_url(ApplySecretSettings.code, (), back=request.path),
                 deleted=Secret.objects.of_deleted_clients().order_by("name")[:SECRETS_SHOWN],
                 may_delete=request.user.has_perm(DELETE_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
-                may_run=request.user.has_perm(RUN_PERMISSION),
+                may_act=may_act and request.user.has_perm(VIEW_CLIENTS),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
             )
         )
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        if names := request.POST.getlist("deleted"):
-            return self._delete(request, names)
-        if not request.user.has_perm(RUN_PERMISSION):
-            raise PermissionDenied
-        here = HttpResponseRedirect(request.path)
-        drift = find_settings_drift()
-        if read_raw_form_text(request, "seen") != _describe_run(drift):
-            text = gettext(
-                "Nothing was started: the settings or the clients are others than this page showed."
-            )
-            messages.error(request, text)
-            return here
-        chosen = all_clients().with_ids(drift.client_ids_to_look_at)
-        if not chosen.exists():
-            messages.info(request, gettext("Nothing was started: no secret differs."))
-            return here
-        return start_run(
-            request, Run.Kind.SECRET_SETTINGS, chosen, secret_settings=describe_settings()
-        )
-
-    def _delete(self, request: HttpRequest, names: list[str]) -> HttpResponseRedirect:
         """Schedule the deletion of the secrets that the page showed."""
         if not request.user.has_perm(DELETE_PERMISSION):
             raise PermissionDenied
         try:
             done = schedule_deletion_for_deleted_clients(
-                names=names[:SECRETS_SHOWN],
+                names=request.POST.getlist("deleted")[:SECRETS_SHOWN],
                 reason=get_typed_reason(request),
                 by=get_signed_in_user(request),
             )
@@ -401,12 +293,6 @@ class SecretSettingsView(AdminView):
             for each in done:
                 messages.info(request, localize(each))
         return HttpResponseRedirect(request.path)
-
-
-def _describe_run(drift: SettingsDrift) -> str:
-    """Return the settings and the clients as one text, by which a page that shows others is known."""
-    settings_now = json.dumps(describe_settings(), sort_keys=True)
-    return f"{settings_now} {digest_clients(drift.client_ids_to_look_at)}"
 
 
 add_pages(

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -298,12 +298,14 @@ class SettingsDrift:
         )
 
 
-def find_settings_drift() -> SettingsDrift:
-    """Compare what is stored of all secrets of present clients with the settings, in one query."""
+def find_settings_drift(client_ids: Collection[int] | None = None) -> SettingsDrift:
+    """Compare what is stored of all secrets of present clients, or of these, with the settings, in one query."""
     clients: dict[int, ClientSettingsDrift] = {}
     unlooked: dict[str, int] = {}
     looked_at, overdue, oldest, since = 0, 0, None, timezone.now() - LOOKED_AT_WITHIN
     present = Secret.objects.filter(client__in=Client.objects.all())
+    if client_ids is not None:
+        present = present.filter(client__in=client_ids)
     present = present.annotate(secret_slug=name_secret_slug("client__"))
     rows = present.order_by("client__slug", "name").values_list(
         *("name", "arn", "client_id", "client__slug", "secret_slug"),

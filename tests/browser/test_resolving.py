@@ -21,7 +21,7 @@ def test_a_foreign_secret_is_adopted_and_what_aws_holds_copied(visit, stores):
     enter_phase(pk, Phase.DUAL_WRITE)
     change_in_aws(sm, password="another")
     compare(client_ids=[pk])
-    page = visit(f"/admin/credentials/client/{foreign}/adopt/")
+    page = visit(f"/admin/credentials/client/act/adopt/?clients={foreign}")
     expect(page.get_by_text("nova/clients/foreign")).to_be_visible()
     expect(page.locator("main")).not_to_contain_text("another team")
     page.get_by_label("Type the slug, foreign, to confirm").fill("foreign")

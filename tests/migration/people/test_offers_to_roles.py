@@ -103,14 +103,14 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "import", "change", "changelist")),
     *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "comment")),
-    *(f"{CLIENT}_{what}" for what in ("layout", "leaving")),
+    f"{CLIENT}_leaving",
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed", "test_new", "add_test")),
     *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
     *(
         f"migration_run_{what}"
         for what in (
             *("start_all", "compare_all", "steer", "rate", "health", "stop_writes"),
-            *("check_aws", "plan_order", "secret_settings"),
+            *("check_aws", "plan_order"),
         )
     ),
     *(f"migration_comparison_{what}" for what in ("check", "owners", "acknowledge")),
@@ -139,7 +139,7 @@ EXPECTED_BUTTONS = {
     # NOVA has no legacy table.
     - {f"{CLIENT}_legacy"}
     # No secret is somebody else's, and none differs from the rows.
-    - {f"{CLIENT}_adopt", f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
+    - {f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
     # Of no secret a version was chosen, and none is left pending.
     - {f"{CLIENT}_restore_version", f"{CLIENT}_take_pending_off"}
     # No run and no campaign waits for an approval, and none has refused a client.

@@ -99,8 +99,8 @@ PAGES = {
     **{
         f"{CLIENT}_{page}": OPERATORS
         for page in (
-            *("dialog", "adopt", "copy", "undo_copy", "layout", "ready", "rotate"),
-            "restore_version",
+            *("dialog", "copy", "undo_copy", "ready", "rotate"),
+            *("restore_version", "take_pending_off"),
         )
     },
     f"{TABLES}_changelist": EVERYBODY,
@@ -127,8 +127,7 @@ PAGES = {
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
-    f"{CLIENT}_layout": ({"layout": "client"}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "copy", "undo_copy")},
     f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("test_typed", "test_new", "add_test")},
     **{
@@ -191,7 +190,7 @@ OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "se
 # Where a page of a former release was; tests/migration/site/audit/test_cutover_exports.py says where it leads.
 OTHERS |= {f"{CLIENT}_certificate"}
 # Where pages were whose acts have a page now, to which these lead.
-OTHERS |= {f"{CLIENT}_owner"}
+OTHERS |= {f"{CLIENT}_{page}" for page in ("owner", "adopt", "layout")}
 # tests/migration/runs/acts/test_every_act.py tries each act as each role.
 OTHERS |= {f"{CLIENT}_act", f"{CLIENT}_act_plan"}
 # For whoever may see the console; tests/test_documents.py has their tests.

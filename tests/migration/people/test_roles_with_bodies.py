@@ -15,8 +15,6 @@ from migration.models import (
     Comparison,
     GroupMember,
 )
-from migration.secrets.pages import _describe_run
-from migration.secrets.settings import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.people.test_roles import (
@@ -68,7 +66,6 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_push": {},
         # What confirms an import is one user's own: tests/migration/clients/imports has such.
         f"{CLIENT}_import": {"order": "import", "plan": "x.y"},
-        f"{CLIENT}_layout": {"layout": "service"},
         f"{CLIENT}_leaving": {"act": "deactivate"},
         f"{CLIENT}_resolve": {
             "kind": "acknowledge",
@@ -113,7 +110,6 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         "migration_run_notices": {"shown": "run_ended", "mail": "run_ended"},
         "migration_run_test_notices": {},
         "migration_run_compare_all": {},
-        "migration_run_secret_settings": {"seen": '{"kms_key": "", "replicas": null}'},
         "migration_run_steer": {"order": "stop"},
         "migration_run_rate": {"writes": "7", "reads": "7", "logins": "7"},
         "migration_copysearch_start": {},
@@ -163,8 +159,6 @@ def test_the_same_bodies_change_something_for_whoever_may_send_them(site, bodies
 
 def what_the_page_shows(name: str) -> dict[str, str]:
     """What a page sends along of the clients that it showed, as they are by now."""
-    if name == "migration_run_secret_settings":
-        return {"seen": _describe_run(find_settings_drift())}
     if name == "migration_campaign_start":
         group = ClientGroup.objects.earliest("pk")
         members = GroupMember.objects.filter(group=group).values_list("pk", flat=True)

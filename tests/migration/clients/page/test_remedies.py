@@ -17,6 +17,7 @@ from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import COPIES_SOMETHING_ELSE
 from migration.pushes.secret_writer import REPLACED_STAGE
+from migration.runs.acts import ACTS
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.secrets.adoptions import SECRET_CHANGED_SINCE
@@ -81,7 +82,8 @@ def test_a_move_that_meets_a_foreign_secret_leads_to_the_page_that_adopts_it(
     said = client.post(f"{CLIENT}/{foreign}/move/", sent, follow=True).content.decode()
 
     assert "is not ours" in said
-    assert f'<a class="underline" href="{CLIENT}/{foreign}/adopt/">Adopt the secret…</a>' in said
+    adopt = f"{CLIENT}/act/adopt/?clients={foreign}"
+    assert f'<a class="underline" href="{adopt}">Adopt the secret…</a>' in said
     assert "Adopt" in text(client.get(f"{CLIENT}/{foreign}/versions/"))
 
 
@@ -98,28 +100,33 @@ def test_after_a_run_that_met_it_the_gate_says_so_and_offers_to_adopt(foreign, c
         finished_at=timezone.now(),
     )
 
-    assert remedies(page(client, foreign)) == {"Adopt the secret…": f"{CLIENT}/{foreign}/adopt/"}
+    assert remedies(page(client, foreign)) == {
+        "Adopt the secret…": f"{CLIENT}/act/adopt/?clients={foreign}"
+    }
 
 
 def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
     foreign, client, log_in
 ):
     log_in(MOVE, RUN)
-    shown = client.get(f"{CLIENT}/{foreign}/adopt/")
+    # The address of former releases.
+    assert client.post(f"{CLIENT}/{foreign}/adopt/").status_code == 405
+    address = client.get(f"{CLIENT}/{foreign}/adopt/").url
+    shown = client.get(address)
     said = text(shown)
     assert NAME in said
     assert "database.password" in said
     assert "only in AWS" in said
     assert "MARKER" not in shown.content.decode()
     assert "theirs" not in said  # a name that no document has may be a value itself
-    sent = {"seen": field_of(shown, "seen"), "slug": "idom", "reason": "INC-42"}
+    seen = shown.context["shown"]
+    sent = {"confirmed": "1", "clients": seen, "typed": "idom", "reason": "INC-42"}
 
-    for wrong in ({"slug": "x"}, {"reason": " "}, {"seen": "x"}):
-        answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent | wrong, follow=True)
-        assert "Nothing was adopted" in text(answer)
-    assert not aws_store.secrets_manager().describe_secret(NAME).has_our_tag
+    for wrong in ({"typed": "x"}, {"reason": " "}, {"clients": f"{foreign}:x"}):
+        client.post(address, sent | wrong, follow=True)
+        assert not aws_store.secrets_manager().describe_secret(NAME).has_our_tag
 
-    answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent, follow=True)
+    answer = client.post(address, sent, follow=True)
 
     assert f"Adopted: {NAME}." in text(answer)
     assert aws_store.secrets_manager().describe_secret(NAME).has_our_tag
@@ -127,7 +134,16 @@ def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
     assert (resolution.kind, resolution.reason) == ("to_aws", "INC-42")
     client.post(f"{CLIENT}/{foreign}/move/", {"new": "dual_write", "seen": "postgres"})
     assert phase_of(foreign) == Phase.DUAL_WRITE
-    assert "nothing to adopt" in text(client.get(f"{CLIENT}/{foreign}/adopt/"))
+    assert client.get(address).context["number"] == 0
+
+
+def test_who_may_not_view_comparisons_sees_no_fields(foreign, client):
+    client.force_login(make_user("narrow", "credentials.view_client", RUN))
+
+    shown = client.get(f"{CLIENT}/act/adopt/?clients={foreign}")
+
+    assert NAME in text(shown)
+    assert "database.password" not in text(shown)
 
 
 def test_what_is_ours_already_is_not_pushed_over_by_an_adoption(stores, client, log_in):
@@ -138,8 +154,8 @@ def test_what_is_ours_already_is_not_pushed_over_by_an_adoption(stores, client, 
     aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
     log_in(RUN)
 
-    sent = {"seen": "", "slug": "idom", "reason": "INC-42"}
-    answer = client.post(f"{CLIENT}/{pk}/adopt/", sent, follow=True)
+    sent = {"confirmed": "1", "clients": f"{pk}:", "typed": "idom", "reason": "INC-42"}
+    answer = client.post(f"{CLIENT}/act/adopt/?clients={pk}", sent, follow=True)
 
     assert "has no secret that somebody else made" in text(answer)
     assert aws_store.secrets_manager().get_value(NAME).text == '{"newer": "x"}'
@@ -147,14 +163,36 @@ def test_what_is_ours_already_is_not_pushed_over_by_an_adoption(stores, client, 
 
 def test_what_somebody_wrote_since_the_page_was_opened_is_not_written_over(foreign, client, log_in):
     log_in(RUN)
-    seen = field_of(client.get(f"{CLIENT}/{foreign}/adopt/"), "seen")
+    address = f"{CLIENT}/act/adopt/?clients={foreign}"
+    seen = client.get(address).context["shown"]
     aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
 
-    sent = {"seen": seen, "slug": "idom", "reason": "INC-42"}
-    answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent, follow=True)
+    sent = {"confirmed": "1", "clients": seen, "typed": "idom", "reason": "INC-42"}
+    answer = client.post(address, sent, follow=True)
 
     assert str(SECRET_CHANGED_SINCE()) in text(answer)
     assert "newer" in aws_store.secrets_manager().get_value(NAME).text
+
+
+def test_what_is_written_between_the_check_of_the_page_and_the_adoption_is_kept(
+    foreign, client, log_in, monkeypatch
+):
+    log_in(RUN)
+    address = f"{CLIENT}/act/adopt/?clients={foreign}"
+    seen = client.get(address).context["shown"]
+    act = ACTS["adopt"]
+
+    def write_after(client_ids):
+        found = type(act).see(act, client_ids)
+        aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
+        return found
+
+    monkeypatch.setattr(act, "see", write_after)
+    sent = {"confirmed": "1", "clients": seen, "typed": "idom", "reason": "INC-42"}
+    client.post(address, sent)
+
+    assert "newer" in aws_store.secrets_manager().get_value(NAME).text
+    assert not Resolution.objects.exists()
 
 
 # The other reasons

@@ -7,13 +7,14 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from migration.core import aws_store
-from migration.core.sentences import NOT_OURS
-from migration.models import AuditEvent, ClientMigration, RunItem
+from migration.core.pages import get_act_url
+from migration.core.sentences import IS_OFFBOARDED, NOT_OURS
+from migration.models import AuditEvent, ClientMigration, Offboarding, RunItem
 from migration.runs import engine
 from migration.runs.failures import count_failed_clients
 from migration.runs.items import Act
 from migration.runs.models import Run
-from migration.secrets.layouts import LAYOUT_CHANGED
+from migration.secrets.layouts import LAYOUT_CHANGED, NAME_IS_MOVING
 from nova_credentials.aws.client_secrets import ClientSecretsManager
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -28,26 +29,61 @@ def test_its_page_shows_both_layouts_and_changes_to_the_one_that_it_showed(clien
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS)
     client.force_login(make_user("ada", "migration.move_client", "credentials.view_client"))
-    page = reverse("admin:credentials_client_layout", args=[pk])
+    page = get_act_url("layout_service", [pk])
+    former = reverse("admin:credentials_client_layout", args=[pk])
     tab = f"{reverse('admin:credentials_client_change', args=[pk])}?tab=comparison"
 
-    shown = client.get(page).content.decode()
-    assert f"{NAME}/database" in shown
-    assert 'name="layout" value="service"' in shown
+    opened = client.get(page)
+    assert f"{NAME}/database" in opened.content.decode()
+    assert opened.context["number"] == 1
     assert page in client.get(tab).content.decode()
-    assert client.post(page, {"layout": "both"}).status_code == 400
+    assert client.get(former).url == page
+    assert client.post(former, {"layout": "service"}).status_code == 405
+    assert not AuditEvent.objects.filter(code="layout").exists()
 
-    said = client.post(page, {"layout": "service"}, follow=True).content.decode()
+    sent = {"confirmed": "1", "clients": opened.context["shown"], "reason": "INC-7"}
+    said = client.post(page, sent, follow=True).content.decode()
 
     assert "NOVA now reads: nova/clients/idom/database, nova/clients/idom/email" in said
     assert "Written too, until no reader needs them any more:" in said
     event = AuditEvent.objects.get(code="layout")
-    assert (event.who, event.slug) == ("ada", "idom")
+    assert (event.who, event.slug, event.reason) == ("ada", "idom", "INC-7")
     told = client.get(tab.replace("comparison", "history")).context["history"].lines
     assert [line.who for line in told if line.message == event.message] == ["ada"]
     # Somebody who opened the page before presses now.
-    said = client.post(page, {"layout": "service"}, follow=True).content.decode()
-    assert "It has this layout already." in said
+    client.post(page, sent)
+    assert AuditEvent.objects.filter(code="layout").count() == 1
+    assert client.get(page).context["number"] == 0
+    assert client.get(former).url == get_act_url("layout_client", [pk])
+
+
+def test_several_change_in_a_run_and_who_can_not_is_refused_with_a_reason(client):
+    pks = [make_full_client(slug) for slug in ("acme", "idom", "left", "there")]
+    enter_phase_together(pks, Phase.DUAL_READ)
+    ClientMigration.objects.filter(pk=pks[3]).update(layout="service")
+    ClientMigration.objects.filter(pk=pks[1]).update(other_slug="former")
+    Offboarding.objects.create(client_id=pks[2], slug="left", former_phase=Phase.DUAL_READ)
+    client.force_login(make_user("ada", "migration.move_client", "credentials.view_client"))
+    page = get_act_url("layout_service", pks)
+
+    opened = client.get(page)
+
+    groups = {each["verdict"]: each["clients"] for each in opened.context["groups"]}
+    assert [each["slug"] for each, _name in groups["will"]] == ["acme"]
+    assert [each["slug"] for each, _name in groups["nothing"]] == ["there"]
+    refused = {each["slug"]: each["lines"][0]["reason"].code for each, _name in groups["refused"]}
+    assert refused == {"idom": NAME_IS_MOVING.key, "left": IS_OFFBOARDED.key}
+
+    client.post(page, {"confirmed": "1", "clients": opened.context["shown"]})
+    # One is changed while its user waits.
+    assert not Run.objects.exists()
+    assert ClientMigration.objects.get(pk=pks[0]).layout == "service"
+
+    both = get_act_url("layout_client", [pks[0], pks[3]])
+    client.post(both, {"confirmed": "1", "clients": client.get(both).context["shown"]})
+    run = Run.objects.get()
+    assert (run.kind, run.layout, run.by.username) == ("layout", "client", "ada")
+    assert list(run.items.values_list("slug", flat=True)) == ["acme", "there"]
 
 
 def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys, client):

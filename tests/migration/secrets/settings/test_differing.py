@@ -227,8 +227,7 @@ def test_a_viewer_sees_who_differs_and_starts_and_retries_nothing(clients, setti
     run = start()
     Run.objects.update(state=Run.State.PAUSED)
     assert viewer.get(reverse("admin:migration_run_secret_settings")).status_code == 200
-    for name, args in (("secret_settings", []), ("steer", [run.pk])):
-        for act in ("resume", "stop", "retry"):
-            address = reverse(f"admin:migration_run_{name}", args=args)
-            assert viewer.post(address, {"seen": "{}", "act": act}).status_code == 403, name
+    for act in ("resume", "stop", "retry"):
+        address = reverse("admin:migration_run_steer", args=[run.pk])
+        assert viewer.post(address, {"act": act}).status_code == 403
     assert Run.objects.get().state == Run.State.PAUSED

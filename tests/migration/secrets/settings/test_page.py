@@ -9,12 +9,11 @@ from django.utils import timezone
 
 from migration import tasks
 from migration.core import aws_store
+from migration.core.pages import get_act_url
 from migration.models import Secret
 from migration.pushes.pushes import push
 from migration.runs.models import Run
 from migration.secrets.layouts import follow_new_slugs
-from migration.secrets.pages import _describe_run
-from migration.secrets.settings import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.moves.clients import NAME, enter_phase_together
@@ -40,8 +39,15 @@ def operator(client):
     return client
 
 
-def seen() -> dict[str, str]:
-    return {"seen": _describe_run(find_settings_drift())}
+def open_act(browser):
+    """The page of the act over the clients that the page of key and regions names."""
+    page = browser.get(PAGE)
+    return browser.post(page.context["act_url"], {"clients": page.context["ids"]})
+
+
+def apply(browser, act, **options):
+    sent = {"confirmed": "1", "clients": act.context["shown"]}
+    return browser.post(act.request["PATH_INFO"], sent, **options)
 
 
 def findings() -> list[str]:
@@ -51,7 +57,7 @@ def findings() -> list[str]:
 def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clients, settings):
     settings.NOVA_REPLICA_REGIONS = {"eu-west-3": ""}
     tasks.describe_secrets()
-    operator.post(PAGE, seen())
+    apply(operator, open_act(operator))
     tasks.work_on(Run.objects.get().pk)
     settings.NOVA_KMS_KEY_ID, settings.NOVA_REPLICA_REGIONS = KEY, {"eu-west-1": "alias/nova"}
 
@@ -63,9 +69,13 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     assert "a month more" not in shown  # as many go as come
     assert "Before it starts" in shown
     assert findings() == ["failed"]
-    assert "Apply to 2 clients" in shown
+    assert "Apply to 2 clients…" in shown
 
-    said = operator.post(PAGE, seen(), follow=True).content.decode()
+    act = open_act(operator)
+    assert act.context["number"] == 2
+    assert "2 replicas are made in eu-west-1, or tried again." in act.context["sums"]
+    assert Run.objects.count() == 1
+    said = apply(operator, act, follow=True).content.decode()
     run = Run.objects.latest("pk")
     assert f"Key and regions {run.pk}" in said
     tasks.work_on(run.pk)
@@ -75,8 +85,8 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     assert (there.kms_key, [each.region for each in there.replicas]) == (KEY, ["eu-west-1"])
     assert "Nothing: no secret differs from the settings." in operator.get(PAGE).content.decode()
     assert findings() == ["ok"]
-    said = operator.post(PAGE, seen(), follow=True).content.decode()
-    assert "Nothing was started: no secret differs." in said
+    apply(operator, act)
+    assert Run.objects.count() == 2
 
 
 def test_what_was_not_looked_at_is_part_of_the_run_and_called_so_after_a_while(operator, clients):
@@ -104,25 +114,43 @@ def test_a_secret_that_moved_to_another_slug_is_no_longer_counted_under_the_form
     assert "nova/clients/idom" not in operator.get(PAGE).content.decode()
 
 
+def test_what_a_replica_costs_stands_before_the_button(operator, clients, settings):
+    settings.NOVA_REPLICA_REGIONS = {"eu-west-3": ""}
+    tasks.describe_secrets()
+
+    assert "$0.80 a month more, for replicas." in open_act(operator).context["sums"]
+
+
 def test_who_opened_it_before_a_restart_with_other_settings_starts_nothing(
     operator, clients, settings
 ):
-    before = seen()
+    before = open_act(operator)
     settings.NOVA_REPLICA_REGIONS = {}
 
-    said = operator.post(PAGE, before, follow=True).content.decode()
+    apply(operator, before)
 
-    assert "Nothing was started: the settings or the clients are others than" in said
     assert not Run.objects.exists()
 
 
+def test_of_the_selected_clients_those_that_are_as_they_should_be_have_nothing_to_do(
+    operator, clients, settings
+):
+    tasks.describe_secrets()
+
+    page = operator.get(get_act_url("secret_settings", clients))
+
+    numbers = {each["verdict"]: each["number"] for each in page.context["groups"]}
+    assert numbers == {"will": 0, "nothing": 2}
+
+
 def test_who_may_only_view_sees_it_and_starts_nothing(client, clients):
-    client.force_login(make_user("viewer", "migration.view_run"))
+    client.force_login(make_user("viewer", "migration.view_run", "credentials.view_client"))
 
-    shown = client.get(PAGE).content.decode()
+    shown = client.get(PAGE)
 
-    assert "Apply to" not in shown
-    assert client.post(PAGE, seen()).status_code == 403
+    assert "Apply to" not in shown.content.decode()
+    sent = {"clients": shown.context["ids"]}
+    assert client.post(shown.context["act_url"], sent).status_code == 403
     client.force_login(make_user("nobody"))
     assert client.get(PAGE).status_code == 403
 

@@ -1,0 +1,468 @@
+"""What is done to the secrets of clients: their layout, key and regions, and the adoption of somebody else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from hashlib import blake2b
+from typing import ClassVar
+
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.template.defaultfilters import floatformat
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from credentials.prices import SECRET_A_MONTH
+from migration.core.aws_store import secret_names
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import ClientPhaseQuerySet, Offboarding, all_clients
+from migration.core.pages import RUN_PERMISSION, ClientTab, get_act_url, get_tab_url
+from migration.core.secrets import find_layout
+from migration.core.sentences import IS_OFFBOARDED
+from migration.logins.models import ROTATION_UNDER_WAY, Rotation
+from migration.pushes.resolutions import RESTORE_FIRST, NotResolved
+from migration.runs.acts import Act, ActRefused, Done, Order, register_act
+from migration.runs.models import Run
+from migration.runs.plans import PlanClass, PlannedClient, Reason
+from migration.secrets.adoptions import (
+    NOTHING_TO_ADOPT,
+    SECRET_CHANGED_SINCE,
+    ForeignSecrets,
+    adopt_and_overwrite_secrets,
+    find_foreign_secrets,
+    list_foreign_secrets,
+    require_unused,
+)
+from migration.secrets.layouts import (
+    LAYOUT_IS_SO,
+    NAME_IS_MOVING,
+    LayoutRefusedError,
+    change_layout,
+)
+from migration.secrets.settings import (
+    SETTINGS_STILL_DIFFER,
+    SettingsDrift,
+    describe_settings,
+    find_settings_drift,
+)
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError, Layout
+from nova_credentials.messages import Message, Sentence
+from nova_credentials.phases import Phase
+
+# Who may say which store NOVA reads may say in which secrets.
+LAYOUT_PERMISSION = "migration.move_client"
+
+NEW_AND_OLD_SECRETS = Sentence(
+    "new_and_old_secrets", "NOVA will read %(new)s. Until then: %(old)s.", glue=", "
+)
+
+
+class ChangeLayout(Act):
+    """Gives clients one secret each, or one for each service, while NOVA goes on reading."""
+
+    permission = LAYOUT_PERMISSION
+    waits_for_one = True
+    in_client_menu = False  # beside the secrets' names
+    way_back = gettext_lazy("Change the layout back in the same way.")
+    layout: ClassVar[Layout]
+
+    def name_button(self, number: int) -> str:
+        text = ngettext(
+            "Change the layout of %(n)s client", "Change the layout of %(n)s clients", number
+        )
+        return text % {"n": intcomma(number)}
+
+    def describe_effect(self, number: int) -> str:
+        return _(
+            "What the secret holds is copied to the new ones and read back, and only then does NOVA read those. No"
+            " value changes, and NOVA can read all the while."
+        )
+
+    def sum_up(self, client_ids: Iterable[int]) -> list[str]:
+        return [
+            _("A service without a login needs no secret."),
+            _(
+                "The old secrets are written too, for an hour at least and until no process of NOVA reads with a"
+                " package that doesn't know layouts. Then their deletion is scheduled, and for 30 days AWS can take it"
+                " back."
+            ),
+        ]
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        return list(self._plan(client_ids))
+
+    def _plan(self, client_ids: Collection[int]) -> Iterable[PlannedClient]:
+        stopped = find_write_refusal()
+        left = Offboarding.objects.leaving_or_left().filter(pk__in=client_ids)
+        leaving = set(left.values_list("pk", flat=True))
+        rotations = Rotation.objects.unfinished().filter(client_id__in=client_ids)
+        rotating = dict(rotations.values_list("client_id", "begun_at"))
+        for client in list_clients(client_ids, with_layout=True):
+            layout, pk = find_layout(client.layout), client.pk
+            planned = make_planned(client, PlanClass.WILL)
+            if layout == self.layout:
+                yield replace(planned, plan_class=PlanClass.NOTHING, message=LAYOUT_IS_SO())
+                continue
+            found = [
+                *([stopped] if stopped else []),
+                *([IS_OFFBOARDED(slug=client.slug)] if pk in leaving else []),
+                *([NAME_IS_MOVING(slug=client.other_slug)] if client.other_slug else []),
+                *([ROTATION_UNDER_WAY(ago=rotating[pk])] if pk in rotating else []),
+            ]
+            new, old = (
+                tuple(secret_names(client.secret_slug, each).values())
+                for each in (self.layout, layout)
+            )
+            yield replace(
+                planned,
+                plan_class=PlanClass.REFUSED if found else PlanClass.WILL,
+                message=NEW_AND_OLD_SECRETS(new=new, old=old),
+                reasons=make_reasons(found),
+            )
+
+    def do_one(self, client_id: int, order: Order) -> Done:
+        try:
+            changed = change_layout(
+                client_id=client_id, layout=self.layout, by=order.by, reason=order.reason
+            )
+        except LayoutRefusedError as refusal:
+            raise ActRefused(refusal.message) from None
+        return Done(changed.message, get_tab_url(client_id, ClientTab.COMPARISON))
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
+        return Run.start(
+            kind=Run.Kind.LAYOUT, chosen=chosen, layout=self.layout, **order.run_options
+        )
+
+
+class OneSecretPerClient(ChangeLayout):
+    code = "layout_client"
+    label = gettext_lazy("Change to one secret per client")
+    layout = Layout.CLIENT
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Change %(name)s to one secret per client?") % {"name": name}
+        text = ngettext(
+            "Change %(n)s client to one secret per client?",
+            "Change %(n)s clients to one secret per client?",
+            number,
+        )
+        return text % {"n": intcomma(number)}
+
+
+class OneSecretPerService(ChangeLayout):
+    code = "layout_service"
+    label = gettext_lazy("Change to one secret per service")
+    layout = Layout.SERVICE
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Change %(name)s to one secret per service?") % {"name": name}
+        text = ngettext(
+            "Change %(n)s client to one secret per service?",
+            "Change %(n)s clients to one secret per service?",
+            number,
+        )
+        return text % {"n": intcomma(number)}
+
+
+def get_other_layout_url(client_id: int, layout: Layout) -> str:
+    """Return the address of the page of the act that gives a client of this layout the other one."""
+    other = OneSecretPerService if layout == Layout.CLIENT else OneSecretPerClient
+    return get_act_url(other.code, [client_id])
+
+
+SECRETS_ARE_AS_SET = Sentence(
+    "secrets_are_as_set", "It has no secret that differs from the settings."
+)
+NOT_LOOKED_AT_YET = Sentence(
+    "not_looked_at_yet", "%(name)s was not looked at yet: the run looks at it first."
+)
+
+
+class ApplySecretSettings(Act):
+    """Gives secrets the tags, description, KMS key and replicas of the settings."""
+
+    code = "secret_settings"
+    label = gettext_lazy("Apply key and regions")
+    permission = RUN_PERMISSION
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Apply key and regions to the secrets of %(name)s?") % {"name": name}
+        text = ngettext(
+            "Apply key and regions to the secrets of %(n)s client?",
+            "Apply key and regions to the secrets of %(n)s clients?",
+            number,
+        )
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        text = ngettext("Apply to %(n)s client", "Apply to %(n)s clients", number)
+        return text % {"n": intcomma(number)}
+
+    def describe_effect(self, number: int) -> str:
+        return _(
+            "The secrets get the KMS key, the replicas, the tags and the description of the settings. No value and no"
+            " version changes. Each is looked at again before it is changed."
+        )
+
+    def sum_up(self, client_ids: Iterable[int]) -> list[str]:
+        return sum_up_drift(find_settings_drift(set(client_ids)))
+
+    def see(self, client_ids: Collection[int]) -> dict[int, str]:
+        """Return a digest of the settings and of what each client's secrets lack of them."""
+        drift, wanted = find_settings_drift(client_ids), describe_settings()
+        seen: dict[int, list[object]] = {pk: [wanted] for pk in client_ids}
+        for client in drift.clients:
+            seen[client.client_id] += [
+                [secret.name, *(message.to_json() for message in secret.changes.messages)]
+                for secret in client.secrets
+            ]
+        for name, pk in sorted(drift.unlooked.items()):
+            seen[pk].append(name)
+        return {pk: digest(json.dumps(each, sort_keys=True)) for pk, each in seen.items()}
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        drift = find_settings_drift(client_ids)
+        notes: dict[int, list[Message]] = {
+            client.client_id: [
+                SETTINGS_STILL_DIFFER(name=secret.name, differences=secret.changes.messages)
+                for secret in client.secrets
+            ]
+            for client in drift.clients
+        }
+        for name, pk in drift.unlooked.items():
+            notes.setdefault(pk, []).append(NOT_LOOKED_AT_YET(name=name))
+        refused = make_reasons([why] if (why := find_write_refusal()) else [])
+        planned = (make_planned(each, PlanClass.NOTHING) for each in list_clients(client_ids))
+        return [
+            replace(
+                each,
+                plan_class=PlanClass.REFUSED if refused else PlanClass.WILL,
+                notes=tuple(notes[each.client_id]),
+                reasons=refused,
+            )
+            if each.client_id in notes
+            else replace(each, message=SECRETS_ARE_AS_SET())
+            for each in planned
+        ]
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
+        return Run.start(
+            kind=Run.Kind.SECRET_SETTINGS,
+            chosen=chosen,
+            secret_settings=describe_settings(),
+            **order.run_options,
+        )
+
+
+def sum_up_drift(drift: SettingsDrift) -> list[str]:
+    """Say what a run over the clients that differ makes and removes, what it costs, and what it needs."""
+    told: list[str] = []
+
+    def add(text: str, number: int, **values: str) -> None:
+        told.append(text % {"n": intcomma(number), **values})
+
+    if n := drift.keys:
+        text = ngettext(
+            "%(n)s secret gets the KMS key of the settings.",
+            "%(n)s secrets get the KMS key of the settings.",
+            n,
+        )
+        add(text, n)
+    for region, n in drift.replicas_to_add:
+        text = ngettext(
+            "%(n)s replica is made in %(region)s, or tried again.",
+            "%(n)s replicas are made in %(region)s, or tried again.",
+            n,
+        )
+        add(text, n, region=region)
+    for region, n in drift.replicas_to_remove:
+        text = ngettext(
+            "Removed: %(n)s replica in %(region)s.", "Removed: %(n)s replicas in %(region)s.", n
+        )
+        add(text, n, region=region)
+    if n := drift.with_new_tags_or_description:
+        text = ngettext(
+            "%(n)s secret gets this site's tags and description.",
+            "%(n)s secrets get this site's tags and description.",
+            n,
+        )
+        add(text, n)
+    if n := len(drift.unlooked):
+        text = ngettext(
+            "%(n)s secret was not looked at yet: the run looks at it first.",
+            "%(n)s secrets were not looked at yet: the run looks at them first.",
+            n,
+        )
+        add(text, n)
+    if more := drift.net_new_replicas:
+        text = (
+            _("$%(dollars)s a month more, for replicas.")
+            if more > 0
+            else _("$%(dollars)s a month less, for replicas.")
+        )
+        told.append(text % {"dollars": floatformat(SECRET_A_MONTH * abs(more), "2g")})
+    if drift.keys:
+        told.append(
+            _(
+                "Before it starts: NOVA's role and this site's need the key, see “Check AWS”. They keep the former key"
+                " until every secret was written again: AWS encrypts what is there with both."
+            )
+        )
+    return told
+
+
+ALL_SECRETS_OURS = Sentence(
+    "all_secrets_ours",
+    "There is nothing to adopt: every secret of this client is this site's.",
+)
+FOREIGN_SECRET = Sentence("foreign_secret", "%(name)s: %(owner)s")
+FOREIGN_SECRET_DELETED = Sentence(
+    "foreign_secret_deleted",
+    "%(name)s: %(owner)s Its deletion was scheduled %(ago)s ago, and is taken back.",
+)
+
+
+class Adopt(Act):
+    """Takes over secrets that somebody else made, and writes the client's values over what they hold."""
+
+    code = "adopt"
+    label = gettext_lazy("Adopt somebody else's secrets")
+    permission = RUN_PERMISSION
+    needs_reason = needs_typing = is_dangerous = True
+    takes_many = False
+    waits_for_one = True
+    in_client_menu = False  # beside the secret
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Adopt the secret of %(name)s?") % {"name": name}
+        text = ngettext(
+            "Adopt the secrets of %(n)s client?", "Adopt the secrets of %(n)s clients?", number
+        )
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        return ngettext(
+            "Adopt it, and write over what it holds",
+            "Adopt them, and write over what they hold",
+            number,
+        )
+
+    def describe_effect(self, number: int) -> str:
+        return _(
+            "Somebody else made this secret. This site then writes the client's values of PostgreSQL over what it"
+            " holds, and keeps it up to date from then on. What it holds now stays in AWS as its version AWSPREVIOUS,"
+            " until the next write."
+        )
+
+    def see(self, client_ids: Collection[int]) -> dict[int, str]:
+        """Return a digest of ARN and current version of each secret that would be adopted; "" where AWS doesn't say."""
+        seen = dict.fromkeys(client_ids, "")
+        try:
+            for foreign in list_foreign_secrets(list_unpurged(client_ids), interactive=True):
+                seen[foreign.snapshot.client_id] = digest(foreign.versions)
+        except (SecretsManagerError, DocumentError):
+            return dict.fromkeys(client_ids, "")
+        return seen
+
+    def explain_change(self, client_id: int) -> Message:
+        return SECRET_CHANGED_SINCE()
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        clients = list_clients(client_ids)
+        why: Message | None = find_write_refusal()
+        found: dict[int, ForeignSecrets] = {}
+        try:
+            for foreign in list_foreign_secrets(list_unpurged(client_ids), interactive=True):
+                found[foreign.snapshot.client_id] = foreign
+        except (SecretsManagerError, DocumentError) as error:
+            return [
+                replace(
+                    make_planned(each, PlanClass.REFUSED), reasons=make_reasons([error.message])
+                )
+                for each in clients
+            ]
+        return [self._plan_one(client, found.get(client.pk), why) for client in clients]
+
+    def _plan_one(
+        self, client: object, foreign: ForeignSecrets | None, why: Message | None
+    ) -> PlannedClient:
+        planned = make_planned(client, PlanClass.NOTHING)
+        if planned.phase == Phase.PURGED:
+            refused = PlanClass.REFUSED
+            return replace(planned, plan_class=refused, reasons=make_reasons([RESTORE_FIRST()]))
+        if foreign is None:
+            return replace(planned, message=ALL_SECRETS_OURS())
+        refusals = [why] if why else []
+        for secret in foreign.secrets:
+            try:
+                require_unused(secret)
+            except NotResolved as refusal:
+                refusals.append(refusal.message)
+        notes = [
+            FOREIGN_SECRET_DELETED(name=each.name, owner=each.owner, ago=deleted_at)
+            if (deleted_at := each.description.deleted_at)
+            else FOREIGN_SECRET(name=each.name, owner=each.owner)
+            for each in foreign.secrets
+        ]
+        return replace(
+            planned,
+            plan_class=PlanClass.REFUSED if refusals else PlanClass.WILL,
+            message=foreign.comparison.message,
+            notes=tuple(notes),
+            mismatches=tuple(foreign.comparison.mismatches),
+            reasons=make_reasons(refusals),
+        )
+
+    def do_one(self, client_id: int, order: Order) -> Done:
+        try:
+            foreign = find_foreign_secrets(client_id)
+            if foreign is None:
+                raise ActRefused(NOTHING_TO_ADOPT())
+            if digest(foreign.versions) != order.seen.get(client_id):
+                raise ActRefused(SECRET_CHANGED_SINCE())
+            adopted = adopt_and_overwrite_secrets(
+                client_id=client_id, seen=foreign.versions, reason=order.reason, by=order.by
+            )
+        except NotResolved as refusal:
+            raise ActRefused(refusal.message) from None
+        return Done(adopted.message)
+
+
+def digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def list_clients(client_ids: Collection[int], *, with_layout: bool = False) -> list:
+    """Return the clients, by slug, with what plans tell of each."""
+    clients = all_clients().with_phase().with_revision().with_ids(client_ids).order_by("slug")
+    return list(clients.with_layout() if with_layout else clients)
+
+
+def list_unpurged(client_ids: Collection[int]) -> list[int]:
+    clients = all_clients().with_phase().with_ids(client_ids).order_by()
+    return list(clients.exclude(phase=Phase.PURGED).values_list("pk", flat=True))
+
+
+def make_planned(client: object, plan_class: PlanClass) -> PlannedClient:
+    """Return what a plan says of one of `list_clients`."""
+    return PlannedClient(
+        client.pk, client.slug, client.phase, client.revision, plan_class, outcome=""
+    )
+
+
+def make_reasons(messages: Iterable[Message]) -> tuple[Reason, ...]:
+    """Return why it is refused."""
+    return tuple(Reason(message, code=message.key) for message in messages)
+
+
+register_act(OneSecretPerClient())
+register_act(OneSecretPerService())
+register_act(ApplySecretSettings())
+register_act(Adopt())
