@@ -42,30 +42,30 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
         (
             "failed",
             {"error_class": "data", "message": TYPED},
-            ("Mend its rows", "change/?tab=logins"),
+            ("Mend its rows", "1000/change/?tab=logins"),
             False,
         ),
         (
             "failed",
             {"error_class": "conflict", "message": NOT_OURS},
-            ("See whose secret it is, and adopt it", "adopt/"),
+            ("See whose secret it is, and adopt it", "act/adopt/?clients=1000"),
             False,
         ),
         (
             "failed",
             {"error_class": "conflict", "message": TYPED},
-            ("See what differs", "change/?tab=comparison"),
+            ("See what differs", "1000/change/?tab=comparison"),
             False,
         ),
         ("failed", {"error_class": "conflict", "message": NOVA_WROTE()}, None, True),
         ("failed", {"error_class": "throttled", "message": TYPED}, None, True),
         ("failed", {"error_class": "unavailable", "message": TYPED}, None, True),
         ("failed", {"error_class": "permission", "message": TYPED}, None, True),
-        ("refused", {"message": TYPED}, ("See what its gate lacks", "change/?tab=overview"), True),
+        ("refused", {"message": TYPED}, ("See what its gate lacks", "1000/change/?tab=overview"), True),
         (
             "compared",
             {"comparison_status": "mismatch"},
-            ("See what differs", "change/?tab=comparison"),
+            ("See what differs", "1000/change/?tab=comparison"),
             False,
         ),
         ("compared", {"comparison_status": "match"}, None, False),
@@ -81,7 +81,7 @@ def test_a_failure_has_what_mends_it_and_is_retried_only_where_that_can_help(
 
     (row,) = response.context["rows"]
     assert row["remedies"] == (
-        [(remedy[0], f"/admin/credentials/client/1000/{remedy[1]}")] if remedy else []
+        [(remedy[0], f"/admin/credentials/client/{remedy[1]}")] if remedy else []
     )
     assert ('name="item"' in response.content.decode()) == may_retry
     for label, url in row["remedies"]:
