@@ -61,7 +61,12 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
         ("failed", {"error_class": "throttled", "message": TYPED}, None, True),
         ("failed", {"error_class": "unavailable", "message": TYPED}, None, True),
         ("failed", {"error_class": "permission", "message": TYPED}, None, True),
-        ("refused", {"message": TYPED}, ("See what its gate lacks", "1000/change/?tab=overview"), True),
+        (
+            "refused",
+            {"message": TYPED},
+            ("See what its gate lacks", "1000/change/?tab=overview"),
+            True,
+        ),
         (
             "compared",
             {"comparison_status": "mismatch"},
