@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from hashlib import blake2b
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template.defaultfilters import floatformat
@@ -391,7 +391,7 @@ class Adopt(Act):
         return [self._plan_one(client, found.get(client.pk), why) for client in clients]
 
     def _plan_one(
-        self, client: object, foreign: ForeignSecrets | None, why: Message | None
+        self, client: Any, foreign: ForeignSecrets | None, why: Message | None
     ) -> PlannedClient:
         planned = make_planned(client, PlanClass.NOTHING)
         if planned.phase == Phase.PURGED:
@@ -439,7 +439,7 @@ def digest(text: str) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def list_clients(client_ids: Collection[int], *, with_layout: bool = False) -> list:
+def list_clients(client_ids: Collection[int], *, with_layout: bool = False) -> list[Any]:
     """Return the clients, by slug, with what plans tell of each."""
     clients = all_clients().with_phase().with_revision().with_ids(client_ids).order_by("slug")
     return list(clients.with_layout() if with_layout else clients)
@@ -450,7 +450,7 @@ def list_unpurged(client_ids: Collection[int]) -> list[int]:
     return list(clients.exclude(phase=Phase.PURGED).values_list("pk", flat=True))
 
 
-def make_planned(client: object, plan_class: PlanClass) -> PlannedClient:
+def make_planned(client: Any, plan_class: PlanClass) -> PlannedClient:
     """Return what a plan says of one of `list_clients`."""
     return PlannedClient(
         client.pk, client.slug, client.phase, client.revision, plan_class, outcome=""
