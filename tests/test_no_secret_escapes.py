@@ -327,10 +327,12 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
     page(haystack, browser, tests, {"store": "both"})
     page(haystack, browser, reverse("admin:migration_run_aws_writes"))
     command(haystack, "claim_database", "--reason", "INC-42")
+    command(haystack, "aws_writes", "status", "--format", "json")
     command(haystack, "aws_writes", "start")
     run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
     run.stop(by=None)
     command(haystack, "run", "resume", str(run.pk), "--inline")
+    command(haystack, "run", "show", str(run.pk))
 
 
 def change_layouts(haystack: Haystack, browser, pk: int) -> None:
@@ -338,6 +340,7 @@ def change_layouts(haystack: Haystack, browser, pk: int) -> None:
         url = get_act_url(f"layout_{layout}", [pk])
         seen = browser.get(url).context["shown"]
         page(haystack, browser, url, {"confirmed": "1", "clients": seen})
+        command(haystack, "change_layout", layout, "idom", "--dry-run")
         command(haystack, "change_layout", layout, "idom", "--inline", "--format", "json")
 
 
@@ -361,6 +364,11 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("compare_clients", "--all", "--inline", "--format", "json"),
         ("test_logins", "--all", "--inline", "--format", "json"),
         ("group", "add", "wave 2", "--all", "--format", "json"),
+        ("group", "list"),
+        ("run", "list", "--format", "json"),
+        ("nova_tables", "list", "--format", "json"),
+        ("compare_clients", "--all", "--dry-run", "--format", "json"),
+        ("test_logins", "--all", "--dry-run"),
         ("move_clients", "dual_read", "--all-in", "dual_write", "--inline"),
         ("move_clients", "dual_write", "--all-in", "dual_read", "--inline", "--format", "json"),
     ):

@@ -135,7 +135,7 @@ def plan_by_logins(
     client_ids: Collection[int], has_none: Message, *kinds: CredentialType
 ) -> list[PlannedClient]:
     """Say of each client whether it has a login, of these kinds, that NOVA can ask for."""
-    can_be_asked_for = Q(is_primary=True) | ~Q(label=None) & ~Q(label="")
+    can_be_asked_for = Q(is_primary=True) | Q(label__isnull=False) & ~Q(label="")
     have_one: set[int] = set()
     for kind in kinds or CredentialType:
         rows = CREDENTIAL_MODELS[kind]._default_manager.filter(can_be_asked_for)

@@ -37,12 +37,56 @@ MOST_IN_MEMORY = 1_000_000
 OF_ALL_FORMS = ("reason", "typed")
 
 
-class ActCommand(ClientsCommand):
-    """A command that does one act to clients: says what it would do, or starts a run, waits for it and reports it."""
+class PlanningCommand(ClientsCommand):
+    """A command over clients that says first what it would do to each."""
 
     takes_locks = True
+
+    def add_act_arguments(self, parser: CommandParser) -> None:
+        """Add what every act takes."""
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print what would be done, write nothing"
+        )
+        parser.add_argument(
+            "--reason", type=parse_reason, default="", help="kept with what is done"
+        )
+        self.add_run_arguments(parser)
+        self.add_format(parser)
+
+    def print_plan(self, found: Iterable[list[PlannedClient]], options: Options) -> None:
+        """Print what would be done: the numbers, then who is refused and why; exit with 1 where somebody is.
+
+        As JSON with every client.
+        """
+        counts = Counter[str]()
+        # The numbers are printed first, so the clients wait in a file where they are many.
+        with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
+            for planned in found:
+                for each in planned:
+                    counts[each.verdict] += 1
+                    if options["format"] == "json" or each.verdict == Verdict.REFUSED:
+                        kept.write(f"{json.dumps(describe_planned(each))}\n")
+            kept.seek(0)
+            items = map(json.loads, kept)
+            numbers = {verdict.value: counts[verdict] for verdict in Verdict}
+            if options["format"] == "json":
+                self.print_json_items(items, {"clients": counts.total(), **numbers})
+            else:
+                self.stdout.write(
+                    f"{counts.total()} clients: {counts[Verdict.WILL]} would be done, {counts[Verdict.NOTHING]} have"
+                    f" nothing to do, {counts[Verdict.REFUSED]} are refused"
+                )
+                for item in items:
+                    self.stdout.write(f"{escape_name(item['slug'])}  {item['message']}")
+        if counts[Verdict.REFUSED]:
+            sys.exit(1)
+
+
+class ActCommand(PlanningCommand):
+    """A command that does one act to clients: says what it would do, or starts a run, waits for it and reports it."""
+
     # Of `ACTS`.
-    act_code: ClassVar[str]
+    act_code: str
     # Fields of the form for which there is no option: the command has a value for them (`list_values`).
     own_fields: ClassVar[tuple[str, ...]] = ()
     # What `--help` says of a field, where its label alone doesn't tell.
@@ -64,23 +108,12 @@ class ActCommand(ClientsCommand):
     def add_own_arguments(self, parser: CommandParser) -> None:
         """Add what stands before the clients."""
 
-    def add_act_arguments(self, parser: CommandParser) -> None:
-        """Add what every act takes."""
-        parser.add_argument(
-            "--dry-run", action="store_true", help="print what would be done, write nothing"
-        )
-        parser.add_argument(
-            "--reason", type=parse_reason, default="", help="kept with what is done"
-        )
-        self.add_run_arguments(parser)
-        self.add_format(parser)
-
     def handle(self, *args: object, **options: Any) -> None:
         chosen = self.choose_clients(options)
         by = self.find_allowed_user(options)
         order = self.make_order(chosen, options, by)
         if options["dry_run"]:
-            self.print_plan(self.iterate_plan(chosen, order), options)
+            self.show_plan(chosen, order, options)
         else:
             self.do(chosen, order, options)
 
@@ -132,6 +165,10 @@ class ActCommand(ClientsCommand):
             raise TypeError(f"{self.act.code} is done at once, and no run")
         return started
 
+    def show_plan(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
+        """Print what would be done."""
+        self.print_plan(self.iterate_plan(chosen, order), options)
+
     def iterate_plan(
         self, chosen: ClientPhaseQuerySet, order: Order
     ) -> Iterator[list[PlannedClient]]:
@@ -142,34 +179,6 @@ class ActCommand(ClientsCommand):
                 some = ids[start : start + PLANNED_AT_ONCE]
                 yield self.act.plan(some, order)
                 work.done += len(some)
-
-    def print_plan(self, found: Iterable[list[PlannedClient]], options: Options) -> None:
-        """Print what would be done: the numbers, then who is refused and why; exit with 1 where somebody is.
-
-        As JSON with every client.
-        """
-        counts = Counter[str]()
-        # The numbers are printed first, so the clients wait in a file where they are many.
-        with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
-            for planned in found:
-                for each in planned:
-                    counts[each.verdict] += 1
-                    if options["format"] == "json" or each.verdict == Verdict.REFUSED:
-                        kept.write(f"{json.dumps(describe_planned(each))}\n")
-            kept.seek(0)
-            items = map(json.loads, kept)
-            numbers = {verdict.value: counts[verdict] for verdict in Verdict}
-            if options["format"] == "json":
-                self.print_json_items(items, {"clients": counts.total(), **numbers})
-            else:
-                self.stdout.write(
-                    f"{counts.total()} clients: {counts[Verdict.WILL]} would be done, {counts[Verdict.NOTHING]} have"
-                    f" nothing to do, {counts[Verdict.REFUSED]} are refused"
-                )
-                for item in items:
-                    self.stdout.write(f"{escape_name(item['slug'])}  {item['message']}")
-        if counts[Verdict.REFUSED]:
-            sys.exit(1)
 
 
 def plan_clients(

@@ -34,7 +34,7 @@ from migration.management.progress import (
     wait_for_workers,
 )
 from migration.pushes.resolutions import NotResolved
-from migration.runs.models import MANY_TRIES, Run
+from migration.runs.models import Run
 from migration.secrets.adoptions import ForeignSecrets, adopt_secrets, list_foreign_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
@@ -303,14 +303,11 @@ class ClientsCommand(RunCommand):
         # Its name in former releases.
         parser.add_argument("--wave", metavar="NAME", help=SUPPRESS)
 
-    def add_adoption_arguments(self, parser: CommandParser) -> None:
+    def add_adoption_argument(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--adopt",
             action="store_true",
-            help="show the secrets of these names that are somebody else's, and take them over",
-        )
-        parser.add_argument(
-            "--reason", type=parse_reason, default="", help="with --adopt: kept in the audit"
+            help="show the secrets of these names that are somebody else's, and take them over: needs a reason",
         )
 
     def show_foreign_secrets(
@@ -378,16 +375,6 @@ class ClientsCommand(RunCommand):
                 f"unknown client: {', '.join(map(escape_name, unknown))}", returncode=2
             )
         return found
-
-    def start_run_and_wait(self, options: Options, **run_options: Any) -> Run:
-        """Start a run and wait for its end. With `--inline` this process does it, otherwise the workers."""
-        by, inline = find_user(options["by"], permission=self.permission), options["inline"]
-        if run_options["kind"] not in Run.READS_ONLY:
-            (require_writes if inline else require_own_database)()
-        tries = 1 if inline else MANY_TRIES
-        run = Run.start(**run_options, by=by, tries=tries, by_command=True)
-        self.carry_out_run(run, inline=inline)
-        return run
 
     def carry_out_run(self, run: Run, *, inline: bool) -> None:
         """Wait for the end of a stored run. With `inline` this process does it, otherwise the workers."""

@@ -6,35 +6,43 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.management.base import ClientsCommand
+from migration.core.clients import ClientPhaseQuerySet
+from migration.management.acts import ActCommand
+from migration.management.base import Options
+from migration.runs.acts import Order
 from migration.runs.models import Run
 from nova_credentials.document import Layout
 
 
-class Command(ClientsCommand):
-    takes_locks = True
-    permission = "migration.move_client"
+class Command(ActCommand):
+    # Each layout has an act, of which the one that is typed is taken.
+    act_code = "layout_client"
     help = "Changes the layout of clients' secrets: new ones are written and read back before NOVA reads them."
 
-    def add_arguments(self, parser: CommandParser) -> None:
+    def add_own_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "layout",
             choices=[layout.value for layout in Layout],
             help="client: one secret per client; service: one per service",
         )
-        self.add_client_arguments(parser)
-        self.add_format(parser)
-        self.add_run_arguments(parser)
-        self.add_adoption_arguments(parser)
+
+    def add_act_arguments(self, parser: CommandParser) -> None:
+        super().add_act_arguments(parser)
+        self.add_adoption_argument(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        chosen = self.find_clients(options)
+        self.act_code = f"layout_{options['layout']}"
+        super().handle(*args, **options)
+
+    def do(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
         self.adopt_foreign_secrets(chosen, options, layout=Layout(options["layout"]))
-        run = self.start_run_and_wait(
-            options,
+        super().do(chosen, order, options)
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> Run:
+        return Run.start(
             kind=Run.Kind.LAYOUT,
             chosen=chosen,
             layout=options["layout"],
             adopt=options["adopt"],
+            **order.run_options,
         )
-        self.report_run(run, options)

@@ -34,6 +34,11 @@ class Command(ClientsCommand):
             "--redact", action="store_true", help="replace copies by pointers, after one question"
         )
         parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="with --redact: say what would be replaced, and replace nothing",
+        )
+        parser.add_argument(
             "--column",
             nargs="+",
             action="extend",
@@ -44,14 +49,17 @@ class Command(ClientsCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        if options["column"] and not options["redact"]:
-            raise CommandError("--column goes with --redact", returncode=2)
+        for name in ("column", "dry_run"):
+            if options[name] and not options["redact"]:
+                text = f"--{name.replace('_', '-')} goes with --redact"
+                raise CommandError(text, returncode=2)
         by = find_user(options["by"], permission="migration.add_copysearch")
         client_ids = list(self.find_clients(options).values_list("pk", flat=True))
         self._restart_dead_searches()
         search = search_copies(client_ids=client_ids, by=by, tell=self._tell_progress)
         columns = list(options["column"] or DEFAULT_COLUMNS)
-        if options["redact"] and self._redact(search, client_ids, columns):
+        asks = not options["dry_run"]
+        if options["redact"] and self._redact(search, client_ids, columns, asks=asks):
             # What is left is looked for again: only that proves what became of the copies.
             search = search_copies(client_ids=client_ids, by=by, tell=self._tell_progress)
         self._report(search, as_json=options["format"] == "json")
@@ -72,8 +80,10 @@ class Command(ClientsCommand):
             f" {now.bytes_read / MEGABYTE:,.0f} MB read, {now.bytes_per_second / MEGABYTE:,.0f} MB/s"
         )
 
-    def _redact(self, search: CopySearch, client_ids: list[int], columns: list[str]) -> bool:
-        """Redact if the answer to the question is `y`; say whether it did."""
+    def _redact(
+        self, search: CopySearch, client_ids: list[int], columns: list[str], *, asks: bool
+    ) -> bool:
+        """Say what can be redacted, and redact it if the answer to the question is `y`; say whether it did."""
         for copy in search.found_copies.all():
             self.stderr.write(f"found: {describe_copy(copy)}")
         plan = plan_redaction(client_ids=client_ids, columns=columns)
@@ -83,6 +93,8 @@ class Command(ClientsCommand):
         self._tell_result(plan, counted, "can be redacted")
         if not counted.rows_by_client_and_column:
             self.stderr.write("Nothing can be redacted.")
+            return False
+        if not asks:
             return False
         self.stderr.write(
             "Replace these values by pointers to AWS? They can't be put back. [y/N] ", ending=""

@@ -5,36 +5,39 @@ from __future__ import annotations
 import json
 from collections import Counter
 from tempfile import SpooledTemporaryFile
-from typing import Any, cast
+from typing import ClassVar, cast
 
 from django.core.management.base import CommandParser
 
 from migration.core.clients import ClientPhaseQuerySet
-from migration.management.base import ClientsCommand, Options
+from migration.core.pages import RUN_PERMISSION
+from migration.management.acts import MOST_IN_MEMORY, ActCommand
+from migration.management.base import Options
 from migration.management.progress import Item, name_outcome, show_work
 from migration.pushes.plans import PlanSummary, describe_client, look_at_batches, summarize_plan
+from migration.runs.acts import Act, Order
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlanCounts, RunPlan
 from nova_credentials.shown_names import escape_name
 
-# The characters of a plan that is printed: some thousand clients.
-MOST_IN_MEMORY = 1_000_000
 LEFT_ALONE = ("left_alone", "left_to_aws")
 
 
-class Command(ClientsCommand):
-    takes_locks = True
+class Migrate(Act):
+    """Pushes clients and takes them to `dual_write`."""
+
+    code = "migrate"
+    permission = RUN_PERMISSION
+
+
+class Command(ActCommand):
+    act: ClassVar = Migrate()
     help = "Pushes clients to Secrets Manager, reads them back, and starts to write them to both stores."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        self.add_client_arguments(parser)
-        self.add_format(parser)
-        parser.add_argument(
-            "--dry-run", action="store_true", help="print the plan of the run, write nothing"
-        )
-        self.add_run_arguments(parser)
-        self.add_adoption_arguments(parser)
+    def add_act_arguments(self, parser: CommandParser) -> None:
+        super().add_act_arguments(parser)
+        self.add_adoption_argument(parser)
         parser.add_argument(
             "--overwrite",
             action="store_true",
@@ -44,25 +47,23 @@ class Command(ClientsCommand):
             "--include-inactive", action="store_true", help="include inactive clients"
         )
 
-    def handle(self, *args: object, **options: Any) -> None:
-        chosen = self.find_clients(options)
-        if options["dry_run"]:
-            self.show_foreign_secrets(chosen, options)
-            self._print_plan(chosen, options)
-            return
+    def do(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
         self.adopt_foreign_secrets(chosen, options)
-        run = self.start_run_and_wait(
-            options,
+        super().do(chosen, order, options)
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> Run:
+        return Run.start(
             kind=Run.Kind.MIGRATE,
             chosen=chosen,
             adopt=options["adopt"],
             overwrite=options["overwrite"],
             include_inactive=options["include_inactive"],
+            **order.run_options,
         )
-        self.report_run(run, options)
 
-    def _print_plan(self, chosen: ClientPhaseQuerySet, options: Options) -> None:
-        """Print what a run would do, in the same form as a run."""
+    def show_plan(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
+        """Print what a run would do, in the same form as a run, and the numbers of the plan."""
+        self.show_foreign_secrets(chosen, options)
         counts, outcomes = PlanCounts(), Counter[str]({outcome.value: 0 for outcome in Outcome})
         differing = 0
         # Its numbers are printed first, so the clients wait in a file where they are many.

@@ -18,6 +18,8 @@ ACTS = {
     "push_pending": (),
     "test_logins": (),
     "rotate_credential": ("database", "--reason", "INC-1"),
+    "change_layout": ("service",),
+    "apply_secret_settings": (),
 }
 
 

@@ -115,3 +115,17 @@ def test_wrong_use_is_exit_2(find_copies, idom, arguments):
     with pytest.raises(CommandError) as error:
         find_copies(*arguments)
     assert error.value.returncode == 2
+
+
+def test_a_dry_run_says_what_would_be_redacted_and_asks_nothing(find_copies, idom, nova):
+    add_execution(nova, json.dumps([PASSWORD]))
+
+    code, _out, err = find_copies("idom", "--redact", "--dry-run", answer="y\n")
+
+    assert code == 1
+    assert "idom: public.executions.result, 1 rows can be redacted" in err
+    assert "[y/N]" not in err
+    assert not Redaction.objects.exists()
+    with pytest.raises(CommandError, match="--dry-run goes with --redact") as refused:
+        find_copies("idom", "--dry-run")
+    assert refused.value.returncode == 2

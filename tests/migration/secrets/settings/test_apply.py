@@ -311,6 +311,21 @@ def test_a_run_waits_while_aws_writes_are_stopped_and_a_worker_with_other_settin
     assert refused.value.message.key == SETTINGS_OF_ANOTHER_START.key
 
 
+def test_a_dry_run_of_the_command_asks_aws_what_is_otherwise(wanted, idom, capsys, sm):
+    make_full_client("acme")
+
+    call_command("apply_secret_settings", "--all", "--dry-run", "--format", "json")
+
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["clients"], plan["will"], plan["nothing"], plan["refused"]) == (2, 1, 1, 0)
+    acme, found = plan["items"]
+    assert (acme["slug"], acme["verdict"]) == ("acme", "nothing")
+    assert (found["slug"], found["code"]) == ("idom", "settings_still_differ")
+    assert NAME in found["message"]
+    assert sm.describe_secret(NAME).kms_key == ""
+    assert not Run.objects.exists()
+
+
 def test_the_command_compares_and_applies(wanted, idom, capsys, sm):
     make_full_client("acme")
     with pytest.raises(SystemExit) as ended:
