@@ -148,8 +148,9 @@ def work_on_plan(plan_id: int) -> None:
     if plan.act in acts.ACTS:
         with suppress(PlanInOtherStateError):  # discarded meanwhile, or made by another worker
             acts.make_plan(plan)
-    elif run := plans.work_on_plan(plan_id=plan_id):
+    elif plan.act == "push" and (run := plans.work_on_plan(plan_id=plan_id)):
         enqueue(run)
+    # One of an act that this release doesn't have is left to a process that has it.
 
 
 def enqueue_search(search: CopySearch) -> bool:

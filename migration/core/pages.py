@@ -336,8 +336,9 @@ CLIENTS, BACK = "clients", "back"
 
 
 def get_act_url(code: str, client_ids: Collection[int], *, back: str = "") -> str:
-    """Return the address of the page of an act (`runs.acts.ACTS`) on these clients."""
-    query = {CLIENTS: ",".join(map(str, client_ids))} | ({BACK: back} if back else {})
+    """Return the address of the page of an act (`runs.acts.ACTS`) on these clients; without them a form names them."""
+    query = {CLIENTS: ",".join(map(str, client_ids))} if client_ids else {}
+    query |= {BACK: back} if back else {}
     url = reverse("admin:credentials_client_act", args=[code])
     return f"{url}?{urlencode(query, safe=',')}"
 

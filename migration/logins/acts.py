@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from django import forms
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import UnfoldAdminRadioSelectWidget
@@ -15,7 +15,7 @@ from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import NovaSchemaError
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.pages import ClientTab, get_tab_url
-from migration.logins.models import LOGIN_PERMISSION, ROTATE_PERMISSION, LoginStores
+from migration.logins.models import LOGIN_PERMISSION, ROTATE_PERMISSION, LoginStores, Rotation
 from migration.logins.pages import describe_results
 from migration.logins.rotations import ROTATION_NO_DATABASE_LOGIN
 from migration.logins.testing import AWS_NOT_READ, NO_LOGIN_TO_TEST, try_client_logins
@@ -123,6 +123,13 @@ class RotateDatabases(Act):
             "Every database login that NOVA can ask for gets a new random password, proven by a login before it is"
             " stored. Whoever else uses the old one is locked out."
         )
+
+    def see(self, client_ids: Collection[int]) -> dict[int, str]:
+        """See the newest rotation too: nobody rotates what somebody else has just rotated."""
+        found = Rotation.objects.filter(client__in=client_ids).order_by()
+        newest = dict(found.values_list("client").annotate(Max("pk")))
+        seen = super().see(client_ids)
+        return {pk: f"{digest}-{newest.get(pk, 0)}" for pk, digest in seen.items()}
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         return plan_by_logins(client_ids, ROTATION_NO_DATABASE_LOGIN(), CredentialType.DATABASE)

@@ -96,7 +96,7 @@ class BasePlanView(AdminView):
     def plan(self) -> RunPlan:
         # The ids that were chosen may be very many, and no page shows them.
         plans = RunPlan.objects.select_related("run").defer("chosen")
-        return get_object_or_404(plans, pk=self.kwargs["pk"])
+        return get_object_or_404(plans, pk=self.kwargs["pk"], act="push")
 
 
 class PlanView(BasePlanView):
@@ -179,7 +179,7 @@ class SteerPlanView(AdminView):
 
     @cached_property
     def plan(self) -> RunPlan:
-        return get_object_or_404(RunPlan, pk=self.kwargs["pk"])
+        return get_object_or_404(RunPlan, pk=self.kwargs["pk"], act="push")
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         order = request.POST.get("order", "")

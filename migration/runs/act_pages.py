@@ -11,8 +11,8 @@ from typing import Any, Protocol, cast
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin, helpers
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.core.exceptions import BadRequest
-from django.db import transaction
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import connection, transaction
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
@@ -54,6 +54,8 @@ from nova_credentials.shown_names import escape_name
 ALL = "all"
 # Of a form: that its button was pressed.
 CONFIRMED = "confirmed"
+# Of a form, too: its button said that it only requests the act.
+APPROVAL = "approval"
 # Kinds of evidence that may be missing.
 OVERRIDE = "override"
 OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
@@ -61,6 +63,8 @@ OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
 CLIENTS_SHOWN = 100
 # So many are named in a message.
 CHANGED_NAMED = 10
+# Until the transaction ends. It keeps nobody else from writing, and is no advisory lock, which any role may hold.
+ONE_START_AT_A_TIME = "LOCK TABLE migration_run IN SHARE UPDATE EXCLUSIVE MODE"
 
 
 class ListsClients(Protocol):
@@ -108,7 +112,11 @@ def open_act(
         return HttpResponseRedirect(get_act_url_for_list(code, request.GET))
     # In the list's order.
     ids = list(chosen.values_list("pk", flat=True))
-    return HttpResponseRedirect(get_act_url(code, ids, back=request.get_full_path()))
+    back = request.get_full_path()
+    if len(ids) > FEW_CLIENTS:
+        # Servers take no address of so many: the browser sends the list's form to the page too.
+        return HttpResponseRedirect(get_act_url(code, (), back=back), preserve_request=True)
+    return HttpResponseRedirect(get_act_url(code, ids, back=back))
 
 
 def make_former_address(code: str) -> type[AdminView]:
@@ -126,6 +134,17 @@ class BaseActView(AdminView):
 
     template_name = "admin/migration/act.html"
     act: Act
+    # Once it is known how many clients it asks about.
+    question = ""
+
+    @property
+    def title(self) -> str:
+        return self.question
+
+    @property
+    def address(self) -> str:
+        """Return the address of this page, where it shows the same clients again."""
+        return self.request.path
 
     def has_permission(self) -> bool:
         return self.act.may(self.request.user) and self.model_admin.has_view_permission(
@@ -138,7 +157,7 @@ class BaseActView(AdminView):
     def make_form(self, number: int, slug: str, client_ids: Sequence[int] = ()) -> ActForm:
         """Return the form for so many clients: bound where it was sent."""
         return self.act.form(
-            self.request.POST if CONFIRMED in self.request.POST else None,
+            self.request.POST if self.request.POST.get(CONFIRMED) == "1" else None,
             act=self.act,
             number=number,
             slug=slug,
@@ -161,7 +180,7 @@ class BaseActView(AdminView):
         return self.act.evidence_kinds.intersection(self.request.GET.getlist(OVERRIDE))
 
     def describe_overrides(self, missing: Counter[str]) -> list[dict[str, object]]:
-        """Return each kind of evidence that clients lack and an override may stand in for, with its link."""
+        """Return each kind of evidence that clients lack and an override may stand in for, and whether one does."""
         chosen = self.list_overrides()
         if not self.act.may_override(self.request.user):
             return []
@@ -173,20 +192,40 @@ class BaseActView(AdminView):
                 "kinds": sorted(chosen ^ {kind}),
                 "url": self.get_url_with_overrides(chosen ^ {kind}),
             }
-            for kind in sorted({*missing, *chosen})
+            for kind in sorted(missing)
         ]
 
     def get_url_with_overrides(self, kinds: Collection[str]) -> str:
-        """Return the address of this page with these overrides; "" where another plan has to be made for them."""
-        query = self.request.GET.copy()
-        query.setlist(OVERRIDE, sorted(kinds))
-        return f"{self.request.path}?{query.urlencode()}"
+        """Return the address of this page with these kinds of evidence overridden."""
+        path, _mark, query = self.address.partition("?")
+        changed = QueryDict(query, mutable=True)
+        changed.setlist(OVERRIDE, sorted(kinds))
+        return f"{path}?{changed.urlencode(safe=',')}"
+
+    def is_no_longer_approved(self) -> bool:
+        """Say, also to the user, that the button which would have requested the act now does it at once."""
+        changed = APPROVAL in self.request.POST and not self.act.needs_approval
+        if changed:
+            text = _(
+                "Nothing was done: it no longer needs an approval, so the button does it at once now."
+            )
+            messages.warning(self.request, text)
+        return changed
 
     def start(
-        self, ids: Collection[int], order: Order, plan: RunPlan | None = None
+        self, shown: dict[int, str], form: ActForm, plan: RunPlan | None = None
     ) -> HttpResponse:
-        """Start, or request, a run over the clients, and lead to its page. Raises `ActRefused` and `ReasonError`."""
+        """Start, or request, a run over the clients that look as they were shown, and lead to its page.
+
+        Back to this page where none does. Raises `ActRefused`, `ReasonError` and `PlanInOtherStateError`.
+        """
         with transaction.atomic():
+            # Of two who press at once the second sees the first one's run at the clients.
+            with connection.cursor() as cursor:
+                cursor.execute(ONE_START_AT_A_TIME)
+            if not (ids := self.leave_out_changed(shown)):
+                return HttpResponseRedirect(self.address)
+            order = self.make_order(form, ids, shown)
             run = self.act.start(all_clients().with_ids(ids), order)
             if isinstance(run, Done):
                 return self.report(run)
@@ -225,13 +264,13 @@ class BaseActView(AdminView):
     def leave_out_changed(self, shown: dict[int, str]) -> list[int]:
         """Return the ids of those that look as the page showed them; name the others, which are left out."""
         now = self.act.see(list(shown))
-        changed = [pk for pk, seen in shown.items() if now.get(pk) != seen]
-        told = self.act.explain_change(changed[0]) if len(shown) == len(changed) == 1 else None
+        changed = {pk for pk, seen in shown.items() if now.get(pk) != seen}
+        told = self.act.explain_change(*changed) if len(shown) == len(changed) == 1 else None
         if told:
             messages.error(self.request, localize(told))
         elif changed:
-            found = all_clients().with_ids(changed).order_by("slug")
-            slugs = [escape_name(slug) for slug in found.values_list("slug", flat=True)]
+            found = all_clients().with_ids(changed).order_by("slug").values_list("slug", flat=True)
+            slugs = [escape_name(slug) for slug in found[: CHANGED_NAMED + 1]]
             named = ", ".join(slugs[:CHANGED_NAMED] + ["…"] * (len(slugs) > CHANGED_NAMED))
             text = ngettext(
                 "Left out, as it changed since the page showed it: %(slugs)s.",
@@ -240,14 +279,16 @@ class BaseActView(AdminView):
             )
             values = {"n": intcomma(len(changed)), "slugs": named or _("no longer there")}
             messages.warning(self.request, text % values)
-        return [pk for pk in shown if pk not in set(changed)]
+        return [pk for pk in shown if pk not in changed]
 
-    def show(self, **context: object) -> HttpResponse:
-        """Answer with the page."""
+    def show(self, title: str, **context: object) -> HttpResponse:
+        """Answer with the page of this title."""
+        self.question = title
         response = self.render_to_response(
             self.get_context_data(
                 act=self.act,
                 is_dangerous=self.act.is_dangerous or bool(self.list_overrides()),
+                address=self.address,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 **context,
             )
@@ -270,10 +311,13 @@ class ActView(BaseActView):
         raise Http404
 
     @cached_property
+    def is_in_address(self) -> bool:
+        """Say whether the address names the clients; else a form does."""
+        return not {CLIENTS, ALL}.isdisjoint(self.request.GET)
+
+    @cached_property
     def selected(self) -> ClientPhaseQuerySet:
-        """Select the clients that the form names, or the address, or the list with the address's filters."""
-        if CLIENTS in self.request.POST:
-            return all_clients().with_ids(self.read_shown())
+        """Select the clients that the address names, or the list with the address's filters, or the form."""
         if ALL in self.request.GET:
             lists = cast("ListsClients", self.model_admin)
             return lists.select_listed(self.request, but=OWN_PARAMETERS)
@@ -289,30 +333,28 @@ class ActView(BaseActView):
 
     @cached_property
     def ids(self) -> list[int]:
-        """Return the ids in the order in which form or address names them, or the list shows them."""
+        """Return the ids in the order in which address or form names them, or the list shows them."""
         found = list(self.selected.values_list("pk", flat=True))
-        if CLIENTS in self.request.POST:
-            named = list(self.read_shown())
-        elif ALL in self.request.GET:
+        if ALL in self.request.GET:
             return found
-        else:
-            named = self.read_named()
-        place = {pk: number for number, pk in enumerate(named)}
+        place = {pk: number for number, pk in enumerate(self.read_named())}
         return sorted(found, key=lambda pk: place.get(pk, len(place)))
 
     @property
-    def name(self) -> str:
-        """Return the name of the one client; "" of several."""
-        return self.selected.values_list("name", flat=True)[0] if self.number == 1 else ""
-
-    @property
-    def title(self) -> str:
-        return self.act.ask(self.number, self.name)
+    def address(self) -> str:
+        if self.is_in_address or not self.is_few:
+            return self.request.get_full_path()
+        return get_act_url(self.act.code, self.ids, back=self.request.GET.get(BACK, ""))
 
     def read_named(self) -> list[int]:
-        """Return the clients that the address names."""
-        ids = map(read_number, self.request.GET.get(CLIENTS, "").split(","))
-        return [pk for pk in ids if pk is not None]
+        """Return the clients that the address names, or else the form: the page's own, or the list's."""
+        if self.is_in_address:
+            named = self.request.GET.get(CLIENTS, "").split(",")
+        elif CLIENTS in self.request.POST:
+            return list(self.read_shown())
+        else:
+            named = self.request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+        return [pk for pk in map(read_number, named) if pk is not None]
 
     def read_shown(self) -> dict[int, str]:
         """Return the clients that the page showed, each with what it saw of it."""
@@ -334,33 +376,36 @@ class ActView(BaseActView):
         return ""
 
     def post(self, request: HttpRequest, act: str = "") -> HttpResponse:
-        if CONFIRMED not in request.POST or self.find_refusal_of_number():
-            return self.get(request, act)
-        if request.POST[CONFIRMED] == "plan":
+        pressed = request.POST.get(CONFIRMED)
+        if pressed == "plan" and not self.find_refusal_of_number():
             return self.store_plan()
+        if pressed != "1":
+            return self.get(request, act)
         shown = self.read_shown()
-        if not shown or not self.is_few or (len(shown) > FEW_CLIENTS and not self.act.is_quick):
-            raise BadRequest("The form names no clients, or more than a page shows")
-        slug = self.selected.values_list("slug", flat=True).first() or ""
+        most = FEW_CLIENTS if self.act.takes_many else 1
+        if not shown or (len(shown) > most and not self.act.is_quick):
+            raise BadRequest("The form names no clients, or more than the page showed")
+        first = next(iter(shown))
+        slug = all_clients().with_ids([first]).values_list("slug", flat=True).first() or ""
         form = self.make_form(len(shown), slug, list(shown))
-        if not form.is_valid():
-            return self.show_few(form)
-        ids = self.leave_out_changed({pk: shown[pk] for pk in form.choose_clients(list(shown))})
-        if not ids:
-            return HttpResponseRedirect(request.get_full_path())
-        order = self.make_order(form, ids, shown)
+        if self.is_no_longer_approved() or not form.is_valid():
+            return self.get(request, act)
+        meant = {pk: shown[pk] for pk in form.choose_clients(list(shown))}
         try:
-            if len(shown) == 1 and self.act.waits_for_one:
+            if len(shown) > 1 or not self.act.waits_for_one:
+                return self.start(meant, form)
+            if ids := self.leave_out_changed(meant):
+                order = self.make_order(form, ids, meant)
                 return self.report(self.act.do_one(ids[0], order))
-            return self.start(ids, order)
+            return HttpResponseRedirect(self.address)
         except ActRefused as refusal:
-            show_refusal(request, ids[0], refusal.message, refusal.codes)
+            show_refusal(request, first, refusal.message, refusal.codes)
         except ReasonError as refusal:
             messages.error(request, localize(refusal.message))
         except Client.DoesNotExist:
             messages.error(request, _("The client no longer exists."))
             return HttpResponseRedirect(self.back)
-        return self.show_few(form)
+        return self.get(request, act)
 
     @property
     def back(self) -> str:
@@ -368,16 +413,15 @@ class ActView(BaseActView):
         came_from = self.request.GET.get(BACK, "")
         if came_from and url_has_allowed_host_and_scheme(came_from, allowed_hosts=None):
             return came_from
-        if self.number == 1:
-            pk = self.selected.values_list("pk", flat=True)[0]
-            return reverse("admin:credentials_client_change", args=[pk])
+        if self.number == 1 and self.ids:
+            return reverse("admin:credentials_client_change", args=[self.ids[0]])
         query = self.request.GET.copy()
         for name in OWN_PARAMETERS:
             query.pop(name, None)
         url = reverse("admin:credentials_client_changelist")
         return f"{url}?{query.urlencode()}" if query else url
 
-    def show_few(self, form: ActForm | None = None) -> HttpResponse:
+    def show_few(self) -> HttpResponse:
         """Show what would be done with each client, as of now."""
         ids = self.ids
         order = Order(
@@ -388,19 +432,22 @@ class ActView(BaseActView):
         groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
         will = groups[Verdict.WILL]
         will_ids = [each.client_id for each in will]
-        slug = will[0].slug if will else ""
+        # The title asks about those to whom it would be done; where it is none, about all that were selected.
+        asked = will or planned
         return self.show(
+            self.act.ask(len(asked), get_name(asked[0]) if len(asked) == 1 else ""),
             groups=describe_groups(
                 self.request,
                 {each: groups[each][:CLIENTS_SHOWN] for each in Verdict},
                 {each: len(groups[each]) for each in Verdict},
+                self.address,
             ),
             number=len(will),
-            selected=self.number,
-            effect=self.act.describe_effect(len(will)),
+            selected=len(planned),
+            effect=self.act.describe_effect(len(asked)),
             sums=self.act.sum_up(will_ids),
             button=self.act.name_button(len(will)) if will else "",
-            form=form or self.make_form(len(will), slug, will_ids),
+            form=self.make_form(len(will), will[0].slug if will else "", will_ids),
             shown=" ".join(f"{pk}:{seen.get(pk, '')}" for pk in will_ids),
             overrides=self.describe_overrides(count_missing(planned)),
             campaign_notes=self.act.list_notes(self.request, ids),
@@ -412,6 +459,7 @@ class ActView(BaseActView):
         phases = self.selected.with_phase().order_by().values_list("phase").annotate(n=Count("pk"))
         counts = dict(phases)
         return self.show(
+            self.act.ask(self.number, ""),
             phases=[
                 (phase.label, counts[phase.value])
                 for phase in PhaseChoices
@@ -419,17 +467,18 @@ class ActView(BaseActView):
             ],
             number=self.number,
             selected=self.number,
-            # Of a form: its address doesn't name them.
-            named=" ".join(map(str, self.ids)) if CLIENTS in self.request.POST else "",
+            # The button names them where the address doesn't.
+            named="" if self.is_in_address else " ".join(map(str, self.ids)),
             effect=self.act.describe_effect(self.number),
             back=self.back,
         )
 
     def store_plan(self) -> HttpResponse:
-        """Have the plan made by workers, and lead to its page."""
+        """Have the plan of those who are selected by now made by workers, and lead to its page."""
+        chosen = self.selected.order_by("pk").values_list("pk", flat=True)
         plan = RunPlan.store_request(
             by=get_signed_in_user(self.request),
-            chosen=list(self.selected.order_by().values_list("pk", flat=True)),
+            chosen=list(chosen),
             act=self.act.code,
             values={OVERRIDE: sorted(self.list_overrides())},
         )
@@ -457,10 +506,6 @@ class ActPlanView(BaseActView):
             counted[VERDICTS[PlanClass(name)]] += number
         return {each: counted[each] for each in Verdict}
 
-    @property
-    def title(self) -> str:
-        return self.act.ask(self.numbers[Verdict.WILL] or len(self.plan.chosen or ()), "")
-
     def read_overrides(self) -> frozenset[str]:
         return self.act.evidence_kinds.intersection(self.plan.values.get(OVERRIDE, ()))
 
@@ -472,34 +517,45 @@ class ActPlanView(BaseActView):
             return HttpResponseRedirect(get_run_url(self.plan.run_id))
         return self.show_plan()
 
+    @property
+    def may_start(self) -> bool:
+        """Say whether the user may start it: it may stand on overrides that only some may order."""
+        return not self.read_overrides() or self.act.may_override(self.request.user)
+
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         here = HttpResponseRedirect(request.path)
-        by = get_signed_in_user(request)
+        order = request.POST.get(CONFIRMED)
+        if order == "1" and not self.may_start:
+            raise PermissionDenied(self.act.permission)
+        if order == "1" and self.plan.state != RunPlan.State.READY:
+            messages.warning(request, localize(PlanInOtherStateError(self.plan).message))
+            return here
         try:
-            if request.POST.get(CONFIRMED) == "discard":
-                self.plan.discard(by=by)
-                return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
-            if request.POST.get(CONFIRMED) == "plan":
-                return self.plan_with_overrides()
+            if order == "discard":
+                self.plan.discard(by=get_signed_in_user(request))
+                return HttpResponseRedirect(self.back)
+            if order == "plan":
+                return self.plan_again()
+            if order != "1":
+                return here
             form = self.make_form(self.numbers[Verdict.WILL], "")
-            if not form.is_valid():
-                return self.show_plan(form)
-            shown = self.plan.read_seen()
-            if ids := self.leave_out_changed(shown):
-                return self.start(ids, self.make_order(form, ids, shown), self.plan)
+            if self.is_no_longer_approved() or not form.is_valid():
+                return self.show_plan()
+            return self.start(self.plan.read_seen(), form, self.plan)
         except PlanInOtherStateError as error:
             messages.warning(request, localize(error.message))
         except (ActRefused, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
         return here
 
-    def plan_with_overrides(self) -> HttpResponse:
-        """Have another plan made of the same clients, with the overrides that the form names, in place of this one."""
+    def plan_again(self) -> HttpResponse:
+        """Have the same clients looked at once more, with the overrides that the form names, in place of this plan."""
         by = get_signed_in_user(self.request)
         asked = self.act.evidence_kinds.intersection(self.request.POST.getlist(OVERRIDE))
         kinds = sorted(asked) if self.act.may_override(by) else []
         with transaction.atomic():
-            self.plan.discard(by=by)
+            if self.plan.is_open:
+                self.plan.discard(by=by)
             plan = RunPlan.store_request(
                 by=by,
                 chosen=self.plan.chosen,
@@ -508,8 +564,9 @@ class ActPlanView(BaseActView):
             )
         return self.lead_to_plan(plan)
 
-    def show_plan(self, form: ActForm | None = None) -> HttpResponse:
+    def show_plan(self) -> HttpResponse:
         number = self.numbers[Verdict.WILL]
+        selected = sum(self.numbers.values()) or len(self.plan.chosen or ())
         classes = {
             each: [name.value for name in PlanClass if VERDICTS[name] == each] for each in Verdict
         }
@@ -517,25 +574,25 @@ class ActPlanView(BaseActView):
             each: self.plan.rows.list_of_classes(names, most=CLIENTS_SHOWN)
             for each, names in classes.items()
         }
+        will_ids = self.plan.rows.filter(plan_class__in=classes[Verdict.WILL])
         return self.show(
+            self.act.ask(number or selected, ""),
             plan=self.plan,
-            groups=describe_groups(self.request, groups, self.numbers),
+            groups=describe_groups(self.request, groups, self.numbers, self.address),
             number=number,
-            selected=sum(self.numbers.values()),
-            effect=self.act.describe_effect(number),
-            sums=self.act.sum_up(
-                self.plan.rows.filter(plan_class__in=classes[Verdict.WILL]).values_list(
-                    "client_id", flat=True
-                )
-            ),
+            selected=selected,
+            effect=self.act.describe_effect(number or selected),
+            sums=self.act.sum_up(will_ids.values_list("client_id", flat=True)),
             button=self.act.name_button(number) if number else "",
-            form=form or self.make_form(number, ""),
+            may_start=self.may_start,
+            form=self.make_form(number, ""),
             overrides=self.describe_overrides(self.plan.read_counts().missing),
+            overridden=sorted(self.read_overrides()),
             campaign_notes=self.act.list_notes(
                 self.request, list(self.plan.rows.values_list("client_id", flat=True))
             ),
             waiting_reason=self.plan.explain_missing_worker(),
-            back=reverse("admin:credentials_client_changelist"),
+            back=self.back,
         )
 
 
@@ -569,11 +626,14 @@ def describe_groups(
     request: HttpRequest,
     groups: dict[Verdict, list[PlannedClient]],
     numbers: dict[Verdict, int],
+    back: str,
 ) -> list[dict[str, Any]]:
-    """Return the clients by what the plan says of them; the refused stand open, or else what would be done."""
+    """Return the clients by what the plan says of them; the refused stand open, or else what would be done.
+
+    What mends a refusal leads back to the address.
+    """
     ids = [each.client_id for planned in groups.values() for each in planned]
     names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
-    back = request.get_full_path()
     first = Verdict.REFUSED if groups[Verdict.REFUSED] else Verdict.WILL
     return [
         {
@@ -591,6 +651,12 @@ def describe_groups(
         for verdict in (Verdict.WILL, Verdict.REFUSED, Verdict.NOTHING)
         if numbers[verdict] or verdict == Verdict.WILL
     ]
+
+
+def get_name(planned: PlannedClient) -> str:
+    """Return the name of a client, or its slug where it is gone by now."""
+    names = all_clients().with_ids([planned.client_id]).values_list("name", flat=True)
+    return names.first() or planned.slug
 
 
 def count_missing(planned: Sequence[PlannedClient]) -> Counter[str]:

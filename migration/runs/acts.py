@@ -20,8 +20,9 @@ from credentials.localization import localize
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.pages import describe_notes_of_clients
+from migration.runs.items import RunItem
 from migration.runs.models import MANY_TRIES, Run
-from migration.runs.plans import PlannedClient, RunPlan
+from migration.runs.plans import PlanInOtherStateError, PlannedClient, RunPlan
 from nova_credentials.messages import Message, MessageError
 
 if TYPE_CHECKING:
@@ -280,6 +281,9 @@ def make_plan(plan: RunPlan) -> None:
 
     def look() -> Iterator[list[PlannedClient]]:
         for start in range(0, len(ids), PLANNED_AT_ONCE):
+            plan.refresh_from_db(fields=["state"])
+            if plan.state != RunPlan.State.MAKING:
+                raise PlanInOtherStateError(plan)
             some = ids[start : start + PLANNED_AT_ONCE]
             seen = act.see(some)
             yield [
@@ -301,13 +305,20 @@ def register_act(act: Act) -> Act:
 
 
 def see_clients(client_ids: Collection[int]) -> dict[int, str]:
-    """Return a digest of each client's name in NOVA, phase, layout and newest comparison, as long as it is there."""
+    """Return a digest of what a plan rests on: a client's name, phase, layout, newest comparison, and a run at work.
+
+    Of those who are gone none.
+    """
     columns = (
         *("slug", "is_active", "client_migration__phase", "client_migration__layout"),
         *("client_migration__comparison__status", "client_migration__comparison__mismatches"),
     )
+    at_work = RunItem.objects.filter(client__in=client_ids, finished_at=None)
+    runs = dict(
+        at_work.exclude(run__kind__in=Run.READS_ONLY).order_by("pk").values_list("client", "run")
+    )
     rows = all_clients().with_ids(client_ids).order_by().values_list("pk", *columns)
-    return {pk: _digest(facts) for pk, *facts in rows}
+    return {pk: _digest([*facts, runs.get(pk)]) for pk, *facts in rows}
 
 
 def _digest(facts: list[object]) -> str:

@@ -520,12 +520,12 @@ class RunPlan(models.Model):
         Two workers may look at the same plan: each has rows of its own, and those of the one that is late are deleted.
         """
         look, counts = uuid4(), PlanCounts()
-        for found in batches:
-            PlanRow.objects.add(self.pk, look, found)
-            counts.add(found)
-        made = {"look": look, "counts": counts.to_json(), "made_at": timezone.now()}
         own = PlanRow.objects.filter(plan=self.pk, look=look)
         try:
+            for found in batches:
+                PlanRow.objects.add(self.pk, look, found)
+                counts.add(found)
+            made = {"look": look, "counts": counts.to_json(), "made_at": timezone.now()}
             self._change_state(RunPlan.State.READY, RunPlan.State.MAKING, **made)
         except PlanInOtherStateError:
             own.delete()

@@ -100,8 +100,8 @@ register.simple_tag(describe_environment, name="find_environment")
 
 @register.simple_tag
 def find_open_plan() -> RunPlan | None:
-    """Return the newest plan that was neither started nor discarded."""
-    return RunPlan.objects.open().defer_client_columns().first()
+    """Return the newest plan of a push that was neither started nor discarded."""
+    return RunPlan.objects.filter(act="push").open().defer_client_columns().first()
 
 
 @register.simple_tag

@@ -1,40 +1,340 @@
-"""Every act as every role, for one client and for two: who sees its page, and that opening it changes nothing."""
+"""Every act of the registry, for every role, for one client, a few and many, in both languages.
+
+A new act needs no line here: what it is to hold is asked of its declaration.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from django.contrib.auth.models import Permission
+from botocore.client import BaseClient
+from django import forms
+from django.contrib.auth.models import Permission, User
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db import connection
+from django.test import Client as Browser
+from django.utils.translation import override
 
-from migration.core.clients import VIEW_CLIENTS
-from migration.core.pages import get_act_url
+from migration import tasks
+from migration.models import RunPlan
 from migration.people.roles import ROLES
-from migration.runs.acts import ACTS, Menu
-from tests.factories import make_full_client, make_in_role
-from tests.migration.pages import CLIENTS
-from tests.migration.people.test_roles import everything_stored
+from migration.runs.acts import ACTS, FEW_CLIENTS, Act, Menu
+from migration.runs.models import Run
+from nova_credentials.phases import Phase
+from tests.factories import (
+    all_tables,
+    make_client,
+    make_comparison,
+    make_full_client,
+    make_in_role,
+    make_many,
+    make_user,
+)
+from tests.languages.spanish import SPANISH, Shown, english
+from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import CLIENTS, DIFFERENT
 
-pytestmark = pytest.mark.usefixtures("stores")
+NOBODY = "nobody"
+MANY = FEW_CLIENTS + 1
+# A visit counts its calls to AWS, at their rate, and says that its session goes on.
+COUNTERS = {
+    "axes_accessattempt",
+    "django_session",
+    "migration_databaseclaim",
+    "migration_keptcounts",
+    "migration_lease",
+    "migration_rate",
+}
+READS = re.compile(r"(Get|List|Describe|BatchGet|Simulate|Lookup|Validate)")
+LANGUAGES = {"en": {}, "es": SPANISH}
+
+
+@pytest.fixture(params=sorted(ACTS))
+def act(request) -> Act:
+    return ACTS[request.param]
+
+
+@pytest.fixture
+def clients(stores) -> list[int]:
+    """One in each phase but the last, one whose stores differ, and one without a login; and many others."""
+    ids = [make_full_client(f"in-{phase}") for phase in list(Phase)[:-1]]
+    for pk, phase in zip(ids, Phase, strict=False):
+        enter_phase(pk, phase)
+    ids.append(make_full_client("idom"))
+    enter_phase(ids[-1], Phase.DUAL_READ)
+    make_comparison(ids[-1], "mismatch", slug="idom", mismatches=[DIFFERENT])
+    ids.append(make_client("acme"))
+    make_many(MANY - len(ids))
+    return ids
+
+
+@pytest.fixture
+def browsers(clients) -> dict[str, Browser]:
+    """Somebody of each role, and somebody who may only enter."""
+    found = {role: Browser() for role in (*ROLES, NOBODY)}
+    for role, browser in found.items():
+        name = role.lower().replace(" ", "-")
+        browser.force_login(make_user(name) if role == NOBODY else make_in_role(name, role))
+    return found
+
+
+@pytest.fixture
+def root(clients) -> Browser:
+    browser = Browser(raise_request_exception=False)
+    browser.force_login(make_user("root", is_superuser=True))
+    return browser
+
+
+@contextmanager
+def nothing_written(monkeypatch, *, but: set[str] = frozenset()) -> Iterator[None]:
+    """Nobody calls an operation of AWS that writes, and no row changes."""
+    called: list[str] = []
+    call = BaseClient._make_api_call
+
+    def make_api_call(self, operation, parameters):
+        called.append(operation)
+        return call(self, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", make_api_call)
+    before = read_tables()
+    yield
+    after = read_tables()
+    changed = {name for name in after if before[name] != after[name]} - COUNTERS - but
+    assert changed == set()
+    assert [name for name in called if not READS.match(name)] == []
+
+
+def read_tables() -> dict[str, str]:
+    digests = " UNION ALL ".join(
+        f"SELECT '{name.partition('.')[2]}', md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {name} t"
+        for name in all_tables()
+        if "kept_for_tests" not in name
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(digests)
+        return dict(cursor.fetchall())
+
+
+def get_page(act: Act, client_ids: list[int]) -> str:
+    return f"{CLIENTS}act/{act.code}/?clients={','.join(map(str, client_ids))}"
+
+
+def list_pages(act: Act, clients: list[int]) -> dict[int, str]:
+    """The act's page by the number of its clients."""
+    pages = {1: get_page(act, clients[1:2])}
+    if act.takes_many:
+        pages |= {len(clients): get_page(act, clients), MANY: f"{CLIENTS}act/{act.code}/?all=1"}
+    return pages
+
+
+def list_offered(browser: Browser) -> set[str]:
+    """The acts that the list offers for what is selected."""
+    form = browser.get(CLIENTS).context["action_form"]
+    if not form:
+        return set()
+    groups = [
+        names if isinstance(names, list) else [(code, names)]
+        for code, names in form.fields["action"].choices
+    ]
+    return {code for names in groups for code, _label in names} & ACTS.keys()
+
+
+def check_texts(act: Act, pages: dict[str, object]) -> None:
+    """The page says in both languages what it asks and does, with the number, and nothing in the other language."""
+    for language, page in pages.items():
+        assert page.status_code == 200
+        title, button = str(page.context["title"]), str(page.context.get("button", ""))
+        assert title.endswith("?")
+        assert title.startswith("¿") == (language == "es")
+        if number := button and page.context["number"]:
+            with override(language):
+                assert number == 1 or str(intcomma(number)) in button
+    english_page, spanish_page = pages["en"], pages["es"]
+    for name in ("title", "button", "effect"):
+        shown = english_page.context.get(name)
+        assert not shown or str(shown) != str(spanish_page.context[name])
+    texts = Shown(spanish_page.content.decode()).texts
+    assert {text: words for text in texts if (words := english(text))} == {}
+    with override("en"):
+        label = str(act.label)
+    with override("es"):
+        assert label != str(act.label)
+
+
+def test_an_act_says_who_may_do_it(act, browsers):
+    """And no other is shown its page, or offered it in the list."""
+    for role, browser in browsers.items():
+        user = User.objects.get(pk=browser.session["_auth_user_id"])
+        may = act.may(user) and user.has_perm("credentials.view_client")
+        assert user.has_perm(act.permission) or not may
+        url = f"{CLIENTS}act/{act.code}/?all=1"
+        if not may:
+            assert browser.get(url).status_code == 403, role
+            for sent in ({}, {"confirmed": "1"}, {"confirmed": "plan"}):
+                assert browser.post(url, sent).status_code == 403, role
+        if user.has_perm("credentials.view_client"):
+            assert (act.code in list_offered(browser)) == bool(
+                may and act.takes_many and act.menu
+            ), role
+
+
+def test_whoever_may_not_do_it_reaches_nothing_from_the_list(act, browsers, clients, monkeypatch):
+    refused = [each for each in browsers.values() if act.code not in list_offered_or_none(each)]
+    with nothing_written(monkeypatch, but={"migration_auditevent"}):
+        for browser in refused:
+            answer = browser.post(CLIENTS, {"action": act.code, "_selected_action": clients})
+            assert "/act/" not in answer.headers.get("Location", "")
+
+
+def list_offered_or_none(browser: Browser) -> set[str]:
+    return list_offered(browser) if browser.get(CLIENTS).status_code == 200 else set()
+
+
+def test_choosing_and_opening_it_changes_nothing(act, browsers, clients, monkeypatch):
+    allowed = [
+        each
+        for each in browsers.values()
+        if each.get(get_page(act, clients[:1])).status_code != 403
+    ]
+    assert allowed, "no role may do it"
+    chosen = {"action": act.code, "_selected_action": clients[:2]}
+    with nothing_written(monkeypatch):
+        for browser in allowed:
+            for page in list_pages(act, clients).values():
+                assert browser.get(page).status_code == 200
+                # A link from elsewhere may send a form that says nothing yet.
+                assert browser.post(page, {}).status_code == 200
+            if not (act.takes_many and act.menu):
+                continue
+            answer = browser.post(CLIENTS, chosen)
+            assert answer.headers["Location"].startswith(f"{CLIENTS}act/{act.code}/?clients=")
+            across = browser.post(CLIENTS, chosen | {"select_across": "1"})
+            assert "all=1" in across.headers["Location"]
+
+
+def test_its_page_asks_a_question_in_both_languages(act, root, clients):
+    for page in list_pages(act, clients).values():
+        check_texts(act, {name: root.get(page, **sent) for name, sent in LANGUAGES.items()})
+
+
+def test_its_stored_plan_is_a_page_in_both_languages(act, root, clients, monkeypatch):
+    if act.is_quick or not act.takes_many:
+        pytest.skip("it is planned while the page waits")
+    page = root.post(f"{CLIENTS}act/{act.code}/?all=1", {"confirmed": "plan"}).url
+    check_texts(act, {name: root.get(page, **sent) for name, sent in LANGUAGES.items()})
+    plan = RunPlan.objects.get()
+    with nothing_written(monkeypatch, but={"migration_runplan", "migration_planrow"}):
+        tasks.work_on_plan(plan.pk)
+        pages = {name: root.get(page, **sent) for name, sent in LANGUAGES.items()}
+
+    check_texts(act, pages)
+    assert sum(group["number"] for group in pages["en"].context["groups"]) == MANY
+    assert not Run.objects.exists()
+
+
+def test_a_stored_plan_is_no_ones_who_may_not_do_it(act, browsers, clients):
+    plan = RunPlan.store_request(by=None, chosen=clients, act=act.code)
+    page = f"{CLIENTS}act/plan/{plan.pk}/"
+    for browser in browsers.values():
+        if browser.get(get_page(act, clients[:1])).status_code != 403:
+            continue
+        assert browser.get(page).status_code == 403
+        for order in ("1", "discard", "plan"):
+            assert browser.post(page, {"confirmed": order}).status_code == 403
+    plan.refresh_from_db()
+    assert plan.state == RunPlan.State.MAKING
+
+
+def fill(form: forms.Form) -> dict[str, str]:
+    """What a person would type into the form."""
+    sent = {
+        name: str(form.get_initial_for_field(field, name) or "")
+        for name, field in form.fields.items()
+    }
+    for name, field in form.fields.items():
+        if choices := [str(value) for value, _label in getattr(field, "choices", ()) if value]:
+            sent[name] = sent[name] or choices[0]
+    return sent | {"reason": "INC-42", "typed": form.wanted}
+
+
+# By what a browser would have to do to send it: the clients of a form whose page showed `pair`, and what else it holds.
+HOSTILE = {
+    "no clients": lambda pair: {"clients": ""},
+    "only separators": lambda pair: {"clients": " : : "},
+    "a client that the page didn't show": lambda pair: {"clients": pair.partition(":")[0]},
+    "one who is nobody": lambda pair: {"clients": "4242424242:0011223344556677"},
+    "what was shown long ago": lambda pair: {"clients": f"{pair}0"},
+    "an id of 19 digits": lambda pair: {"clients": f"{'9' * 19}:x"},
+    "an id of 18 digits": lambda pair: {"clients": f"{'9' * 18}:x"},
+    "a NUL": lambda pair: {"clients": f"{pair}\0"},
+    "no number": lambda pair: {"clients": "x:y -1:z ²:٣ 1.5:0"},
+    "ten thousand": lambda pair: {"clients": " ".join(f"{n}:x" for n in range(10**6, 10**6 + 10**4))},
+    "nothing typed": lambda pair: {"typed": "", "reason": "x" * 5000},
+    "a reason that can't be stored": lambda pair: {"reason": "a\0b", "typed": "\0"},
+    "no order": lambda pair: {"confirmed": "\0"},
+    "an order to plan, for nobody": lambda pair: {"confirmed": "plan", "clients": "4242424242"},
+}  # fmt: skip
+AS_ARGUMENTS = (
+    "clients=",
+    "clients=,,",
+    f"clients={'9' * 19}",
+    "clients=x%2C-1",
+    "all=1&phase=none",
+    "",
+)
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_no_form_that_the_page_didnt_make_is_carried_out(act, root, clients, monkeypatch, what):
+    path, page = f"{CLIENTS}act/{act.code}/", root.get(get_page(act, clients[1:2]))
+    pair = page.context["shown"] or f"{clients[1]}:0"
+    typed = fill(page.context["form"])
+    sent = typed | {"confirmed": "1", "clients": pair, "is_superuser": "1", "act": "x", "": "y"}
+    addresses = [path]
+    if what != "an order to plan, for nobody":
+        addresses += [get_page(act, clients[1:2]), get_page(act, clients), f"{path}?all=1"]
+    if (
+        what == "nothing typed"
+        and not {"typed", "reason"} & typed.keys() & page.context["form"].fields.keys()
+    ):
+        pytest.skip("nothing is typed")
+
+    with nothing_written(monkeypatch, but={"migration_auditevent"}):
+        statuses = {root.post(each, sent | HOSTILE[what](pair)).status_code for each in addresses}
+
+    assert statuses <= {200, 302, 400}
+
+
+def test_no_address_makes_its_page_fail(act, root, clients, monkeypatch):
+    path = f"{CLIENTS}act/{act.code}/"
+    many = ",".join(map(str, range(10**6, 10**6 + 10**4)))
+    names = [f"{path}?{each}" for each in (*AS_ARGUMENTS, f"clients={many}")]
+    names += [f"{get_page(act, clients[:2])}&override={'x' * 500}&override=%FF&back=//evil.example"]
+    names += [f"{CLIENTS}act/plan/{pk}/" for pk in ("9" * 19, "9" * 25, "0")]
+    with nothing_written(monkeypatch, but={"migration_auditevent"}):
+        for name in names:
+            for answer in (root.get(name), root.post(name, {"confirmed": "1"})):
+                assert answer.status_code in (200, 302, 400, 404), name
+                assert "evil" not in answer.headers.get("Location", "")
+                assert b'href="//evil' not in answer.content
+
+
+def test_no_override_is_taken_from_who_may_not_order_it(act, browsers, clients):
+    kinds = "".join(f"&override={kind}" for kind in (*act.evidence_kinds, "nothing"))
+    for browser in browsers.values():
+        page = get_page(act, clients if act.takes_many else clients[1:2])
+        user = User.objects.get(pk=browser.session["_auth_user_id"])
+        if browser.get(page).status_code == 403 or act.may_override(user):
+            continue
+        asked = browser.get(f"{page}{kinds}").context
+        assert asked["overrides"] == []
+        assert asked["number"] == browser.get(page).context["number"]
+        assert bool(asked["is_dangerous"]) == bool(act.is_dangerous)
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_its_page_is_for_who_may_do_it_and_changes_nothing(client, role):
-    ids = [make_full_client(slug) for slug in ("acme", "idom")]
-    user = make_in_role("somebody", role)
-    client.force_login(user)
-    client.get(CLIENTS)
-    before = everything_stored()
-
-    for code, act in ACTS.items():
-        wanted = 200 if act.may(user) and user.has_perm(VIEW_CLIENTS) else 403
-        for some in (ids[:1], ids) if act.takes_many else (ids[:1],):
-            url = get_act_url(code, some)
-            assert client.get(url).status_code == wanted, (code, len(some))
-            # Without its button nothing is done, and with an empty form neither.
-            named = {"clients": " ".join(map(str, some))}
-            assert client.post(url, named).status_code == wanted, (code, len(some))
-
-    assert everything_stored() == before
-
-
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.usefixtures("stores")
 def test_the_list_offers_what_the_role_may_do_to_several_each_in_its_menu(client, role):
     make_full_client("idom")
     user = make_in_role("somebody", role)
@@ -55,6 +355,7 @@ def test_the_list_offers_what_the_role_may_do_to_several_each_in_its_menu(client
     assert len(grouped) <= len(Menu)
 
 
+@pytest.mark.usefixtures("stores")
 def test_the_menu_of_a_client_has_the_acts_that_its_page_lacks_and_the_user_may_do(client):
     pk = make_full_client("idom")
     user = make_in_role("operator", "Operator")
@@ -69,6 +370,7 @@ def test_the_menu_of_a_client_has_the_acts_that_its_page_lacks_and_the_user_may_
     assert all(url in page.content.decode().replace("&amp;", "&") for url in urls)
 
 
+@pytest.mark.usefixtures("db")
 def test_of_every_act_it_is_known_who_may_do_it():
     known = {
         f"{app}.{name}"
