@@ -161,9 +161,10 @@ class PutIntoGroup(GroupAct):
         return text % {"n": intcomma(number)}
 
     def name_button(self, number: int) -> str:
-        if number == 1:
-            return _("Put the client into the group")
-        return _("Put the clients into the group")
+        text = ngettext(
+            "Put %(n)s client into the group", "Put %(n)s clients into the group", number
+        )
+        return text % {"n": intcomma(number)}
 
     def describe_effect(self, number: int) -> str:
         return _("Groups are labels: no client is moved or pushed.")

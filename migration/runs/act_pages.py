@@ -383,8 +383,10 @@ class ActView(BaseActView):
             return self.get(request, act)
         shown = self.read_shown()
         most = FEW_CLIENTS if self.act.takes_many else 1
-        if not shown or (len(shown) > most and not self.act.is_quick):
-            raise BadRequest("The form names no clients, or more than the page showed")
+        if len(shown) > most and not self.act.is_quick:
+            raise BadRequest("The form names more clients than the page showed")
+        if not shown:
+            return self.get(request, act)
         first = next(iter(shown))
         slug = all_clients().with_ids([first]).values_list("slug", flat=True).first() or ""
         form = self.make_form(len(shown), slug, list(shown))
