@@ -350,7 +350,7 @@ def rotate_all(haystack: Haystack, browser, pk: int) -> None:
             url = reverse("admin:credentials_client_rotate", args=[pk, kind, row.pk])
             page(haystack, browser, url)
             entered = dict.fromkeys(row.SECRET_FIELDS, "MARKER-FOUR entered")
-            page(haystack, browser, url, {"confirmed": "1", **entered})
+            page(haystack, browser, url, {"confirmed": "1", "reason": "INC-42", **entered})
     command(haystack, "rotate_credential", "idom", "database", "--format", "json")
 
 

@@ -285,6 +285,7 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
         label: str | None,
         *,
         by: User | None,
+        reason: str = "",
     ) -> Rotation:
         """Store a new rotation; raises `RotationOpenError` where another one of the client is not finished."""
         try:
@@ -295,6 +296,7 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
                     credential_type=credential_type,
                     label=label,
                     by=by,
+                    reason=reason,
                 )
         except IntegrityError:
             there = self.find_unfinished(client.pk)
@@ -329,6 +331,8 @@ class Rotation(models.Model):
     message = MessageField(null=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     by_name = KeptNameField("by", _("user"))
+    # As the user typed it; of a run's rotation the run has it.
+    reason = models.TextField(_("reason"), blank=True, default="", db_default="")
     begun_at = models.DateTimeField(_("begun"), default=timezone.now)
     tried_at = models.DateTimeField(_("last tried"), default=timezone.now)
     ended_at = models.DateTimeField(_("ended"), null=True)
@@ -396,7 +400,12 @@ class Rotation(models.Model):
         with transaction.atomic():
             self.record_attempt(outcome=outcome, message=message, ended_at=timezone.now())
             AuditEvent.objects.record(
-                ROTATION_EVENT, facts, by=self.by, client_id=self.client_id, slug=self.slug
+                ROTATION_EVENT,
+                facts,
+                by=self.by,
+                client_id=self.client_id,
+                slug=self.slug,
+                reason=self.reason,
             )
 
 

@@ -25,6 +25,7 @@ from credentials.models import CREDENTIAL_MODELS, Client, Credential
 from credentials.nova_columns import NovaSchemaError
 from credentials.onboarding import OnboardingForms
 from credentials.pointers import is_purged
+from migration.core.audit import ReasonError, require_reason
 from migration.core.clients import all_clients
 from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.pages import (
@@ -34,6 +35,7 @@ from migration.core.pages import (
     ClientView,
     get_signed_in_user,
     get_tab_url,
+    get_typed_reason,
     list_visible_logins,
     read_number,
     read_raw_form_text,
@@ -478,8 +480,9 @@ class RotateView(ClientView):
                 [_("Enter the new secret: it is tested by a login, then stored.")]
             )
         try:
+            require_reason(get_typed_reason(request))
             rotation = self.rotate(entered)
-        except (NotRotated, RotationOpenError) as refusal:
+        except (NotRotated, RotationOpenError, ReasonError) as refusal:
             return self.show_page([localize(refusal.message)])
         if rotation.outcome == RotationOutcome.ROTATED:
             done = ROTATED(login=rotation.client_kind_and_label)
@@ -491,10 +494,14 @@ class RotateView(ClientView):
         return self.show_page([localize(why)] if why else [])
 
     def rotate(self, entered: dict[str, str]) -> Rotation:
-        by = get_signed_in_user(self.request)
+        by, reason = get_signed_in_user(self.request), get_typed_reason(self.request)
         if self.row.TYPE == CredentialType.DATABASE:
             return rotate_database(
-                client_id=self.client_id, label=self.label_unless_primary, by=by, interactive=True
+                client_id=self.client_id,
+                label=self.label_unless_primary,
+                by=by,
+                reason=reason,
+                interactive=True,
             )
         return store_entered_secret(
             client_id=self.client_id,
@@ -502,6 +509,7 @@ class RotateView(ClientView):
             label=self.label_unless_primary,
             entered=entered,
             by=by,
+            reason=reason,
             warn=lambda message: messages.warning(self.request, localize(message)),
         )
 
@@ -512,6 +520,7 @@ class RotateView(ClientView):
         )
         context = self.get_context_data(
             problems=problems or [],
+            reason=get_typed_reason(self.request),
             row=row,
             is_database=row.TYPE == CredentialType.DATABASE,
             phase=phase,

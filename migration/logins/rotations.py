@@ -120,6 +120,7 @@ def rotate_database(
     client_id: int,
     label: str | None = None,
     by: User | None = None,
+    reason: str = "",
     interactive: bool = False,
     open_login: OpenLogin = open_login,
 ) -> Rotation:
@@ -138,7 +139,7 @@ def rotate_database(
         rotation = Rotation.objects.find_unfinished(client_id)
         wanted = DATABASE.value, label
         if rotation is None or (rotation.credential_type, rotation.label) != wanted:
-            rotation = Rotation.objects.begin(client, DATABASE, label, by=by)
+            rotation = Rotation.objects.begin(client, DATABASE, label, by=by, reason=reason)
         DatabaseRotation(rotation, open_login, interactive).finish_steps()
     return rotation
 
@@ -655,6 +656,7 @@ def store_entered_secret(
     label: str | None,
     entered: Mapping[str, str],
     by: User | None = None,
+    reason: str = "",
     warn: Callable[[Message], None] = lambda _message: None,
     try_login: Callable[..., LoginResult] = try_login,
 ) -> Rotation:
@@ -676,7 +678,7 @@ def store_entered_secret(
     if not result.works:
         refused = ROTATION_NEW_SECRET_REFUSED(outcome=LOGIN_OUTCOMES[result.outcome]())
         with transaction.atomic():
-            rotation = Rotation.objects.begin(client, credential_type, label, by=by)
+            rotation = Rotation.objects.begin(client, credential_type, label, by=by, reason=reason)
             rotation.end(RotationOutcome.REFUSED, refused)
         return rotation
     try:
@@ -685,7 +687,7 @@ def store_entered_secret(
             found = find_row(reread_locked_client(client_id), credential_type, label)
             if found is None or any(getattr(found, name) != tested[name] for name in tested):
                 raise NotRotated(ROTATION_LOGIN_CHANGED_MEANWHILE())
-            rotation = _save(found, entered, by=by, warn=warn)
+            rotation = _save(found, entered, by=by, reason=reason, warn=warn)
     except (SaveRefusedError, RowsBusyError, RefusedByDatabaseError) as error:
         raise NotRotated(error.message) from None
     secret = secret_names_by_type(read_snapshot(client_id))[credential_type]
@@ -699,6 +701,7 @@ def _save(
     entered: Mapping[str, str],
     *,
     by: User | None,
+    reason: str,
     warn: Callable[[Message], None],
 ) -> Rotation:
     """Save the row, and AWS where it decides; in the caller's transaction, which has locked the rows."""
@@ -713,7 +716,7 @@ def _save(
     secrets = {name: value for name, value in entered.items() if name in row.SECRET_FIELDS}
     save.keep_secrets_out_if_purged(row.TYPE, row, secrets)
     save_columns(row, entered)
-    rotation = Rotation.objects.begin(client, row.TYPE, row.label, by=by)
+    rotation = Rotation.objects.begin(client, row.TYPE, row.label, by=by, reason=reason)
     rotation.step = RotationStep.STORED
     rotation.save(update_fields=["step"])
     rotation.end(RotationOutcome.ROTATED)

@@ -68,9 +68,6 @@ class Command(ActCommand):
         if find_row(read_client_with_rows(client.pk), credential_type, label) is None:
             missing = describe_missing_login(client.slug, credential_type, label)
             raise CommandError(str(missing), returncode=2)
-        if options["reason"]:
-            text = "--reason goes with several clients: the rotation of one login keeps none"
-            raise CommandError(text, returncode=2)
         if options["dry_run"]:
             would = PlannedClient(client.pk, client.slug, "", 0, PlanClass.WILL, "")
             self.print_plan([[would]], options)
@@ -101,13 +98,16 @@ class Command(ActCommand):
                 raise CommandError(
                     "a database gets a random password: leave --stdin out", returncode=2
                 )
-            return rotate_database(client_id=client.pk, label=options["label"], by=by)
+            return rotate_database(
+                client_id=client.pk, label=options["label"], by=by, reason=options["reason"]
+            )
         return store_entered_secret(
             client_id=client.pk,
             credential_type=credential_type,
             label=options["label"],
             entered=self._read_entered(credential_type, from_stdin=options["stdin"]),
             by=by,
+            reason=options["reason"],
             warn=lambda message: self.stderr.write(str(message)),
         )
 

@@ -75,7 +75,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         },
         f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
         # Its host is no name; that it was tried is stored.
-        f"{CLIENT}_rotate": {"confirmed": "1"},
+        f"{CLIENT}_rotate": {"confirmed": "1", "reason": "INC-42"},
         f"{CLIENT}_set_schedule": {"days": "90"},
         f"{CLIENT}_comment": {"text": "Waiting for their DBA."},
         f"{CLIENT}_test_logins": {"store": "postgres"},

@@ -66,23 +66,25 @@ def test_the_page_rotates_a_database_password(client, role_in, by_socket):
     url = page_of(role.client_id, "database", role.row)
     assert url in client.get(f"/admin/credentials/client/{role.client_id}/change/?tab=logins").text
     assert "kept in AWS" in client.get(url).text
-    assert client.post(url, {}).status_code == 200
+    # Without its button nothing is done, nor without a reason.
+    for sent in ({}, {"reason": "INC-42"}, {"confirmed": "1"}, {"confirmed": "1", "reason": " "}):
+        assert client.post(url, sent).status_code == 200
     assert not Rotation.objects.exists()
 
-    answer = client.post(url, {"confirmed": "1"}, follow=True)
+    answer = client.post(url, {"confirmed": "1", "reason": "INC-42"}, follow=True)
     assert "has a new secret" in answer.text
     assert role.logs_in(role.in_row())
     rotation = Rotation.objects.get()
     assert (rotation.by, rotation.by_name, rotation.outcome) == (maria, "maria", "rotated")
     entry = AuditEvent.objects.get(code="rotation")
-    assert (entry.who, entry.slug) == ("maria", "idom")
+    assert (entry.who, entry.slug, entry.reason) == ("maria", "idom", "INC-42")
     assert role.in_row() not in answer.text
     history = f"/admin/credentials/client/{role.client_id}/change/?tab=history"
     lines = client.get(history).context["history"].lines
     assert [line.who for line in lines if line.kind == ROTATION_EVENT.label] == ["maria"]
 
     role.change_at_server("by-hand")
-    told_why = client.post(url, {"confirmed": "1"})
+    told_why = client.post(url, {"confirmed": "1", "reason": "INC-42"})
     assert "does not log in" in told_why.text
 
 
@@ -96,10 +98,10 @@ def test_what_is_entered_on_the_page_is_tested_then_stored(client, stores, login
     client.force_login(make_user("maria", *MAY_ROTATE))
     url = page_of(pk, "email", mailbox)
 
-    refused = client.post(url, {"confirmed": "1", "email_password": "wrong"})
+    refused = client.post(url, {"confirmed": "1", "reason": "INC-42", "email_password": "wrong"})
     assert "The new secret does not log in: the server refuses user or password" in refused.text
     assert "wrong" not in refused.text.replace("wrong-", "")
-    client.post(url, {"confirmed": "1", "email_password": "example-new"})
+    client.post(url, {"confirmed": "1", "reason": "INC-42", "email_password": "example-new"})
 
     tried = [(kind, values["app_password"], values["imap_host"]) for kind, values in logins_work]
     assert tried == [("email", secret, "imap.gmail.com") for secret in ("wrong", "example-new")]
@@ -122,7 +124,9 @@ def test_the_present_secret_entered_again_is_no_rotation(client, stores, logins_
     bring(pk, Phase.DUAL_WRITE)
     client.force_login(make_user("maria", *MAY_ROTATE))
     url = page_of(pk, "email", mailbox)
-    answer = client.post(url, {"confirmed": "1", "email_password": "example-now"})
+    answer = client.post(
+        url, {"confirmed": "1", "reason": "INC-42", "email_password": "example-now"}
+    )
     assert "is the present secret" in answer.text
     assert not logins_work
     assert not Rotation.objects.exists()
@@ -140,16 +144,18 @@ def test_the_present_secret_of_a_purged_client_entered_again_is_no_rotation(
         "secret_access_key": "example-secret-key-3",
     }
 
+    same = {"confirmed": "1", "reason": "INC-42", "email_password": "example-now"}
     answers = [
-        client.post(page_of(pk, "email", mailbox), {"confirmed": "1", "email_password": "example-now"}),
-        client.post(page_of(pk, "aws", key), {"confirmed": "1", **same_key}),
-    ]  # fmt: skip
+        client.post(page_of(pk, "email", mailbox), same),
+        client.post(page_of(pk, "aws", key), {"confirmed": "1", "reason": "INC-42", **same_key}),
+    ]
 
     assert ["is the present secret" in answer.text for answer in answers] == [True, True]
     assert not Rotation.objects.exists()
     # Another id with the same secret is another key.
     client.post(
-        page_of(pk, "aws", key), {"confirmed": "1", **same_key, "access_key_id": "EXAMPLE-KEY-2"}
+        page_of(pk, "aws", key),
+        {"confirmed": "1", "reason": "INC-42", **same_key, "access_key_id": "EXAMPLE-KEY-2"},
     )
     assert Rotation.objects.get().outcome == "rotated"
 
@@ -161,7 +167,11 @@ def test_without_the_permission_there_is_neither_link_nor_page(client, stores):
     url = page_of(pk, "database", row)
 
     assert url not in client.get(f"/admin/credentials/client/{pk}/change/?tab=logins").text
-    assert client.get(url).status_code == client.post(url, {"confirmed": "1"}).status_code == 403
+    assert (
+        client.get(url).status_code
+        == client.post(url, {"confirmed": "1", "reason": "INC-42"}).status_code
+        == 403
+    )
 
 
 def test_a_login_that_nova_cannot_ask_for_has_no_page(client, stores):
