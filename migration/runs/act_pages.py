@@ -229,6 +229,11 @@ class BaseActView(AdminView):
             run = self.act.start(all_clients().with_ids(ids), order)
             if isinstance(run, Done):
                 return self.report(run)
+            if self.act.run_holds_to_plan and plan is None:
+                slugs = dict(all_clients().with_ids(ids).values_list("pk", "slug"))
+                plan = RunPlan.store_shown(
+                    by=order.by, act=self.act.code, shown=order.seen, slugs=slugs
+                )
             if plan:
                 plan.attach_to(run)
         announce_and_enqueue_run(self.request, run)

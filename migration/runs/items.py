@@ -85,6 +85,8 @@ ACTS = {
     "test_logins": Act.TEST_LOGINS,
     "rotate": Act.ROTATE,
     "secret_settings": Act.SECRET_SETTINGS,
+    # What is adopted is written over.
+    "adopt": Act.PUSH,
     "to_aws": Act.TO_AWS,
     "to_postgres": Act.TO_POSTGRES,
 }

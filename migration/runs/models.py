@@ -226,6 +226,7 @@ RUN_NAMES = {
     "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
     "rotate": Sentence("run_rotate", "Rotation %(id)s"),
     "secret_settings": Sentence("run_secret_settings", "Key and regions %(id)s"),
+    "adopt": Sentence("run_adopt", "Adoptions %(id)s"),
     "to_aws": Sentence("run_to_aws", "Copies to AWS %(id)s"),
     "to_postgres": Sentence("run_to_postgres", "Copies to PostgreSQL %(id)s"),
 }
@@ -243,6 +244,7 @@ class Run(models.Model):
         TEST_LOGINS = "test_logins", _("Login tests")
         ROTATE = "rotate", _("Rotation")
         SECRET_SETTINGS = "secret_settings", _("Key and regions")
+        ADOPT = "adopt", _("Adoptions")
         # As a `Resolution` calls them.
         TO_AWS = "to_aws", _("Copies to AWS")
         TO_POSTGRES = "to_postgres", _("Copies to PostgreSQL")

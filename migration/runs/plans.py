@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import (
@@ -477,6 +477,21 @@ class RunPlan(models.Model):
             plan.record_act(PLAN_REQUESTED, by=by)
         return plan
 
+    @classmethod
+    def store_shown(
+        cls, *, by: User | None, act: str, shown: Mapping[int, str], slugs: Mapping[int, str]
+    ) -> Self:
+        """Store a plan that is made: what a page showed of these clients, for the run that holds them to it."""
+        with transaction.atomic():
+            plan = cls.store_request(by=by, chosen=list(shown), act=act)
+            rows = [
+                PlannedClient(pk, slugs[pk], "", 0, PlanClass.WILL, outcome="", seen=seen)
+                for pk, seen in shown.items()
+                if pk in slugs
+            ]
+            plan.finish_making([rows])
+        return plan
+
     @property
     def is_open(self) -> bool:
         return self.state in RunPlan.OPEN
@@ -508,6 +523,11 @@ class RunPlan(models.Model):
         """Return what was seen of each client that something would be done to, by id."""
         names = [name.value for name in PlanClass if VERDICTS[name] == Verdict.WILL]
         rows = self.rows.filter(plan_class__in=names).order_by("client_id")
+        return dict(rows.values_list("client_id", "content__seen"))
+
+    def read_seen_of(self, client_ids: Collection[int]) -> dict[int, str]:
+        """Return what was seen of these clients, by id."""
+        rows = self.rows.filter(client_id__in=client_ids)
         return dict(rows.values_list("client_id", "content__seen"))
 
     def read_counts(self) -> PlanCounts:

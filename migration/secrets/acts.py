@@ -335,8 +335,7 @@ class Adopt(Act):
     label = gettext_lazy("Adopt somebody else's secrets")
     permission = RUN_PERMISSION
     needs_reason = needs_typing = is_dangerous = True
-    takes_many = False
-    waits_for_one = True
+    waits_for_one = run_holds_to_plan = True
     in_client_menu = False  # beside the secret
 
     def ask(self, number: int, name: str) -> str:
@@ -366,7 +365,7 @@ class Adopt(Act):
         seen = dict.fromkeys(client_ids, "")
         try:
             for foreign in list_foreign_secrets(list_unpurged(client_ids), interactive=True):
-                seen[foreign.snapshot.client_id] = digest(foreign.versions)
+                seen[foreign.snapshot.client_id] = foreign.digest
         except (SecretsManagerError, DocumentError):
             return dict.fromkeys(client_ids, "")
         return seen
@@ -425,7 +424,7 @@ class Adopt(Act):
             foreign = find_foreign_secrets(client_id)
             if foreign is None:
                 raise ActRefused(NOTHING_TO_ADOPT())
-            if digest(foreign.versions) != order.seen.get(client_id):
+            if foreign.digest != order.seen.get(client_id):
                 raise ActRefused(SECRET_CHANGED_SINCE())
             adopted = adopt_and_overwrite_secrets(
                 client_id=client_id, seen=foreign.versions, reason=order.reason, by=order.by
@@ -433,6 +432,9 @@ class Adopt(Act):
         except NotResolved as refusal:
             raise ActRefused(refusal.message) from None
         return Done(adopted.message)
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
+        return Run.start(kind=Run.Kind.ADOPT, chosen=chosen, **order.run_options)
 
 
 def digest(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -27,7 +28,10 @@ from migration.pushes.resolutions import (
     require_unpurged,
 )
 from migration.pushes.secret_writer import load_owners
-from migration.runs.items import PUSHED
+from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
+from migration.runs.items import PUSHED, Outcome, RunItem
+from migration.runs.models import Run
+from migration.runs.plans import RunPlan
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import (
     SecretDescription,
@@ -83,6 +87,11 @@ class ForeignSecrets:
     def versions(self) -> str:
         """Return what a page or command showed, as one text: only that is adopted."""
         return " ".join(secret.seen for secret in self.secrets)
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of `versions`, as plans keep it."""
+        return blake2b(self.versions.encode(), digest_size=8).hexdigest()
 
 
 def find_foreign_secrets(client_id: int) -> ForeignSecrets | None:
@@ -270,3 +279,30 @@ def adopt_and_overwrite_secrets(
         raise NotResolved(why)
     adopted = ADOPTED(names=foreign.names)
     return record_resolution(client_id, Resolution.Kind.TO_AWS, by, reason, adopted)
+
+
+@works_on(Run.Kind.ADOPT)
+def process_adoption_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Adopt the secrets of each item's client that were shown when the run was started, and push its rows to them."""
+    plan: RunPlan | None = getattr(run, "plan", None)
+    seen = plan.read_seen_of(list(items)) if plan else {}
+
+    def adopt(client_id: int) -> tuple[Outcome, Message | None]:
+        try:
+            foreign = find_foreign_secrets(client_id)
+            # Adopted by a try that was killed before its push, or by somebody.
+            if foreign is None:
+                (result,) = push(client_ids=[client_id])
+                if result.outcome not in PUSHED:
+                    raise ItemFailedError(result.summary_message, result.error_class)
+                return result.outcome, result.message
+            if foreign.digest != seen.get(client_id):
+                raise ItemFailedError(SECRET_CHANGED_SINCE())
+            adopted = adopt_and_overwrite_secrets(
+                client_id=client_id, seen=foreign.versions, reason=run.reason, by=run.by
+            )
+        except NotResolved as refusal:
+            raise ItemFailedError(refusal.message, refusal.error_class) from None
+        return Outcome.UPDATED, adopted.message
+
+    return process_one_by_one(run, items, adopt)

@@ -1,0 +1,27 @@
+from django.db import migrations, models
+
+KINDS = [
+    ("migrate", "Migration"),
+    ("push", "Push"),
+    ("compare", "Comparison"),
+    ("move", "Moves"),
+    ("layout", "Change of layout"),
+    ("test_logins", "Login tests"),
+    ("rotate", "Rotation"),
+    ("secret_settings", "Key and regions"),
+    ("adopt", "Adoptions"),
+    ("to_aws", "Copies to AWS"),
+    ("to_postgres", "Copies to PostgreSQL"),
+]
+
+
+class Migration(migrations.Migration):
+    dependencies = [("migration", "0062_rotation_reasons")]
+
+    operations = [
+        migrations.AlterField(
+            model_name="run",
+            name="kind",
+            field=models.CharField(choices=KINDS, max_length=16, verbose_name="kind"),
+        ),
+    ]

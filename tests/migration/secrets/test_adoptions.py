@@ -1,0 +1,125 @@
+"""Secrets of several clients are adopted by a run, which holds each to what was shown of it."""
+
+import pytest
+
+from migration import tasks
+from migration.core import aws_store
+from migration.core.pages import get_act_url
+from migration.models import AuditEvent, Resolution, RunPlan, Secret
+from migration.pushes.pushes import push
+from migration.runs import act_pages
+from migration.runs.models import Run
+from migration.secrets import adoptions
+from migration.secrets.adoptions import SECRET_CHANGED_SINCE
+from tests.factories import VIEW, make_full_client, make_user
+from tests.migration.pages import CLIENTS
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+@pytest.fixture
+def sm():
+    return aws_store.secrets_manager()
+
+
+@pytest.fixture
+def foreign(sm) -> list[int]:
+    """Clients whose secrets somebody else made, and one whose secret is ours."""
+    pks = [make_full_client(slug) for slug in ("acme", "idom", "ours")]
+    for slug in ("acme", "idom"):
+        sm.sm.create_secret(Name=f"nova/clients/{slug}", SecretString='{"theirs": "x"}')
+    push(client_ids=pks[2:])
+    return pks
+
+
+@pytest.fixture
+def browser(client):
+    client.force_login(make_user("ada", *VIEW, "migration.add_run"))
+    return client
+
+
+def start(browser, url: str) -> Run:
+    sent = {"confirmed": "1", "typed": "2", "reason": "INC-42"}
+    browser.post(url, {**sent, "clients": browser.get(url).context["shown"]})
+    return Run.objects.get()
+
+
+def outcomes(run: Run) -> dict[str, str]:
+    return dict(run.items.values_list("slug", "outcome"))
+
+
+def test_several_are_shown_and_adopted_by_a_run(foreign, browser, sm):
+    url = get_act_url("adopt", foreign)
+    page = browser.get(url)
+    assert {each["verdict"]: each["number"] for each in page.context["groups"]} == {
+        "will": 2,
+        "nothing": 1,
+    }
+    wrong = {"confirmed": "1", "clients": page.context["shown"], "typed": "3", "reason": ""}
+    assert set(browser.post(url, wrong).context["form"].errors) == {"typed", "reason"}
+    assert not Run.objects.exists()
+
+    run = start(browser, url)
+
+    # Nothing is adopted before a worker has it.
+    assert not sm.describe_secret("nova/clients/acme").has_our_tag
+    assert (run.kind, run.reason, run.by.username) == ("adopt", "INC-42", "ada")
+    tasks.work_on(run.pk)
+    assert outcomes(run) == {"acme": "updated", "idom": "updated"}
+    for slug in ("acme", "idom"):
+        assert sm.describe_secret(f"nova/clients/{slug}").has_our_tag
+    events = AuditEvent.objects.filter(code="adoption").values_list("slug", "reason", "who")
+    assert sorted(events) == [("acme", "INC-42", "ada"), ("idom", "INC-42", "ada")]
+    assert set(Resolution.objects.values_list("kind", flat=True)) == {"to_aws"}
+    assert browser.get(url).context["number"] == 0
+
+
+def test_what_somebody_writes_before_the_worker_comes_is_not_written_over(foreign, browser, sm):
+    run = start(browser, get_act_url("adopt", foreign))
+    sm.put_value("nova/clients/idom", '{"newer": "x"}')
+
+    tasks.work_on(run.pk)
+
+    assert outcomes(run) == {"acme": "updated", "idom": "failed"}
+    assert run.items.get(slug="idom").message.key == SECRET_CHANGED_SINCE.key
+    assert sm.get_value("nova/clients/idom").text == '{"newer": "x"}'
+    assert not Secret.objects.filter(name="nova/clients/idom").exists()
+
+
+def test_a_worker_that_is_killed_before_the_push_leaves_it_to_the_next(
+    foreign, browser, sm, monkeypatch
+):
+    run = start(browser, get_act_url("adopt", foreign))
+
+    class Killed(BaseException):
+        pass
+
+    def die(**_options):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adoptions, "push", die)
+        with pytest.raises(Killed):
+            tasks.work_on(run.pk)
+    assert "theirs" in sm.get_value("nova/clients/acme").text
+
+    tasks.work_on(run.pk)
+
+    assert set(outcomes(run).values()) <= {"updated", "created"}
+    assert "theirs" not in sm.get_value("nova/clients/acme").text
+
+
+def test_of_many_the_stored_plan_holds_what_was_seen(foreign, browser, sm, monkeypatch):
+    monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
+    browser.post(f"{CLIENTS}act/adopt/?all=1", {"confirmed": "plan"})
+    plan = RunPlan.objects.get()
+    tasks.work_on_plan(plan.pk)
+    sent = {"confirmed": "1", "typed": "2", "reason": "INC-42"}
+
+    browser.post(f"{CLIENTS}act/plan/{plan.pk}/", sent)
+
+    run = Run.objects.get()
+    plan.refresh_from_db()
+    assert plan.run_id == run.pk
+    tasks.work_on(run.pk)
+    assert outcomes(run) == {"acme": "updated", "idom": "updated"}
