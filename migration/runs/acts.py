@@ -52,7 +52,7 @@ class Order:
     by: User | None  # None: a command that names nobody
     reason: str = ""
     # Of the act's own fields, as JSON can hold them.
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     # The kinds of evidence that may be missing.
     overrides: frozenset[str] = frozenset()
     # A person waits: AWS is given up on early.

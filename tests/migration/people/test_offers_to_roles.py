@@ -140,6 +140,8 @@ EXPECTED_BUTTONS = {
     - {f"{CLIENT}_legacy"}
     # No secret is somebody else's, and none differs from the rows.
     - {f"{CLIENT}_copy", f"{CLIENT}_undo_copy"}
+    # NOVA has deleted no client.
+    - {"migration_run_secret_settings"}
     # Of no secret a version was chosen, and none is left pending.
     - {f"{CLIENT}_restore_version", f"{CLIENT}_take_pending_off"}
     # No run and no campaign waits for an approval, and none has refused a client.

@@ -149,10 +149,9 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
     "migration_run_plan_order": ({"order": "start"}, OPERATORS),
-    **{
-        f"migration_run_{page}": ({}, OPERATORS)
-        for page in ("health", "check_aws", "secret_settings")
-    },
+    **{f"migration_run_{page}": ({}, OPERATORS) for page in ("health", "check_aws")},
+    # The secrets of clients that NOVA deleted go by it.
+    "migration_run_secret_settings": ({}, ADMINISTRATORS),
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
     "migration_run_claim": ({}, ADMINISTRATORS),
