@@ -219,11 +219,15 @@ class BaseActView(AdminView):
 
         Back to this page where none does. Raises `ActRefused`, `ReasonError` and `PlanInOtherStateError`.
         """
+        # What AWS is asked for is asked without the lock: the run holds the clients to it.
+        ids = self.leave_out_changed(shown) if self.act.run_holds_to_plan else None
         with transaction.atomic():
             # Of two who press at once the second sees the first one's run at the clients.
             with connection.cursor() as cursor:
                 cursor.execute(ONE_START_AT_A_TIME)
-            if not (ids := self.leave_out_changed(shown)):
+            if ids is None:
+                ids = self.leave_out_changed(shown)
+            if not ids:
                 return HttpResponseRedirect(self.address)
             order = self.make_order(form, ids, shown)
             run = self.act.start(all_clients().with_ids(ids), order)

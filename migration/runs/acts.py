@@ -192,7 +192,7 @@ class Act:
     takes_many: ClassVar[bool] = True
     # One client is worked on while its user waits (`do_one`); else it is a run too.
     waits_for_one: ClassVar[bool] = False
-    # Its run holds each client to what was shown of it (`Run.plan`), and not the page alone.
+    # What it sees AWS says, so its run holds each client to what was shown of it (`Run.plan`), and not the page alone.
     run_holds_to_plan: ClassVar[bool] = False
     # It asks and changes this site's own tables alone: any number is planned and done while the user waits.
     is_quick: ClassVar[bool] = False
