@@ -213,8 +213,13 @@ def test_wrong_use_is_one_line_on_standard_error_and_exit_2(db, arguments):
 
 def test_wrong_use_from_a_shell():
     with migrated_database() as uri:
-        for arguments in (["nobody"], ["--bad"]):
-            done = manage("migrate_clients", *arguments, DATABASE_URL=uri)
+        for arguments in (
+            ["migrate_clients", "nobody"],
+            ["migrate_clients", "--bad"],
+            ["run", "begin"],
+            ["run", "show", "99"],
+        ):
+            done = manage(*arguments, DATABASE_URL=uri)
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
