@@ -25,7 +25,7 @@ from migration.campaigns.models import (
     Campaign,
     WaveClient,
 )
-from migration.core.audit import AuditEvent
+from migration.core.audit import AuditEvent, is_ahead
 from migration.core.clients import MOVE_EVENT, VIEW_RUNS, PhaseChange, PhaseChoices, is_move_back
 from migration.core.histories import HasPermission, HistoryLine, make_line
 from nova_credentials.messages import Message
@@ -91,7 +91,7 @@ def list_history(
     entries = chosen.newest_first()[: most + 1]
     lines = [_tell(campaign, entry, has_permission) for entry in entries]
     lines += _tell_moves_back(campaign, most + 1)
-    lines.sort(key=attrgetter("at"), reverse=True)
+    lines.sort(key=attrgetter("place"), reverse=True)
     return lines[:most], len(lines) > most
 
 
@@ -114,6 +114,7 @@ def _tell_moves_back(campaign: Campaign, most: int) -> Iterator[HistoryLine]:
     changes = PhaseChange.objects.filter(
         is_move_back(),
         Q(run=None) | Q(run__wave=None),
+        ~Q(is_ahead("changed_at")),
         client__in=taken,
         changed_at__gte=campaign.created_at,
     )

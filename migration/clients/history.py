@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 
 from django.utils.translation import gettext as _
 
@@ -13,7 +14,9 @@ from migration.clients.models import COMMENT_EVENT, ClientComment
 from migration.core.audit import EVENT_KINDS, AuditEvent
 from migration.core.audit_chain import find_whole_since
 from migration.core.histories import HasPermission, HistoryLine, make_line
+from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs.models import Run
+from nova_credentials.messages import in_a_row
 
 SHOWN = 20
 # Beyond any history: PostgreSQL counts no further.
@@ -45,7 +48,7 @@ def load_history(client_id: int, *, has_permission: HasPermission, page: int = 1
     """
     page = min(max(page, 1), MOST_PAGES)
     end = page * SHOWN
-    comments = list(ClientComment.objects.filter(client_id=client_id)[: end + 1])
+    comments = list(ClientComment.objects.with_places().filter(client_id=client_id)[: end + 1])
     # At least so many events come before the page: whatever else is newer are comments.
     before = max(end - SHOWN - len(comments), 0)
     told = [
@@ -55,21 +58,17 @@ def load_history(client_id: int, *, has_permission: HasPermission, page: int = 1
     events = list(found.newest_first()[before : end + 1])
     # Of two at once, the event is told above the comment. The sort keeps the order of events.
     newest: list[AuditEvent | ClientComment] = [*events, *comments]
-    newest.sort(key=_get_time, reverse=True)
+    newest.sort(key=attrgetter("place"), reverse=True)
     shown = newest[end - SHOWN - before : end - before]
     names = _name_groups((each for each in shown if isinstance(each, AuditEvent)), has_permission)
     lines = [
-        make_line(each, has_permission, part_of=names.get(each.correlation, ""))
+        _make_event_line(each, has_permission, names.get(each.correlation, ""))
         if isinstance(each, AuditEvent)
         else _make_comment_line(each)
         for each in shown
     ]
     has_more = before + len(newest) > end
     return HistoryPage(lines, page, has_more, None if has_more else find_whole_since())
-
-
-def _get_time(each: AuditEvent | ClientComment) -> datetime:
-    return each.when if isinstance(each, AuditEvent) else each.left_at
 
 
 def _name_groups(events: Iterable[AuditEvent], has_permission: HasPermission) -> dict[str, str]:
@@ -88,6 +87,15 @@ def _name_groups(events: Iterable[AuditEvent], has_permission: HasPermission) ->
     for campaign in Campaign.objects.filter(pk__in=ids.get("campaign", ())):
         names[f"campaign {campaign.pk}"] = str(campaign)
     return names
+
+
+def _make_event_line(event: AuditEvent, has_permission: HasPermission, group: str) -> HistoryLine:
+    line, message = make_line(event, has_permission, part_of=group), event.message
+    if not group:
+        return line
+    # The line names the run beside its link.
+    parts = (part for part in message.parts if part.key != MOVED_BY_RUN.key)
+    return replace(line, message=in_a_row(*parts) or message)
 
 
 def _make_comment_line(comment: ClientComment) -> HistoryLine:

@@ -15,9 +15,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.core.audit import MOST_CHARACTERS, AuditEvent, EventKind, limit_reason
+from migration.core.audit import MOST_CHARACTERS, AuditEvent, EventKind, is_ahead, limit_reason
 from migration.core.clients import PhaseChange, all_clients
 from migration.core.comparisons import Resolution
+from migration.core.fields import ClampedDateTimeField
 from migration.core.groups import OWN_PERMISSION
 from migration.core.rates import KeptCounts
 from migration.core.text import KeptNameField, require_kept_name
@@ -254,6 +255,10 @@ COMMENT_TAKEN_BACK = Sentence(
 
 
 class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
+    def with_places(self) -> Self:
+        """Have each know its place in a history."""
+        return self.annotate(is_ahead=is_ahead("left_at"))
+
     def leave(self, client: Client, text: str, *, by: User) -> ClientComment:
         """Keep the comment; one that repeats the user's newest on this client is not kept twice.
 
@@ -307,7 +312,10 @@ class ClientComment(models.Model):
     text = models.TextField(_("comment"))
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     by_name = KeptNameField("by")
-    left_at = models.DateTimeField(default=timezone.now)
+    left_at = ClampedDateTimeField(default=timezone.now)
+
+    # As a history found it.
+    is_ahead = False
 
     objects = ClientCommentQuerySet.as_manager()
 
@@ -324,3 +332,8 @@ class ClientComment(models.Model):
 
     def __str__(self) -> str:
         return f"comment {self.pk} on {self.slug}"
+
+    @property
+    def place(self) -> tuple[bool, datetime]:
+        """Return its place in a history, in which the highest is told first."""
+        return not self.is_ahead, self.left_at

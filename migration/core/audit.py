@@ -27,8 +27,9 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections, models
-from django.db.models.functions import Coalesce, Length
-from django.db.models.lookups import LessThanOrEqual
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce, Length, Now
+from django.db.models.lookups import GreaterThan, LessThanOrEqual
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
@@ -361,8 +362,17 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         return event
 
     def newest_first(self) -> Self:
-        """Order by when it happened, which is before it was written of what was carried over."""
-        return self.order_by(Coalesce("happened_at", "at").desc(), "-pk")
+        """Order by when it happened, which is before it was written of what was carried over. What `is_ahead` is last.
+
+        Reads every entry that is selected: those of one client, run or campaign.
+        """
+        when = Coalesce("happened_at", "at")
+        return self.annotate(is_ahead=is_ahead(when)).order_by("is_ahead", when.desc(), "-pk")
+
+    def newest_until_now(self) -> Self:
+        """Order as `newest_first`, by an index alone, and without what is ahead."""
+        when = Coalesce("happened_at", "at")
+        return self.filter(~models.Q(is_ahead(when))).order_by(when.desc(), "-pk")
 
     def find_last_pushes(self, slugs: Collection[str]) -> dict[str, tuple[str, datetime]]:
         """Return slug -> who pushed the client last and when, in one query."""
@@ -417,6 +427,15 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             )
 
 
+# A host's clock may be ahead of the database's, and by less than this: AWS refuses what such a host signs.
+MOST_AHEAD = timedelta(minutes=5)
+
+
+def is_ahead(when: Combinable | str) -> GreaterThan:
+    """Return the condition that a time is yet to come, as of a row that somebody else wrote: it is never the newest."""
+    return GreaterThan(when if isinstance(when, Combinable) else models.F(when), Now() + MOST_AHEAD)
+
+
 def is_by_hand() -> models.Q:
     """Return the condition that an event is no client's part of a run: that run's own events tell of all of them."""
     return models.Q(slug="") | ~models.Q(correlation__startswith="run ")
@@ -458,6 +477,9 @@ class AuditEvent(models.Model):
     correlation = models.CharField(max_length=40)
     key = models.CharField(max_length=16)
     signature = models.CharField(max_length=64)
+
+    # As `newest_first` found it.
+    is_ahead = False
 
     objects = AuditEventQuerySet.as_manager()
 
@@ -534,6 +556,11 @@ class AuditEvent(models.Model):
     def when(self) -> datetime:
         """Return when it happened; `at` is when it was written."""
         return self.happened_at or self.at
+
+    @property
+    def place(self) -> tuple[bool, datetime]:
+        """Return its place in a history, in which the highest is told first."""
+        return not self.is_ahead, self.when
 
     @property
     def signed_parts(self) -> tuple[str, ...]:

@@ -30,12 +30,19 @@ class HistoryLine:
     is_carried_over: bool = False
     # Not where somebody wrote it, or wrote over it, in the database.
     is_genuine: bool = True
+    # Its time is yet to come.
+    is_ahead: bool = False
     # The run or campaign that it was part of, where it isn't that one's history.
     part_of: str = ""
     part_of_url: str = ""
     # For who may view the audit.
     origin: str = ""
     entry_url: str = ""
+
+    @property
+    def place(self) -> tuple[bool, datetime]:
+        """Return its place among others, of which the highest is told first."""
+        return not self.is_ahead, self.at
 
 
 def make_line(
@@ -52,6 +59,7 @@ def make_line(
         who=event.by,
         is_carried_over=event.happened_at is not None,
         is_genuine=event.is_unchanged(audit_keys()),
+        is_ahead=event.is_ahead,
         part_of=part_of,
         part_of_url=group.url if part_of and group else "",
         origin=event.origin if may_view_audit else "",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
@@ -27,6 +28,7 @@ from django.http import (
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -34,7 +36,13 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize
-from migration.core.audit import APPROVAL_EVENT, CANCELLATION_EVENT, AuditEvent
+from migration.core.audit import (
+    APPROVAL_EVENT,
+    CANCELLATION_EVENT,
+    MOST_AHEAD,
+    AuditEvent,
+    first_id_at,
+)
 from migration.core.audit_chain import find_whole_since
 from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_TABLES, all_clients
 from migration.core.comparisons import Comparison
@@ -280,10 +288,18 @@ def load_run_history(run: Run, *, has_permission: HasPermission) -> list[History
         own |= Q(
             correlation=f"campaign {run.wave.campaign_id}", facts__contains=named.removesuffix("}")
         )
-    found = AuditEvent.objects.filter(own, slug="")
-    lines, newer = list[HistoryLine](), None
-    for event in found.order_by("-pk")[:EVENTS_SHOWN]:
+    # By their ids, as the index has them: it says how few there are.
+    until = first_id_at(timezone.now() + MOST_AHEAD)
+    found = AuditEvent.objects.filter(own, slug="", pk__lt=until).newest_first()
+    events = list(found.order_by("-pk")[:EVENTS_SHOWN])
+    lines, newer, begun_as = list[HistoryLine](), None, set[str]()
+    for event in sorted(events, key=attrgetter("place"), reverse=True):
         line, message = make_line(event, has_permission), event.message
+        # Up to release 0.2.0 the start of a campaign's run was the run's; the campaign's was carried over beside it.
+        if message.key in STARTS:
+            if line.is_carried_over and message.key in begun_as:
+                continue
+            begun_as.add(message.key)
         state = str(message.values.get("state", ""))
         if message.key == RUN_STEERED.key and state in Run.State:
             # An approval or its refusal says more than the new state that was noted before it.

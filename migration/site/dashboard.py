@@ -454,7 +454,7 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
     )
     if not may(VIEW_CLIENTS):
         events = events.filter(slug="")
-    newest = events.newest_first()[:ACTIVITIES_SHOWN]
+    newest = events.newest_until_now()[:ACTIVITIES_SHOWN]
     pages = [(event, event.page) for event in newest]
     return [
         Activity(event, page.url if page and may(page.permission) else "") for event, page in pages

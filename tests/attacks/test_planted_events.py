@@ -1,13 +1,18 @@
 """Rows that a hostile role writes into the audit: every page and file that tells events shows them or leaves them."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from random import randrange
+from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.urls import reverse
 
+from credentials.models import Client
+from migration.campaigns.history import list_history
 from migration.clients.history import load_history
+from migration.clients.models import ClientComment
 from migration.core.audit import PUSH_EVENT, make_entry_id
 from migration.core.audit_chain import seal_audit
 from migration.core.clients import all_clients
@@ -15,8 +20,10 @@ from migration.models import AuditEvent, ClientMigration
 from migration.pushes.pushes import SECRETS_PUSHED
 from migration.runs import engine
 from migration.runs.models import Run
+from migration.runs.pages import load_run_history
 from migration.secrets.versions import list_secrets
 from migration.site.audit import verify_audit
+from migration.site.dashboard import list_activity
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.campaigns import taken
@@ -176,3 +183,62 @@ def test_a_clients_history_marks_what_was_planted(admin_user):
     lines = load_history(pk, has_permission=admin_user.has_perm).lines
 
     assert [(line.who, line.is_genuine) for line in lines] == [("eve", False), ("admin", True)]
+
+
+IN_AN_HOUR = datetime.now(UTC) + timedelta(hours=1)
+
+
+def last_id() -> dict[str, UUID]:
+    return {"id": UUID(int=(1 << 128) - 1 - randrange(1000))}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"happened_at": "infinity"},
+        {"at": "infinity"},
+        {"happened_at": IN_AN_HOUR, "at": IN_AN_HOUR},
+    ],
+    ids=["infinite", "written then", "in an hour"],
+)
+def test_what_is_planted_for_later_comes_before_nothing_genuine(admin_user, times):
+    pk = make_full_client("idom")
+    campaign = taken.begin(taken.make_group("north", 1, Phase.DUAL_READ))
+    run = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=admin_user)
+    ClientComment.objects.leave(Client.objects.get(pk=pk), "mine", by=admin_user)
+    facts = SECRETS_PUSHED(secrets=("idom",))
+    AuditEvent.objects.record(PUSH_EVENT, facts, by=admin_user, client_id=pk, slug="idom")
+    plant(say(), client_id=pk, slug="idom", code="push", **times | last_id())
+    plant(say(), correlation=f"run {run.pk}", code="request", **times | last_id())
+    plant(say(), correlation=f"campaign {campaign.pk}", code="request", **times | last_id())
+
+    may = admin_user.has_perm
+    of_client = load_history(pk, has_permission=may).lines
+    of_run = load_run_history(run, has_permission=may)
+    of_campaign, _has_more = list_history(campaign, has_permission=may)
+
+    for lines in (of_client, of_run, of_campaign):
+        genuine = [line for line in lines if line.who != "eve"]
+        assert genuine
+        assert genuine == lines[: len(genuine)]
+    assert of_client[-1].who == "eve"
+    activity = list_activity(may)
+    assert "eve" not in {item.event.who for item in activity}
+
+
+def test_a_comment_or_a_move_of_no_time_takes_no_history_down(admin_user):
+    campaign = taken.begin(taken.make_group("north", 1, Phase.DUAL_READ))
+    client = Client.objects.get()
+    pk = client.pk
+    ClientComment.objects.leave(client, "planted", by=admin_user)
+    ClientMigration.objects.change_phase([pk], Phase.DUAL_READ, Phase.DUAL_WRITE, by=admin_user)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE nova_admin.migration_clientcomment SET left_at = 'infinity'")
+        cursor.execute("UPDATE nova_admin.migration_phasechange SET changed_at = 'infinity'")
+
+    lines = load_history(pk, has_permission=admin_user.has_perm).lines
+    of_campaign, _has_more = list_history(campaign, has_permission=admin_user.has_perm)
+
+    assert lines[0].kind == "Move"
+    assert lines[-1].text == "planted"
+    assert of_campaign

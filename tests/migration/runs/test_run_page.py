@@ -9,14 +9,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.localization import localize
-from migration.core.audit import PUSH_EVENT, Actor, AuditEvent, acting
+from migration.core.audit import PUSH_EVENT, RUN_EVENT, Actor, AuditEvent, acting
 from migration.core.clients import all_clients
 from migration.core.histories import HistoryLine
 from migration.models import AuditCheckpoint, Campaign, ClientMigration, Comparison, RunItem, Wave
 from migration.moves.approvals import approve_run
 from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from migration.runs.items import Outcome
-from migration.runs.models import RUN_STARTED, PlannedMoves, Run
+from migration.runs.models import MOVES_STARTED, RUN_STARTED, PlannedMoves, Run
 from migration.runs.pages import load_run_history
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -218,6 +218,23 @@ def test_what_its_campaign_recorded_of_it_is_in_its_history(viewer):
         campaign.record_act(started, by=None)
 
     assert history(viewer.get(run_page(one))) == [(f"Started {one}.", "")]
+
+
+def test_a_start_that_stands_in_the_audit_and_was_carried_over_is_told_once(viewer):
+    run = make_run(1)
+    campaign = Campaign.objects.create(goal="aws")
+    run.wave = Wave.objects.create(campaign=campaign, position=1)
+    run.save()
+    started = MOVES_STARTED(run=run.name_message, n=1, old="x", new="y")
+    with acting(Actor("", f"campaign {campaign.pk}")):
+        AuditEvent.make_signed(RUN_EVENT, started, happened_at=run.created_at).save()
+    (line,) = load_run_history(run, has_permission=lambda _name: True)
+    assert line.is_carried_over
+    run.record_act(started, by="maria")
+
+    (line,) = load_run_history(run, has_permission=lambda _name: True)
+
+    assert (line.who, line.is_carried_over) == ("maria", False)
 
 
 def test_a_history_without_its_begin_says_since_when_it_is_whole(viewer):

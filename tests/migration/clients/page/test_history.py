@@ -27,9 +27,10 @@ from migration.core.groups import ClientGroup, ClientOwner
 from migration.logins.testing import try_typed_login
 from migration.models import AuditCheckpoint, Campaign, ClientMigration, MoveRequest
 from migration.moves.moves import MOVED_MEANWHILE, fail_overtaken_requests
+from migration.pushes.pushes import MOVED_BY_RUN
 from migration.pushes.resolutions import record_resolution
 from migration.runs.models import Run
-from nova_credentials.messages import Message
+from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, sent_form, update
 from tests.migration.clients.page.pages import page
@@ -206,6 +207,23 @@ def test_it_takes_as_many_queries_with_fifty_events_of_runs_as_with_one(idom):
         record_in(idom, f"run {Run.objects.create(kind=Run.Kind.PUSH).pk}")
 
     assert count_queries(idom) <= before
+
+
+def test_a_move_says_once_of_which_run_it_was_part(idom):
+    run = Run.objects.create(kind=Run.Kind.MIGRATE)
+    with acting(Actor("", f"run {run.pk}")):
+        ClientMigration.objects.change_phase(
+            [idom],
+            Phase.POSTGRES,
+            Phase.DUAL_WRITE,
+            note=in_a_row(NOTE, MOVED_BY_RUN(run=run.name_message)),
+        )
+
+    (line,) = load_history(idom, has_permission=everything).lines
+    (without,) = load_history(idom, has_permission=lambda name: name != "migration.view_run").lines
+
+    assert (line.part_of, line.message.codes) == (str(run), ["moved", NOTE.key])
+    assert (without.part_of, without.message.codes[-1]) == ("", MOVED_BY_RUN.key)
 
 
 def test_a_line_leads_to_its_run_or_campaign_if_that_is_there_and_the_user_may_see_it(idom):
