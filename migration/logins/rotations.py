@@ -572,7 +572,7 @@ def _rotate_client(run: Run, item: RunItem, *, until: float) -> bool:
         item.outcome, item.message = Outcome.SKIPPED, ROTATION_NO_DATABASE_LOGIN()
         return False
     problems: list[Message] = []
-    may_pass = False
+    may_pass, all_told = False, True
     fresh = Rotation.objects.rotated().filter(
         client_id=item.client_id,
         credential_type=DATABASE,
@@ -584,26 +584,31 @@ def _rotate_client(run: Run, item: RunItem, *, until: float) -> bool:
         if time.monotonic() > until:
             item.next_try_at = timezone.now()
             return False
-        problem, passes = _rotate_login(run, item.client_id, label)
+        problem, passes, is_told = _rotate_login(run, item.client_id, label)
         problems += [problem] if problem else []
-        may_pass = may_pass or passes
+        may_pass, all_told = may_pass or passes, all_told and is_told
     item.outcome = Outcome.FAILED if problems else Outcome.UPDATED
     item.message = in_a_row(*problems)
-    item.error_class = ""
+    item.error_class, item.is_told = "", all_told
     if problems:
         item.error_class = ErrorClass.UNAVAILABLE if may_pass else ErrorClass.CONFLICT
     return may_pass
 
 
-def _rotate_login(run: Run, client_id: int, label: str | None) -> tuple[Message | None, bool]:
-    """Rotate one login; return what kept it from being rotated, and whether another try may succeed."""
+def _rotate_login(run: Run, client_id: int, label: str | None) -> tuple[Message | None, bool, bool]:
+    """Rotate one login.
+
+    Return what kept it from being rotated, whether another try may succeed, and whether an event of the rotation tells
+    how it ended.
+    """
     try:
         rotation = rotate_database(client_id=client_id, label=label, by=run.by)
     except (NotRotated, RotationOpenError) as refusal:
-        return refusal.message, True
+        return refusal.message, True, False
     if rotation.outcome == RotationOutcome.ROTATED:
-        return None, False
-    return rotation.message, not rotation.is_finished or rotation.is_worth_another_try
+        return None, False, True
+    may_pass = not rotation.is_finished or rotation.is_worth_another_try
+    return rotation.message, may_pass, rotation.is_finished
 
 
 def _list_labels(client_id: int) -> Iterator[str | None]:

@@ -207,7 +207,10 @@ FAILURE_IS_NEWS_AFTER = timedelta(days=1)
 
 
 def _store_outcomes(run: Run, items: Collection[RunItem]) -> None:
-    """Store outcomes, or the times of the next tries, with an event of each item that ends as failed or refused."""
+    """Store outcomes, or the times of the next tries, with an event of each item that ends as failed or refused.
+
+    What an event tells already (`RunItem.is_told`) has no other.
+    """
     if all(item.outcome not in CAN_BE_RETRIED for item in items):
         RunItem.objects.record(items)
         return
@@ -225,7 +228,7 @@ def _store_outcomes(run: Run, items: Collection[RunItem]) -> None:
                 reason=run.reason,
             )
             for item in stored
-            if item.outcome in CAN_BE_RETRIED
+            if item.outcome in CAN_BE_RETRIED and not item.is_told
         ]
         if run.is_of_schedule and run.kind in EACH_MINUTE and events:
             told = _list_told_lately([event.client_id for event in events])

@@ -360,6 +360,9 @@ class RunItem(models.Model):
     next_try_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
+    # Whether an event of the act's own tells why it fails; it is not stored.
+    is_told = False
+
     objects = RunItemQuerySet.as_manager()
 
     class Meta:

@@ -172,6 +172,12 @@ def test_a_run_says_of_each_client_what_became_of_it(role_in, monkeypatch):
         "elsewhere": ("failed", ["rotation_not_logged_in"]),
         "idom": ("failed", ["rotation_not_logged_in"]),
     }
+    told = AuditEvent.objects.filter(code__in=["rotation", "failure"]).order_by("slug", "pk")
+    assert [(event.slug, event.code, event.message.key) for event in told] == [
+        ("elsewhere", "rotation", "rotation_ended"),
+        ("idom", "rotation", "secret_rotated"),
+        ("idom", "rotation", "rotation_ended"),
+    ]
     password = role.in_row()
     assert password != "example-a"
     assert RunItem.objects.needing_attention().count() == 2
