@@ -546,10 +546,19 @@ def _walk(now: ClientSnapshot, *, reason: str, by: User | None) -> None:
     fail_overtaken_requests([now.client_id], Phase.PURGED, by=by)
 
 
+GOES_ON_WITHOUT_OFFBOARDED = Sentence(
+    "goes_on_without_offboarded", "%(campaign)s goes on without %(slug)s, which is offboarded."
+)
+
+
 def _leave_plans(now: ClientSnapshot, *, by: User | None) -> None:
     """End the client's own schedule of rotations, and have campaigns go on without it."""
     client = Client.objects.get(pk=now.client_id)
     RotationSchedule.objects.set_days(None, client=client, by=by)
+    for each in count_in_campaigns([client.pk]):
+        campaign = each.campaign
+        facts = GOES_ON_WITHOUT_OFFBOARDED(campaign=campaign.name_message, slug=client.slug)
+        campaign.record_act(facts, by=by)
     taken = WaveClient.objects.not_left_out().filter(
         client_id=now.client_id, wave__campaign__state__in=Campaign.NOT_OVER
     )

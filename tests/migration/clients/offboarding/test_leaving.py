@@ -4,9 +4,11 @@ import pytest
 
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.core.clients import OffboardingState
-from migration.models import AuditEvent, Offboarding, PhaseChange
+from migration.models import AuditEvent, Offboarding, PhaseChange, WaveClient
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
+from tests.factories import make_user
+from tests.migration.campaigns.taken import begin, make_group, put
 from tests.migration.clients.offboarding.clients import (
     PASSWORDS,
     activate,
@@ -49,6 +51,22 @@ def test_a_client_leaves_and_comes_back_to_the_phase_it_left(phase):
     activate(pk)
     assert ask_reader().db_password == PASSWORDS["database"]
     assert ask_reader(kind="email").email_password == PASSWORDS["email"]
+
+
+@pytest.mark.parametrize("is_taken", [True, False], ids=["taken by a wave", "waits for its wave"])
+def test_a_campaign_tells_that_it_goes_on_without_it(is_taken):
+    pk = make_inactive(Phase.DUAL_READ)
+    campaign = begin(make_group("north", 1, Phase.DUAL_READ), put("south", pk))
+    if is_taken:
+        WaveClient.objects.create(
+            wave=campaign.waves.get(group_name="south"), client_id=pk, slug="idom"
+        )
+
+    offboard_client(client_id=pk, reason="CHG-7", by=make_user("maria"))
+
+    told = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", slug="").latest("pk")
+    assert (told.message.key, told.who) == ("goes_on_without_offboarded", "maria")
+    assert told.message.values["slug"] == "idom"
 
 
 @pytest.mark.parametrize("phase", Phase)
