@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from django.apps import apps
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import escape, format_html
@@ -15,9 +17,20 @@ from django.utils.translation import gettext, ngettext
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
     from nova_credentials.messages import Value  # it is there for type checkers alone
 
 MINUTE = timedelta(minutes=1)
+LABELLED = ("AwsCredential", "EmailCredential", "DatabaseCredential", "Client")
+# Sentence -> its value with the names of fields, by which it stores them. Pages name them as forms do.
+FIELDS_IN = {
+    "fields_of_client": "fields",
+    "login_added": "fields",
+    "login_changed": "fields",
+    "revealed": "field",
+    "reveal_refused": "field",
+}
 
 
 def localize(message: Message | None, *, at: datetime | None = None) -> str:
@@ -34,8 +47,25 @@ def localize(message: Message | None, *, at: datetime | None = None) -> str:
     if sentence.one:
         template = ngettext(sentence.one, sentence.template, message.values["n"])  # type: ignore[arg-type]  # a number
     glue = gettext(sentence.glue)
-    return template % {
-        name: _format_value(value, glue, at) for name, value in message.values.items()
+    values = {name: _format_value(value, glue, at) for name, value in message.values.items()}
+    if name := FIELDS_IN.get(message.key):
+        values[name] = ", ".join(map(_label_field, values[name].split(", ")))
+    return template % values
+
+
+def _label_field(name: str) -> str:
+    """Return the label of a field of the client or of a login; the name, where it is none."""
+    return str(_load_labels().get(name, name))
+
+
+@lru_cache(maxsize=1)
+def _load_labels() -> dict[str, StrOrPromise]:
+    models = [apps.get_model("credentials", name) for name in LABELLED]
+    return {
+        name: field.verbose_name
+        for model in models
+        for field in model._meta.concrete_fields
+        for name in (field.name, field.column)
     }
 
 

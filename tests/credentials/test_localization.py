@@ -4,6 +4,8 @@ import pytest
 from django.utils import translation
 
 from credentials.localization import localize
+from migration.logins.reveals import REVEALED
+from migration.pushes.saves import FIELDS_OF_CLIENT, LOGIN_CHANGED
 from nova_credentials.messages import Message
 
 
@@ -31,3 +33,18 @@ def test_what_this_release_cannot_read_is_shown_by_its_text(stored, shown, langu
     with translation.override(language):
         assert localize(message) == shown
     assert isinstance(message.codes, list)
+
+
+@pytest.mark.parametrize(
+    ("message", "english", "spanish"),
+    [
+        (FIELDS_OF_CLIENT(fields="name, is_active"), "client: name, active", "cliente: nombre, activo"),
+        (LOGIN_CHANGED(row="x", fields="db_host, db_password_encrypted"), "x: host, password", "x: host, contraseña"),
+        (LOGIN_CHANGED(row="x", fields="Host, a column"), "x: Host, a column", "x: Host, a column"),
+        (REVEALED(row="x", field="email_password"), "Revealed password of x.", "Ha revelado contraseña de x."),
+    ],
+)  # fmt: skip
+def test_fields_are_named_as_in_forms(message, english, spanish):
+    assert localize(message) == english
+    with translation.override("es"):
+        assert localize(message) == spanish
