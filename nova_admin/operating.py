@@ -136,21 +136,20 @@ def keep_for(part: str) -> float:
     return KEPT_SECONDS if each is None or each.found_by == Finder.PAGE else KEPT_SECONDS_OF_SLOW
 
 
-def look_at_part(part: str) -> str:
-    """Return what is told of a part, looked at now."""
+def look_at_part(part: str) -> tuple[str, str]:
+    """Return what is told of a part, looked at now, and why for the log."""
     each = list_parts()[part]
     if each is None:
-        return WELL if check_database() else FAILED
+        return (WELL if check_database() else FAILED), FindingState.FAILED
     if each.of_process:
         # A process that writes nothing never learns by itself which account it reaches.
         with suppress(SecretsManagerError):
             learn_facts(pause=KEPT_SECONDS_OF_SLOW)
     state = look_for(each, Look()).state
     if state == FindingState.OK:
-        return WELL
-    logger.warning("Not ready: %s (%s)", part, state)
+        return WELL, state
     differing = find_differences(get_aws_write_state().facts) if each.of_process else ()
-    return f"{FAILED}: {', '.join(differing)}" if differing else FAILED
+    return (f"{FAILED}: {', '.join(differing)}" if differing else FAILED), state
 
 
 class ReadinessBook:
@@ -161,6 +160,9 @@ class ReadinessBook:
         # What is told of each part, and until when that counts, on the monotonic clock.
         self._known: dict[str, tuple[str, float]] = {}
         self._looking: dict[str, threading.Thread] = {}
+        # Why a part failed, as the newest look found it, and which failed at the newest answer.
+        self._why: dict[str, str] = {}
+        self._failed: set[str] = set()
 
     def read(self) -> dict[str, str]:
         """Return of each part what is told of it, in at most WAIT_SECONDS. What isn't known by then has failed."""
@@ -170,7 +172,17 @@ class ReadinessBook:
         with self._lock:
             now = time.monotonic()
             known = {part: told for part, (told, until) in self._known.items() if until > now}
-            return {part: known.get(part, FAILED) for part in list_parts()}
+            answer = {part: known.get(part, FAILED) for part in list_parts()}
+            failed = {part for part, told in answer.items() if told != WELL}
+            begun, over = failed - self._failed, self._failed - failed
+            self._failed = failed
+            why = {part: self._why[part] if part in known else "no answer" for part in begun}
+        # Once when it begins and once when it is over: some probes ask every second.
+        for part in sorted(begun):
+            logger.warning("Not ready: %s (%s)", part, why[part])
+        for part in sorted(over):
+            logger.info("Ready again: %s", part)
+        return answer
 
     def _look_if_due(self) -> list[threading.Thread]:
         """Return the threads that look now, begun where something has to be looked at."""
@@ -189,19 +201,19 @@ class ReadinessBook:
     def _look_at(self, parts: list[str]) -> None:
         try:
             for part in parts:
-                told = _ask(part)
+                told, why = _ask(part)
                 with self._lock:
                     self._known[part] = told, time.monotonic() + keep_for(part)
+                    self._why[part] = why
         finally:
             connection.close()
 
 
-def _ask(part: str) -> str:
+def _ask(part: str) -> tuple[str, str]:
     try:
         return look_at_part(part)
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
-        logger.warning("Not ready: %s (%s)", part, type(error).__name__)
-        return FAILED
+        return FAILED, type(error).__name__
 
 
 readiness_book = ReadinessBook()

@@ -118,6 +118,28 @@ def test_one_that_is_there_or_could_not_be_looked_for_fails_and_hides_no_other(
     assert "somebody" not in caplog.text
 
 
+def test_the_log_has_each_failure_once_and_that_it_is_over(client, examples, readiness, caplog):
+    caplog.set_level("INFO", operating.__name__)
+
+    def ask_anew() -> list[str]:
+        caplog.clear()
+        readiness._known.clear()
+        client.get("/readyz")
+        return [
+            record.getMessage() for record in caplog.records if record.name == operating.__name__
+        ]
+
+    assert ask_anew() == []
+    examples.say["aws"] = lambda: report_failure(SAID)
+    assert ask_anew() == ["Not ready: aws (failed)"]
+    assert ask_anew() == []
+    examples.say["queue"] = lambda: report_unlooked(SAID)
+    assert ask_anew() == ["Not ready: queue (not_looked_at)"]
+    examples.say["aws"] = lambda: report_ok(SAID)
+    assert ask_anew() == ["Ready again: aws"]
+    assert ask_anew() == []
+
+
 def test_what_others_are_asked_for_is_kept_longer(client, examples, monkeypatch):
     monkeypatch.setattr(operating, "KEPT_SECONDS", 0.0)
 
