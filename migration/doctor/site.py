@@ -451,7 +451,9 @@ def find_queue_at_risk(look: Look) -> Iterator[Finding]:
         slow = REDIS_IS_SLOW(place=place, seconds=round(tried.seconds, 1))
         yield report_failure(slow, LOOK_FOR_SLOWNESS())
     if tried.policy is None:
-        yield report_unlooked(REDIS_POLICY_UNKNOWN(place=place), ASK_FOR_POLICY())
+        # Where it doesn't say so, what was told was its slowness, which may be over all the same.
+        unknown = REDIS_POLICY_UNKNOWN(place=place)
+        yield report_unlooked(unknown, ASK_FOR_POLICY(), is_harmless=True)
     elif tried.policy.startswith("allkeys"):  # others throw away only what has a time to live
         yield report_failure(REDIS_EVICTS(place=place, policy=tried.policy), KEEP_KEYS_IN_REDIS())
     elif tried.seconds <= SLOW_SECONDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -361,15 +361,17 @@ def find_reads_past_package(look: Look) -> Iterator[Finding]:
     none: PostgreSQL counts it for ever.
     """
     seen = read_other_statements()
-    if seen.unseen_reason:
-        yield _explain_unseen(seen)
     if seen.unseen_reason not in (None, UnseenReason.NOT_ALLOWED):
+        yield _explain_unseen(seen)
         return
     matters = look.read(is_any_client_read_from_aws)
     judged = [
         _judge(row, matters=matters)
         for row in OtherStatement.objects.compare_counts(seen.statements)
     ]
+    if seen.unseen_reason:
+        # Those that were seen may be over all the same.
+        yield replace(_explain_unseen(seen), is_harmless=bool(judged))
     named = [finding for finding in judged if finding]
     yield from named[:MOST_NAMED]
     if len(named) > MOST_NAMED:

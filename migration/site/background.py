@@ -22,6 +22,8 @@ from nova_credentials.tables import CLIENTS
 # The newest comparisons that are looked at, and how old they may be.
 NEWEST_COMPARISONS = 200
 COMPARED_WITHIN = timedelta(hours=1)
+# Of few clients these hold answers of before AWS was gone: then so many in a row count, if no client's newest is one.
+LEAST_IN_A_ROW = 3
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class BackgroundFacts:
     differing_secrets: int
     # The secrets that AWS still has of clients that NOVA deleted.
     secrets_of_deleted_clients: int
-    # How AWS refused or failed one of the comparisons of the last hour, if it answered none of them.
+    # How AWS refused or failed one of the newest comparisons of the last hour, if it answered none of them.
     aws_error: str | None
 
 
@@ -78,10 +80,17 @@ def read_background_facts() -> BackgroundFacts:
                 (SELECT count(*) FROM ({OF_DELETED_CLIENTS}) AS left_over),
                 (SELECT coalesce(json_agg(json_build_array(id, state, stopped_because) ORDER BY id), '[]')
                  FROM migration_campaign WHERE state = ANY(%(not_over)s)),
-                (SELECT (array_agg(error_class) FILTER (WHERE error_class = ANY(%(of_aws)s)))[1] FROM (
-                    SELECT error_class, status, compared_at FROM migration_comparison
-                    ORDER BY id DESC LIMIT {NEWEST_COMPARISONS}
-                 ) AS newest WHERE compared_at > %(compared_since)s HAVING bool_and(status = %(unchecked)s))
+                (SELECT (array_agg(error_class ORDER BY id DESC) FILTER (WHERE error_class = ANY(%(of_aws)s)))[1] FROM (
+                    SELECT *, status = %(unchecked)s AS is_unanswered,
+                        row_number() OVER (PARTITION BY client_id ORDER BY id DESC) = 1 AS is_newest
+                    FROM (
+                        SELECT id, client_id, error_class, status, compared_at FROM migration_comparison
+                        ORDER BY id DESC LIMIT {NEWEST_COMPARISONS}
+                    ) AS newest WHERE compared_at > %(compared_since)s
+                 ) AS compared HAVING bool_and(is_unanswered) OR (
+                    bool_and(is_unanswered) FILTER (WHERE is_newest)
+                    AND (array_agg(is_unanswered ORDER BY id DESC))[:{LEAST_IN_A_ROW}] = %(in_a_row)s
+                 ))
             """,  # noqa: S608  # constants
             {
                 "today": today(),
@@ -95,6 +104,7 @@ def read_background_facts() -> BackgroundFacts:
                 "of_aws": list(OF_AWS),
                 "compared_since": timezone.now() - COMPARED_WITHIN,
                 "unchecked": Comparison.Status.UNCHECKED,
+                "in_a_row": [True] * LEAST_IN_A_ROW,
                 "prefix": settings.NOVA_SECRET_PREFIX,
             },
         )

@@ -11,8 +11,9 @@ import redis
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from migration.core.problems import Finding, Look
+from migration.core.problems import PROBLEMS, Finding, Look, Result
 from migration.doctor import site as queue
+from migration.doctor.site import QueueTrial
 from tests.redis_server import REDIS_SERVER, RedisServer, do_without, find_free_port
 
 WORD = "example-word"
@@ -176,3 +177,21 @@ def test_tasks_that_no_worker_takes_any_more_are_told_with_what_removes_them(ser
     assert examine(server.url) == ["tasks_left_in_postgres"]
     (left,) = (f for f in look() if not f.ok)
     assert left.statements == ("DELETE FROM nova_admin.django_q_ormq;",)
+
+
+@pytest.mark.parametrize(
+    ("tried", "is_over"),
+    [
+        (QueueTrial("x", seconds=0.1), True),
+        (QueueTrial("x", seconds=0.1, policy="noeviction"), True),
+        (QueueTrial("x", seconds=5), False),
+        (QueueTrial("x", error=ConnectionError()), False),
+    ],
+)
+def test_slowness_is_over_once_redis_is_quick_though_it_does_not_say_its_policy(tried, is_over):
+    look = Look()
+    look.give(queue.try_queue, tried)
+
+    found = Result(PROBLEMS["queue_at_risk"], tuple(queue.find_queue_at_risk(look)), None)
+
+    assert found.is_away == is_over

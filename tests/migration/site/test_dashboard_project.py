@@ -269,6 +269,24 @@ def test_no_answer_of_before_expired_keys_is_taken_for_one_of_now(root):
     assert not is_gone()
 
 
+def test_of_few_clients_aws_is_gone_once_it_answers_none_of_them_three_times_in_a_row(root):
+    pks = [make_client(f"c{n}") for n in range(2)]
+    for pk in pks * 3:
+        make_comparison(pk, status="match")
+
+    def is_gone() -> bool:
+        return "aws_gone" in {item.code for item in root.get(HOME).context["attention"]}
+
+    for _ in range(3):
+        make_comparison(pks[0], status="unchecked", error_class="permission")
+    assert not is_gone()  # the other's newest has an answer
+    make_comparison(pks[1], status="unchecked", error_class="unavailable")
+    assert is_gone()
+    make_comparison(pks[0], status="mismatch")
+    make_comparison(pks[0], status="unchecked", error_class="permission")
+    assert not is_gone()  # two in a row
+
+
 def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(root, monkeypatch):
     monkeypatch.setattr(site_counts, "KEPT_FROM_CLIENTS", 3)
     make_many(2)

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from migration.core.problems import Look
+from migration.core.problems import PROBLEMS, Look, look_for
 from migration.models import ClientMigration, OtherStatement
 from migration.nova import readers
 from migration.nova.readers import (
@@ -139,6 +139,19 @@ def test_statements_that_are_hidden_are_not_looked_at_whatever_else_is_seen(coun
 
     assert (found.state, found.message.key) == ("not_looked_at", "other_reads_hidden")
     assert found.statements[0].startswith('GRANT pg_read_all_stats TO "')
+
+
+def test_what_was_seen_is_over_though_others_are_hidden(counted):
+    statistics.count("<insufficient privilege>", queryid=None)
+    assert not look_for(PROBLEMS["reads_past_package"], Look()).is_away
+    statistics.count(HELPER)
+    note_other_statements()
+    OtherStatement.objects.update(called_at=timezone.now())
+    assert look_for(PROBLEMS["reads_past_package"], Look()).is_open
+
+    age(called_at=61, first_noticed_at=90)
+
+    assert look_for(PROBLEMS["reads_past_package"], Look()).is_away
 
 
 def test_a_role_with_a_name_that_steers_terminals_is_shown_without_its_tricks(counted):
