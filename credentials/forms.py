@@ -321,30 +321,30 @@ class CredentialInline(ChangeAwareFields, StackedInline):
         return self.link_new(form) if self.link_new else ""
 
 
+# What a login of each type holds, by lines of its form. The columns of an import are the same.
+DATABASE_FIELDS = (("db_host", "db_port"), "db_name", "db_user", "db_password")
+EMAIL_FIELDS = (
+    "email_provider",
+    ("imap_host", "imap_port"),
+    ("smtp_host", "smtp_port"),
+    "email_user",
+    "email_password",
+    "sender_whitelist",
+)
+AWS_FIELDS = ("access_key_id", "secret_access_key", "region")
+LABEL_FIELDS = ("label", "is_primary")
+
+
 class DatabaseInline(CredentialInline):
     model = DatabaseCredential
-    fields = (
-        ("label", "is_primary"),
-        ("db_host", "db_port"),
-        "db_name",
-        "db_user",
-        "db_password",
-    )
+    fields = (LABEL_FIELDS, *DATABASE_FIELDS)
 
 
 class EmailInline(CredentialInline):
     model = EmailCredential
-    fields = (
-        ("label", "is_primary"),
-        "email_provider",
-        ("imap_host", "imap_port"),
-        ("smtp_host", "smtp_port"),
-        "email_user",
-        "email_password",
-        "sender_whitelist",
-    )
+    fields = (LABEL_FIELDS, *EMAIL_FIELDS)
 
 
 class AwsInline(CredentialInline):
     model = AwsCredential
-    fields = (("label", "is_primary"), "access_key_id", "secret_access_key", "region")
+    fields = (LABEL_FIELDS, *AWS_FIELDS)

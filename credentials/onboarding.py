@@ -14,6 +14,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.admin.utils import flatten
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
@@ -27,7 +28,14 @@ from django.views.generic.base import ContextMixin, TemplateResponseMixin, View
 from unfold.views import UnfoldModelAdminViewMixin
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from credentials.forms import ClientForm, CredentialForm, CredentialInline
+from credentials.forms import (
+    AWS_FIELDS,
+    DATABASE_FIELDS,
+    EMAIL_FIELDS,
+    ClientForm,
+    CredentialForm,
+    CredentialInline,
+)
 from credentials.localization import localize
 from credentials.models import (
     AwsCredential,
@@ -133,7 +141,7 @@ class NewDatabaseInline(CredentialInline):
 
     model = DatabaseCredential
     form = NewLoginForm
-    fields = ("db_host", "db_port", "db_name", "db_user", "db_password")
+    fields = flatten(DATABASE_FIELDS)
 
 
 class NewEmailInline(CredentialInline):
@@ -141,13 +149,7 @@ class NewEmailInline(CredentialInline):
 
     model = EmailCredential
     form = NewEmailForm
-    fields = (
-        "email_provider",
-        *MAIL_SERVER_FIELDS,
-        "email_user",
-        "email_password",
-        "sender_whitelist",
-    )
+    fields = flatten(EMAIL_FIELDS)
 
     def formfield_for_dbfield(
         self, db_field: AnyField, request: HttpRequest, **kwargs: object
@@ -163,7 +165,7 @@ class NewAwsInline(CredentialInline):
 
     model = AwsCredential
     form = NewLoginForm
-    fields = ("access_key_id", "secret_access_key", "region")
+    fields = flatten(AWS_FIELDS)
 
 
 SECTIONS: dict[CredentialType, type[CredentialInline]] = {

@@ -404,7 +404,11 @@ class ClientsLeftByRun:
             "refused": self.refused,
             "failed": self.failed,
             "clients": [
-                {"slug": item.slug, "outcome": item.outcome, **describe_message(item.message)}
+                {
+                    "slug": item.slug,
+                    "outcome": item.outcome,
+                    **describe_message_with_codes(item.message),
+                }
                 for item in self.items
             ],
             "not_named": self.not_named,
@@ -428,10 +432,14 @@ class MostFrequentReason:
 
     def to_json(self) -> dict[str, object]:
         """Return the reason for the JSON of commands: in English, with its codes, and how many clients have it."""
-        return {"clients": self.clients, "of_all": self.of_all, **describe_message(self.example)}
+        return {
+            "clients": self.clients,
+            "of_all": self.of_all,
+            **describe_message_with_codes(self.example),
+        }
 
 
-def describe_message(message: Message | None) -> dict[str, object]:
+def describe_message_with_codes(message: Message | None) -> dict[str, object]:
     """Return the message for programs: its text in English, and the keys of its parts."""
     return {"message": str(message or ""), "codes": message.codes if message else []}
 
@@ -662,9 +670,9 @@ class CampaignSummary:
             "reason": campaign.reason,
             "created_at": _show_moment(campaign.created_at),
             "changed_at": _show_moment(campaign.changed_at),
-            "stopped_because": describe_message(campaign.stopped_because),
+            "stopped_because": describe_message_with_codes(campaign.stopped_because),
             "refused_most_often": self.frequent_reason and self.frequent_reason.to_json(),
-            "waits_for": describe_message(self.waits_for),
+            "waits_for": describe_message_with_codes(self.waits_for),
             "waits_for_clients": self.waiting and self.waiting.to_json(),
             "settings": {
                 "wave_size": campaign.wave_size,
