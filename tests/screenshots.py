@@ -95,10 +95,11 @@ def open_comparison(page: Page) -> None:
 
 
 def open_cutover(page: Page) -> None:
-    """From the client's page to the dialog of its cutover; the demo leaves it in dual write."""
+    """From the client's page to that of its cutover; the demo leaves it in dual write."""
     open_client(page)
-    if (go_on := page.get_by_role("button", name="Move to Dual read")).count():
+    if (go_on := page.get_by_role("link", name="Move to dual read")).count():
         go_on.click()
+        page.get_by_role("button", name="Move 1 client").click()
     page.get_by_role("link", name="Cut over to AWS").click()
 
 

@@ -29,7 +29,6 @@ from migration.runs.models import Run
 from migration.runs.pages import TABS
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import MismatchKind
-from nova_credentials.phases import Phase
 from tests import mapped_columns
 from tests.factories import (
     VIEW,
@@ -139,8 +138,6 @@ def every_admin_page() -> Iterator[str]:
 
 
 def pages_of_client(client: Client) -> Iterator[str]:
-    for phase in Phase:
-        yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
     yield reverse("admin:credentials_client_watch", args=[client.pk])
     for act in ACTS:
         yield get_act_url(act, [client.pk])
@@ -214,7 +211,7 @@ def onboard_a_client(haystack: Haystack, browser) -> None:
 def start_runs_from_pages(haystack: Haystack, browser) -> None:
     listing = reverse("admin:credentials_client_changelist")
     chosen = list(Client.objects.values_list("pk", flat=True))
-    actions = ("push_selected", "compare_selected", "cut_over", "put_into_group", "set_owner")
+    actions = ("push_selected", "compare_selected", "cutover", "put_into_group", "set_owner")
     for action in actions:
         page(haystack, browser, listing, {"action": action, "_selected_action": chosen})
     for name in ("start_all", "compare_all"):

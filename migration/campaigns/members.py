@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from datetime import datetime
 from enum import Enum, auto
@@ -14,7 +15,6 @@ from django.utils import timezone
 
 from migration.campaigns.models import (
     CAMPAIGN_EVENT,
-    GOALS,
     Campaign,
     CampaignNotChangedError,
     Wave,
@@ -255,18 +255,31 @@ def count_by_phase_before_goal(campaign_ids: Collection[int]) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def list_clients_in_campaigns(*, beyond: Phase | None = None) -> set[int]:
-    """Return the ids of the clients that are in a campaign that is not over, with a goal beyond this phase if given.
+def list_clients_in_campaigns() -> set[int]:
+    """Return the ids of the clients that are in a campaign that is not over. Takes two queries."""
+    return {pk for pk, _goal in _read_goals()}
 
-    Takes two queries.
-    """
-    line = list(Phase)
-    goals = [goal for goal in GOALS if beyond is None or line.index(goal) > line.index(beyond)]
-    found = Campaign.objects.not_over().filter(goal__in=[goal.value for goal in goals])
-    campaigns = list(found.values_list("pk", flat=True))
+
+def select_taken_further() -> models.Q:
+    """Return the condition of the clients that a campaign that is not over is to take further. Takes two queries."""
+    line, by_goal = list(Phase), defaultdict[str, list[int]](list)
+    for pk, goal in _read_goals():
+        by_goal[goal].append(pk)
+    condition = models.Q(pk__in=[])
+    for goal, ids in by_goal.items():
+        before = line[: line.index(Phase(goal))]
+        condition |= models.Q(pk__in=ids) & (
+            models.Q(client_migration__phase__in=before) | models.Q(client_migration=None)
+        )
+    return condition
+
+
+def _read_goals() -> list[tuple[int, str]]:
+    """Return client id and goal of each client in a campaign that is not over."""
+    campaigns = list(Campaign.objects.not_over().values_list("pk", flat=True))
     with connection.cursor() as cursor:
         cursor.execute(_CHOSEN, {"campaigns": campaigns})
-        return {pk for pk, _goal in cursor}
+        return [(pk, goal) for pk, goal in cursor]
 
 
 def read_campaign_request(campaign_id: int) -> RequestContent:

@@ -52,6 +52,7 @@ from migration.campaigns.members import (
     list_newest_waves_of_groups,
     read_campaign_request,
     select_items_unmoved_by_steps,
+    select_taken_further,
 )
 from migration.campaigns.models import (
     Campaign,
@@ -71,7 +72,6 @@ from migration.core.clients import (
     WRITES_BOTH,
     all_clients,
     digest_clients,
-    digest_selection,
 )
 from migration.core.notices import NoticeEvent, is_told
 from migration.core.pages import (
@@ -167,12 +167,6 @@ def get_campaign_context(
         # With the newest wave that has begun: they begin in their order.
         number = max(campaign.waves.begun().count() - 1, 0) // WAVES_A_PAGE + 1
     page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(number)
-    roll_back = read_number(request.GET.get("roll_back", ""))
-    rolled_back = all_clients().filter(
-        wave_clients__wave=roll_back,
-        wave_clients__left_out_at=None,
-        wave_clients__wave__campaign=campaign,
-    )
     summary = summarize_campaign(campaign, waves=list(page.object_list))
     kept_now = list_blocked_now(campaign) if campaign.state == Campaign.State.STOPPED else []
     may_stop_by_itself = campaign.state in (Campaign.State.REQUESTED, Campaign.State.RUNNING)
@@ -198,11 +192,7 @@ def get_campaign_context(
         "history_has_more": has_more,
         "whole_history": whole_history,
         "whole_since": whole_since if whole_since and whole_since > campaign.created_at else None,
-        # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
-        "roll_back": roll_back,
-        "roll_back_digest": roll_back
-        and digest_selection(rolled_back.with_phase().in_phases(Phase.AWS)),
-        # Likewise, whether somebody is about to cancel it.
+        # Whether somebody is about to cancel it: the page says so in its address, as it renews itself.
         "cancels": cancels,
         # Stopping or going on stands out, but not while the page asks to cancel or names what to correct.
         "steer_variant": "default" if kept_now or cancels else "primary",
@@ -319,7 +309,7 @@ def get_wave_context(wave: WaveSummary) -> dict[str, object]:
         "pk": pk,
         "name": wave.wave.name_message,
         "badge": make_label(label, variant, icon),
-        # By the action of the client list, which moves exactly those that its filter shows.
+        # By an act on exactly those that the client list shows with this filter.
         "in_aws": 0 if wave.state == WaveState.ROLLING_BACK else wave.phases[Phase.AWS],
         "in_aws_query": make_list_query(CountedClients.TAKEN, pk, phase=Phase.AWS.value),
         "began_at": wave.wave.began_at,
@@ -527,11 +517,15 @@ class GoOnWithoutView(CampaignButtonView):
 # What pages of clients and groups say of campaigns
 
 
+# Of the filter: clients that no campaign which is not over is to take further.
+NO_CAMPAIGN = "none"
+
+
 class CampaignFilter(ClientListFilter):
     """Filters the client list by what a page of a campaign counts, for those who may see campaigns.
 
-    Its address is made by these pages alone. A value that means nothing shows nobody: a wave is rolled back by an
-    action for all that the list shows.
+    Its address is made by pages alone. A value that means nothing shows nobody: a wave is rolled back by an act on all
+    that the list shows. NO_CAMPAIGN leaves out, for everybody, who is left to a campaign.
     """
 
     title = _("campaign")
@@ -542,12 +536,16 @@ class CampaignFilter(ClientListFilter):
         value = self.value()
         if not value:
             return []
+        if value == NO_CAMPAIGN:
+            return [(value, _("Taken further by none"))]
         found = self.read_counted(request, value)
         return [(value, found[0] if found else _("Not known"))]
 
     def find_condition(self, value: str) -> Q | None:
         if not value:
             return None
+        if value == NO_CAMPAIGN:
+            return ~select_taken_further()
         found = self.read_counted(self.request, value)
         return Q(pk__in=found[1] if found else [])
 

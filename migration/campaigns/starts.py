@@ -55,6 +55,7 @@ from migration.core.pages import (
     GROUP_PERMISSION,
     NEW_GROUP_PERMISSION,
     AdminView,
+    BulkAction,
     get_signed_in_user,
     read_number,
     read_raw_form_text,
@@ -68,8 +69,6 @@ from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise, StrPromise
-
-    from migration.moves.bulk_pages import BulkAction
 
 # The clients of a campaign that begins without a group: those that can go, and of the others why not
 

@@ -26,7 +26,7 @@ from credentials.models import Client, Credential
 from credentials.onboarding import OnboardClientView, OnboardingForms
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
-from migration.clients.filters import CLIENT_FILTERS
+from migration.clients.filters import CLIENT_FILTERS, get_ready_url
 from migration.clients.import_pages import (
     ImportTemplateView,
     ImportView,
@@ -47,10 +47,10 @@ from migration.clients.page import (
     LiveClientView,
     get_client_context,
 )
-from migration.clients.ready_moves import MoveReadyView
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_selection
 from migration.core.pages import (
     RUN_PERMISSION,
+    AdminView,
     AdminWithOwnViews,
     ClientRow,
     ClientTab,
@@ -73,14 +73,15 @@ from migration.logins.pages import (
     link_typed_test,
 )
 from migration.logins.reveal_pages import RevealView, link_reveal
-from migration.moves.bulk_pages import BulkCutoverView, list_bulk_moves
 from migration.moves.pages import (
-    ConfirmMoveView,
     CutoverNumbersView,
-    MoveClientView,
+    FormerCutoverView,
+    FormerMoveView,
     PushClientView,
+    find_move_act,
     get_moves_context,
 )
+from migration.moves.readiness import NEXT_PHASE
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.pages import CopyToPostgresView, ResolveMismatchView, UndoCopyView
 from migration.pushes.plan_pages import plan_or_start_run
@@ -123,11 +124,21 @@ class OnboardAndMigrateView(OnboardClientView):
             start_run(self.request, Run.Kind.MIGRATE, all_clients().filter(pk=client.pk))
 
 
+class FormerReadyView(AdminView):
+    """The page of former releases that moved to the phase `new` what was ready for it: leads to the act's page."""
+
+    def get(self, request: HttpRequest, new: str) -> HttpResponse:
+        for old in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ):
+            act = find_move_act(old, NEXT_PHASE[old])
+            if act and NEXT_PHASE[old] == new:
+                return HttpResponseRedirect(get_ready_url(act.code, old))
+        raise Http404
+
+
 # To look for a text reads every client and login, and the list has several statements: so few are named in them by id.
 FEW_FOUND = 500
 # Actions of which nothing comes but a page, or a file
 OPEN_A_PAGE = {
-    "cut_over",
     "start_campaign",
     "download",
 }
@@ -135,8 +146,7 @@ OPEN_A_PAGE = {
 
 # Where what is no act yet stands in the list's actions.
 MENUS = {
-    **dict.fromkeys(("push_selected", "cut_over", "restore", "start_campaign"), Menu.MOVE),
-    **{f"move_to_{phase}": Menu.MOVE for phase in Phase},
+    **dict.fromkeys(("push_selected", "start_campaign"), Menu.MOVE),
     "download": Menu.MORE,
 }
 
@@ -150,9 +160,9 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     onboard_view = OnboardAndMigrateView
     actions: ClassVar = ["push_selected", "compare_selected"]
     own_views: ClassVar = [
-        ("cutover/", "cutover", BulkCutoverView),
+        ("cutover/", "cutover", FormerCutoverView),
         ("legacy/", "legacy", LegacyImportView),
-        ("ready/<str:new>/", "ready", MoveReadyView),
+        ("ready/<str:new>/", "ready", FormerReadyView),
         ("import/", "import", ImportView),
         ("import/template/", "import_template", ImportTemplateView),
         # Of a former release.
@@ -161,9 +171,8 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("<int:client_id>/layout/", "layout", FormerLayoutView),
         ("<int:client_id>/comment/", "comment", LeaveCommentView),
         ("<int:client_id>/comment/take-back/", "take_back", TakeBackCommentView),
-        ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
+        ("<int:client_id>/move/<str:new>/", "dialog", FormerMoveView),
         ("<int:client_id>/watch/", "watch", CutoverNumbersView),
-        ("<int:client_id>/move/", "move", MoveClientView),
         ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
         ("<int:client_id>/push/", "push", PushClientView),
         ("<int:client_id>/leaving/", "leaving", LeavingView),
@@ -353,7 +362,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         acts = {
             act.code: (open_act, act.code, f"{act.label}…") for act in list_acts_of_many(request)
         }
-        return {**found, **acts, **list_bulk_moves(request), **others}
+        return {**found, **acts, **others}
 
     def get_action_choices(self, request: HttpRequest, *default: Any) -> list[Any]:
         """Return the actions by their menus; those of none stand first, as what is chosen most."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib.admin import ModelAdmin
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.campaigns.pages import CampaignFilter
+from migration.campaigns.pages import NO_CAMPAIGN, CampaignFilter
 from migration.clients.counts import IN_AWS_ALREADY
 from migration.clients.import_pages import ImportFilter
 from migration.clients.models import late_push_threshold
@@ -31,6 +31,7 @@ from migration.logins.models import Rotation, client_rotation_is_overdue
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, select_standing
 from migration.moves.readiness import SiteFacts, count_standings, has_next_phase, is_ready
 from migration.pushes.models import TO_ROTATE, KnownValue
+from migration.runs.act_pages import get_act_url_for_list
 from migration.runs.failures import select_current_failures
 from migration.runs.items import Act
 from migration.secrets.pages import SettingsFilter
@@ -326,3 +327,13 @@ CLIENT_FILTERS = (
     CampaignFilter,
     ImportFilter,
 )
+
+
+def get_ready_url(code: str, old: Phase) -> str:
+    """Return the address of the act's page for the clients of the phase that nothing of their own keeps from the next.
+
+    Those that a campaign is to take there are left to it.
+    """
+    filters = QueryDict(mutable=True)
+    filters.update({"phase": old.value, "next": KEPT_BY_NOTHING, "campaign": NO_CAMPAIGN})
+    return get_act_url_for_list(code, filters)

@@ -46,6 +46,7 @@ from migration.core.clients import (
 from migration.core.groups import OWN_PERMISSION, ClientOwner, GroupMember
 from migration.core.pages import (
     RUN_PERMISSION,
+    BulkAction,
     ClientRow,
     ClientTab,
     ClientView,
@@ -66,8 +67,6 @@ from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
-
-    from migration.moves.bulk_pages import BulkAction
 
 # What the list and its CSV file say of each client, in a fixed number of queries
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -53,7 +52,13 @@ from migration.logins.models import Reveal
 from migration.logins.pages import get_advice_context, get_login_tests_context
 from migration.moves.checklists import show_checks
 from migration.moves.evidence import WANT_EVIDENCE, find_end_of_purge_wait
-from migration.moves.gates import Check, CheckCode, CheckFix, database_checks
+from migration.moves.gates import (
+    Check,
+    CheckCode,
+    CheckFix,
+    ClientToCheck,
+    database_checks,
+)
 from migration.moves.readiness import NEXT_PHASE, NO_LOGIN
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
@@ -70,14 +75,6 @@ from nova_credentials.document import Document, DocumentError, name_problem
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import CALLER as READER
-
-
-@dataclass(frozen=True)
-class ClientToCheck:
-    """The attributes of a client that `database_checks` needs."""
-
-    client_id: int
-    push_pending: bool
 
 
 def get_client_context(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -34,6 +34,7 @@ from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.models.clients import RowsByType
 from migration.core.audit import EventPage
+from migration.core.clients import ClientPhaseQuerySet
 from migration.core.sentences import (
     CLIENT_LEFT_ALONE,
     FOREIGN_VERSION,
@@ -59,6 +60,11 @@ RUN_PERMISSION = "migration.add_run"
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
 # Without a model the path above the page is the page's own title, as the menu calls it.
 NO_MODEL_IN_PATH: dict[str, object] = {"opts": None, "model_admin": None}
+
+# An action of the client list.
+BulkAction: TypeAlias = (
+    "Callable[[ModelAdmin[Client], HttpRequest, ClientPhaseQuerySet], HttpResponseBase | None]"
+)
 
 AnyModel = TypeVar("AnyModel", bound="Model")
 

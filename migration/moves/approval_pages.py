@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize, localize_html
 from credentials.models import Client
-from migration.core.clients import (
-    APPROVE_MOVES,
-    MOVE_PERMISSIONS,
-    VIEW_RUNS,
-    ClientPhaseQuerySet,
-    PhaseChoices,
-)
+from migration.core.clients import APPROVE_MOVES
 from migration.core.pages import (
-    RUN_PERMISSION,
     AdminView,
     ObjectView,
     ReadOnlyAdmin,
@@ -35,6 +26,7 @@ from migration.core.pages import (
     read_raw_form_text,
 )
 from migration.core.snapshots import read_snapshots
+from migration.moves.acts import MOVE_ACTS, describe_move
 from migration.moves.approvals import (
     ApprovalStepRefused,
     approve_request,
@@ -44,18 +36,21 @@ from migration.moves.approvals import (
     find_approval_refusal,
     find_run_approval_refusal,
     get_override,
-    start_move_run,
 )
-from migration.moves.checklists import Checklist, make_checklist
-from migration.moves.evidence import Evidence
-from migration.moves.gates import ShutGate, count_missing_kinds, count_overrides, label_evidence
-from migration.moves.pages import make_move_warning, report_move
-from migration.runs.models import MANY_TRIES, Run
+from migration.moves.checklists import Checklist, show_checks
+from migration.moves.gates import (
+    ShutGate,
+    count_missing_kinds,
+    count_overrides,
+    evaluate_gate,
+    label_evidence,
+)
+from migration.runs.models import Run
 from migration.runs.pages import MORE_OF_RUN
 from migration.runs.requests import MoveRequest
-from migration.runs.starts import announce_and_enqueue_run, enqueue_run, get_run_url
+from migration.runs.starts import enqueue_run, get_run_url
 from migration.templatetags.migration_pages import badge, time_ago
-from nova_credentials.phases import MOVES, Phase
+from nova_credentials.phases import Phase
 
 # Requests of one client: their list, the page of one, approve and cancel
 
@@ -67,9 +62,8 @@ class MoveRequestView(ObjectView[MoveRequest]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         move_request, user = self.original, self.request.user
-        names = Client.objects.filter(pk=move_request.client_id).values_list("name", flat=True)
-        name = names.first()
-        kind = MOVES[Phase(move_request.old), Phase(move_request.new)]
+        is_there = Client.objects.filter(pk=move_request.client_id).exists()
+        act = MOVE_ACTS[Phase(move_request.old), Phase(move_request.new)]
         # Nobody has decided it yet, and the user may.
         may_act = move_request.is_open and may_cancel(self.request, move_request)
         approves = may_act and user.has_perm(APPROVE_MOVES)
@@ -91,8 +85,8 @@ class MoveRequestView(ObjectView[MoveRequest]):
             "present_slug": content.renamed
             and Client.objects.values_list("slug", flat=True).get(pk=move_request.client_id),
             "may_cancel": may_act,
-            "confirmation_text": make_move_warning(kind, name or move_request.slug),
-            "may_view_client": name is not None and user.has_perm("credentials.view_client"),
+            "confirmation_text": f"{act.describe_effect(1)} {act.way_back}",
+            "may_view_client": is_there and user.has_perm("credentials.view_client"),
         }
 
     def make_checks(self) -> Checklist:
@@ -101,10 +95,10 @@ class MoveRequestView(ObjectView[MoveRequest]):
         snapshot = read_snapshots([client_id]).get(client_id)
         if snapshot is None or snapshot.phase != old:
             return Checklist([], [])
-        return make_checklist(
+        return show_checks(
             self.request,
-            snapshot,
-            Phase(self.original.new),
+            client_id,
+            evaluate_gate(snapshot, Phase(self.original.new)),
             back=get_request_url(self.original.pk),
             override=get_override(self.original),
             marks_overridable=False,
@@ -128,7 +122,7 @@ class ApproveMoveView(AdminView):
         except (ShutGate, ApprovalStepRefused) as refusal:
             messages.error(request, localize(refusal.message))
         else:
-            report_move(request, moved)
+            messages.success(request, describe_move(moved))
         return HttpResponseRedirect(get_request_url(pk))
 
 
@@ -212,51 +206,7 @@ def may_cancel(request: HttpRequest, move_request: MoveRequest) -> bool:
     return is_own or request.user.has_perm(APPROVE_MOVES)
 
 
-# Runs of moves: their start, the buttons that approve and cancel one, and what the page of any adds
-
-
-def start_move_runs(
-    request: HttpRequest,
-    chosen: ClientPhaseQuerySet,
-    new: Phase,
-    *,
-    reason: str = "",
-    override_reason: str = "",
-    override_lines: Collection[Evidence] = (),
-) -> HttpResponseRedirect | None:
-    """Start a run of moves to `new` for each phase that the clients are in, and lead to its page if it is one.
-
-    Raises `ApprovalStepRefused` and `ReasonError`. Clients whose phase has no such move are left out, and counted.
-    """
-    user, started, left = get_signed_in_user(request), [], chosen.count()
-    for (old, to), kind in MOVES.items():
-        some = chosen.in_phases(old)
-        if to != new or not user.has_perm(MOVE_PERMISSIONS[kind]) or not some.exists():
-            continue
-        run = start_move_run(
-            chosen=some,
-            old=old,
-            new=new,
-            by=user,
-            reason=reason,
-            override_reason=override_reason,
-            override_lines=override_lines,
-            tries=MANY_TRIES,
-        )
-        announce_and_enqueue_run(request, run)
-        started.append(run)
-        left -= run.items.count()
-    if left:
-        text = ngettext(
-            "%(n)s selected client can't move to %(phase)s from its phase: it was left out.",
-            "%(n)s selected clients can't move to %(phase)s from their phase: they were left out.",
-            left,
-        )
-        messages.warning(request, text % {"n": intcomma(left), "phase": PhaseChoices(new).label})
-    may_view = user.has_perm(VIEW_RUNS) or user.has_perm(RUN_PERMISSION)
-    if len(started) == 1 and may_view:
-        return HttpResponseRedirect(get_run_url(started[0]))
-    return None
+# Runs of moves: the buttons that approve and cancel one, and what the page of any adds
 
 
 class ApproveRunView(AdminView):

@@ -18,21 +18,16 @@ from migration.core.pages import (
     get_act_url,
     get_tab_url,
 )
-from migration.core.snapshots import ClientSnapshot
-from migration.moves.account import KmsAnswers
-from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
     OVERRIDE_PERMISSION,
     Check,
     CheckFix,
     Override,
-    evaluate_gate,
     explain_shut,
     split_by_override,
 )
 from migration.runs.plans import Remedy
 from nova_credentials.messages import Message
-from nova_credentials.phases import Phase
 
 
 class CheckLine(TypedDict):
@@ -57,51 +52,10 @@ class Checklist:
     override_note: str = ""
 
     @property
-    def is_shut(self) -> bool:
-        return bool(self._left())
-
-    @property
     def why_shut(self) -> Message | None:
         """Say in a sentence why the gate is shut; None where it is open."""
-        return explain_shut(self._left())
-
-    @property
-    def may_be_overridden(self) -> bool:
-        """Say whether nothing but evidence is missing."""
-        left = self._left()
-        return bool(left) and all(check.may_be_overridden for check in left)
-
-    @property
-    def missing_evidence_codes(self) -> list[str]:
-        """Return the codes of the lines that can be overridden: a form posts them, so that no other line is."""
-        return [check.code for check in self.checks if check.may_be_overridden]
-
-    def _left(self) -> list[Check]:
         shut = [check for check in self.checks if not check.passed]
-        return split_by_override(shut, self.override).shut
-
-
-def make_checklist(
-    request: HttpRequest,
-    snapshot: ClientSnapshot,
-    new: Phase,
-    *,
-    back: str,
-    answers: KmsAnswers | None = None,
-    facts: GateFacts | None = None,
-    override: Override | None = None,
-    marks_overridable: bool = True,
-) -> Checklist:
-    """Return every check of the move as of now. Reads both stores."""
-    checks = evaluate_gate(snapshot, new, answers=answers, facts=facts)
-    return show_checks(
-        request,
-        snapshot.client_id,
-        checks,
-        back=back,
-        override=override,
-        marks_overridable=marks_overridable,
-    )
+        return explain_shut(split_by_override(shut, self.override).shut)
 
 
 def show_checks(
@@ -124,7 +78,9 @@ def show_checks(
             "overridable": marks_overridable and check.may_be_overridden,
             "overridden": override is not None and override.covers(check),
             "text": localize(check.text),
-            "remedy": None if check.passed else _find_fix(request, client_id, check, back),
+            "remedy": None
+            if check.passed
+            else find_fix(request, back, client_id=client_id, check=check),
         }
         for check in checks
     ]
@@ -149,7 +105,7 @@ def _explain_override(request: HttpRequest, checks: list[Check]) -> str:
     )
 
 
-def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> Remedy | None:
+def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -> Remedy | None:
     """Return what makes the check pass; None where the user may not do it."""
     logins = get_tab_url(client_id, ClientTab.LOGINS)
     # Only the one that is wanted is made: not every check is `about` something.

@@ -238,17 +238,19 @@ def evaluate_gate(
     *,
     answers: KmsAnswers | None = None,
     facts: GateFacts | None = None,
+    only_reads: bool = False,
 ) -> list[Check]:
     """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares.
 
     `answers` are those that AWS gave for other clients of the same run, `facts` those of all clients of a page.
+    `only_reads`: whether the account may write is not tried, and nothing is said of it; whether it may read is.
     """
     if new == Phase.DUAL_WRITE:
         return []
-    return [
-        *database_checks(snapshot, new, facts),
-        _check_account(snapshot, answers, writes=new == Phase.AWS),
-    ]
+    writes = new == Phase.AWS
+    account = _check_account(snapshot, answers, writes=writes and not only_reads)
+    untold = writes and only_reads and account.passed
+    return [*database_checks(snapshot, new, facts), *([] if untold else [account])]
 
 
 class Checkable(Protocol):
@@ -259,6 +261,14 @@ class Checkable(Protocol):
 
     @property
     def push_pending(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class ClientToCheck:
+    """What the database checks need to know of a client beforehand."""
+
+    client_id: int
+    push_pending: bool
 
 
 def database_checks(

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
-from migration.campaigns.members import count_by_phase_before_goal
+from migration.campaigns.members import count_by_phase_before_goal, select_taken_further
 from migration.campaigns.models import Campaign
 from migration.campaigns.starts import may_start_campaign
 from migration.clients.counts import (
@@ -23,13 +23,14 @@ from migration.clients.counts import (
     NewestComparisonCounts,
     add_up_counts,
 )
+from migration.clients.filters import get_ready_url
 from migration.clients.models import CUTOVER_DAYS, KEPT_FROM_CLIENTS, read_or_count_clients
-from migration.clients.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.core.audit import EVENT_KINDS, RUN_EVENT, AuditEvent, is_by_hand
 from migration.core.clients import (
     VIEW_CAMPAIGNS,
     VIEW_CHECKS,
     VIEW_CLIENTS,
+    all_clients,
 )
 from migration.core.comparisons import Comparison, DailyComparisons
 from migration.core.pages import RUN_PERMISSION
@@ -42,7 +43,8 @@ from migration.core.problems import (
     Severity,
     list_results,
 )
-from migration.moves.models import Standing
+from migration.moves.models import Blocker, Standing, select_with_blocker
+from migration.moves.pages import find_move_act
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
@@ -226,23 +228,24 @@ def _list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, o
     for row in clients.phases:
         if not row.ready:
             continue
-        permission = READY_PERMISSIONS.get(Phase(row.next_phase))
-        may_move = permission is not None and request.user.has_perm(permission)
-        # The button moves only clients that are in no campaign. Looking for one takes long where there are very many:
-        # there the page behind the button says it.
+        # A purge is none: it wants each slug typed.
+        act = find_move_act(Phase(row.phase), Phase(row.next_phase))
+        may_move = act is not None and act.takes_many and act.may(request.user)
+        # The button moves only clients that no campaign takes further. Looking for one takes long where there are very
+        # many: there the page behind the button says it.
         is_offered = may_move and (
             not found.has_campaigns
             or clients.total >= KEPT_FROM_CLIENTS
-            or select_ready_outside_campaigns(Phase(row.phase)).exists()
+            or select_with_blocker(all_clients().in_phases(Phase(row.phase)), Blocker.READY)
+            .exclude(select_taken_further())
+            .exists()
         )
         steps.append(
             {
                 "number": row.ready,
                 "label": row.next_label,
                 "list_url": f"{page}?{row.ready_query}",
-                "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
-                if is_offered
-                else "",
+                "move_url": get_ready_url(act.code, Phase(row.phase)) if act and is_offered else "",
                 "is_main": row is most and not running,
                 # Ready or not: who is ready may be kept a moment later.
                 "taken": taken.get(row.phase, 0),

@@ -131,8 +131,8 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         "download",
         "compare_selected",
         "test_logins_selected",
-        "move_to_postgres",
-        "cut_over",
+        "back_to_postgres",
+        "cutover",
         "restore",
         "delete_selected",
     )
@@ -163,11 +163,12 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
             {"confirmed": "1", "clients": f"{client}: 0", "group": "", "new_name": "", "first": "0"},
         ),
         (f"{CLIENTS}legacy/", {"seen": "x"}),
-        (f"{CLIENTS}cutover/", {"_selected_action": str(client), "number": "1", "reason": "", "override": "on"}),
-        (
-            f"{page}move/",
-            {"new": "aws", "seen": "dual_read", "reason": "x", "slug": "", "override": "on", "missing": "x"}
-            | {"schedule_deletion": "on", "back": "/admin/"},
+        *(
+            (
+                f"{CLIENTS}act/{code}/?clients={client}",
+                {"clients": f"{client}:x", "confirmed": "1", "typed": "x", "reason": "x", "schedule_deletion": "on"},
+            )
+            for code in ("dual_read", "cutover", "purge", "restore", "rollback", "back_to_postgres")
         ),
         (f"{page}resolve/", {"kind": "acknowledge", **resolution}),
         (f"{page}test-logins/", {"store": "postgres", "kind": "database", "login": "0", "label": ""}),

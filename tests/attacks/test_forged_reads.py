@@ -59,7 +59,7 @@ def test_every_page_shows_the_farthest_times_and_numbers(idom, client, admin_use
         "/admin/credentials/client/",
         f"/admin/credentials/client/{idom}/change/",
         f"/admin/credentials/client/{idom}/change/?tab=comparison",
-        f"/admin/credentials/client/{idom}/move/aws/",
+        f"/admin/credentials/client/act/cutover/?clients={idom}",
         "/admin/migration/comparison/report/",
     ):
         assert client.get(url).status_code == 200, url

@@ -22,7 +22,8 @@ def test_it_finds_nothing_and_breaks_nothing(stores, client, admin_user, digits)
 
     answers = [
         client.get(f"{CLIENT}/{pk}/change/?tab=history&history={number}"),
-        client.post(f"{CLIENT}/cutover/", {"_selected_action": [number]}),
+        client.post(f"{CLIENT}/act/cutover/", {"confirmed": "1", "clients": f"{number}:x"}),
+        client.get(f"{CLIENT}/act/cutover/?clients={number}"),
         client.get(f"/admin/migration/run/{number}/change/"),
         client.post(f"/admin/migration/run/{run.pk}/steer/", {"order": "retry", "item": number}),
         client.post(
@@ -31,5 +32,5 @@ def test_it_finds_nothing_and_breaks_nothing(stores, client, admin_user, digits)
         ),
     ]
 
-    assert [answer.status_code for answer in answers] == [200, 400, 302, 302, 302]
+    assert [answer.status_code for answer in answers] == [200, 302, 302, 302, 302, 302]
     assert run.items.filter(outcome="failed").exists()

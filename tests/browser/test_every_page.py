@@ -23,6 +23,7 @@ from tests.factories import (
     make_reader_process,
     make_user,
 )
+from tests.migration.acts import act_page
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
 from tests.migration.moves.clients import LINE, change_in_aws
 from tests.migration.nova.readers import statistics
@@ -157,9 +158,9 @@ def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
 def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
     shut, cut_over = client_in(Phase.DUAL_READ), client_in(Phase.AWS)
     pages = [
-        f"{CLIENT}{shut}/move/aws/",
-        f"{CLIENT}{cut_over}/move/purged/",
-        f"{CLIENT}{cut_over}/move/dual_read/",
+        *(act_page(code, shut, cut_over) for code in ("dual_read", "cutover", "rollback")),
+        *(act_page(code, shut) for code in ("cutover", "back_to_dual_write", "back_to_postgres")),
+        *(act_page(code, cut_over) for code in ("rollback", "purge", "restore")),
         f"{CLIENT}{cut_over}/versions/",
         f"{CLIENT}{cut_over}/versions/restore/",
         f"{CLIENT}{cut_over}/versions/take-pending-off/",
@@ -176,9 +177,9 @@ def test_the_cutover_of_several(look_at, client_in, visit):
     client_in(Phase.DUAL_WRITE)
     page = visit(CLIENT)
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("cut_over")
+    page.get_by_role("combobox", name="Action").select_option("cutover")
     page.get_by_role("button", name="Run").click()
-    page.get_by_text("Cut over several clients").first.wait_for()
+    page.get_by_text("Cut over 2 clients to AWS?").first.wait_for()
 
     assert violations(page) == []
 
@@ -263,15 +264,16 @@ def test_gates_that_missing_evidence_keeps_shut(look_at, client_in, visit, setti
 
     found = look_at(
         f"{CLIENT}{shut}/change/",
-        f"{CLIENT}{shut}/move/aws/",
+        act_page("cutover", shut),
+        f"{act_page('cutover', shut)}&override=reads",
         f"{CLIENT}{cut_over}/change/",
-        f"{CLIENT}{cut_over}/move/purged/",
+        act_page("purge", cut_over),
     )
     page = visit(f"{CLIENT}?phase=dual_read")
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("cut_over")
+    page.get_by_role("combobox", name="Action").select_option("cutover")
     page.get_by_role("button", name="Run").click()
-    page.get_by_text("Cut over without the missing evidence").first.wait_for()
+    page.get_by_text("Missing evidence:").first.wait_for()
 
     assert (found, violations(page)) == ({}, [])
 

@@ -8,7 +8,6 @@ from migration.core import aws_store
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.models import Comparison, CopySearch, Redaction
-from migration.moves import bulk_pages
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
 from migration.pushes.comparisons import compare
@@ -28,6 +27,7 @@ from tests.factories import (
     make_user,
     start_run,
 )
+from tests.migration.acts import act_page
 from tests.migration.moves.clients import change_in_aws
 from tests.migration.secrets.copies.nova_tables import add_execution, novas_tables
 
@@ -80,7 +80,7 @@ def test_requests(look_at, client_in, settings):
         REQUESTS,
         f"{REQUESTS}{asked.pk}/change/",
         f"{CLIENT}{pk}/change/",
-        f"{CLIENT}{pk}/move/aws/",
+        act_page("cutover", pk),
     )
 
     assert found == {}
@@ -133,19 +133,16 @@ def test_runs_in_each_state(look_at):
     assert found == {}
 
 
-def test_the_cutover_of_many_as_a_run_and_its_request(
-    visit, look_at, client_in, settings, monkeypatch
-):
-    monkeypatch.setattr(bulk_pages, "MOST_CLIENTS", 1)
+def test_the_cutover_of_many_as_a_run_and_its_request(visit, look_at, client_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     for slug in ("idom", "acme"):
         client_in(Phase.DUAL_READ, slug)
     page = visit(CLIENT)
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("cut_over")
+    page.get_by_role("combobox", name="Action").select_option("cutover")
     page.get_by_role("button", name="Run").click()
     asked = violations(page)
-    page.get_by_label("Type the number of clients").fill("2")
+    page.get_by_label("Type 2 to confirm").fill("2")
     page.get_by_label("Reason or ticket").fill("INC-42")
     page.get_by_role("button", name="Request the cutover").click()
     page.get_by_text("Requested").first.wait_for()

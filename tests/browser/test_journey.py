@@ -25,7 +25,8 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
 
     onboards(somebody)
-    somebody.presses("Move to %(phase)s", phase="Dual write")
+    somebody.follows("Move to dual write")
+    somebody.presses("Move %(n)s client to dual write", n="1")
     somebody.reads("%(slug)s is in %(phase)s now.", slug="acme", phase="Dual write")
     change_in_aws(aws_store.secrets_manager(), "nova/clients/acme", password="another")
 
@@ -39,14 +40,15 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     somebody.reads("Copied PostgreSQL to AWS")
 
     somebody.follows("Overview")
-    somebody.presses("Move to %(phase)s", phase="Dual read")
+    somebody.follows("Move to dual read")
+    somebody.presses("Move %(n)s client to dual read", n="1")
     somebody.follows("Comparison")
     somebody.presses("Check again")
     somebody.follows("Overview")
     somebody.follows("Cut over to AWS")
-    somebody.types("acme", "Type the slug, <code>%(slug)s</code>, to confirm", slug="acme")
+    somebody.types("acme", "Type %(wanted)s to confirm", wanted="acme")
     somebody.types("INC-42", "Reason or ticket")
-    somebody.presses("Cut over to AWS")
+    somebody.presses("Cut over %(n)s client", n="1")
     somebody.reads("Just cut over")
     assert standing() == Phase.AWS
 

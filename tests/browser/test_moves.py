@@ -1,4 +1,4 @@
-"""Moves by their dialogs: purge and restore, a gate that is shut, and the approval of a second person."""
+"""Moves by their pages: purge and restore, a gate that is shut, and the approval of a second person."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from tests.migration.moves.clients import enter_phase, password, phase_of
 
 pytestmark = pytest.mark.browser
 
-TYPE_THE_SLUG = "Type the slug, <code>%(slug)s</code>, to confirm"
+TYPE = "Type %(wanted)s to confirm"
 
 
 @pytest.fixture
@@ -41,19 +41,20 @@ def test_a_client_is_purged_by_its_slug_and_restored(stores, somebody, scripts):
     admin = somebody(page_of(pk), java_script_enabled=scripts)
 
     admin.follows("Purge")
-    admin.types("another", TYPE_THE_SLUG, slug="idom")
+    admin.types("another", TYPE, wanted="idom")
     admin.types("INC-42", "Reason or ticket")
-    admin.presses("Purge")
-    admin.reads("Nothing was done: type the slug, %(slug)s, to confirm.", slug="idom")
+    admin.presses("Purge %(n)s client", n="1")
+    admin.reads("Type %(wanted)s, or go back.", wanted="idom")
+    expect(admin.page.get_by_label("Reason or ticket")).to_have_value("INC-42")
     assert phase_of(pk) == Phase.AWS
 
-    admin.types("idom", TYPE_THE_SLUG, slug="idom")
-    admin.types("INC-42", "Reason or ticket")
-    admin.presses("Purge")
+    admin.types("idom", TYPE, wanted="idom")
+    admin.presses("Purge %(n)s client", n="1")
     admin.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="Purged")
     assert password(pk).startswith("aws-secretsmanager:")
 
-    admin.presses("Restore")
+    admin.follows("Restore")
+    admin.presses("Restore %(n)s client", n="1")
     admin.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
     assert password(pk) == "example-password-1"
 
@@ -64,23 +65,24 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
     operator = somebody(page_of(pk), user=make_in_role("ana", "Operator"))
     operator.follows("Cut over to AWS")
-    operator.reads("Fix what is missing, then reload the checks.")
-    expect(operator.page.get_by_role("textbox")).to_have_count(0)
+    operator.reads("There is nothing to do now.")
+    typed = operator.page.get_by_label(operator.say(TYPE, wanted="idom"))
+    expect(typed).to_have_count(0)
 
-    while not operator.page.get_by_label("Type the slug").count():
+    while not typed.count():
         operator.presses("Compare both stores now")
 
-    operator.reads("Checks right now")
+    operator.reads("Would be done")
 
 
 def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
     maria = somebody(page_of(pk), user=make_in_role("maria", "Administrator"))
-    maria.follows("Request the cutover")
-    maria.types("idom", TYPE_THE_SLUG, slug="idom")
+    maria.follows("Cut over to AWS")
+    maria.types("idom", TYPE, wanted="idom")
     maria.types("INC-42", "Reason or ticket")
-    maria.presses("Request the cutover")
+    maria.presses("Request the cutover of %(n)s client", n="1")
     maria.reads("somebody else has to approve it")
     maria.follows("Requests")
     maria.follows("Cutover")

@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 
 from migration import tasks
 from migration.models import Rate
-from migration.moves import bulk_pages
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from migration.runs.failures import select_current_failures
@@ -155,16 +154,13 @@ def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, s
     assert not select_current_failures(None).exists()
 
 
-def test_many_that_are_ready_are_moved_from_the_dashboard_to_the_end_of_their_run(
-    stores, visit, monkeypatch
-):
-    monkeypatch.setattr(bulk_pages, "MOST_CLIENTS", 1)
+def test_many_that_are_ready_are_moved_from_the_dashboard_to_the_end_of_their_run(stores, visit):
     pks = [make_full_client(slug) for slug in ("acme", "idom")]
     enter_phase_together(pks, Phase.DUAL_WRITE)
     compare(client_ids=pks)
     page = visit("/admin/")
     press(page.get_by_role("link", name="Move them"))
-    expect(page.get_by_text("2 clients are ready")).to_be_visible()
+    expect(page.get_by_text("Move 2 clients to dual read?").first).to_be_visible()
     press(page.get_by_role("button", name="Move 2 clients"))
     expect(page.get_by_text("0 of 2")).to_be_visible()
     page.evaluate("window.notReloaded = true")
@@ -189,10 +185,10 @@ def test_what_is_ready_is_moved_from_the_dashboard_on_a_phone(stores, visit):
     # Nothing of the dashboard is wider than a phone, the table of costs included.
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.get_by_role("link", name="Move it").click()
-    page.get_by_text("1 client is ready").wait_for()
+    page.get_by_text("Move IDOM to dual read?").first.wait_for()
     found = violations(page)
 
     page.get_by_role("button", name="Move 1 client").click()
 
-    page.get_by_text("1 client is in Dual read now.").wait_for()
+    page.get_by_text("idom is in Dual read now.").wait_for()
     assert (found, wide) == ([], 390)

@@ -26,6 +26,7 @@ from migration.models import (
     ReaderProcess,
     Resolution,
 )
+from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
 from migration.moves.gates import NEWEST_COMPARISON
 from migration.moves.moves import COPIED_TO_POSTGRES, ONLY_IN_POSTGRES
@@ -47,6 +48,7 @@ from tests.factories import (
     sent_form,
 )
 from tests.languages.spanish import SPANISH, Shown, english
+from tests.migration.acts import act_page, move_page
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
 from tests.migration.clients.imports.files import EMAIL, make_csv, make_row
 from tests.migration.nova.readers import statistics
@@ -174,8 +176,9 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield reverse(f"admin:credentials_client_{page}", args=[world["dual_write"]])
     row = DatabaseCredential.objects.filter(client=world["dual_write"]).latest("pk")
     yield reverse("admin:credentials_client_rotate", args=[row.client_id, "database", row.pk])
-    for old, new in (("aws", "purged"), ("dual_read", "aws"), ("dual_write", "dual_read")):
-        yield reverse("admin:credentials_client_dialog", args=[world[old], new])
+    everybody = [world[phase] for phase in (*Phase, "broken")]
+    yield from (move_page(old, new, *everybody) for old, new in MOVE_ACTS)
+    yield from (move_page(old, new, world[old], override="reads") for old, new in MOVE_ACTS)
     yield reverse("admin:credentials_client_add")
     yield reverse("admin:credentials_client_add_form")
     yield reverse("admin:credentials_client_import")
@@ -233,9 +236,9 @@ def test_a_refused_form_is_told_in_spanish(world, client):
 
     assert [text for text in shown if english(text)] == []
     assert "con una «/» en el slug" in text(refused)
-    chosen = {"action": "cut_over", "_selected_action": [world["dual_read"], world["aws"]]}
-    bulk = client.post(reverse("admin:credentials_client_changelist"), chosen, **SPANISH)
-    assert [text for text in Shown(bulk.content.decode()).texts if english(text)] == []
+    pair = " ".join(f"{pk}:x" for pk in (world["dual_read"], world["aws"]))
+    moved = client.post(act_page("cutover"), {"confirmed": "1", "clients": pair}, **SPANISH)
+    assert [text for text in Shown(moved.content.decode()).texts if english(text)] == []
     for act in ("check", "to_aws", "to_postgres", "acknowledge", "owners"):
         of_all = reverse(f"admin:migration_comparison_{act}")
         plan = client.post(of_all, {"all": "1"}, **SPANISH)

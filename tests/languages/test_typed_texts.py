@@ -10,8 +10,11 @@ from migration.core.clients import MOVE_EVENT
 from migration.models import AuditEvent, MoveRequest, PhaseChange, Resolution
 from migration.pushes.resolutions import record_resolution
 from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client
 from tests.languages.spanish import SPANISH
+from tests.migration.acts import act_page
+from tests.migration.moves.clients import enter_phase, phase_of
 from tests.migration.pages import DIFFERENT, text
 
 # Sentences of ours, alone, in a row, and after other words: none of them may be taken for one.
@@ -27,16 +30,16 @@ TYPED = [
 @pytest.mark.parametrize("typed", TYPED)
 def test_what_somebody_typed_stays_as_it_is_on_every_page(stores, root, client, typed):
     pk = make_full_client("idom")
-    url = reverse("admin:credentials_client_move", args=[pk])
-    sent = {"new": "dual_write", "seen": "postgres", "reason": typed}
-    assert client.post(url, sent, **SPANISH).status_code == 302
+    enter_phase(pk, Phase.DUAL_WRITE)
+    sent = {"confirmed": "1", "clients": f"{pk}:dual_write", "reason": typed}
+    assert client.post(act_page("back_to_postgres", pk), sent, **SPANISH).status_code == 302
     user = User.objects.get(username="root")
     make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT])
     record_resolution(pk, Resolution.Kind.TO_AWS, user, typed, None)
     asked = ask_for_cutover(pk, user, reason=typed)
     asked.record_request()
 
-    assert PhaseChange.objects.get().reason == typed
+    assert PhaseChange.objects.first().reason == typed
     url = reverse("admin:credentials_client_change", args=[pk])
     page = text(client.get(url, {"tab": "history"}, **SPANISH))
     assert page.count(f"Motivo {typed}") == 3
@@ -57,11 +60,11 @@ def test_a_long_reason_of_repeated_sentences_is_refused_and_an_old_one_costs_not
     """Of 300 of them the page failed for everybody who reads Spanish, and 60 kB took it 20 seconds."""
     pk = make_full_client("idom")
     typed = "Inactive. No credentials. " * 300
-    url = reverse("admin:credentials_client_move", args=[pk])
-    sent = {"new": "dual_write", "seen": "postgres", "reason": typed}
-    refused = client.post(url, sent, follow=True, **SPANISH)
+    enter_phase(pk, Phase.DUAL_WRITE)
+    sent = {"confirmed": "1", "clients": f"{pk}:dual_write", "reason": typed}
+    refused = client.post(act_page("back_to_postgres", pk), sent, follow=True, **SPANISH)
     assert "No se ha hecho nada: el motivo tiene 7" in text(refused)
-    assert not PhaseChange.objects.exists()
+    assert phase_of(pk) == Phase.DUAL_WRITE
 
     for old in (typed, "Its secret is to be deleted. " * 2_100):
         facts = Message.from_text_without_key(old)

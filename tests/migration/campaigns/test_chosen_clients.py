@@ -14,13 +14,12 @@ from migration.campaigns.members import (
     count_in_campaigns,
     list_newest_waves_of_groups,
 )
-from migration.core.clients import all_clients
 from migration.models import Campaign, GroupMember
 from migration.runs.models import Run
 from tests.factories import make_client
+from tests.migration.acts import act_page, press
 from tests.migration.campaigns.taken import begin, make_group, members, put, take
 from tests.migration.pages import CLIENTS, login, page_of, text
-from tests.page_forms import pages_left_out
 
 
 def count(*pks: int) -> list[tuple[int, int]]:
@@ -76,26 +75,21 @@ def test_the_page_of_an_action_names_the_campaign_and_links_it_for_who_may_view_
     rights += ["credentials.view_client", "migration.change_clientgroup"]
     login(client, "ana", *rights)
 
-    data = {"clients": f"{free} {members(group)[0]}"}
-    response = client.post(f"{CLIENTS}group/", data)
+    response = client.get(act_page("put_into_group", free, members(group)[0]))
 
     note = f"1 of these clients is in Campaign {campaign.pk}, which moves its clients by itself"
     assert note in text(response).replace(" ,", ",")
     assert (page_of("migration_campaign", campaign.pk) in response.content.decode()) == may_view
 
 
-def test_a_move_at_once_says_it_too(stores, client):
-    group = make_group("first", 1)
+def test_the_page_of_an_act_on_several_says_it_too(stores, client):
+    group = make_group("first", 2)
     campaign = begin(group)
     login(client, "ana", "credentials.view_client", "migration.move_client")
 
-    with pages_left_out():
-        data = {"action": "move_to_dual_read", "_selected_action": members(group)}
-        response = client.post(CLIENTS, data)
+    page = client.get(act_page("dual_read", *members(group)))
 
-    said = " ".join(map(str, get_messages(response.wsgi_request)))
-    assert f"This client is in Campaign {campaign.pk}" in said
-    assert all_clients().in_phases("postgres").count() == 1
+    assert f"2 of these clients are in Campaign {campaign.pk}" in text(page)
 
 
 def test_of_a_campaign_that_stands_still_none_says_that_it_moves_clients(stores, client):
@@ -106,7 +100,7 @@ def test_of_a_campaign_that_stands_still_none_says_that_it_moves_clients(stores,
 
     chosen = members(group)
     of_one = text(client.get(f"{CLIENTS}{chosen[0]}/change/"))
-    of_both = text(client.post(f"{CLIENTS}group/", {"clients": f"{chosen[0]} {chosen[1]}"}))
+    of_both = text(client.get(act_page("put_into_group", *chosen)))
 
     still = f"Campaign {campaign.pk}, which moves nobody now (stopped)."
     assert f"This client is in {still}" in of_one
@@ -160,31 +154,27 @@ def test_who_is_put_into_a_group_of_a_campaign_is_told_whether_it_takes_them(sto
     campaign = begin(group)
     rights = ["credentials.view_client", "migration.change_clientgroup", "migration.view_campaign"]
     login(client, "ana", *rights)
-    data = {"clients": f"{free}"}
+    page = act_page("put_into_group", free)
     takes = f"Campaign {campaign.pk} takes the clients of first when their wave begins"
 
-    assert takes in text(client.post(f"{CLIENTS}group/", data))
-    done = client.post(f"{CLIENTS}group/", data | {"group": group.pk, "confirmed": "1"})
+    assert takes in text(client.get(page))
+    done = press(client, page, group=group.pk, first="1")
     said = " ".join(map(str, get_messages(done.wsgi_request)))
     assert takes in re.sub("<.*?>", "", said)
     assert "each when its wave begins" in text(client.get(f"{CLIENTS}{free}/change/"))
 
     campaign.waves.update(began_at=timezone.now())
-    assert "has begun its wave of first, and leaves out" in text(
-        client.post(f"{CLIENTS}group/", data)
-    )
+    assert "has begun its wave of first, and leaves out" in text(client.get(page))
     Campaign.objects.update(asked_at=timezone.now())
-    assert "it was requested without them" in text(client.post(f"{CLIENTS}group/", data))
+    assert "it was requested without them" in text(client.get(page))
 
 
-@pytest.mark.parametrize("page", ["dual_write", "aws"])
-def test_the_page_of_one_move_says_it(stores, client, page):
-    phase = {"dual_write": "postgres", "aws": "dual_read"}[page]
-    group = make_group("first", 1, phase)
+def test_the_page_of_one_move_says_it(stores, client):
+    group = make_group("first", 1, "dual_read")
     campaign = begin(group)
     rights = ["credentials.view_client", "migration.move_client", "migration.add_run"]
     login(client, "ana", *rights)
 
-    response = client.get(f"{CLIENTS}{members(group)[0]}/move/{page}/")
+    response = client.get(act_page("cutover", *members(group)))
 
     assert f"This client is in Campaign {campaign.pk}" in text(response)

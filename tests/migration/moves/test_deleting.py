@@ -16,6 +16,7 @@ from migration.moves.moves import TO_BE_DELETED, move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import engine
+from migration.runs.acts import ACTS
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.secrets.deletions import (
@@ -30,6 +31,7 @@ from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.reader.routing import Reader
 from tests.checkout import manage
 from tests.factories import VIEW, make_full_client, make_user, nova_connected, nova_uri
+from tests.migration.acts import move_page, press
 from tests.migration.moves.clients import (
     NAME,
     advance,
@@ -224,30 +226,24 @@ def test_by_command(idom, sm, capsys):
 
 
 @pytest.mark.parametrize("ticked", [False, True])
-def test_by_a_checkbox_that_stands_only_beside_the_step_back(idom, sm, client, ticked):
+def test_by_a_checkbox_that_stands_only_on_the_page_of_the_step_back(idom, sm, client, ticked):
     client.force_login(make_user("operator", *VIEW, "migration.move_client"))
-    url = f"/admin/credentials/client/{idom}"
-    assert client.get(f"{url}/change/").content.decode().count('name="schedule_deletion"') == 1
+    asking = {code for code, act in ACTS.items() if "schedule_deletion" in act.form.base_fields}
+    assert asking == {"back_to_postgres"}
 
-    client.post(
-        f"{url}/move/",
-        {"new": "postgres", "seen": "dual_write"} | ({"schedule_deletion": "1"} if ticked else {}),
-    )
+    ticks = {"schedule_deletion": "on"} if ticked else {}
+    press(client, move_page(Phase.DUAL_WRITE, Phase.POSTGRES, idom), **ticks)
 
     assert phase_of(idom) == Phase.POSTGRES
     assert is_scheduled(sm) == ticked
-    assert "schedule_deletion" not in client.get(f"{url}/change/").content.decode()
 
 
 def test_no_other_move_deletes_anything(idom, sm, client):
     client.force_login(make_user("operator", *VIEW, "migration.move_client"))
     compare(client_ids=[idom])
 
-    for new, seen in (("dual_read", "dual_write"), ("dual_write", "dual_read")):
-        client.post(
-            f"/admin/credentials/client/{idom}/move/",
-            {"new": new, "seen": seen, "schedule_deletion": "1"},
-        )
+    for old, new in ((Phase.DUAL_WRITE, Phase.DUAL_READ), (Phase.DUAL_READ, Phase.DUAL_WRITE)):
+        press(client, move_page(old, new, idom), schedule_deletion="on")
         assert phase_of(idom) == new
 
     assert not is_scheduled(sm)

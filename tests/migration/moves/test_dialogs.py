@@ -1,4 +1,4 @@
-"""The pages on which moves are thought over, what helps where a gate is shut, and the watch after a cutover."""
+"""The page of a move of one client, what helps where its gate is shut, and the watch after a cutover."""
 
 import re
 from datetime import timedelta
@@ -18,18 +18,22 @@ from migration.models import (
     Resolution,
     RunItem,
 )
-from migration.moves.pages import (
-    WATCHED_FOR,
-    describe_move_effects,
-    label_button,
-    make_confirmation_title,
-    make_move_warning,
-    measure_cutover,
-)
+from migration.moves.acts import MOVE_ACTS
+from migration.moves.pages import WATCHED_FOR, measure_cutover
 from migration.pushes.comparisons import compare
 from migration.runs.models import Run
-from nova_credentials.phases import MOVES, Move, Phase
+from nova_credentials.phases import MOVES, Phase
 from tests.factories import VIEW, make_full_client, make_user
+from tests.migration.acts import (
+    act_page,
+    by_verdict,
+    client_of,
+    move_page,
+    press,
+    reasons_of,
+    remedies_of,
+    send,
+)
 from tests.migration.moves.clients import (
     advance,
     change_in_aws,
@@ -68,10 +72,6 @@ def log_in(client):
     return log_in
 
 
-def dialog(pk: int, new: str = "aws") -> str:
-    return f"/admin/credentials/client/{pk}/move/{new}/"
-
-
 def page_of(pk: int) -> str:
     return f"/admin/credentials/client/{pk}/change/"
 
@@ -83,61 +83,59 @@ def text(response) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
-def lines(response) -> dict[str, dict | None]:
-    """What is shut, and what is offered against it."""
-    return {
-        line["text"]: line["remedy"] for line in response.context["lines"] if not line["passed"]
-    }
+def cutover(pk: int) -> str:
+    return move_page(Phase.DUAL_READ, Phase.AWS, pk)
 
 
-def test_an_open_gate_shows_its_checklist_the_consequence_and_the_form(idom, client, log_in):
+def confirm(client, pk: int, **typed: str):
+    return press(client, cutover(pk), **{"typed": "idom", "reason": "INC-42"} | typed)
+
+
+def shut_the_gate(pk: int) -> None:
+    write_password(pk, "example-new")
+    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
+
+
+def test_an_open_gate_shows_its_checks_the_effect_and_the_form(idom, client, log_in):
     log_in(MOVE)
 
-    response = client.get(dialog(idom))
+    page = client.get(cutover(idom))
 
-    said = text(response)
-    assert (
-        "After the cutover NOVA reads IDOM from AWS. PostgreSQL keeps receiving every write."
-        in said
-    )
-    assert lines(response) == {}
-    assert "No push is pending." in said
-    assert 'name="slug"' in response.content.decode()
+    assert "NOVA reads AWS only. PostgreSQL keeps receiving every write." in text(page)
+    assert by_verdict(page) == {"will": ["idom"]}
+    assert reasons_of(page) == {}
+    passed = {line["reason"].code for line in client_of(page)["passed"]}
+    assert {"push_pending", "newest_comparison"} <= passed
+    assert set(page.context["form"].fields) == {"typed", "reason"}
     assert phase_of(idom) == Phase.DUAL_READ
 
 
 def test_a_shut_gate_has_no_form_but_what_helps(idom, client, log_in):
     log_in(MOVE, RUN, RESOLVE)
-    write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
+    shut_the_gate(idom)
 
-    response = client.get(dialog(idom))
+    page = client.get(cutover(idom))
 
-    assert 'name="slug"' not in response.content.decode()
-    remedies = [remedy["label"] for remedy in lines(response).values()]
-    assert remedies == ["Push this client now", "Compare both stores now"]
-    assert "Reload the checks" in text(response)
+    assert by_verdict(page) == {"refused": ["idom"]}
+    assert 'name="typed"' not in page.content.decode()
+    labels = [remedy["label"] for remedy in remedies_of(page)]
+    assert labels == ["Push this client now", "Compare both stores now"]
 
 
 def test_by_the_buttons_beside_it_a_shut_gate_opens(idom, client, log_in):
     log_in(MOVE, RUN, RESOLVE)
-    write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
+    shut_the_gate(idom)
 
     for _ in range(6):
-        remedies = list(lines(client.get(dialog(idom))).values())
+        remedies = remedies_of(client.get(cutover(idom)))
         if not remedies:
             break
         sent = {name: remedies[0][name] for name in ("kind", "back") if name in remedies[0]}
         response = client.post(remedies[0]["url"], sent)
-        assert response.url == dialog(idom)
+        assert response.url == cutover(idom)
 
-    assert lines(client.get(dialog(idom))) == {}
     assert not is_pending(idom)
-    client.post(
-        f"/admin/credentials/client/{idom}/move/",
-        {"new": "aws", "seen": "dual_read", "slug": "idom", "reason": "INC-42"},
-    )
+    confirm(client, idom)
     assert phase_of(idom) == Phase.AWS
 
 
@@ -149,9 +147,9 @@ def test_a_mismatch_a_run_and_the_reader_lead_to_where_they_are_seen(idom, clien
     RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0)
     ReadCount.objects.create(client_id=idom, last_mismatch_at=timezone.now())
 
-    found = lines(client.get(dialog(idom)))
+    found = remedies_of(client.get(cutover(idom)))
 
-    urls = [remedy["url"] for remedy in found.values() if remedy]
+    urls = [remedy["url"] for remedy in found if remedy]
     comparison = Comparison.objects.newest().get()
     assert urls == [
         f"/admin/migration/comparison/{comparison.pk}/change/",
@@ -161,93 +159,120 @@ def test_a_mismatch_a_run_and_the_reader_lead_to_where_they_are_seen(idom, clien
     assert all(client.get(url).status_code == 200 for url in urls)
 
 
-def test_where_aws_is_away_the_checklist_says_so(idom, client, log_in, settings):
+def test_where_aws_is_away_the_page_says_so(idom, client, log_in, settings):
     log_in(MOVE)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
-    (remedy,) = lines(client.get(dialog(idom))).values()
+    page = client.get(cutover(idom))
 
-    assert remedy == {"label": "Reload the checks", "url": dialog(idom)}
+    assert set(reasons_of(page)) == {"account_not_ready"}
+    assert remedies_of(page) == [{"label": "Reload the checks", "url": cutover(idom)}]
 
 
 def test_what_the_user_may_not_do_is_not_offered_beside_a_red_line(idom, client, log_in):
     log_in(MOVE)
-    write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
+    shut_the_gate(idom)
 
-    assert list(lines(client.get(dialog(idom))).values()) == [None, None]
+    assert remedies_of(client.get(cutover(idom))) == [None, None]
 
 
-def test_the_checklist_is_computed_again_when_it_is_pressed(idom, client, log_in):
+def test_the_gate_is_asked_again_when_the_button_is_pressed(idom, client, log_in):
     log_in(MOVE)
-    assert lines(client.get(dialog(idom))) == {}
+    page = client.get(cutover(idom))
     write_password(idom, "example-new")
 
-    response = client.post(
-        f"/admin/credentials/client/{idom}/move/",
-        {"new": "aws", "seen": "dual_read", "slug": "idom", "reason": "INC-42"},
-    )
+    answer = send(client, cutover(idom), page, typed="idom", reason="INC-42")
 
-    assert response.url == dialog(idom)
-    assert "A push is pending" in text(client.get(dialog(idom)))
+    assert "A push is pending" in text(answer)
+    assert by_verdict(answer) == {"refused": ["idom"]}
     assert phase_of(idom) == Phase.DUAL_READ
 
 
-@pytest.mark.parametrize(
-    ("new", "status"),
-    [("aws", 200), ("dual_write", 200), ("purged", 302), ("postgres", 302), ("x", 404)],
-)
-def test_only_moves_from_where_it_stands_have_a_dialog(idom, client, log_in, new, status):
+def test_who_is_elsewhere_is_told_where(idom, client, log_in):
     log_in(MOVE, PURGE)
 
-    response = client.get(dialog(idom, new))
-
-    assert response.status_code == status
-    if status == 302:
-        (message,) = get_messages(response.wsgi_request)
-        assert "idom is in Dual read" in str(message)
-    assert client.get(dialog(999_999)).status_code == 404
-    assert client.post(dialog(idom, new)).status_code == 405
-
-
-def test_a_dialog_is_refused_to_who_may_not_move(idom, client, log_in):
-    log_in(PURGE, RESOLVE, RUN)
-
-    assert client.get(dialog(idom)).status_code == 403
+    for old, new in MOVES:
+        if (old, new) in MOVE_ACTS:
+            page = client.get(move_page(old, new, idom))
+            verdict = {Phase.DUAL_READ: "will"}.get(old)
+            is_there = new == Phase.DUAL_READ or old == Phase.POSTGRES
+            verdict = verdict or ("nothing" if is_there else "refused")
+            assert by_verdict(page) == {verdict: ["idom"]}, (old, new)
+            assert (
+                verdict == "will"
+                or client_of(page)["message"].values["phase"].key == "phase_dual_read"
+            )
 
 
-def test_a_purge_is_thought_over_in_a_dialog(idom, client, log_in):
+def test_a_purge_is_thought_over_too(idom, client, log_in):
     log_in(MOVE, PURGE)
     ClientMigration.objects.update(phase=Phase.AWS)
 
-    said = text(client.get(dialog(idom, "purged")))
+    page = client.get(move_page(Phase.AWS, Phase.PURGED, idom))
 
-    assert "The secret values of IDOM in PostgreSQL are replaced with pointers" in said
-    assert "Type the slug, idom , to confirm" in said
+    assert page.context["is_dangerous"]
+    assert set(page.context["form"].fields) == {"typed", "reason"}
+    assert "pointers" in page.context["effect"]
 
 
-def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in):
+def test_the_way_back_has_no_checks_and_nothing_to_type(idom, client, log_in):
     log_in(MOVE)
     advance(idom, Phase.AWS)
-    write_password(idom, "example-new")
-    ClientMigration.objects.update(clean_streak=0, streak_counted_at=None)
+    shut_the_gate(idom)
 
-    response = client.get(dialog(idom, "dual_read"))
+    page = client.get(move_page(Phase.AWS, Phase.DUAL_READ, idom))
 
-    assert "After the rollback NOVA reads both stores of IDOM again." in text(response)
-    assert response.context["lines"] == []
-    assert 'name="slug"' not in response.content.decode()
-    assert (
-        "required" not in re.search(r"(?s)<form[^>]*/move/.*?</form>", response.content.decode())[0]
-    )
+    assert by_verdict(page) == {"will": ["idom"]}
+    assert (client_of(page)["lines"], client_of(page)["passed"]) == ([], [])
+    assert [name for name, each in page.context["form"].fields.items() if each.required] == []
 
 
 def test_every_move_has_its_words():
-    for (_old, new), kind in MOVES.items():
-        assert label_button(kind, new)
-        assert describe_move_effects(kind, new)
-        assert "IDOM" in make_confirmation_title(kind, "IDOM")
-    assert all("IDOM" in make_move_warning(kind, "IDOM") for kind in (Move.CUTOVER, Move.PURGE))
+    assert set(MOVES) == set(MOVE_ACTS)
+    for act in MOVE_ACTS.values():
+        assert "IDOM" in act.ask(1, "IDOM")
+        for number in (1, 1200):
+            assert f"{number:,}" in act.ask(number, "")
+            assert f"{number:,}" in act.name_button(number)
+        assert act.describe_effect(1)
+        assert str(act.way_back)
+
+
+# Addresses of former releases
+
+
+@pytest.mark.parametrize(
+    ("new", "code"),
+    [("aws", "cutover"), ("dual_write", "back_to_dual_write"), ("purged", "purge"), ("x", None)],
+)
+def test_the_former_address_of_a_move_leads_to_its_page(idom, client, log_in, new, code):
+    log_in(MOVE, PURGE)
+    former = f"/admin/credentials/client/{idom}/move/{new}/"
+
+    answer = client.get(former)
+
+    assert (answer.status_code, getattr(answer, "url", None)) == (
+        (302, act_page(code, idom)) if code else (404, None)
+    )
+    assert client.post(former).status_code == 405
+    assert client.get("/admin/credentials/client/999999/move/aws/").status_code == 404
+
+
+def test_what_the_former_address_means_goes_by_the_client_s_phase(idom, client, log_in):
+    log_in(MOVE)
+    ClientMigration.objects.update(phase=Phase.AWS)
+    former = f"/admin/credentials/client/{idom}/move/dual_read/"
+    assert client.get(former).url == act_page("rollback", idom)
+    ClientMigration.objects.update(phase=Phase.DUAL_WRITE)
+    assert client.get(former).url == act_page("dual_read", idom)
+    client.post(
+        f"/admin/credentials/client/{idom}/move/", {"new": "dual_read", "seen": "dual_write"}
+    )
+    assert phase_of(idom) == Phase.DUAL_WRITE
+    assert client.get("/admin/credentials/client/cutover/").url.startswith(
+        act_page("cutover").partition("?")[0]
+    )
+    assert client.post("/admin/credentials/client/cutover/").status_code == 405
 
 
 # After the cutover.
@@ -292,7 +317,7 @@ def test_the_watch_ends_after_ten_minutes_and_with_the_rollback(idom, client, lo
     assert "The ten minutes are over" in text(client.get(watch))
 
     PhaseChange.objects.update(changed_at=timezone.now())
-    client.post(f"/admin/credentials/client/{idom}/move/", {"new": "dual_read", "seen": "aws"})
+    press(client, move_page(Phase.AWS, Phase.DUAL_READ, idom))
     assert "Just cut over" not in text(client.get(page_of(idom)))
     assert "The ten minutes are over" in text(client.get(watch))
 
@@ -307,10 +332,6 @@ def test_a_restore_is_no_cutover_to_watch(idom):
     assert measure_cutover(idom) is None
 
 
-def forms(html: str) -> list[str]:
-    return re.findall(r"(?s)<form\b.*?</form>", html)
-
-
 @pytest.mark.parametrize("minutes", [0, 11])
 def test_the_rollback_is_one_click_on_the_clients_page_with_nothing_to_type(
     idom, client, log_in, minutes
@@ -318,13 +339,18 @@ def test_the_rollback_is_one_click_on_the_clients_page_with_nothing_to_type(
     log_in(MOVE)
     cut_over(idom)
     PhaseChange.objects.update(changed_at=timezone.now() - timedelta(minutes=minutes))
-
     html = client.get(page_of(idom)).content.decode()
+    # Whatever is found meanwhile
+    change_in_aws(aws_store.secrets_manager(), password="example-theirs")
+    compare(client_ids=[idom])
 
-    (form,) = [form for form in forms(html) if 'value="dual_read"' in form]
+    rollback = move_page(Phase.AWS, Phase.DUAL_READ, idom)
+    (form,) = re.findall(rf'(?s)<form[^>]*action="{re.escape(rollback)}".*?</form>', html)
     assert "required" not in form
-    sent = dict(re.findall(r'type="hidden" name="(new|seen)" value="(\w+)"', form))
-    client.post(f"/admin/credentials/client/{idom}/move/", sent)
+    sent = dict(re.findall(r'type="hidden" name="(confirmed|clients)" value="([^"]+)"', form))
+    answer = client.post(rollback, sent)
+
+    assert answer.url == page_of(idom)
     assert phase_of(idom) == Phase.DUAL_READ
 
 
@@ -335,7 +361,7 @@ def test_who_may_not_move_watches_without_a_button(idom, client, log_in):
     for address in (page_of(idom), f"/admin/credentials/client/{idom}/watch/"):
         response = client.get(address)
         assert "Reads since the cutover" in text(response)
-        assert "/move/" not in response.content.decode()
+        assert "/act/" not in response.content.decode()
 
 
 def test_a_push_by_its_button_tells_what_became_of_it(idom, client, log_in, settings):

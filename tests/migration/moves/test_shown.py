@@ -21,15 +21,16 @@ from migration.models import (
     RunPlan,
 )
 from migration.moves.approvals import request_move
+from migration.pushes.comparisons import compare
 from migration.runs.items import Act
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_many, make_user
+from tests.migration.acts import by_verdict, send
 from tests.migration.campaigns.shown import CAMPAIGNS, do_next, make_campaign, make_group, page
-from tests.migration.moves.clients import enter_phase, enter_phase_together, phase_of
+from tests.migration.moves.clients import enter_phase_together, phase_of
 from tests.migration.moves.runs.moved import start
 from tests.migration.pages import CLIENTS, plan_order
-from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -335,27 +336,30 @@ def test_a_selected_client_in_another_phase_is_left_out_and_named(client, olga):
     form = list_form(client, CLIENTS)
     ClientMigration.objects.filter(client=pks[0]).update(phase=Phase.AWS)
 
-    with pages_left_out():
-        response = client.post(
-            CLIENTS, form | {"action": "move_to_dual_write", "_selected_action": pks}
-        )
+    response = client.post(CLIENTS, form | {"action": "compare_selected", "_selected_action": pks})
 
     assert "another phase than the list showed: first." in said(response)
-    assert phase_of(pks[1]) == Phase.DUAL_WRITE
+    assert [item.client_id for item in Run.objects.get().items.all()] == [pks[1]]
 
 
 def test_who_became_ready_since_is_not_moved_and_who_is_not_any_more_is_named(client, olga):
     first, second = make_full_client("first"), make_full_client("second")
-    address = f"{CLIENTS}ready/dual_write/"
-    form = client.get(address).context_data
+    enter_phase_together([first, second], Phase.DUAL_WRITE)
+    compare(client_ids=[first, second])
+    address = client.get(f"{CLIENTS}ready/dual_read/").url
+    page = client.get(address)
+    assert by_verdict(page) == {"will": ["first", "second"]}
     late = make_full_client("late")
-    enter_phase(first, Phase.AWS)
+    enter_phase_together([late], Phase.DUAL_WRITE)
+    compare(client_ids=[late])
+    ClientMigration.objects.filter(client=first).update(phase=Phase.AWS)
 
-    response = client.post(address, {"clients": form["ids"]})
+    response = send(client, address, page)
 
-    assert "not ready any more, and was left out: first" in said(response)
+    assert ": first." in said(response)
     assert [item.client_id for item in Run.objects.get().items.all()] == [second]
-    assert phase_of(late) == Phase.POSTGRES
+    # The run has the other now.
+    assert by_verdict(client.get(address)) == {"will": ["late"]}
 
 
 def test_a_campaign_starts_with_the_clients_that_the_page_showed(client, olga, settings):

@@ -22,8 +22,10 @@ from migration.models import (
     ReaderProcess,
     RunPlan,
 )
+from migration.moves.acts import MOVE_ACTS
 from migration.people.roles import ROLES
 from migration.pushes.comparisons import compare
+from migration.runs.acts import ACTS
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -33,7 +35,8 @@ from tests.factories import (
     make_reader_process,
     make_user,
 )
-from tests.migration.moves.clients import LINE, advance, enter_phase, write_password
+from tests.migration.acts import move_page
+from tests.migration.moves.clients import LINE, advance, enter_phase, phase_of, write_password
 from tests.migration.pages import DIFFERENT
 from tests.nova_credentials.in_phases import bring
 from tests.page_forms import pages_left_out
@@ -98,10 +101,7 @@ PAGES = {
     "migration_campaign_start": OPERATORS,
     **{
         f"{CLIENT}_{page}": OPERATORS
-        for page in (
-            *("dialog", "copy", "undo_copy", "ready", "rotate"),
-            *("restore_version", "take_pending_off"),
-        )
+        for page in (*("copy", "undo_copy", "rotate", "restore_version", "take_pending_off"),)
     },
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -125,7 +125,6 @@ PAGES = {
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
-    f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
     f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "copy", "undo_copy")},
     f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
@@ -135,7 +134,6 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
         for page in ("comment", "take_back", "rotate", "set_schedule", "legacy")
     },
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("restore_version", "take_pending_off")},
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("cutover", "ready")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
     # A client that was not offboarded does not come back.
@@ -189,7 +187,9 @@ OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "se
 # Where a page of a former release was; tests/migration/site/audit/test_cutover_exports.py says where it leads.
 OTHERS |= {f"{CLIENT}_certificate"}
 # Where pages were whose acts have a page now, to which these lead.
-OTHERS |= {f"{CLIENT}_{page}" for page in ("owner", "adopt", "layout")}
+OTHERS |= {
+    f"{CLIENT}_{page}" for page in ("owner", "adopt", "layout", "dialog", "cutover", "ready")
+}
 # tests/migration/runs/acts/test_every_act.py tries each act as each role.
 OTHERS |= {f"{CLIENT}_act", f"{CLIENT}_act_plan"}
 # For whoever may see the console; tests/test_documents.py has their tests.
@@ -213,10 +213,6 @@ class Site:
         was_cut_over = name in (f"{CLIENT}_cutover_file", f"{CLIENT}_history")
         phase = Phase.AWS if was_cut_over else Phase.DUAL_READ
         client = self.clients[phase]
-        if name.endswith("_ready"):
-            return ["aws"]
-        if name.endswith("_dialog"):
-            return [client, "aws"]
         if name.endswith("_reveal"):
             return [
                 client,
@@ -245,7 +241,6 @@ class Site:
             "_writes",
             "_claim",
             "_export",
-            "cutover",
             "_import",
             "_template",
             "_legacy",
@@ -379,9 +374,8 @@ def test_a_viewer_changes_nothing_anywhere(site, client, method):
     client.force_login(site.users[VIEWER])
     before = everything_stored()
 
-    actions = ["push_selected", "compare_selected", "cut_over", "restore", "delete_selected"]
+    actions = ["push_selected", "compare_selected", "delete_selected", *ACTS]
     actions += ["put_into_group", "take_out_of_group"]
-    actions += [f"move_to_{phase}" for phase in Phase]
     chosen = list(site.clients.values())
     for name in {*PAGES, *POSTS}:
         data = POSTS[name][0] if name in POSTS else {}
@@ -407,8 +401,7 @@ def test_without_a_role_there_is_nothing_to_see(site, client, role):
         assert role or response.url.startswith("/admin/login/")
 
 
-@pytest.mark.parametrize("new", Phase)
-@pytest.mark.parametrize("old", Phase)
+@pytest.mark.parametrize(("old", "new"), MOVE_ACTS)
 def test_an_operator_purges_and_restores_nobody(stores, client, old, new):
     operator = make_user("operator")
     operator.groups.add(Group.objects.get(name=OPERATOR))
@@ -416,10 +409,9 @@ def test_an_operator_purges_and_restores_nobody(stores, client, old, new):
     pk = make_full_client("idom")
     bring(pk, old)
 
-    response = client.post(
-        reverse("admin:credentials_client_move", args=[pk]),
-        {"new": new, "seen": old, "slug": "idom", "reason": "INC-42"},
-    )
+    (pair,) = MOVE_ACTS[old, new].see([pk]).items()
+    sent = {"confirmed": "1", "clients": "{}:{}".format(*pair), "typed": "idom", "reason": "INC-42"}
+    response = client.post(move_page(old, new, pk), sent)
 
-    purges = Phase.PURGED in (old, new) and {old, new} == {Phase.AWS, Phase.PURGED}
-    assert response.status_code == (403 if purges else 302)
+    assert (response.status_code == 403) == (Phase.PURGED in (old, new))
+    assert phase_of(pk) != Phase.PURGED or old == Phase.PURGED

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from credentials.models import ClientRevision
 from migration import tasks
@@ -25,6 +26,8 @@ from migration.models import (
     PhaseChange,
     Worker,
 )
+from migration.moves import acts
+from migration.moves.pages import find_move_act
 from migration.runs.items import Act, Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
@@ -36,6 +39,7 @@ from tests.factories import (
     make_many,
     make_user,
 )
+from tests.migration.acts import press
 from tests.migration.pages import text
 
 HOME = reverse("admin:index")
@@ -54,13 +58,22 @@ def push_all() -> None:
     ClientRevision.objects.record_pushed(list(rows))
 
 
-def press_move(browser, page: str):
-    """Press the button of a page that moves what is ready, as the page that is opened now sends it."""
-    return browser.post(page, {"clients": browser.get(page).context_data["ids"]})
+FIRST = find_move_act(Phase.POSTGRES, Phase.DUAL_WRITE).code
 
 
-def ready_page(phase: str) -> str:
-    return reverse("admin:credentials_client_ready", args=[phase])
+def ready_page(code: str, phase: str) -> str:
+    """The page of the act for what is ready in the phase, and left to no campaign."""
+    page = reverse("admin:credentials_client_act", args=[code])
+    return f"{page}?phase={phase}&next=kept_by_nothing&campaign=none&all=1"
+
+
+def href(address: str) -> str:
+    return f'href="{escape(address)}"'
+
+
+@pytest.fixture(autouse=True)
+def aws_is_not_asked(monkeypatch) -> None:
+    monkeypatch.setattr(acts, "ASK_AWS_FOR_SECONDS", -1.0)
 
 
 def cut_over(number: int, *, days_ago: int, back: bool = False) -> None:
@@ -118,28 +131,49 @@ def test_exactly_those_that_are_ready_are_moved_as_a_run(root):
     push_all()
     ready = set(all_clients().values_list("pk", flat=True))
     make_many(2, status="mismatch")
-    page = ready_page("dual_read")
-    assert f'href="{page}"' in root.get(HOME).content.decode()
-    assert "51 clients are ready" in text(root.get(page))
+    page = ready_page("dual_read", "dual_write")
+    assert href(page) in root.get(HOME).content.decode()
+    assert root.get(page).context["number"] == 51
 
-    press_move(root, page)
+    press(root, page)
 
     run = Run.objects.get()
     assert (run.move_from, run.move_to) == ("dual_write", "dual_read")
     assert set(run.items.values_list("client_id", flat=True)) == ready
 
 
-def test_those_before_a_push_get_a_plan_and_those_before_a_cutover_its_page(stores, root, settings):
-    make_many(51, phase="postgres")
-    make_many(51, phase="dual_read")
+def test_those_before_a_cutover_lead_to_its_page_and_a_purge_is_offered_to_nobody(root, settings):
+    make_many(3, phase="dual_read")
     push_all()
-    ClientMigration.objects.filter(phase="dual_read").update(phase_changed_at=timezone.now())
+    ClientMigration.objects.update(phase_changed_at=timezone.now())
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = settings.NOVA_DUAL_READ_HOURS = 0
+    page = ready_page("cutover", "dual_read")
 
-    assert "/plan/" in press_move(root, ready_page("dual_write")).url
-    assert "51 selected clients are in dual read" in text(press_move(root, ready_page("aws")))
+    assert href(page) in root.get(HOME).content.decode()
+    assert root.get(page).context["number"] == 3
     assert not Run.objects.exists()
-    assert root.get(ready_page("purged")).status_code == 404
+    ClientMigration.objects.update(phase=Phase.AWS)
+    assert "act/purge" not in root.get(HOME).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("new", "there"),
+    [
+        ("dual_write", (FIRST, "postgres")),
+        ("dual_read", ("dual_read", "dual_write")),
+        ("aws", ("cutover", "dual_read")),
+        ("purged", None),
+        ("x", None),
+    ],
+)
+def test_the_former_address_of_what_is_ready_leads_to_the_page_of_the_act(root, new, there):
+    former = reverse("admin:credentials_client_ready", args=[new])
+
+    answer = root.get(former)
+
+    assert getattr(answer, "url", None) == (ready_page(*there) if there else None)
+    assert answer.status_code == (302 if there else 404)
+    assert root.post(former).status_code == 405
 
 
 def test_who_is_in_a_campaign_is_left_to_it_and_the_others_can_be_moved(root):
@@ -148,14 +182,18 @@ def test_who_is_in_a_campaign_is_left_to_it_and_the_others_can_be_moved(root):
     group.put_clients(all_clients())
     push_all()
     campaign = start_campaign(groups=[group], goal=Phase.AWS)
-    ready = ready_page("dual_read")
-    assert ready not in root.get(HOME).content.decode()
-    assert "2 more clients are ready, and left to their campaigns" in text(root.get(ready))
-    assert "No other client is ready for this move now." in text(root.get(ready))
+    ready = ready_page("dual_read", "dual_write")
+
+    def count_ready() -> int:
+        page = root.get(ready)
+        return page.context["number"] if page.status_code == 200 else 0
+
+    assert href(ready) not in root.get(HOME).content.decode()
+    assert count_ready() == 0
     campaign.stop(by=None)
-    assert ready not in root.get(HOME).content.decode()
+    assert href(ready) not in root.get(HOME).content.decode()
     Campaign.objects.filter(pk=campaign.pk).update(goal=Phase.DUAL_WRITE)
-    assert "2 clients are ready" in text(root.get(ready))
+    assert count_ready() == 2
     Campaign.objects.filter(pk=campaign.pk).update(goal=Phase.AWS)
 
     make_many(51), push_all()
@@ -163,11 +201,9 @@ def test_who_is_in_a_campaign_is_left_to_it_and_the_others_can_be_moved(root):
     known = set(all_clients().values_list("pk", flat=True))
     make_many(52)
     group.put_clients(all_clients().exclude(pk__in=known))
-    assert ready in root.get(HOME).content.decode()
-    page = text(root.get(ready))
-    assert "51 clients are ready" in page
-    assert "2 more clients are ready" in page
-    press_move(root, ready)
+    assert href(ready) in root.get(HOME).content.decode()
+    assert count_ready() == 51
+    press(root, ready)
 
     in_campaign = set(group.members.values_list("client_id", flat=True))
     moved = set(Run.objects.get(kind=Run.Kind.MOVE).items.values_list("client_id", flat=True))
@@ -189,8 +225,8 @@ def test_who_may_not_move_them_is_told_how_many_and_offered_nothing(client, db):
     assert "2 ready for Dual read" in text(response)
     assert "Move them" not in page
     assert "Approve or refuse" not in page
-    assert client.get(ready_page("dual_read")).status_code == 403
-    assert client.post(ready_page("dual_read")).status_code == 403
+    assert client.get(ready_page("dual_read", "dual_write")).status_code == 403
+    assert client.post(ready_page("dual_read", "dual_write")).status_code == 403
     for item in response.context["attention"]:
         for action in item.actions:
             assert client.get(action.url).status_code == 200

@@ -13,6 +13,8 @@ from django.utils import timezone
 from migration.core import aws_store
 from migration.core.sentences import NOT_OURS
 from migration.models import ClientMigration, Resolution, RunItem
+from migration.moves.moves import move
+from migration.moves.pages import find_move_act
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import COPIES_SOMETHING_ELSE
@@ -23,12 +25,12 @@ from migration.runs.models import Run
 from migration.secrets.adoptions import SECRET_CHANGED_SINCE
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_full_client, make_user
+from tests.migration.acts import act_page
 from tests.migration.clients.page.pages import page
 from tests.migration.moves.clients import (
     change_in_aws,
     enter_phase,
     password,
-    phase_of,
     write_password,
 )
 from tests.migration.pages import text
@@ -77,9 +79,11 @@ def test_a_move_that_meets_a_foreign_secret_leads_to_the_page_that_adopts_it(
     foreign, client, log_in
 ):
     log_in(MOVE, RUN)
-    sent = {"new": "dual_write", "seen": "postgres"}
+    act = find_move_act(Phase.POSTGRES, Phase.DUAL_WRITE)
+    page = act_page(act.code, foreign)
+    sent = {"confirmed": "1", "clients": f"{foreign}:{act.see([foreign])[foreign]}"}
 
-    said = client.post(f"{CLIENT}/{foreign}/move/", sent, follow=True).content.decode()
+    said = client.post(page, sent, follow=True).content.decode()
 
     assert "is not ours" in said
     adopt = f"{CLIENT}/act/adopt/?clients={foreign}"
@@ -132,8 +136,7 @@ def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
     assert aws_store.secrets_manager().describe_secret(NAME).has_our_tag
     resolution = Resolution.objects.get()
     assert (resolution.kind, resolution.reason) == ("to_aws", "INC-42")
-    client.post(f"{CLIENT}/{foreign}/move/", {"new": "dual_write", "seen": "postgres"})
-    assert phase_of(foreign) == Phase.DUAL_WRITE
+    move(client_id=foreign, new=Phase.DUAL_WRITE)
     assert client.get(address).context["number"] == 0
 
 
@@ -282,16 +285,17 @@ def test_who_comes_second_is_told_once_who_was_first(stores, client, log_in):
     idom = make_full_client("idom")
     log_in("migration.purge_client")
     ClientMigration.objects.create(client_id=idom, phase=Phase.AWS)
+    ((_pk, seen),) = ACTS["purge"].see([idom]).items()
     ClientMigration.objects.change_phase(
         [idom], Phase.AWS, Phase.DUAL_READ, by=User.objects.create_user("maria")
     )
-    sent = {"new": "purged", "seen": "aws", "slug": "idom", "reason": "INC-42"}
+    sent = {"confirmed": "1", "clients": f"{idom}:{seen}", "typed": "idom", "reason": "INC-42"}
 
-    answer = client.post(f"{CLIENT}/{idom}/move/", sent)
+    answer = client.post(act_page("purge", idom), sent)
 
-    assert answer.url == f"{CLIENT}/{idom}/change/"
     (said,) = map(str, get_messages(answer.wsgi_request))
-    assert said == "maria moved idom to Dual read now. Nothing was done."
+    assert said.startswith("maria moved idom to Dual read ")
+    assert said.endswith(" ago. Nothing was done.")
 
 
 # While a run has the client

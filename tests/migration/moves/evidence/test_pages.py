@@ -5,18 +5,28 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from django.contrib.messages import get_messages
 from django.utils import timezone
 
 from migration.core.clients import OVERRIDE_EVENT
 from migration.models import ClientMigration, MoveRequest, PhaseChange
+from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
+from migration.moves.evidence import Evidence
 from migration.moves.gates import Override
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, count_reads, give_evidence, make_full_client, make_user
-from tests.migration.moves.clients import advance, phase_of, write_password
+from tests.factories import VIEW, count_reads, give_evidence, make_user
+from tests.migration.acts import (
+    by_verdict,
+    client_of,
+    move_page,
+    press,
+    reasons_of,
+    said_on,
+    send,
+)
+from tests.migration.moves.clients import phase_of, write_password
 
 MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
     "migration.move_client",
@@ -26,9 +36,6 @@ MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
     "migration.view_moverequest",
 )
 NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (Can be overridden.)"
-OTHERS_MAY = (
-    "Only somebody who may override missing evidence (an Administrator) can override the lines"
-)
 MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
 WHY = (
     "The gate is shut because nothing proves yet that NOVA can work from AWS alone; missing:"
@@ -50,8 +57,12 @@ def page_of(pk: int) -> str:
     return f"/admin/credentials/client/{pk}/change/"
 
 
-def dialog(pk: int, new: str = "aws") -> str:
-    return f"/admin/credentials/client/{pk}/move/{new}/"
+def cutover(pk: int, *kinds: str) -> str:
+    return move_page(Phase.DUAL_READ, Phase.AWS, pk) + "".join(f"&override={k}" for k in kinds)
+
+
+def purge(pk: int, *kinds: str) -> str:
+    return move_page(Phase.AWS, Phase.PURGED, pk) + "".join(f"&override={k}" for k in kinds)
 
 
 def text(response) -> str:
@@ -60,15 +71,17 @@ def text(response) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
-def press(client, pk: int, new: str, seen: str, **data: object) -> str:
-    sent = {"new": new, "seen": seen, "slug": "idom", "reason": "INC-42"} | data
-    response = client.post(f"/admin/credentials/client/{pk}/move/", sent)
-    return " ".join(map(str, get_messages(response.wsgi_request)))
+def confirm(client, address: str, **typed: str):
+    return press(client, address, **{"typed": "idom", "reason": "INC-42"} | typed)
 
 
-def fields(html: str, name: str) -> list[str]:
-    """The values of the form's fields of that name."""
-    return re.findall(rf'name="{name}" value="([^"]*)"', html)
+def force(client, address: str, **typed: str):
+    """Send what a page sends that offers the move, though this one does not."""
+    old = Phase.AWS if "/purge/" in address else Phase.DUAL_READ
+    new = Phase.PURGED if "/purge/" in address else Phase.AWS
+    (pair,) = MOVE_ACTS[old, new].see([ClientMigration.objects.get().pk]).items()
+    sent = {"confirmed": "1", "clients": "{}:{}".format(*pair), "typed": "idom", "reason": "INC-42"}
+    return client.post(address, sent | typed)
 
 
 def test_everything_is_seen_on_the_clients_page_by_who_may_only_look(idom, client, log_in):
@@ -90,33 +103,36 @@ def test_what_is_switched_off_is_amber(idom, client, log_in, settings):
     assert "Switched off Switched off (NOVA_MIN_READS=0): reads by NOVA." in said
 
 
-def test_who_may_not_override_sees_why_and_no_form(idom, client, log_in):
+def test_who_may_not_override_sees_what_is_missing_and_no_form(idom, client, log_in):
     log_in(MOVE)
 
-    response = client.get(dialog(idom))
+    page = client.get(cutover(idom, *Evidence))
 
-    assert WHY in text(response)
-    assert NO_READ in text(response)
-    assert OTHERS_MAY in text(response)
-    assert 'name="slug"' not in response.content.decode()
-    said = press(client, idom, "aws", "dual_read", override="1", missing=MISSING)
-    assert "operator has no permission to override missing evidence." in said
+    assert set(reasons_of(page)) == set(MISSING)
+    assert page.context["overrides"] == []
+    assert not page.context["is_dangerous"]
+    assert 'name="typed"' not in page.content.decode()
+    refused = force(client, cutover(idom, *Evidence))
+    assert "NOVA's reader: 0 of 20 reads" in said_on(refused)
     assert phase_of(idom) == Phase.DUAL_READ
 
 
-def test_who_may_override_gives_one_reason_for_the_lines_that_the_page_shows(idom, client, log_in):
+def test_who_may_override_chooses_the_kinds_and_gives_one_reason(idom, client, log_in):
     log_in(MOVE, OVERRIDE)
+    page = client.get(cutover(idom))
+    assert by_verdict(page) == {"refused": ["idom"]}
+    kinds = [each["kinds"] for each in page.context["overrides"]]
+    assert kinds == [["processes"], ["reads"], ["streak"], ["time"]]
 
-    response = client.get(dialog(idom))
+    for number in range(4):
+        url = page.context["overrides"][number]["url"]
+        page = client.get(url)
+    assert by_verdict(page) == {"will": ["idom"]}
+    assert page.context["is_dangerous"]
+    assert all(reason.overridden for reason in reasons_of(page).values())
+    answer = confirm(client, url)
 
-    html = response.content.decode()
-    assert fields(html, "missing") == MISSING
-    assert len(re.findall(r'name="reason" required', html)) == 1
-    assert "You can override the lines marked so, with a reason." in text(response)
-    assert "also for overriding the missing evidence (required)" in text(response)
-    assert "Cut over to AWS without the missing evidence" in text(response)
-    said = press(client, idom, "aws", "dual_read", override="1", missing=MISSING)
-    assert "Missing evidence was overridden: " in said
+    assert "Missing evidence was overridden: " in said_on(answer)
     assert phase_of(idom) == Phase.AWS
     history = client.get(page_of(idom), {"tab": "history"}).context["history"]
     (line,) = [line for line in history.lines if line.kind == OVERRIDE_EVENT.label]
@@ -127,48 +143,46 @@ def test_who_may_override_gives_one_reason_for_the_lines_that_the_page_shows(ido
 def test_without_a_reason_nothing_is_overridden(idom, client, log_in):
     log_in(MOVE, OVERRIDE)
 
-    press(client, idom, "aws", "dual_read", override="1", missing=MISSING, reason=" ")
+    confirm(client, cutover(idom, *Evidence), reason=" ")
 
     assert phase_of(idom) == Phase.DUAL_READ
 
 
-def test_a_line_that_the_page_did_not_show_is_not_overridden(idom, client, log_in):
+def test_a_line_of_a_kind_that_was_not_chosen_is_not_overridden(idom, client, log_in):
     log_in(MOVE, OVERRIDE)
     give_evidence(idom)
     ClientMigration.objects.update(clean_streak=2)
-    shown = fields(client.get(dialog(idom)).content.decode(), "missing")
-    assert shown == ["clean_streak"]
+    address = cutover(idom, Evidence.STREAK)
+    page = client.get(address)
+    assert set(reasons_of(page)) == {"clean_streak"}
     count_reads(idom, matches=-1)  # one too few, since the page was shown
 
-    said = press(client, idom, "aws", "dual_read", override="1", missing=shown)
+    said = said_on(send(client, address, page, typed="idom", reason="INC-42"))
 
     assert "NOVA's reader: 19 of 20 reads since dual read began." in said
     assert "comparisons in a row" not in said
     assert phase_of(idom) == Phase.DUAL_READ
-    assert fields(client.get(dialog(idom)).content.decode(), "missing") == [
-        "clean_streak",
-        "too_few_reads",
-    ]
+    assert set(reasons_of(client.get(address))) == {"clean_streak", "too_few_reads"}
 
 
-def test_a_fact_that_fails_leaves_no_override_to_offer(idom, client, log_in):
+def test_a_fact_that_fails_keeps_the_form_away_whatever_is_overridden(idom, client, log_in):
     log_in(MOVE, OVERRIDE)
     write_password(idom, "example-new")
 
-    response = client.get(dialog(idom))
+    page = client.get(cutover(idom, *Evidence))
 
-    assert 'name="override"' not in response.content.decode()
-    assert "The gate is shut, and nobody can override this: A push is pending" in text(response)
-    assert "with a reason, once all others pass: those can't be overridden." in text(response)
+    assert by_verdict(page) == {"refused": ["idom"]}
+    assert [r.code for r in reasons_of(page).values() if not r.overridden] == ["push_pending"]
+    assert 'name="typed"' not in page.content.decode()
 
 
 def test_an_open_gate_offers_no_override(proven, client, log_in):
     log_in(MOVE, OVERRIDE)
 
-    html = client.get(dialog(proven)).content.decode()
+    page = client.get(cutover(proven))
 
-    assert 'name="slug"' in html
-    assert 'name="override"' not in html
+    assert by_verdict(page) == {"will": ["idom"]}
+    assert page.context["overrides"] == []
 
 
 # After the cutover
@@ -186,7 +200,7 @@ def test_no_page_offers_a_purge_before_its_time(cut_over, client, log_in, permis
 
     response = client.get(page_of(cut_over))
 
-    assert dialog(cut_over, "purged") not in response.content.decode()
+    assert purge(cut_over) not in response.content.decode()
     assert "Next step: wait until " in text(response)
     assert "needed: 7 days." in text(response)
     assert "overridden" not in text(response)
@@ -201,39 +215,36 @@ def test_who_guesses_the_address_of_a_purge_is_offered_none_before_its_time(
     log_in(MOVE, PURGE, OVERRIDE)
     compare(client_ids=[cut_over])
 
-    html = client.get(dialog(cut_over, "purged")).content.decode()
-
-    assert "needed: 7 days." in unescape(html)
-    assert "No page offers this purge before " in html
-    assert "can be overridden." not in html.lower()
-    assert 'name="slug"' not in html
-    assert 'name="override"' not in html
-
-
-EARLY = ["clean_streak", "time_in_phase", "not_answered_by_aws", "copies_not_searched"]
+    for address in (purge(cut_over), purge(cut_over, *Evidence)):
+        page = client.get(address)
+        assert by_verdict(page) == {"refused": ["idom"]}
+        assert client_of(page)["message"].key == "purge_too_early"
+        assert "time_in_phase" in reasons_of(page)
+        assert not any(reason.overridden for reason in reasons_of(page).values())
+        assert 'name="typed"' not in page.content.decode()
 
 
 @pytest.mark.parametrize("approval", [False, True])
-def test_a_form_that_no_page_showed_overrides_no_purge_before_its_time(
+def test_a_form_that_no_page_showed_makes_no_purge_before_its_time(
     cut_over, client, log_in, settings, approval
 ):
     settings.NOVA_REQUIRE_APPROVAL = approval
     log_in(MOVE, PURGE, OVERRIDE)
     compare(client_ids=[cut_over])
 
-    said = press(client, cut_over, "purged", "aws", override="1", missing=EARLY)
+    said = said_on(force(client, purge(cut_over, *Evidence)))
 
-    assert "needed: 7 days." in said
+    assert "No page offers this purge for another" in said
     assert phase_of(cut_over) == Phase.AWS
-    assert [asked.overridden for asked in MoveRequest.objects.all()] == [[]] * approval
+    assert not MoveRequest.objects.exists()
 
 
-@pytest.mark.parametrize("missing", [[], ["nonsense", "", "\0"], ["push_pending"]])
-def test_codes_that_are_no_missing_evidence_override_nothing(idom, client, log_in, missing):
+@pytest.mark.parametrize("kinds", [[], ["nonsense", "", "x%20y"], ["push_pending"]])
+def test_kinds_of_no_evidence_override_nothing(idom, client, log_in, kinds):
     log_in(MOVE, OVERRIDE)
     write_password(idom, "example-new")
 
-    said = press(client, idom, "aws", "dual_read", override="1", missing=missing)
+    said = said_on(force(client, cutover(idom, *kinds)))
 
     assert "A push is pending" in said
     assert "NOVA's reader: 0 of 20 reads" in said
@@ -250,14 +261,14 @@ def test_once_it_is_time_the_rollback_is_the_bigger_button_and_comes_first(
 
     html = client.get(page_of(cut_over)).content.decode()
 
-    purge = html.index(dialog(cut_over, "purged"))
-    back = html.index('value="dual_read"')
-    assert back < purge
-    assert "px-5.5 py-3" in html[back:purge]
-    assert "px-2.5 py-1.5" in html[purge : purge + 1000]
+    there = html.index(purge(cut_over))
+    back = html.index(move_page(Phase.AWS, Phase.DUAL_READ, cut_over))
+    assert back < there
+    assert "px-5.5 py-3" in html[back:there]
+    assert "px-2.5 py-1.5" in html[there : there + 1000]
 
 
-# With approval, and several clients
+# With approval
 
 
 def test_the_approver_sees_the_override_its_reason_and_its_lines(idom, client, log_in, settings):
@@ -287,10 +298,11 @@ def test_a_request_may_override_and_need_not(idom, client, log_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     log_in(MOVE, OVERRIDE, SEE)
 
-    html = client.get(dialog(idom)).content.decode()
+    page = client.get(cutover(idom))
 
-    assert re.search(r'type="checkbox" name="override"', html)
-    press(client, idom, "aws", "dual_read", missing=MISSING)
+    assert by_verdict(page) == {"will": ["idom"]}
+    assert [each["is_on"] for each in page.context["overrides"]] == [False] * 4
+    confirm(client, cutover(idom))
     asked = MoveRequest.objects.get()
     assert (asked.state, asked.overridden) == (MoveRequest.State.WAITING, [])
 
@@ -300,20 +312,24 @@ def test_a_request_that_overrides_still_waits_for_the_facts(idom, client, log_in
     log_in(MOVE, OVERRIDE)
     write_password(idom, "example-new")
 
-    response = client.get(dialog(idom))
+    page = client.get(cutover(idom, *Evidence))
 
-    assert re.search(r'type="checkbox" name="override"', response.content.decode())
-    assert "The request waits for the others: those can't be overridden." in text(response)
-    assert "once all others pass" not in text(response)
+    assert by_verdict(page) == {"will": ["idom"]}
+    assert client_of(page)["message"].key == "request_waits"
+    confirm(client, cutover(idom, *Evidence))
+    asked = MoveRequest.objects.get()
+    assert [line.key for line in asked.reasons] == ["push_pending"]
+    assert set(MISSING) <= {line.key for line in asked.overridden}
 
 
-def test_a_request_overrides_what_the_page_showed_for_the_reason_of_the_move(
+def test_a_request_overrides_the_kinds_that_were_chosen_for_the_reason_of_the_move(
     idom, client, log_in, settings
 ):
     settings.NOVA_REQUIRE_APPROVAL = True
     log_in(MOVE, OVERRIDE, SEE)
 
-    press(client, idom, "aws", "dual_read", override="1", missing=MISSING[1:])
+    kinds = (Evidence.TIME, Evidence.READS, Evidence.PROCESSES)
+    confirm(client, cutover(idom, *kinds))
 
     asked = MoveRequest.objects.get()
     assert [line.key for line in asked.overridden] == MISSING[1:]
@@ -321,63 +337,6 @@ def test_a_request_overrides_what_the_page_showed_for_the_reason_of_the_move(
     assert asked.override_reason == "INC-42"
     shown = text(client.get(f"/admin/migration/moverequest/{asked.pk}/change/"))
     assert "The request overrides missing evidence, for the same reason:" in shown
-
-
-@pytest.fixture
-def three(proven) -> list[int]:
-    """One that is proven, and two that were never read."""
-    pks = [proven]
-    for slug in ("a", "b"):
-        pk = make_full_client(slug)
-        advance(pk, Phase.DUAL_READ)
-        compare(client_ids=[pk])
-        give_evidence(pk, matches=-20)
-        pks.append(pk)
-    return pks
-
-
-def bulk(client, *ids: int, **data: str):
-    return client.post(
-        "/admin/credentials/client/cutover/", {"_selected_action": ids, **data}, follow=True
-    )
-
-
-def test_for_several_clients_it_is_told_how_many_lack_what(three, client, log_in):
-    log_in(MOVE, OVERRIDE)
-
-    response = bulk(client, *three)
-
-    said = text(response)
-    assert "2 clients lack nothing but evidence: reads by NOVA: 2 clients" in said
-    assert "Cut over 2 clients without the missing evidence" in said
-    shown = {
-        f"missing_{pk}": fields(response.content.decode(), f"missing_{pk}") for pk in three[1:]
-    }
-    assert list(shown.values()) == [["too_few_reads"]] * 2
-    bulk(client, *three[1:], number="2", reason="INC-42", override="1", **shown)
-    assert [phase_of(pk) for pk in three] == [Phase.DUAL_READ, Phase.AWS, Phase.AWS]
-    assert PhaseChange.objects.filter(override_reason="INC-42").count() == 2
-
-
-def test_of_several_clients_one_that_lacks_more_than_was_shown_stays(three, client, log_in):
-    log_in(MOVE, OVERRIDE)
-    shown = {f"missing_{pk}": "too_few_reads" for pk in three[1:]}
-    ClientMigration.objects.filter(pk=three[1]).update(clean_streak=2)
-
-    bulk(client, *three[1:], number="2", reason="INC-42", override="1", **shown)
-
-    assert [phase_of(pk) for pk in three[1:]] == [Phase.DUAL_READ, Phase.AWS]
-
-
-def test_who_may_not_override_several_is_offered_none(three, client, log_in):
-    log_in(MOVE)
-
-    response = bulk(client, *three)
-
-    assert 'name="override"' not in response.content.decode()
-    shown = {f"missing_{pk}": "too_few_reads" for pk in three[1:]}
-    bulk(client, *three[1:], number="2", reason="INC-42", override="1", **shown)
-    assert phase_of(three[1]) == Phase.DUAL_READ
 
 
 def test_a_demo_says_that_its_times_are_short(idom, client, log_in, settings):

@@ -1,18 +1,15 @@
-"""Moves of many clients from the pages: bulk actions start runs, and a run's page shows and steers them."""
+"""The page of a run of moves shows and steers it."""
 
 import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
-from migration.moves import bulk_pages
-from migration.moves.evidence import Evidence
 from migration.runs import engine
-from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.moves.clients import phase_of, write_password
-from tests.migration.moves.runs.moved import make_clients, outcomes, start
+from tests.migration.moves.runs.moved import make_clients, start
 
 MOVE, OVERRIDE, APPROVE = (
     "migration.move_client",
@@ -20,11 +17,6 @@ MOVE, OVERRIDE, APPROVE = (
     "migration.approve_move",
 )
 SEE, RUN = "migration.view_run", "migration.add_run"
-
-
-@pytest.fixture(autouse=True)
-def few_are_many(monkeypatch):
-    monkeypatch.setattr(bulk_pages, "MOST_CLIENTS", 1)
 
 
 @pytest.fixture
@@ -35,11 +27,6 @@ def log_in(client):
         return user
 
     return log_in
-
-
-def act(client, action: str, pks: list[int]):
-    address = reverse("admin:credentials_client_changelist")
-    return client.post(address, {"action": action, "_selected_action": pks})
 
 
 def said_on(response) -> str:
@@ -55,62 +42,6 @@ def press(client, run: Run, button: str, **data: str):
         # As the page that is opened now would send it.
         data = {"shown": str(run.read_request()), **data}
     return client.post(reverse(f"admin:migration_run_{button}", args=[run.pk]), data)
-
-
-def test_a_bulk_move_of_many_starts_a_run_and_leads_to_its_page(client, log_in):
-    user = log_in("operator", MOVE)
-    pks = make_clients(2, Phase.DUAL_READ)
-
-    response = act(client, "move_to_dual_write", pks)
-
-    run = Run.objects.get(kind=Run.Kind.MOVE)
-    assert response.url == page_of(run)
-    assert "started for 2 clients" in said_on(response)
-    assert (run.by, run.moves.old, run.moves.new) == (user, Phase.DUAL_READ, Phase.DUAL_WRITE)
-    engine.work_on_run(run_id=run.pk)
-    assert {phase_of(pk) for pk in pks} == {Phase.DUAL_WRITE}
-
-
-def test_clients_that_can_not_make_the_move_are_left_out_and_counted(client, log_in):
-    log_in("operator", MOVE)
-    pks = make_clients(2, Phase.DUAL_READ)
-
-    response = act(client, "move_to_postgres", pks)
-
-    assert not Run.objects.exists()
-    assert "2 selected clients can't move to PostgreSQL" in said_on(response)
-
-
-def test_the_cutover_of_many_wants_number_and_reason_and_shows_what_is_missing(
-    client, log_in, settings
-):
-    settings.NOVA_MIN_READS = 20
-    log_in("operator", MOVE, OVERRIDE)
-    pks = make_clients(2, Phase.DUAL_READ)
-
-    shown = act(client, "cut_over", pks)
-    assert (shown.context["number"], len(shown.context["missing"])) == (2, 2)
-    sent = {"clients": shown.context["client_ids"], "number": "2"}
-    address = reverse("admin:credentials_client_cutover")
-    assert "give a reason" in said_on(client.post(address, sent))
-    response = client.post(address, sent | {"reason": "INC-42", "line": [Evidence.READS]})
-
-    run = Run.objects.get()
-    assert response.url == page_of(run)
-    assert (run.reason, run.override_reason, run.override_lines) == ("INC-42", "INC-42", ["reads"])
-    engine.work_on_run(run_id=run.pk)
-    assert set(outcomes(run).values()) == {Outcome.REFUSED}  # no process of NOVA reads
-
-
-def test_who_may_not_override_overrides_nothing(client, log_in, settings):
-    settings.NOVA_MIN_READS = 20
-    log_in("operator", MOVE)
-    pks = make_clients(2, Phase.DUAL_READ)
-    sent = {"clients": ",".join(map(str, pks)), "number": "2", "reason": "x", "line": ["reads"]}
-
-    client.post(reverse("admin:credentials_client_cutover"), sent)
-
-    assert Run.objects.get().override_reason == ""
 
 
 def test_the_page_of_a_run_lists_who_was_refused_with_the_reasons(client, log_in):
