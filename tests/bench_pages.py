@@ -1,7 +1,8 @@
 """`python -m tests.bench_pages`: each page with 10,000 clients and 100,000 comparisons, beside itself with 50 clients.
 
-And the dashboard with 100,000 clients, beside itself with 10,000. In one run, as ratios. Exits with 1 where a page
-takes more than twice the time, the dashboard more than one and a half times, or either more queries.
+And the dashboard with 100,000 clients, beside itself with 10,000; with them the page of each act on all clients, beside
+the list with the same filter. In one run, as ratios. Exits with 1 where a page takes more than twice the time, the
+dashboard or an act's page more than one and a half times, or a page more queries.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ FEW, MANY, HUGE = 50, 10_000, 100_000
 ROUNDS = 12
 AT_MOST = 2.0
 DASHBOARD = "/admin/"
-DASHBOARD_AT_MOST = 1.5
+DASHBOARD_AT_MOST = ACT_AT_MOST = 1.5
 REPORT = "/admin/migration/comparison/report/"
 PAGES = {
     "dashboard": DASHBOARD,
@@ -42,6 +43,8 @@ PAGES = {
     "client, comparison": "/admin/credentials/client/{client}/change/?tab=comparison",
     "client, history": "/admin/credentials/client/{client}/change/?tab=history",
 }
+# Of the list, and of an act's page on all that it shows.
+FILTERS = ("", "phase=dual_write", "q=crowd")
 # With 50 clients these lists are short and with 10,000 a page is full: shown, and held to the number of queries alone.
 SHORT = {
     "clients, one phase": "/admin/credentials/client/?phase=aws",
@@ -73,6 +76,7 @@ def main() -> None:
         browsers, ids = make_sites({FEW: few_uri, MANY: many_uri, HUGE: huge_uri})
         few, many = measure_pages({uri: browsers[uri] for uri in (few_uri, many_uri)}, ids)
         looks = measure_dashboards(browsers, many_uri, huge_uri)
+        acts = measure_acts(browsers, huge_uri)
     print(f"{'':30} {f'{FEW} clients':>20} {f'{MANY:,} clients':>20} {'times':>7}")
     slow = []
     for name in PAGES | SHORT:
@@ -92,6 +96,12 @@ def main() -> None:
     )
     if asked > asked_before or after / before > DASHBOARD_AT_MOST:
         slow.append(f"dashboard with {HUGE:,} clients")
+    for name, (listed, opened) in acts.items():
+        print(
+            f"{name:42} list {listed * 1000:7.0f} ms, act {opened * 1000:7.0f} ms {opened / listed:7.2f}"
+        )
+        if opened / listed > ACT_AT_MOST:
+            slow.append(f"{name} with {HUGE:,} clients")
     if slow:
         sys.exit(f"takes too long, or more queries: {', '.join(slow)}")
 
@@ -155,6 +165,24 @@ def measure_dashboards(browsers: dict[str, Client], *uris: str) -> list[tuple[fl
             least, fewest = found.get(uri, (took, asked))
             found[uri] = min(took, least), min(asked, fewest)
     return list(found.values())
+
+
+def measure_acts(browsers: dict[str, Client], uri: str) -> dict[str, tuple[float, float]]:
+    """What the list takes with a filter, and the page of an act on all that it shows, which has a plan made."""
+    from migration.runs.acts import ACTS
+
+    turn_to(uri)
+    found: dict[str, tuple[float, float]] = {}
+    pages = [(a.code, f) for a in ACTS.values() if a.takes_many and not a.is_quick for f in FILTERS]
+    for _ in range(ROUNDS):
+        for code, filters in pages:
+            name = f"{code}, {filters or 'all'}"
+            listed, _asked = once(browsers[uri], f"/admin/credentials/client/?{filters}")
+            act = f"/admin/credentials/client/act/{code}/?all=1&{filters}"
+            opened, _asked = once(browsers[uri], act)
+            least = found.get(name, (listed, opened))
+            found[name] = min(listed, least[0]), min(opened, least[1])
+    return found
 
 
 def turn_to(uri: str) -> None:

@@ -30,7 +30,7 @@ WITH_CREDENTIALS = (
 
 def list_addresses(patterns, before: str = "/") -> list[str]:
     """Every address of the site; PK stands for an id."""
-    filled = {"kind": "database", "name": "db_password", "new": "dual_write"}
+    filled = {"kind": "database", "name": "db_password", "new": "dual_write", "act": "test_logins"}
     found: list[str] = []
     for pattern in patterns:
         route = str(pattern.pattern)

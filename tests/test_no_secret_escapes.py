@@ -130,6 +130,10 @@ def every_admin_page() -> Iterator[str]:
         )
     for client in Client.objects.order_by("-pk")[:4]:
         yield from pages_of_client(client)
+    for act in ACTS:
+        yield reverse("admin:credentials_client_act", args=[act]) + "?all=1"
+    for plan in RunPlan.objects.filter(act__in=ACTS):
+        yield reverse("admin:credentials_client_act_plan", args=[plan.pk])
     report = reverse("admin:migration_comparison_report")
     yield from (report, reverse("admin:migration_copysearch_report"))
     yield from (f"{report}?status={status}" for status in Comparison.Status)

@@ -45,6 +45,7 @@ NAMES = (
     *("tab", "history", "items", "page", "status", "kind", "field", "age", "owner", "next", "language"),
     *("is_staff__exact", "groups__id__exact", "groups", "date_joined", "email-email_provider"),
     *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id", "test"),
+    *("clients", "override", "back", "confirmed", "action", "select_across"),
 )  # fmt: skip
 
 FORM = "application/x-www-form-urlencoded"

@@ -1,11 +1,14 @@
 """Every page, in light and dark: axe-core finds nothing, the console is quiet, nothing comes from elsewhere."""
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
+from credentials.models import Client
+from migration import tasks
 from migration.campaigns.steps import find_broken_rule
 from migration.core import aws_store
 from migration.core.clients import all_clients
@@ -13,10 +16,12 @@ from migration.core.pages import ClientTab
 from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, RunPlan
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import work_on_plan
+from migration.runs import act_pages
 from migration.runs.acts import ACTS
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
+from tests.browser.keyboard import TELEPHONE, WIDTH, fits
 from tests.factories import (
     make_client,
     make_full_client,
@@ -170,6 +175,63 @@ def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
     ]
 
     assert look_at(*pages) == {}
+
+
+def test_the_page_of_an_act_for_one_for_several_and_for_many(look_at, client_in, monkeypatch):
+    """Of many it says how many there are; their plan while it is made, to be started, and discarded."""
+    client_in(Phase.DUAL_READ), client_in(Phase.POSTGRES), make_client("empty")
+    ids = list(all_clients().values_list("pk", flat=True))
+    found = {}
+    for act in ACTS.values():
+        page = f"{CLIENT}act/{act.code}/"
+        several = [f"{page}?clients={','.join(map(str, ids))}"] if act.takes_many else []
+        found |= look_at(f"{page}?clients={ids[0]}", *several)
+    plan = RunPlan.store_request(by=None, chosen=ids, act="rotate")
+    monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
+    found |= look_at(f"{CLIENT}act/rotate/?all=1", f"{CLIENT}act/plan/{plan.pk}/")
+    tasks.work_on_plan(plan.pk)
+    found |= look_at(f"{CLIENT}act/plan/{plan.pk}/")
+    plan.discard(by=None)
+
+    assert found | look_at(f"{CLIENT}act/plan/{plan.pk}/") == {}
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_page_of_an_act_with_the_keyboard_alone(visit, client_in, scripts):
+    """Its tabs, what is typed and the button: with scripts and without."""
+    ids = [client_in(Phase.DUAL_READ), make_client("empty")]
+    address = f"{CLIENT}act/rotate/?clients={ids[0]},{ids[1]}"
+    page = visit(address, viewport=WIDTH, java_script_enabled=scripts)
+    button = page.get_by_role("button", name="Rotate the passwords of 1 client")
+    will, nothing = (
+        page.get_by_role("region", name=name) for name in ("Would be done", "Nothing to do")
+    )
+    assert (will.is_visible(), nothing.is_visible()) == (True, False)
+
+    page.get_by_role("radio", name="Would be done").focus()
+    page.keyboard.press("ArrowRight")
+
+    assert (will.is_visible(), nothing.is_visible()) == (False, True)
+    # Beside the clients, in sight without scrolling.
+    assert button.bounding_box()["y"] + button.bounding_box()["height"] < WIDTH["height"]
+    assert button.bounding_box()["x"] > nothing.bounding_box()["x"] + 100
+    page.get_by_label("Reason or ticket").fill("INC-42")
+    page.get_by_label(re.compile("Type .* to confirm")).fill(Client.objects.get(pk=ids[0]).slug)
+    button.press("Enter")
+    page.wait_for_url("**/run/**")
+    run = Run.objects.get(kind="rotate")
+    assert (run.reason, run.items.count()) == ("INC-42", 1)
+
+
+def test_the_page_of_an_act_fits_a_telephone(visit, client_in):
+    ids = [client_in(Phase.DUAL_READ, "a" * 60), client_in(Phase.POSTGRES)]
+    for act in ACTS.values():
+        some = ids if act.takes_many else ids[:1]
+        page = visit(
+            f"{CLIENT}act/{act.code}/?clients={','.join(map(str, some))}", viewport=TELEPHONE
+        )
+        assert fits(page), act.code
+        page.context.close()
 
 
 def test_the_cutover_of_several(look_at, client_in, visit):
