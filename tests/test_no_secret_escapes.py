@@ -370,6 +370,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("nova_tables", "list", "--format", "json"),
         ("compare_clients", "--all", "--dry-run", "--format", "json"),
         ("test_logins", "--all", "--dry-run"),
+        ("move_clients", "dual_read", "--all", "--dry-run", "--format", "json"),
         ("move_clients", "dual_read", "--all-in", "dual_write", "--inline"),
         ("move_clients", "dual_write", "--all-in", "dual_read", "--inline", "--format", "json"),
     ):

@@ -17,20 +17,19 @@ from django.db.models.functions import Collate
 
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, all_clients
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK
-from migration.management.base import (
-    ClientsCommand,
-    Options,
-    find_user,
-    parse_reason,
-)
+from migration.management.acts import PlanningCommand
+from migration.management.base import Options, find_user, parse_reason
 from migration.management.progress import ITEMS_AT_ONCE, show_work
 from migration.moves.account import KmsAnswers
+from migration.moves.acts import MoveAct
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.evidence import EVIDENCE
 from migration.moves.gates import Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move
+from migration.runs.acts import ACTS, PLANNED_AT_ONCE, Order
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
+from migration.runs.plans import PlanClass, PlannedClient
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 from nova_credentials.shown_names import escape_name
@@ -62,8 +61,7 @@ OVERRIDES = Sentence("overrides", "The request overrides missing evidence: %(lin
 ASKED_FOR = Sentence("asked_for", "Requested (request %(id)s): somebody else has to approve it.")
 
 
-class Command(ClientsCommand):
-    takes_locks = True
+class Command(PlanningCommand):
     help = (
         "Moves clients one phase forward or back; naming them, or their phase, is the confirmation."
     )
@@ -72,10 +70,6 @@ class Command(ClientsCommand):
         phases = [phase.value for phase in Phase]
         parser.add_argument("phase", choices=phases, metavar="PHASE", help="where they go")
         self.add_client_arguments(parser)
-        parser.add_argument(
-            "--inline", action="store_true", help="a run in this process, without workers"
-        )
-        parser.add_argument("--reason", type=parse_reason, default="", help="stored with the move")
         parser.add_argument(
             "--schedule-deletion",
             action="store_true",
@@ -87,8 +81,7 @@ class Command(ClientsCommand):
             metavar="REASON",
             help="move although evidence is missing, for this reason",
         )
-        self.add_by(parser)
-        self.add_format(parser)
+        self.add_act_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
         self.new, self.deletes = Phase(options["phase"]), options["schedule_deletion"]
@@ -98,7 +91,9 @@ class Command(ClientsCommand):
         self.by, self.reason = find_user(options["by"]), options["reason"]
         self.override_reason, self.inline = options["override"] or "", options["inline"]
         self.overridden: Counter[str] = Counter()
-        if old:
+        if options["dry_run"]:
+            self.print_plan(self._iterate_plan(chosen), options)
+        elif old:
             self._move_phase(Phase(old), options)
         elif not slugs:
             results, runs = self._move_many(chosen)
@@ -108,6 +103,35 @@ class Command(ClientsCommand):
             self._report(results, options)
         else:
             self._report(self._move_few(chosen), options)
+
+    def _iterate_plan(self, chosen: ClientPhaseQuerySet) -> Iterator[list[PlannedClient]]:
+        """Yield what would become of the clients, phase by phase; of a few AWS is asked too."""
+        kinds = frozenset(EVIDENCE) if self.override_reason else frozenset()
+        clients = list(chosen.with_phase().order_by("slug").values_list("phase", "pk", "slug"))
+        order = Order(
+            self.by,
+            self.override_reason or self.reason,
+            {"schedule_deletion": self.deletes},
+            kinds,
+            interactive=len(clients) <= MOST_AT_ONCE,
+        )
+        by_phase: dict[str, list[tuple[int, str]]] = {}
+        for phase, pk, slug in clients:
+            by_phase.setdefault(phase, []).append((pk, slug))
+        with show_work(self.stderr, "Plan", len(clients)) as work:
+            for phase, found in by_phase.items():
+                act = find_move_act(Phase(phase), self.new)
+                for start in range(0, len(found), PLANNED_AT_ONCE):
+                    some = found[start : start + PLANNED_AT_ONCE]
+                    if act:
+                        yield act.plan([pk for pk, _slug in some], order)
+                    else:
+                        yield [self._plan_refusal(pk, slug, Phase(phase)) for pk, slug in some]
+                    work.done += len(some)
+
+    def _plan_refusal(self, pk: int, slug: str, phase: Phase) -> PlannedClient:
+        why = IllegalMove(slug, phase, self.new).message
+        return PlannedClient(pk, slug, phase, 0, PlanClass.REFUSED, "", message=why)
 
     def _report(
         self, found: Iterable[MoveReport], options: Options, runs: list[Run] | None = None
@@ -253,6 +277,15 @@ class Command(ClientsCommand):
         lines = tuple(asked.overridden)
         overrides = [OVERRIDES(lines=lines)] if lines else []
         return [ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]
+
+
+def find_move_act(old: Phase, new: Phase) -> MoveAct | None:
+    """Return the act of this move, which for some has no page; None where nobody moves so."""
+    if (old, new) not in MOVES:
+        return None
+    acts = (act for act in ACTS.values() if isinstance(act, MoveAct))
+    found = next((act for act in acts if (act.old, act.new) == (old, new)), None)
+    return found or type("OtherMove", (MoveAct,), {"code": "move", "old": old, "new": new})()
 
 
 def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -> MoveReport:

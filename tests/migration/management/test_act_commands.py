@@ -6,7 +6,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from migration.models import AuditEvent, Rotation, RunPlan
+from migration.models import AuditEvent, ClientMigration, Rotation, RunPlan
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_user, update
@@ -48,6 +48,29 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(stores, command):
     assert not Run.objects.exists()
     assert not RunPlan.objects.exists()
     assert AuditEvent.objects.count() == audit
+
+
+def test_a_dry_run_of_moves_has_the_verdict_of_the_gates(stores):
+    ready, pending = make_full_client("idom"), make_full_client("acme")
+    make_full_client("new")
+    for pk in (ready, pending):
+        enter_phase(pk, Phase.DUAL_WRITE)
+    update("clients", pending, name="Acme 2")
+
+    code, out = run("move_clients", "dual_read", "idom", "acme", "new", "--dry-run",
+                    "--format", "json")  # fmt: skip
+    many = json.loads(run("move_clients", "dual_read", "--all", "--dry-run", "--format", "json")[1])
+
+    plan = json.loads(out)
+    assert code == 1
+    assert {item["slug"]: (item["verdict"], item["code"]) for item in plan["items"]} == {
+        "idom": ("will", ""),
+        "acme": ("refused", "push_pending"),
+        "new": ("refused", "illegal_move"),
+    }
+    assert sorted(item["slug"] for item in many["items"]) == ["acme", "idom", "new"]
+    assert not Run.objects.exists()
+    assert ClientMigration.objects.get(pk=ready).phase == Phase.DUAL_WRITE
 
 
 def test_a_dry_run_says_of_whom_there_is_nothing_to_do(stores):
