@@ -303,7 +303,8 @@ def test_numbers_within_attributes_keep_their_point(world, client):
         assert [
             (name, value)
             for name, value in page.attributes
-            if (name in numbers and re.search(r"\d,\d", value))
+            # An address in a field names clients by ids with commas between them.
+            if (name in numbers and value[:1] != "/" and re.search(r"\d,\d", value))
             or (name in ("href", "action", "hx-get", "value") and "\xa0" in value)
         ] == [], address
     run = client.get(reverse("admin:migration_run_change", args=[world["run"]]), **SPANISH)
