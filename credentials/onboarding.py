@@ -335,7 +335,7 @@ class OnboardingView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMi
 
 
 class OnboardClientView(OnboardingView):
-    """The page that onboards a client. A subclass may extend `get_context_data` and act in `act_after_commit`."""
+    """The page that onboards a client. A subclass may extend `get_context_data`, and lead elsewhere afterwards."""
 
     template_name = "admin/credentials/onboard.html"
 
@@ -345,9 +345,7 @@ class OnboardClientView(OnboardingView):
     def post(self, request: HttpRequest) -> HttpResponse:
         forms = self.make_forms(request.POST)
         if forms.logins and forms.is_valid() and (client := self.save_client(forms)):
-            return HttpResponseRedirect(
-                reverse("admin:credentials_client_change", args=[client.pk])
-            )
+            return HttpResponseRedirect(self.get_next_url(client))
         return self.show_page(forms)
 
     def show_page(self, forms: OnboardingForms) -> HttpResponse:
@@ -400,14 +398,14 @@ class OnboardClientView(OnboardingView):
         messages.success(self.request, text % {"name": client.name, "logins": logins})
         for hint in forms.describe_hints():
             messages.warning(self.request, hint)
-        self.act_after_commit(client)
         return client
 
     def act_before_commit(self, client: Client, forms: OnboardingForms) -> None:
         """Do what a subclass does with a new client in the transaction that stores it."""
 
-    def act_after_commit(self, client: Client) -> None:
-        """Do what a subclass does with a new client, once it is committed."""
+    def get_next_url(self, client: Client) -> str:
+        """Return where the page leads once the client is stored."""
+        return reverse("admin:credentials_client_change", args=[client.pk])
 
 
 class CheckOnboardingView(OnboardingView):

@@ -45,7 +45,7 @@ from migration.logins.models import LoginTest, RotationSchedule
 from migration.nova import readers
 from migration.nova.models import ReaderProcess
 from migration.people import lockouts
-from migration.pushes import known_values, plans
+from migration.pushes import known_values
 from migration.runs import acts, engine
 from migration.runs.items import RunItem
 from migration.runs.models import Run
@@ -143,14 +143,11 @@ def enqueue_plan(plan: RunPlan) -> bool:
 
 
 def work_on_plan(plan_id: int) -> None:
-    """Make a plan, or look at it again before it is started, and then queue its run."""
+    """Look at the clients of a stored plan; that of an act which this release doesn't have is left to one that has."""
     plan = RunPlan.objects.get(pk=plan_id)
     if plan.act in acts.ACTS:
         with suppress(PlanInOtherStateError):  # discarded meanwhile, or made by another worker
             acts.make_plan(plan)
-    elif plan.act == "push" and (run := plans.work_on_plan(plan_id=plan_id)):
-        enqueue(run)
-    # One of an act that this release doesn't have is left to a process that has it.
 
 
 def enqueue_search(search: CopySearch) -> bool:

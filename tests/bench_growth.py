@@ -89,11 +89,11 @@ def make_site(clients: int) -> Took:
 
 
 def make_plan(clients: int) -> Took:
+    from migration import tasks
     from migration.models import RunPlan
-    from migration.pushes import plans
 
     plan = RunPlan.store_request(by=None, chosen=None)
-    took = measure(lambda: plans.work_on_plan(plan_id=plan.pk))
+    took = measure(lambda: tasks.work_on_plan(plan.pk))
     plan.refresh_from_db()
     assert plan.read_counts().classes == {"new": clients}, plan.counts
     return took

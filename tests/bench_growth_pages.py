@@ -80,7 +80,7 @@ def open_failures(clients: int) -> Took:
 def open_plan(clients: int) -> Took:
     from migration.models import RunPlan
 
-    return open_page(f"/admin/migration/run/plan/{RunPlan.objects.get().pk}/")
+    return open_page(f"/admin/credentials/client/act/plan/{RunPlan.objects.get().pk}/")
 
 
 def open_run(clients: int) -> Took:

@@ -44,6 +44,7 @@ from tests.factories import (
     update,
 )
 from tests.haystack import NEEDLE, Haystack, everything_logged, templates_logged
+from tests.migration.pages import act_page
 from tests.migration.site.audit.exports import look_at_the_audit
 
 MARKERS = {
@@ -215,21 +216,26 @@ def onboard_a_client(haystack: Haystack, browser) -> None:
 def start_runs_from_pages(haystack: Haystack, browser) -> None:
     listing = reverse("admin:credentials_client_changelist")
     chosen = list(Client.objects.values_list("pk", flat=True))
-    actions = ("push_selected", "compare_selected", "cutover", "put_into_group", "set_owner")
+    actions = ("push", "compare_selected", "cutover", "put_into_group", "set_owner")
     for action in actions:
         page(haystack, browser, listing, {"action": action, "_selected_action": chosen})
-    for name in ("start_all", "compare_all"):
-        page(haystack, browser, reverse(f"admin:migration_run_{name}"), {})
+    page(haystack, browser, reverse("admin:migration_run_compare_all"), {})
+    push_all = reverse("admin:credentials_client_act", args=["push"]) + "?all=1"
+    page(haystack, browser, push_all)
+    page(haystack, browser, push_all, {"confirmed": "plan"})
     sent = {"confirmed": "1", "clients": " ".join(map(str, chosen)), "new_name": "wave 1"}
     put = reverse("admin:credentials_client_act", args=["put_into_group"])
     assert "into wave 1" in page(haystack, browser, put, sent)
     start_a_campaign_from_pages(haystack, browser)
     plan = [RunPlan.objects.get().pk]
-    for name in ("plan", "plan_live", "plan_sheet", "plan_file"):
+    address = reverse("admin:credentials_client_act_plan", args=plan)
+    page(haystack, browser, f"{address}live/")
+    tasks.work_on_plan(*plan)
+    page(haystack, browser, address)
+    for name in ("plan_sheet", "plan_file"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}", args=plan))
-    order = reverse("admin:migration_run_plan_order", args=plan)
-    page(haystack, browser, order, {"order": "start", "seen": "differs"})
-    page(haystack, browser, order, {"order": "start", "seen": "differs"})
+    page(haystack, browser, address, {"confirmed": "1"})
+    page(haystack, browser, address, {"confirmed": "1"})
 
 
 def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:
@@ -323,7 +329,12 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
         assert result.postponed
         haystack.add("what became of a push", repr(result) + str(result))
     command(haystack, "migrate_clients", "--all", "--inline")
-    page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    for act in ("push", "copy_to_aws", "copy_to_postgres", "acknowledge"):
+        address = act_page(act, pk)
+        page(haystack, browser, address)
+        shown = f"{pk}:{ACTS[act].see([pk])[pk]}"
+        typed = {"reason": "INC-42", "until": "2099-01-01"}
+        page(haystack, browser, address, {"confirmed": "1", "clients": shown, **typed})
     tests = reverse("admin:credentials_client_test_logins", args=[pk])
     page(haystack, browser, tests, {"store": "both"})
     page(haystack, browser, reverse("admin:migration_run_aws_writes"))
@@ -396,8 +407,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         url = reverse(f"admin:{name}_change", args=[of])
         assert "database.password" in page(haystack, browser, f"{url}?tab=comparison")
     page(haystack, browser, reverse("admin:migration_comparison_report"))
-    for act in ("to_aws", "to_postgres", "acknowledge"):
-        plan = reverse(f"admin:migration_comparison_{act}")
+    for act in ("copy_to_aws", "copy_to_postgres", "acknowledge"):
+        plan = reverse("admin:migration_comparison_act", args=[act])
         assert "idom" in page(haystack, browser, plan, {"all": "1"})
     assert "OK" in page(haystack, browser, reverse("admin:migration_run_health"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
@@ -408,7 +419,12 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     reveal_everything(browser, pk)
     for name in ("copy", "undo_copy", "live", "versions", "take_pending_off"):
         page(haystack, browser, reverse(f"admin:credentials_client_{name}", args=[pk]))
-    page(haystack, browser, reverse("admin:credentials_client_push", args=[pk]), {})
+    for act in ("push", "copy_to_aws", "copy_to_postgres", "acknowledge"):
+        address = act_page(act, pk)
+        page(haystack, browser, address)
+        shown = f"{pk}:{ACTS[act].see([pk])[pk]}"
+        typed = {"reason": "INC-42", "until": "2099-01-01"}
+        page(haystack, browser, address, {"confirmed": "1", "clients": shown, **typed})
     rotate_all(haystack, browser, pk)
     change_layouts(haystack, browser, pk)
     start_runs_from_pages(haystack, browser)

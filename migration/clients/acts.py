@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
 from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -32,10 +32,8 @@ from migration.core.groups import (
     list_possible_owners,
     parse_group_name,
 )
-from migration.core.pages import GROUP_PERMISSION, NEW_GROUP_PERMISSION, add_pages, read_number
-from migration.pushes.pages import REPORT_ACTS, find_selected, get_report_url
-from migration.runs.act_pages import ActView
-from migration.runs.acts import ACTS, Act, ActForm, ActRefused, Done, Order, register_act
+from migration.core.pages import GROUP_PERMISSION, NEW_GROUP_PERMISSION, read_number
+from migration.runs.acts import Act, ActForm, ActRefused, Done, Order, register_act
 from migration.runs.plans import PlanClass, PlannedClient
 from nova_credentials.messages import Message, Sentence
 
@@ -169,10 +167,16 @@ class PutIntoGroup(GroupAct):
     def describe_effect(self, number: int) -> str:
         return _("Groups are labels: no client is moved or pushed.")
 
-    def list_notes(self, request: HttpRequest, client_ids: Collection[int]) -> list[SafeString]:
+    def list_notes(
+        self,
+        request: HttpRequest,
+        client_ids: Collection[int] | QuerySet[Any, int],
+        *,
+        number: int | None = None,
+    ) -> list[SafeString]:
         groups = ClientGroup.objects.values_list("pk", flat=True)
         taken = describe_new_member_verdicts(request.user, list(groups))
-        return [*super().list_notes(request, client_ids), *taken]
+        return [*super().list_notes(request, client_ids, number=number), *taken]
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         return plan_all(client_ids, say_groups(client_ids))
@@ -305,6 +309,7 @@ class SetOwner(Act):
     writes_aws = False
     is_quick = True
     in_client_menu = False  # beside the owner's name
+    report_icon = "person"
 
     def ask(self, number: int, name: str) -> str:
         if name:
@@ -397,28 +402,3 @@ def plan_all(
 register_act(PutIntoGroup())
 register_act(TakeOutOfGroup())
 register_act(SetOwner())
-
-
-class SetOwnersOfFoundView(ActView):
-    """Asks who looks after the clients that are selected in the report of mismatches, and leads back to it."""
-
-    http_method_names = ["post"]  # noqa: RUF012  # Django's own declaration
-    permission_required = OWN_PERMISSION
-    heading = SetOwner.label
-    is_of_site = True
-
-    @cached_property
-    def act(self) -> Act:  # type: ignore[override]
-        return ACTS[SetOwner.code]
-
-    @cached_property
-    def selected(self) -> ClientPhaseQuerySet:
-        return all_clients().with_ids(find_selected(self.request))
-
-    @property
-    def back(self) -> str:
-        return get_report_url(self.request)
-
-
-REPORT_ACTS["owners"] = (SetOwnersOfFoundView, "person")
-add_pages("comparison", ("report/owners/", "owners", SetOwnersOfFoundView))

@@ -54,6 +54,7 @@ from migration.core.pages import (
     AdminWithOwnViews,
     ClientRow,
     ClientTab,
+    get_act_url,
     list_visible_logins,
     read_number,
     read_raw_form_text,
@@ -77,16 +78,18 @@ from migration.moves.pages import (
     CutoverNumbersView,
     FormerCutoverView,
     FormerMoveView,
-    PushClientView,
     find_move_act,
     get_moves_context,
 )
 from migration.moves.readiness import NEXT_PHASE
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
-from migration.pushes.pages import CopyToPostgresView, ResolveMismatchView, UndoCopyView
-from migration.pushes.plan_pages import plan_or_start_run
+from migration.pushes.pages import CompareNowView, UndoCopyView
 from migration.pushes.saves import AdminSave, SaveRefusedError, record_save
-from migration.runs.act_pages import list_acts_of_many, make_former_address, open_act
+from migration.runs.act_pages import (
+    list_acts_of_many,
+    make_former_address,
+    open_act,
+)
 from migration.runs.acts import ACTS, MENU_LABELS, Menu
 from migration.runs.models import Run
 from migration.runs.starts import start_run
@@ -100,7 +103,7 @@ from nova_credentials.shown_names import escape_name
 
 
 class OnboardAndMigrateView(OnboardClientView):
-    """The onboarding page with a test of each login and a checkbox that starts a run over the new client."""
+    """The onboarding page with a test of each login and a checkbox that leads to the new client's push."""
 
     template_name = "admin/migration/client_onboard.html"
 
@@ -119,9 +122,10 @@ class OnboardAndMigrateView(OnboardClientView):
     def act_before_commit(self, client: Client, forms: OnboardingForms) -> None:
         record_save(client, [forms.client, *forms.filled_logins.values()], added=True)
 
-    def act_after_commit(self, client: Client) -> None:
+    def get_next_url(self, client: Client) -> str:
         if "migrate_now" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
-            start_run(self.request, Run.Kind.MIGRATE, all_clients().filter(pk=client.pk))
+            return get_act_url("push", [client.pk])
+        return super().get_next_url(client)
 
 
 class FormerReadyView(AdminView):
@@ -146,7 +150,7 @@ OPEN_A_PAGE = {
 
 # Where what is no act yet stands in the list's actions.
 MENUS = {
-    **dict.fromkeys(("push_selected", "start_campaign"), Menu.MOVE),
+    "start_campaign": Menu.MOVE,
     "download": Menu.MORE,
 }
 
@@ -158,7 +162,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
-    actions: ClassVar = ["push_selected", "compare_selected"]
+    actions: ClassVar = ["compare_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", FormerCutoverView),
         ("legacy/", "legacy", LegacyImportView),
@@ -173,10 +177,10 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("<int:client_id>/comment/take-back/", "take_back", TakeBackCommentView),
         ("<int:client_id>/move/<str:new>/", "dialog", FormerMoveView),
         ("<int:client_id>/watch/", "watch", CutoverNumbersView),
-        ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
-        ("<int:client_id>/push/", "push", PushClientView),
+        ("<int:client_id>/compare/", "compare", CompareNowView),
         ("<int:client_id>/leaving/", "leaving", LeavingView),
-        ("<int:client_id>/copy-to-postgres/", "copy", CopyToPostgresView),
+        # Of former releases.
+        ("<int:client_id>/copy-to-postgres/", "copy", make_former_address("copy_to_postgres")),
         ("<int:client_id>/copy-to-postgres/undo/", "undo_copy", UndoCopyView),
         ("<int:client_id>/live/", "live", LiveClientView),
         (
@@ -242,16 +246,6 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(RUN_PERMISSION)
-
-    @action(
-        description=_("Push to Secrets Manager (PostgreSQL → Dual write)"),
-        permissions=["run"],
-    )
-    def push_selected(
-        self, request: HttpRequest, chosen: ClientPhaseQuerySet
-    ) -> HttpResponseRedirect:
-        """Push and verify the clients; move those in `postgres` to `dual_write`. Many have a plan first."""
-        return plan_or_start_run(request, chosen)
 
     @action(description=_("Compare both stores"), permissions=["run"])
     def compare_selected(

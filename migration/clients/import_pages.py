@@ -54,8 +54,8 @@ from migration.core.pages import (
 )
 from migration.core.text import make_csv_line
 from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
-from migration.pushes.plan_pages import request_plan
 from migration.pushes.saves import CLIENT_ADDED
+from migration.runs.act_pages import lead_to_act
 from nova_credentials.messages import Message, Sentence
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class ImportView(AdminView):
         for note in describe_new_member_verdicts(self.request.user, result.group_ids):
             messages.warning(self.request, note)
         if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
-            answer: HttpResponse = request_plan(self.request, chosen=result.client_ids)
+            answer: HttpResponse = lead_to_act(self.request, "push", sorted(result.client_ids))
         else:
             answer = HttpResponseRedirect(clients)
         if self.sent_by_htmx:

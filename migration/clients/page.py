@@ -62,7 +62,7 @@ from migration.moves.gates import (
 from migration.moves.readiness import NEXT_PHASE, NO_LOGIN
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
-from migration.pushes.pages import get_undo_context
+from migration.pushes.pages import get_undo_context, list_resolving_pages
 from migration.runs.act_pages import list_client_menu
 from migration.runs.items import RunItem
 from migration.runs.models import Run
@@ -173,6 +173,7 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
     return {
         "comparison": newest,
         "same_fields": _list_same_fields(newest, document),
+        "resolving": list_resolving_pages(request, client.pk),
         **get_undo_context(request, client),
         **get_advice_context(request, client),
         "reads": ReadCount.objects.filter(client_id=client.pk).first(),

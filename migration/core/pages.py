@@ -379,17 +379,19 @@ def show_refusal(
 
 def find_remedy(request: HttpRequest, client_id: int, codes: Collection[str]) -> str:
     """Return the link to what mends the first of these reasons that this user can mend; "" where there is none."""
+    found = find_remedy_page(request, client_id, codes)
+    return format_html('<a class="underline" href="{1}">{0}</a>', *found) if found else ""
+
+
+def find_remedy_page(
+    request: HttpRequest, client_id: int, codes: Collection[str]
+) -> tuple[str, str] | None:
+    """Return label and address of what mends the first of these reasons that this user can mend."""
     if NOT_OURS.key in codes and request.user.has_perm(RUN_PERMISSION):
-        return _make_link(gettext("Adopt the secret…"), get_act_url("adopt", [client_id]))
+        return gettext("Adopt the secret…"), get_act_url("adopt", [client_id])
     if TO_RESOLVE & set(codes):
-        return _make_link(
-            gettext("Compare both stores"), get_tab_url(client_id, ClientTab.COMPARISON)
-        )
-    return ""
-
-
-def _make_link(label: str, url: str) -> str:
-    return format_html('<a class="underline" href="{}">{}</a>', url, label)
+        return gettext("Compare both stores"), get_tab_url(client_id, ClientTab.COMPARISON)
+    return None
 
 
 def list_chips(

@@ -26,6 +26,7 @@ from migration.moves.gates import (
     explain_shut,
     split_by_override,
 )
+from migration.pushes.acts import make_compare_remedy, make_push_remedy
 from migration.runs.plans import Remedy
 from nova_credentials.messages import Message
 
@@ -112,14 +113,11 @@ def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -
     fixes: dict[CheckFix, tuple[str, Callable[[], Remedy]]] = {
         CheckFix.PUSH: (
             RUN_PERMISSION,
-            lambda: _make_button(_("Push this client now"), "push", client_id, back),
+            lambda: make_push_remedy(client_id, back),
         ),
         CheckFix.COMPARE: (
             RESOLVE_PERMISSION,
-            lambda: {
-                **_make_button(_("Compare both stores now"), "resolve", client_id, back),
-                "kind": "check",
-            },
+            lambda: make_compare_remedy(client_id, back),
         ),
         CheckFix.COMPARISON: (
             "migration.view_comparison",
@@ -185,11 +183,6 @@ def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -
         return {"label": _("Reload the checks"), "url": back}
     permission, make_fix = fixes[check.fix]
     return make_fix() if request.user.has_perm(permission) else None
-
-
-def _make_button(label: str, action: str, client_id: int, back: str) -> Remedy:
-    url = reverse(f"admin:credentials_client_{action}", args=[client_id])
-    return {"label": label, "url": url, "posts": True, "back": back}
 
 
 def _make_fix_link(label: str, page: str, *pk: int | None) -> Remedy:

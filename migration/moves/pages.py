@@ -5,33 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.contrib import messages
 from django.db.models import Count, Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from credentials.localization import localize
 from migration.core.audit import VIEW_REQUESTS
 from migration.core.clients import ClientMigration, Offboarding, PhaseChange, ReadCount
 from migration.core.comparisons import Comparison
 from migration.core.pages import (
     RESOLVE_PERMISSION,
-    RUN_PERMISSION,
     AdminView,
     ClientRow,
     ClientView,
-    find_remedy,
     get_act_url,
-    redirect_back,
 )
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.evidence import find_end_of_purge_wait
-from migration.pushes.pushes import push
 from migration.runs.acts import ACTS, Act
-from migration.runs.items import PUSHED
 from migration.runs.requests import MoveRequest
 from nova_credentials.phases import MOVES, Move, Phase
 
@@ -114,23 +106,6 @@ def find_move_act(old: Phase, new: Phase) -> Act | None:
     """Return the act that moves clients from one phase to the other; None where there is none."""
     is_first = (old, new) == (Phase.POSTGRES, Phase.DUAL_WRITE)
     return (ACTS.get(PUSH) if is_first else None) or MOVE_ACTS.get((old, new))
-
-
-class PushClientView(ClientView):
-    """Pushes one client while the person waits."""
-
-    permission_required = RUN_PERMISSION
-
-    def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
-        for result in push(client_ids=[self.client.pk], interactive=True):
-            text = f"{result.outcome.label}. {localize(result.message)}".strip()
-            if result.outcome in PUSHED:
-                messages.success(request, text)
-            else:
-                codes = result.message.codes if result.message else []
-                link = find_remedy(request, client_id, codes)
-                messages.error(request, format_html("{} {}", text, link) if link else text)
-        return redirect_back(request, client_id)
 
 
 # Addresses of former releases, which lead to the act's page

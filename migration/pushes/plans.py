@@ -1,4 +1,4 @@
-"""Plans what a run would do with each client, looks again before it starts, and sums it up. Writes no secret."""
+"""Looks at what a push would do with each client, and sums it up. Writes no secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from math import ceil
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Q
 
@@ -27,17 +26,9 @@ from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.rates import Rate
 from migration.pushes.pushes import PushResult, push
 from migration.pushes.secret_writer import DifferingPolicy, ReplacedVersion
+from migration.runs.acts import mark_seen
 from migration.runs.items import Outcome
-from migration.runs.models import MANY_TRIES, Run
-from migration.runs.plans import (
-    PlanClass,
-    PlanCounts,
-    PlanDrift,
-    PlanInOtherStateError,
-    PlannedClient,
-    ReplacedSecret,
-    RunPlan,
-)
+from migration.runs.plans import PlanClass, PlanCounts, PlannedClient, ReplacedSecret, RunPlan
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Sentence
@@ -46,8 +37,9 @@ from nova_credentials.messages import Sentence
 CLIENTS_AT_ONCE = 200
 # While one batch waits for AWS, others are read and judged: so the look asks as often as the read limit lets it.
 BATCHES_AT_ONCE = 4
-# Fewer clients are looked at while the page waits, more in the background.
-FEW_CLIENTS = 100
+
+# The kind of evidence that is missing of a client that is left alone: that nothing is lost which somebody else wrote.
+OVERWRITE = "overwrite"
 
 CLASSES = {
     Outcome.CREATED: PlanClass.NEW,
@@ -59,92 +51,21 @@ CLASSES = {
 }
 
 
-def can_page_wait_for_plan(plan: RunPlan) -> bool:
-    """Say whether the plan's clients are few enough for a page to wait for a look at them."""
-    return _select_clients(plan)[: FEW_CLIENTS + 1].count() <= FEW_CLIENTS
-
-
-def work_on_plan(*, plan_id: int, interactive: bool = False) -> Run | None:
-    """Make the plan, or look at it again and start its run where all is as planned. Returns the run that was started.
-
-    Can be called twice: a plan that is made already, or that somebody discarded, is left as it is.
-    """
-    plan = RunPlan.objects.get(pk=plan_id)
-    try:
-        if plan.state == RunPlan.State.MAKING:
-            plan.finish_making(look_at_batches(plan, interactive=interactive))
-        elif plan.state == RunPlan.State.CHECKING:
-            found = look_at_batches(plan, interactive=interactive)
-            if not (differences := list(find_differences(plan, found))):
-                return start_planned_run(plan=plan, by=plan.started_by)
-            plan.end_check_as_differing(differences)
-    except PlanInOtherStateError:
-        pass  # discarded meanwhile, or done by another worker
-    return None
-
-
-def start_planned_run(*, plan: RunPlan, by: User | None) -> Run:
-    """Start the run over the plan's clients that are still there; raises PlanInOtherStateError where it may not."""
-    return Run.start(
-        kind=Run.Kind.MIGRATE,
-        chosen=all_clients().filter(pk__in=plan.rows.values("client_id")),
-        by=by,
-        adopt=plan.adopt,
-        overwrite=plan.overwrite,
-        include_inactive=plan.include_inactive,
-        tries=MANY_TRIES,
-        plan=plan,
-    )
-
-
-def find_differences(
-    plan: RunPlan, batches: Iterable[list[PlannedClient]]
-) -> Iterator[dict[str, object]]:
-    """Yield each client that is not as planned (see `list_differences`); `batches` are sorted by client id."""
-    last = 0
-    for found in batches:
-        up_to = found[-1].client_id
-        yield from list_differences(plan.rows.list_between_ids(last, up_to), found)
-        last = up_to
-    yield from list_differences(plan.rows.list_between_ids(last, None), [])
-
-
-def list_differences(
-    planned: Collection[PlannedClient], found: Collection[PlannedClient]
-) -> list[dict[str, object]]:
-    """Return each client that is not as planned: its slug, in what it differs, and its class then and now."""
-    now = {client.client_id: client for client in found}
-    differences = []
-    for client in planned:
-        present = now.pop(client.client_id, None)
-        drifts = client.list_drifts(present) if present else [PlanDrift.WENT]
-        if drifts:
-            differences.append(_describe_drift(client, present, drifts))
-    return differences + [
-        _describe_drift(None, client, [PlanDrift.CAME]) for client in now.values()
-    ]
-
-
-def _describe_drift(
-    planned: PlannedClient | None, found: PlannedClient | None, drifts: Collection[PlanDrift]
-) -> dict[str, object]:
-    client = planned or found
-    return {
-        "id": client.client_id if client else 0,
-        "slug": client.slug if client else "",
-        "codes": [drift.value for drift in drifts],
-        "planned": str(planned.plan_class) if planned else "",
-        "found": str(found.plan_class) if found else "",
-    }
-
-
 def _select_clients(plan: RunPlan) -> ClientPhaseQuerySet:
     chosen = all_clients().order_by("pk")
     return chosen if plan.chosen is None else chosen.filter(pk__in=plan.chosen)
 
 
-def look_at_batches(plan: RunPlan, *, interactive: bool = False) -> Iterator[list[PlannedClient]]:
-    """Find out what a run would do with each client, 20 secrets a call, and yield some clients at a time, by id."""
+def look_at_batches(
+    plan: RunPlan,
+    *,
+    interactive: bool = False,
+    see: Callable[[Collection[int]], dict[int, str]] | None = None,
+) -> Iterator[list[PlannedClient]]:
+    """Find out what a run would do with each client, 20 secrets a call, and yield some clients at a time, by id.
+
+    `see` returns what is seen of clients, which is noted with each: it is asked before they are looked at.
+    """
     ids = list(_select_clients(plan).values_list("pk", flat=True))
     batches = (
         ids[start : start + CLIENTS_AT_ONCE] for start in range(0, len(ids), CLIENTS_AT_ONCE)
@@ -154,7 +75,8 @@ def look_at_batches(plan: RunPlan, *, interactive: bool = False) -> Iterator[lis
     def look(batch: Collection[int]) -> list[PlannedClient]:
         if is_down.is_set():  # every further batch would wait for the same time-out
             return list(_list_unseen(batch))
-        looked = list(_look_at_batch(plan, batch, interactive=interactive))
+        seen = see(batch) if see else {}
+        looked = mark_seen(_look_at_batch(plan, batch, interactive=interactive), seen)
         asked = [client for client in looked if client.plan_class != PlanClass.LEFT_ALONE]
         if asked and all(c.error_class == ErrorClass.UNAVAILABLE for c in asked):
             is_down.set()
@@ -164,8 +86,6 @@ def look_at_batches(plan: RunPlan, *, interactive: bool = False) -> Iterator[lis
     for looked in chain(map(look, islice(batches, 1)), _look_at_some_at_once(look, batches)):
         if looked:
             yield looked
-        if plan.pk:
-            plan.record_worked_at()
 
 
 def _look_at_some_at_once(
@@ -361,7 +281,7 @@ def export_plan_as_json(plan: RunPlan) -> Iterator[str]:
         "made_at": plan.made_at.isoformat() if plan.made_at else None,
         "run": plan.run_id,
         "adopt": plan.adopt,
-        "overwrite": plan.overwrite,
+        "overwrite": OVERWRITE in plan.overrides,
         "include_inactive": plan.include_inactive,
         "summary": summarize_plan(plan.read_counts()).to_json(),
         "differences": plan.differences,

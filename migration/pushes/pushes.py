@@ -9,10 +9,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 
-from credentials.models import ClientRevision
-from migration.core.audit import PUSH_EVENT, AuditEvent
+from credentials.models import Client, ClientRevision
+from migration.core.audit import PUSH_EVENT, AuditEvent, require_storable_reason
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
 from migration.core.clients import ClientMigration, all_clients, store_lost_secret_slugs
@@ -465,6 +466,43 @@ def write_document(
     _count_writes_in_aws([pending])
 
 
+def push_and_enter_dual_write(
+    *, client_id: int, by: User | None, overwrite: bool = False, reason: str = ""
+) -> tuple[PushResult, bool]:
+    """Push one client while its user waits, as a migration does; return its result, and whether it entered dual write.
+
+    Raises `Client.DoesNotExist`, and `ReasonError` where the reason can't be stored.
+    """
+    require_storable_reason(reason)
+    results = push(
+        client_ids=[client_id],
+        differing=DifferingPolicy.WRITTEN if overwrite else DifferingPolicy.LEFT_ALONE,
+        interactive=True,
+    )
+    if not results:
+        raise Client.DoesNotExist
+    return results[0], bool(_enter_dual_write(results, by=by, reason=reason))
+
+
+def _enter_dual_write(
+    results: Collection[PushResult],
+    *,
+    by: User | None,
+    note: Message | None = None,
+    run: Run | None = None,
+    reason: str = "",
+) -> set[int]:
+    """Take those that were pushed from `postgres` to `dual_write`; return their ids."""
+    pushed = [
+        result.client_id
+        for result in results
+        if result.outcome in PUSHED and result.phase == Phase.POSTGRES
+    ]
+    return ClientMigration.objects.change_phase(
+        pushed, Phase.POSTGRES, Phase.DUAL_WRITE, by=by, reason=reason, note=note, run=run
+    )
+
+
 # The items of runs that push or compare
 
 
@@ -501,19 +539,7 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     for pk in items.keys() - {result.client_id for result in results}:
         items[pk].outcome, items[pk].message = Outcome.SKIPPED, CLIENT_NOT_THERE()
     if migrates:
-        pushed = [
-            result.client_id
-            for result in results
-            if result.outcome in PUSHED and result.phase == Phase.POSTGRES
-        ]
-        ClientMigration.objects.change_phase(
-            pushed,
-            Phase.POSTGRES,
-            Phase.DUAL_WRITE,
-            by=run.by,
-            note=MOVED_BY_RUN(run=run.name_message),
-            run=run,
-        )
+        _enter_dual_write(results, by=run.by, note=MOVED_BY_RUN(run=run.name_message), run=run)
     return again
 
 

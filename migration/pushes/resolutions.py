@@ -5,8 +5,9 @@ For one client or many, with what the user saw; each resolution is recorded with
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -34,6 +35,7 @@ from migration.core.snapshots import (
     ClientSnapshot,
     read_client_with_rows,
     read_snapshot,
+    read_snapshots,
     reread_locked_client,
     reread_locked_snapshot,
 )
@@ -91,13 +93,40 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     return record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
 
 
+COPIES_SOMETHING_ELSE = Sentence(
+    "copies_something_else",
+    "Nothing was copied: the client or its values changed since you opened the page. Look at it again.",
+)
+TRY_AGAIN_LATER = Sentence(
+    "try_again_later", "A push or a move of this client is under way; try again."
+)
+
+
 def copy_to_aws(
-    *, client_id: int, by: User | None = None, reason: str = "", interactive: bool = True
+    *,
+    client_id: int,
+    by: User | None = None,
+    reason: str = "",
+    seen: str | None = None,
+    interactive: bool = True,
 ) -> Resolution:
-    """Push the rows to AWS, also where AWS is the authority and somebody else wrote there."""
+    """Push the rows to AWS, also where AWS is the authority and somebody else wrote there.
+
+    `seen` is the digest of what differed when the user saw it: where something else does, nothing is copied.
+    """
     require_storable_reason(reason)
     require_unpurged(client_id)
-    (result,) = push(client_ids=[client_id], overwrite=True, interactive=interactive)
+    holding = (
+        hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS)
+        if seen is not None
+        else nullcontext({client_id})
+    )
+    with holding as held:
+        if not held:
+            raise NotResolved(TRY_AGAIN_LATER(), ErrorClass.UNAVAILABLE)
+        if seen is not None and _digest_now(client_id, interactive=interactive) != seen:
+            raise NotResolved(COPIES_SOMETHING_ELSE())
+        (result,) = push(client_ids=[client_id], overwrite=True, interactive=interactive)
     if result.outcome not in PUSHED:
         passes = result.busy or result.postponed
         why = ErrorClass.UNAVAILABLE if passes else result.error_class or ErrorClass.CONFLICT
@@ -119,15 +148,38 @@ class CopyToPostgresPlan:
     @property
     def digest(self) -> str:
         """Return a short text by which a later plan is known to change the same."""
-        found = repr((self.phase, self.comparison.list_acknowledgeable()))
-        return salted_hmac("migration.CopyPlan", found, algorithm="sha256").hexdigest()[:16]
+        return digest_difference(self.phase, self.comparison)
+
+
+def digest_difference(phase: Phase, comparison: Comparison) -> str:
+    """Return a short text by which a later comparison of the client is known to have found the same."""
+    # By sorted keys: PostgreSQL keeps those of an object in another order.
+    found = json.dumps([Phase(phase), comparison.list_acknowledgeable()], sort_keys=True)
+    return salted_hmac("migration.CopyPlan", found, algorithm="sha256").hexdigest()[:16]
+
+
+def _digest_now(client_id: int, *, interactive: bool) -> str:
+    snapshot = require_unpurged(client_id)
+    try:
+        now = _compare_unsaved(snapshot, secrets_manager(interactive=interactive))
+    except STORE_ERRORS as error:
+        raise NotResolved(error.message, _name_error_class(error)) from None
+    return digest_difference(snapshot.phase, now)
+
+
+def _name_error_class(error: MessageError) -> str:
+    return str(getattr(error, "error_class", ErrorClass.DATA))
+
+
+def _compare_unsaved(snapshot: ClientSnapshot, sm: SecretsManager) -> Comparison:
+    return make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
 
 
 def plan_copy_to_postgres(client_id: int) -> CopyToPostgresPlan:
     """Return what `copy_to_postgres` would change, or its refusal; raises `NotResolved` if purged or not comparable."""
     snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
     try:
-        comparison = make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
+        comparison = _compare_unsaved(snapshot, sm)
         _require_nothing_newer(snapshot, read_aws(snapshot, sm=sm))
     except STORE_ERRORS as error:
         raise NotResolved(error.message) from None
@@ -139,13 +191,6 @@ def plan_copy_to_postgres(client_id: int) -> CopyToPostgresPlan:
 ROWS_KEPT_IN_AWS = Sentence(
     "rows_kept_in_aws",
     "What PostgreSQL held before is kept in AWS, as the version NOVA_REPLACED.",
-)
-COPIES_SOMETHING_ELSE = Sentence(
-    "copies_something_else",
-    "Nothing was copied: the client or its values changed since you opened the page. Look at it again.",
-)
-TRY_AGAIN_LATER = Sentence(
-    "try_again_later", "A push or a move of this client is under way; try again."
 )
 NOT_IN_AWS = Sentence("not_in_aws", "AWS has no %(rows)s: not changed.", glue=", ")
 
@@ -195,23 +240,9 @@ def copy_to_postgres(
         except RowsBusyError as error:
             raise NotResolved(error.message, ErrorClass.UNAVAILABLE) from None
         except (*STORE_ERRORS, RefusedBySiteError) as error:
-            why = getattr(error, "error_class", ErrorClass.DATA)
-            raise NotResolved(error.message, why) from None
+            raise NotResolved(error.message, _name_error_class(error)) from None
     compare(client_ids=[client_id], interactive=interactive)
     return resolution
-
-
-def acknowledge(
-    *, client_id: int, until: date, reason: str, by: User | None = None, shown: int | None = None
-) -> Resolution:
-    """Acknowledge the present mismatches until a day. Gates stay shut, and other mismatches are not covered.
-
-    `shown` is the comparison that the user saw; raises `NotResolved` where the newest one found something else.
-    """
-    done, refused = acknowledge_each(shown={client_id: shown}, until=until, reason=reason, by=by)
-    if client_id in refused:
-        raise NotResolved(refused[client_id])
-    return done[0]
 
 
 NO_MISMATCH = Sentence("no_mismatch", "There is no mismatch to acknowledge.")
@@ -567,134 +598,85 @@ def _push_former_values(resolution: Resolution) -> None:
         resolution.save(update_fields=["message"])
 
 
-# The plan for many clients, from the database alone
+# The plan for many clients
 
 
 @dataclass(frozen=True)
 class SelectedClient:
-    """One selected client, its fields that differ, and why it would be left alone."""
+    """One selected client: what its newest comparison found, and why it would be left alone, as the database has it."""
 
     client_id: int
     slug: str
     phase: Phase
-    comparison_id: int
-    fields: tuple[OpenMismatch, ...]
+    revision: int
+    comparison: Comparison | None
     refusal: Message | None = None
+    # Nothing is to be resolved: no refusal.
+    is_settled: bool = False
 
 
-@dataclass(frozen=True)
-class ResolutionPlan:
-    """The selected clients, ordered by slug."""
-
-    clients: list[SelectedClient]
-
-    @property
-    def resolvable_clients(self) -> list[SelectedClient]:
-        """Return the clients that would be resolved."""
-        return [client for client in self.clients if client.refusal is None]
-
-    @property
-    def left_alone(self) -> list[tuple[Message, list[SelectedClient]]]:
-        """Return the clients that would be left alone, by the reason."""
-        by_reason: dict[str, list[SelectedClient]] = defaultdict(list)
-        for client in self.clients:
-            if client.refusal:
-                by_reason[client.refusal.key].append(client)
-        return [(found[0].refusal, found) for found in by_reason.values() if found[0].refusal]
-
-    @property
-    def number_cut_over(self) -> int:
-        """Count the clients to be resolved whose values NOVA reads from AWS."""
-        return sum(client.phase.aws_is_authority for client in self.resolvable_clients)
-
-    @property
-    def number_not_cut_over(self) -> int:
-        """Count the clients to be resolved whose values NOVA reads from PostgreSQL."""
-        return len(self.resolvable_clients) - self.number_cut_over
-
-
-def plan_resolutions(kind: str, shown: Mapping[int, int | None]) -> ResolutionPlan:
-    """Plan a resolution; `shown`: client id -> id of the comparison that the user saw (None: of none).
-
-    Takes at most six queries.
-    """
-    rows = list(
-        ClientMigration.objects.exclude_deleted_clients()
-        .filter(pk__in=shown, comparison__isnull=False)
-        .select_related("client", "comparison")
-        .order_by("client__slug")
-    )
-    by_client: dict[int, list[OpenMismatch]] = defaultdict(list)
-    for mismatch in OpenMismatch.objects.filter(client_id__in=shown):
-        by_client[mismatch.client_id].append(mismatch)
-    # The shown comparisons that are no longer their client's newest.
-    older = [pk for row in rows if (pk := shown[row.pk]) and pk != row.comparison_id]
-    seen = Comparison.objects.in_bulk(older)
-    chosen = all_clients().filter(pk__in=shown)
-    pending = set(chosen.filter_push_pending().values_list("pk", flat=True))
-    counted = writes_are_counted()
-    return ResolutionPlan(
-        [
-            SelectedClient(
-                client_id=row.pk,
-                slug=row.client.slug,
-                phase=Phase(row.phase),
-                comparison_id=row.comparison_id or 0,
-                fields=tuple(by_client[row.pk]),
-                refusal=_find_stale(row, shown[row.pk], seen)
-                or _find_nothing(kind, row, by_client[row.pk])
-                or _find_refusal_in_database(
-                    kind,
-                    phase=Phase(row.phase),
-                    push_pending=row.pk in pending,
-                    writes_counted=counted,
-                ),
-            )
-            for row in rows
-        ]
-    )
-
-
-def _find_refusal_in_database(
-    kind: str, *, phase: Phase, push_pending: bool, writes_counted: bool
-) -> Message | None:
-    """Return why the database alone refuses to resolve a client this way; None where only AWS can still refuse."""
-    if kind not in (Resolution.Kind.TO_AWS, Resolution.Kind.TO_POSTGRES):
-        return None
-    if phase == Phase.PURGED:
-        return RESTORE_FIRST()
-    if kind == Resolution.Kind.TO_AWS or phase.aws_is_authority:
-        return None
-    return _find_loss(push_pending=push_pending, writes_counted=writes_counted)
-
-
-def _find_stale(
-    row: ClientMigration, shown: int | None, seen: Mapping[int, Comparison]
-) -> Message | None:
-    """Say so where the newest comparison found something else than the one that the user saw."""
-    if shown is None or shown == row.comparison_id or row.comparison is None:
-        return None
-    before = seen.get(shown)
-    is_same = (
-        before is not None
-        and before.client_id == row.pk
-        and before.list_acknowledgeable() == row.comparison.list_acknowledgeable()
-    )
-    return None if is_same else COMPARED_SINCE()
-
-
+NOT_COMPARED_YET = Sentence("not_compared_yet", "It was not compared yet: compare both stores.")
 NOTHING_KNOWN_TO_DIFFER = Sentence(
     "nothing_known_to_differ", "No field of it is known to differ: check it again."
 )
 
 
-def _find_nothing(
-    kind: str, row: ClientMigration, fields: Collection[OpenMismatch]
-) -> Message | None:
-    """Say so where there is nothing to resolve."""
-    if kind == Resolution.Kind.CHECK:
-        return None
-    if kind == Resolution.Kind.ACKNOWLEDGE:
-        matches = row.comparison_status == Comparison.Status.MATCH
-        return NO_MISMATCH() if matches else None
-    return None if fields else NOTHING_KNOWN_TO_DIFFER()
+def plan_resolutions(kind: str, client_ids: Collection[int]) -> list[SelectedClient]:
+    """Say of each client by slug whether it would be resolved, from the database alone, in three queries."""
+    clients = all_clients().with_phase().with_revision().with_ids(client_ids).order_by("slug")
+    rows = list(clients.values_list("pk", "slug", "phase", "revision"))
+    newest = {
+        row.pk: row.comparison
+        for row in ClientMigration.objects.filter(pk__in=client_ids).select_related("comparison")
+        if row.comparison
+    }
+    differing = set(
+        OpenMismatch.objects.filter(client_id__in=client_ids).values_list("client_id", flat=True)
+    )
+
+    def judge(pk: int, phase: Phase) -> tuple[Message | None, bool]:
+        comparison = newest.get(pk)
+        if comparison is None:
+            return NOT_COMPARED_YET(), False
+        if comparison.status == Comparison.Status.MATCH:
+            is_copy = kind != Resolution.Kind.ACKNOWLEDGE
+            return comparison.status_message if is_copy else NO_MISMATCH(), True
+        if kind == Resolution.Kind.ACKNOWLEDGE:
+            return None, False
+        if pk not in differing:
+            return NOTHING_KNOWN_TO_DIFFER(), False
+        return RESTORE_FIRST() if phase == Phase.PURGED else None, False
+
+    return [
+        SelectedClient(pk, slug, Phase(phase), revision, newest.get(pk), *judge(pk, Phase(phase)))
+        for pk, slug, phase, revision in rows
+    ]
+
+
+def find_losses(selected: Collection[SelectedClient]) -> dict[int, Message]:
+    """Return by client how copying AWS would lose a newer value of PostgreSQL's, as far as the database tells."""
+    at_risk = [client.client_id for client in selected if not client.phase.aws_is_authority]
+    pending = set(
+        all_clients().with_ids(at_risk).filter_push_pending().values_list("pk", flat=True)
+    )
+    counted = writes_are_counted()
+    losses = {pk: _find_loss(push_pending=pk in pending, writes_counted=counted) for pk in at_risk}
+    return {pk: loss for pk, loss in losses.items() if loss}
+
+
+def compare_selected(
+    selected: Collection[SelectedClient], *, interactive: bool
+) -> dict[int, Comparison]:
+    """Compare both stores of the clients now, and store nothing: id -> what differs. Some may be left out.
+
+    Raises `NotResolved` where the tables or AWS can't be read.
+    """
+    try:
+        snapshots = read_snapshots([client.client_id for client in selected])
+        found = read_secrets(snapshots.values(), sm=secrets_manager(interactive=interactive))
+        return {
+            pk: make_unsaved_comparison(snapshot, found, run=None)
+            for pk, snapshot in snapshots.items()
+        }
+    except STORE_ERRORS as error:
+        raise NotResolved(error.message) from None

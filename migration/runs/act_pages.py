@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin, helpers
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connection, transaction
-from django.db.models import Count
+from django.db.models import Count, Func, IntegerField, OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from credentials.localization import localize
 from credentials.models import Client
@@ -42,8 +45,10 @@ from migration.runs.acts import ACTS, FEW_CLIENTS, Act, ActForm, ActRefused, Don
 from migration.runs.plans import (
     VERDICTS,
     PlanClass,
+    PlanCounts,
     PlanInOtherStateError,
     PlannedClient,
+    PlanRow,
     RunPlan,
     Verdict,
 )
@@ -63,6 +68,9 @@ OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
 CLIENTS_SHOWN = 100
 # So many are named in a message.
 CHANGED_NAMED = 10
+# Of an address: all that another list shows with the filters that stand beside it, by the list's name below.
+SOURCE = "from"
+SELECTIONS: dict[str, Callable[[HttpRequest], ClientPhaseQuerySet]] = {}
 # Until the transaction ends. It keeps nobody else from writing, and is no advisory lock, which any role may hold.
 ONE_START_AT_A_TIME = "LOCK TABLE migration_run IN SHARE UPDATE EXCLUSIVE MODE"
 
@@ -82,6 +90,12 @@ def get_act_url_for_list(code: str, filters: QueryDict) -> str:
     return f"{reverse('admin:credentials_client_act', args=[code])}?{query.urlencode()}"
 
 
+def get_act_url_for_source(code: str, source: str, filters: Mapping[str, str], *, back: str) -> str:
+    """Return the address of the page of an act on all clients that another list shows with these filters."""
+    query = {**filters, SOURCE: source, BACK: back}
+    return f"{reverse('admin:credentials_client_act', args=[code])}?{urlencode(query)}"
+
+
 def get_act_plan_url(plan: RunPlan) -> str:
     """Return the address of the page of a stored plan."""
     return reverse("admin:credentials_client_act_plan", args=[plan.pk])
@@ -90,6 +104,22 @@ def get_act_plan_url(plan: RunPlan) -> str:
 def list_acts_of_many(request: HttpRequest) -> list[Act]:
     """Return the acts that the user may do to several clients, in the order of menus."""
     return [act for act in ACTS.values() if act.takes_many and act.may(request.user)]
+
+
+def lead_to_act(request: HttpRequest, code: str, client_ids: Sequence[int]) -> HttpResponseRedirect:
+    """Lead to the page of an act on these clients, or to that of the plan that workers make where they are many."""
+    if len(client_ids) <= FEW_CLIENTS:
+        return HttpResponseRedirect(get_act_url(code, client_ids))
+    by = get_signed_in_user(request)
+    return lead_to_plan(request, RunPlan.store_request(by=by, chosen=client_ids, act=code))
+
+
+def lead_to_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
+    """Have workers make a stored plan, and lead to its page."""
+    if not tasks.enqueue_plan(plan):
+        text = _("The task queue can't be reached. The plan is made once the queue answers again.")
+        messages.warning(request, text)
+    return HttpResponseRedirect(get_act_plan_url(plan))
 
 
 def list_client_menu(request: HttpRequest, client_id: int) -> list[tuple[str, str]]:
@@ -244,7 +274,7 @@ class BaseActView(AdminView):
         may = self.request.user.has_perm
         if may(VIEW_RUNS) or may(RUN_PERMISSION):
             return HttpResponseRedirect(get_run_url(run))
-        return HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+        return HttpResponseRedirect(self.back)
 
     def report(self, done: Done) -> HttpResponse:
         """Say what came of it, and lead on."""
@@ -255,20 +285,12 @@ class BaseActView(AdminView):
             messages.warning(self.request, each)
         for each in done.notes:
             messages.info(self.request, each)
+        self.request.session.update(done.session)
         return HttpResponseRedirect(done.url or self.back)
 
     @property
     def back(self) -> str:
         return reverse("admin:credentials_client_changelist")
-
-    def lead_to_plan(self, plan: RunPlan) -> HttpResponse:
-        """Have workers make the plan, and lead to its page."""
-        if not tasks.enqueue_plan(plan):
-            text = _(
-                "The task queue can't be reached. The plan is made once the queue answers again."
-            )
-            messages.warning(self.request, text)
-        return HttpResponseRedirect(get_act_plan_url(plan))
 
     def leave_out_changed(self, shown: dict[int, str]) -> list[int]:
         """Return the ids of those that look as the page showed them; name the others, which are left out."""
@@ -322,7 +344,7 @@ class ActView(BaseActView):
     @cached_property
     def is_in_address(self) -> bool:
         """Say whether the address names the clients; else a form does."""
-        return not {CLIENTS, ALL}.isdisjoint(self.request.GET)
+        return not {CLIENTS, ALL, SOURCE}.isdisjoint(self.request.GET)
 
     @cached_property
     def selected(self) -> ClientPhaseQuerySet:
@@ -330,6 +352,8 @@ class ActView(BaseActView):
         if ALL in self.request.GET:
             lists = cast("ListsClients", self.model_admin)
             return lists.select_listed(self.request, but=OWN_PARAMETERS)
+        if select := SELECTIONS.get(self.request.GET.get(SOURCE, "")):
+            return select(self.request)
         return all_clients().with_ids(self.read_named())
 
     @cached_property
@@ -344,7 +368,7 @@ class ActView(BaseActView):
     def ids(self) -> list[int]:
         """Return the ids in the order in which address or form names them, or the list shows them."""
         found = list(self.selected.values_list("pk", flat=True))
-        if ALL in self.request.GET:
+        if not {ALL, SOURCE}.isdisjoint(self.request.GET):
             return found
         place = {pk: number for number, pk in enumerate(self.read_named())}
         return sorted(found, key=lambda pk: place.get(pk, len(place)))
@@ -440,6 +464,8 @@ class ActView(BaseActView):
         )
         seen = self.act.see(ids)
         planned = self.act.plan(ids, order)
+        counts = PlanCounts()
+        counts.add(planned)
         groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
         will = groups[Verdict.WILL]
         will_ids = [each.client_id for each in will]
@@ -451,12 +477,13 @@ class ActView(BaseActView):
                 self.request,
                 {each: groups[each][:CLIENTS_SHOWN] for each in Verdict},
                 {each: len(groups[each]) for each in Verdict},
+                counts,
                 self.address,
             ),
             number=len(will),
             selected=len(planned),
             effect=self.act.describe_effect(len(asked)),
-            sums=self.act.sum_up(will_ids),
+            sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
             button=self.act.name_button(len(will)) if will else "",
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
             shown=" ".join(f"{pk}:{seen.get(pk, '')}" for pk in will_ids),
@@ -493,7 +520,7 @@ class ActView(BaseActView):
             act=self.act.code,
             values={OVERRIDE: sorted(self.list_overrides())},
         )
-        return self.lead_to_plan(plan)
+        return lead_to_plan(self.request, plan)
 
 
 class ActPlanView(BaseActView):
@@ -503,7 +530,18 @@ class ActPlanView(BaseActView):
 
     @cached_property
     def plan(self) -> RunPlan:
+        # The ids that were chosen may be very many, and no page shows them.
+        rows = PlanRow.objects.filter(plan=OuterRef("pk")).order_by().values("plan")
+        everybody = all_clients().order_by().annotate(of=Value(1)).values("of")
         plans = RunPlan.objects.select_related("run").defer("chosen")
+        plans = plans.annotate(
+            looked_at=Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n")), 0),
+            number_chosen=Coalesce(
+                Func("chosen", function="jsonb_array_length", output_field=IntegerField()),
+                Subquery(everybody.annotate(n=Count("pk")).values("n")),
+                0,
+            ),
+        )
         return get_object_or_404(plans, pk=self.kwargs["pk"], act__in=ACTS)
 
     @cached_property
@@ -512,20 +550,21 @@ class ActPlanView(BaseActView):
 
     @cached_property
     def numbers(self) -> dict[Verdict, int]:
-        counted: Counter[Verdict] = Counter()
-        for name, number in self.plan.read_counts().classes.items():
-            counted[VERDICTS[PlanClass(name)]] += number
-        return {each: counted[each] for each in Verdict}
+        return self.plan.count_verdicts()
+
+    @property
+    def number_chosen(self) -> int:
+        """Return how many clients it is made for, or to be made for."""
+        number: int = self.plan.read_counts().clients or self.plan.number_chosen  # type: ignore[attr-defined]  # annotated
+        return number
 
     def read_overrides(self) -> frozenset[str]:
-        return self.act.evidence_kinds.intersection(self.plan.values.get(OVERRIDE, ()))
+        return self.act.evidence_kinds & self.plan.overrides
 
     def get_url_with_overrides(self, kinds: Collection[str]) -> str:
         return ""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if self.plan.run_id and self.plan.state == RunPlan.State.STARTED:
-            return HttpResponseRedirect(get_run_url(self.plan.run_id))
         return self.show_plan()
 
     @property
@@ -538,7 +577,7 @@ class ActPlanView(BaseActView):
         order = request.POST.get(CONFIRMED)
         if order == "1" and not self.may_start:
             raise PermissionDenied(self.act.permission)
-        if order == "1" and self.plan.state != RunPlan.State.READY:
+        if order == "1" and self.plan.state not in RunPlan.MADE:
             messages.warning(request, localize(PlanInOtherStateError(self.plan).message))
             return here
         try:
@@ -552,7 +591,7 @@ class ActPlanView(BaseActView):
             form = self.make_form(self.numbers[Verdict.WILL], "")
             if self.is_no_longer_approved() or not form.is_valid():
                 return self.show_plan()
-            return self.start(self.plan.read_seen(), form, self.plan)
+            return self.start(self.read_shown(), form, self.plan)
         except PlanInOtherStateError as error:
             messages.warning(request, localize(error.message))
         except (ActRefused, ReasonError) as refusal:
@@ -573,39 +612,82 @@ class ActPlanView(BaseActView):
                 act=self.act.code,
                 values={**self.plan.values, OVERRIDE: kinds},
             )
-        return self.lead_to_plan(plan)
+        return lead_to_plan(self.request, plan)
 
-    def show_plan(self) -> HttpResponse:
-        number = self.numbers[Verdict.WILL]
-        selected = sum(self.numbers.values()) or len(self.plan.chosen or ())
-        classes = {
-            each: [name.value for name in PlanClass if VERDICTS[name] == each] for each in Verdict
-        }
-        groups = {
-            each: self.plan.rows.list_of_classes(names, most=CLIENTS_SHOWN)
-            for each, names in classes.items()
-        }
-        will_ids = self.plan.rows.filter(plan_class__in=classes[Verdict.WILL])
+    def read_shown(self) -> dict[int, str]:
+        """Return what the plan saw of each client. One of an earlier release saw nothing: it takes who is there."""
+        found = self.plan.read_seen()
+        without = [pk for pk, seen in found.items() if seen is None]
+        return {pk: seen or "" for pk, seen in found.items()} | self.act.see(without)
+
+    def show_looking(self) -> HttpResponse:
+        """Show how far workers are with making the plan; open pages ask for it again and again."""
         return self.show(
-            self.act.ask(number or selected, ""),
+            self.act.ask(self.number_chosen, ""),
             plan=self.plan,
-            groups=describe_groups(self.request, groups, self.numbers, self.address),
-            number=number,
-            selected=selected,
-            effect=self.act.describe_effect(number or selected),
-            sums=self.act.sum_up(will_ids.values_list("client_id", flat=True)),
-            button=self.act.name_button(number) if number else "",
-            may_start=self.may_start,
-            form=self.make_form(number, ""),
-            overrides=self.describe_overrides(self.plan.read_counts().missing),
-            overridden=sorted(self.read_overrides()),
-            campaign_notes=self.act.list_notes(
-                self.request, list(self.plan.rows.values_list("client_id", flat=True))
-            ),
+            groups=[],
+            number=0,
+            selected=self.number_chosen,
+            looked_at=self.plan.looked_at,  # type: ignore[attr-defined]  # annotated
+            effect=self.act.describe_effect(self.number_chosen),
             waiting_reason=self.plan.explain_missing_worker(),
             back=self.back,
         )
 
+    def show_plan(self) -> HttpResponse:
+        if self.plan.is_looking:
+            return self.show_looking()
+        number, selected = self.numbers[Verdict.WILL], self.number_chosen
+        of_class = self.plan.rows.list_classes(SHOWN_CLASSES, most=CLIENTS_SHOWN)
+        planned = [each for some in of_class.values() for each in some]
+        groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
+        counts, rows = self.plan.read_counts(), self.plan.rows
+        notes = list[SafeString]()
+        if self.plan.is_open:
+            ids = rows.values_list("client_id", flat=True)
+            notes = self.act.list_notes(self.request, ids, number=selected)
+        return self.show(
+            self.act.ask(number or selected, ""),
+            plan=self.plan,
+            groups=describe_groups(self.request, groups, self.numbers, counts, self.address),
+            number=number,
+            selected=selected,
+            effect=self.act.describe_effect(number or selected),
+            sums=[
+                *self.act.sum_up(rows.select_work().values_list("client_id", flat=True)),
+                *self.act.sum_up_plan(counts),
+            ],
+            files=self.act.list_plan_files(self.plan),
+            button=self.act.name_button(number) if number else "",
+            may_start=self.may_start,
+            form=self.make_form(number, ""),
+            overrides=self.describe_overrides(counts.missing),
+            overridden=sorted(self.read_overrides()),
+            campaign_notes=notes,
+            back=self.back,
+        )
+
+
+class LiveActPlanView(ActPlanView):
+    """Shows the page's content again and again while the plan is being made."""
+
+    template_name = "admin/migration/act_plan_live.html"
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        response = super().get(request, pk)
+        if not self.plan.is_looking:
+            response["HX-Refresh"] = "true"
+        return response
+
+
+# In this order a stored plan's page names clients, so many of each: first those that people should look at.
+SHOWN_CLASSES: Sequence[str] = [
+    *(PlanClass.OVERWRITTEN, PlanClass.UPDATED, PlanClass.NEW, PlanClass.WILL),
+    *(PlanClass.LEFT_ALONE, PlanClass.FAILING, PlanClass.REFUSED),
+    *(PlanClass.UNCHANGED, PlanClass.NOTHING),
+]
+ONLY_MOVED = gettext_lazy("In AWS already: only moved to dual write")
 
 # Of Unfold's labels.
 LABELS = {Verdict.WILL: "success", Verdict.REFUSED: "danger", Verdict.NOTHING: "default"}
@@ -622,10 +704,12 @@ def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict
         }
         for reason in planned.reasons
     ]
+    is_among_reasons = any(reason.text == planned.message for reason in planned.reasons)
     return {
         "client_id": planned.client_id,
         "slug": planned.slug,
-        "message": planned.message,
+        "kind": name_kind(planned),
+        "message": None if is_among_reasons else planned.message,
         "notes": planned.notes,
         "planned": planned,
         "lines": [line for line in lines if not line["reason"].passed],  # type: ignore[union-attr]
@@ -637,6 +721,7 @@ def describe_groups(
     request: HttpRequest,
     groups: dict[Verdict, list[PlannedClient]],
     numbers: dict[Verdict, int],
+    counts: PlanCounts,
     back: str,
 ) -> list[dict[str, Any]]:
     """Return the clients by what the plan says of them; the refused stand open, or else what would be done.
@@ -652,6 +737,7 @@ def describe_groups(
             "label": verdict.label,
             "number": numbers[verdict],
             "kind": LABELS[verdict],
+            "kinds": list_kinds(verdict, numbers, counts),
             "clients": [
                 (show_client(request, each, back), names.get(each.client_id, each.slug))
                 for each in groups[verdict]
@@ -670,6 +756,35 @@ def get_name(planned: PlannedClient) -> str:
     return names.first() or planned.slug
 
 
+def name_kind(planned: PlannedClient) -> str:
+    """Return the words for the client's class, where the act sorts finer than by verdict; else ""."""
+    if planned.is_only_moved:
+        return str(ONLY_MOVED)
+    kind = PlanClass(planned.plan_class)
+    return "" if kind in Verdict else str(kind.label)
+
+
+def list_kinds(
+    verdict: Verdict, numbers: Mapping[Verdict, int], counts: PlanCounts
+) -> list[tuple[str, int]]:
+    """Return the words and the number of clients of each class of this verdict, where the act sorts finer."""
+    classes = {PlanClass(name): number for name, number in counts.classes.items()}
+    moved = numbers[Verdict.WILL] - sum(
+        number for kind, number in classes.items() if VERDICTS[kind] == Verdict.WILL
+    )
+    unchanged = classes.pop(PlanClass.UNCHANGED, 0) - moved
+    found = [
+        (str(kind.label), classes.get(kind, 0))
+        for kind in map(PlanClass, SHOWN_CLASSES)
+        if VERDICTS[kind] == verdict and kind not in Verdict
+    ]
+    if verdict == Verdict.WILL:
+        found.append((str(ONLY_MOVED), moved))
+    elif verdict == Verdict.NOTHING:
+        found.append((str(PlanClass.UNCHANGED.label), unchanged))
+    return [(label, number) for label, number in found if number]
+
+
 def count_missing(planned: Sequence[PlannedClient]) -> Counter[str]:
     """Count the clients that lack each kind of evidence that an override may stand in for."""
     return Counter(kind for each in planned for kind in each.missing_evidence)
@@ -678,5 +793,6 @@ def count_missing(planned: Sequence[PlannedClient]) -> Counter[str]:
 add_pages(
     "client",
     ("act/plan/<int:pk>/", "act_plan", ActPlanView),
+    ("act/plan/<int:pk>/live/", "act_plan_live", LiveActPlanView),
     ("act/<slug:act>/", "act", ActView),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -22,7 +23,7 @@ from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.pages import describe_notes_of_clients
 from migration.runs.items import RunItem
 from migration.runs.models import MANY_TRIES, Run
-from migration.runs.plans import PlanInOtherStateError, PlannedClient, RunPlan
+from migration.runs.plans import PlanCounts, PlanInOtherStateError, PlannedClient, RunPlan
 from nova_credentials.messages import Message, MessageError
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Done:
     # What else is said, in the page's language: as warnings, and by the way.
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
+    # What the user's session keeps of it, by key.
+    session: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class ActRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
@@ -200,8 +203,14 @@ class Act:
     in_client_menu: ClassVar[bool] = True
     # In one sentence, how to go back; "": there is no way, as the effect says.
     way_back: ClassVar[StrOrPromise] = ""
+    # With this icon the report of mismatches offers it too.
+    report_icon: ClassVar[str] = ""
     # The kinds of evidence in which an override may stand in.
     evidence_kinds: ClassVar[frozenset[str]] = frozenset()
+    # How the page speaks of them. Of a stored plan an override has another one made.
+    override_heading: ClassVar[StrOrPromise] = _("Missing evidence:")
+    override_label: ClassVar[StrOrPromise] = _("Override it")
+    wait_label: ClassVar[StrOrPromise] = _("Wait for it")
 
     @property
     def needs_approval(self) -> bool:
@@ -228,9 +237,23 @@ class Act:
         """Say, a sentence each, what it comes to for these clients together: what is made, what it costs."""
         return []
 
-    def list_notes(self, request: HttpRequest, client_ids: Collection[int]) -> list[SafeString]:
-        """Say, a sentence each, what else happens to these clients."""
-        return describe_notes_of_clients(request, client_ids)
+    def sum_up_plan(self, counts: PlanCounts) -> list[str]:
+        """Say, a sentence each, what a plan with these counts comes to: how long it takes, what it costs."""
+        return []
+
+    def list_plan_files(self, plan: RunPlan) -> list[tuple[str, str]]:
+        """Return label and address of each other form of a stored plan: to print, to download."""
+        return []
+
+    def list_notes(
+        self,
+        request: HttpRequest,
+        client_ids: Collection[int] | QuerySet[Any, int],
+        *,
+        number: int | None = None,
+    ) -> list[SafeString]:
+        """Say, a sentence each, what else happens to these clients; `number`: how many, where that is known."""
+        return describe_notes_of_clients(request, client_ids, number=number)
 
     def may_override(self, user: Any) -> bool:
         """Say whether the user may do it although evidence is missing."""
@@ -255,6 +278,15 @@ class Act:
         """
         raise NotImplementedError
 
+    def plan_in_batches(
+        self, client_ids: Sequence[int], order: Order
+    ) -> Iterator[list[PlannedClient]]:
+        """Yield the plan of many clients, some at a time, each with what was seen of it before."""
+        for start in range(0, len(client_ids), PLANNED_AT_ONCE):
+            some = client_ids[start : start + PLANNED_AT_ONCE]
+            seen = self.see(some)
+            yield mark_seen(self.plan(some, order), seen)
+
     def do_one(self, client_id: int, order: Order) -> Done:
         """Do it to one client while its user waits.
 
@@ -275,22 +307,19 @@ def make_plan(plan: RunPlan) -> None:
 
     Raises `PlanInOtherStateError` where it was discarded meanwhile, or another worker made it.
     """
-    act = ACTS[plan.act]
-    order = Order(plan.by, overrides=frozenset(plan.values.get("override", ())))
-    ids = list(
-        all_clients().with_ids(plan.chosen or ()).order_by("pk").values_list("pk", flat=True)
-    )
+    if plan.state != RunPlan.State.MAKING:
+        return
+    act, chosen = ACTS[plan.act], all_clients()
+    if plan.chosen is not None:
+        chosen = chosen.with_ids(plan.chosen)
+    ids = list(chosen.order_by("pk").values_list("pk", flat=True))
 
     def look() -> Iterator[list[PlannedClient]]:
-        for start in range(0, len(ids), PLANNED_AT_ONCE):
+        for planned in act.plan_in_batches(ids, Order(plan.by, overrides=plan.overrides)):
             plan.refresh_from_db(fields=["state"])
             if plan.state != RunPlan.State.MAKING:
                 raise PlanInOtherStateError(plan)
-            some = ids[start : start + PLANNED_AT_ONCE]
-            seen = act.see(some)
-            yield [
-                replace(each, seen=seen.get(each.client_id, "")) for each in act.plan(some, order)
-            ]
+            yield planned
             plan.record_worked_at()
 
     plan.finish_making(look())
@@ -306,15 +335,20 @@ def register_act(act: Act) -> Act:
     return act
 
 
-def see_clients(client_ids: Collection[int]) -> dict[int, str]:
+def mark_seen(planned: Iterable[PlannedClient], seen: Mapping[int, str]) -> list[PlannedClient]:
+    """Return the clients of a plan, each with what was seen of it, by id."""
+    return [replace(each, seen=seen.get(each.client_id, "")) for each in planned]
+
+
+def see_clients(client_ids: Collection[int], *, compared: bool = True) -> dict[int, str]:
     """Return a digest of what a plan rests on: a client's name, phase, layout, newest comparison, and a run at work.
 
-    Of those who are gone none.
+    Of those who are gone none. Not `compared`: whatever the comparison says.
     """
-    columns = (
-        *("slug", "is_active", "client_migration__phase", "client_migration__layout"),
-        *("client_migration__comparison__status", "client_migration__comparison__mismatches"),
-    )
+    columns = ["slug", "is_active", "client_migration__phase", "client_migration__layout"]
+    if compared:
+        comparison = "client_migration__comparison"
+        columns += [f"{comparison}__status", f"{comparison}__mismatches"]
     at_work = RunItem.objects.filter(client__in=client_ids, finished_at=None)
     runs = dict(
         at_work.exclude(run__kind__in=Run.READS_ONLY).order_by("pk").values_list("client", "run")

@@ -28,10 +28,11 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.core.audit import RUN_EVENT, AuditEvent
 from migration.core.sentences import CLIENT_LEFT_ALONE, NO_WORKER
-from migration.core.text import KeptNameField, get_kept_name, require_kept_name
+from migration.core.text import KeptNameField, require_kept_name
 from migration.core.workers import Worker
 from nova_credentials.comparison import Mismatch
 from nova_credentials.messages import Message, MessageError, Sentence
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from migration.runs.models import Run
@@ -45,13 +46,12 @@ CLIENTS_AT_ONCE = 500
 
 
 class Remedy(TypedDict):
-    """A link to `url`, or a button that posts `back`, the address to return to, and the resolution's `kind` to it."""
+    """A link to `url`, or a button that posts to it, with the address to return to as `back`."""
 
     label: str
     url: str
     posts: NotRequired[bool]
     back: NotRequired[str]
-    kind: NotRequired[str]
 
 
 # Of a reason: the link or button that mends it for this user, who comes back to the address; None where there is none.
@@ -61,6 +61,7 @@ FindRemedy: TypeAlias = Callable[[HttpRequest, str], Remedy | None]
 class PlanClass(models.TextChoices):
     """The classes into which a plan sorts clients, by what its run would do with each."""
 
+    # Of pushes.
     NEW = "new", _("New in AWS")
     UNCHANGED = "unchanged", _("Unchanged")
     UPDATED = "updated", _("Updated over this site's version")
@@ -92,17 +93,6 @@ VERDICTS = {
     PlanClass.NOTHING: Verdict.NOTHING,
     PlanClass.REFUSED: Verdict.REFUSED,
 }
-
-
-class PlanDrift(models.TextChoices):
-    """How a client differs from its plan."""
-
-    CAME = "came", _("came after the plan: not part of the run")
-    WENT = "went", _("no longer exists")
-    PHASE = "phase", _("another phase")
-    REVISION = "revision", _("rows were written")
-    VERSION = "version", _("another version in AWS")
-    CLASS = "class", _("another outcome")
 
 
 @dataclass(frozen=True)
@@ -184,7 +174,12 @@ class PlannedClient:
 
     @property
     def verdict(self) -> Verdict:
-        return VERDICTS[PlanClass(self.plan_class)]
+        return Verdict.WILL if self.is_only_moved else VERDICTS[PlanClass(self.plan_class)]
+
+    @property
+    def is_only_moved(self) -> bool:
+        """Say whether a push writes nothing, as AWS holds the rows, and takes the client to dual write."""
+        return self.plan_class == PlanClass.UNCHANGED and self.phase == Phase.POSTGRES
 
     @property
     def missing_evidence(self) -> set[str]:
@@ -233,16 +228,6 @@ class PlannedClient:
             seen=data.get("seen", ""),
         )
 
-    def list_drifts(self, now: PlannedClient) -> list[PlanDrift]:
-        """Return in what the client is not as planned now."""
-        pairs = (
-            (PlanDrift.PHASE, self.phase, now.phase),
-            (PlanDrift.REVISION, self.revision, now.revision),
-            (PlanDrift.VERSION, self.versions, now.versions),
-            (PlanDrift.CLASS, self.plan_class, now.plan_class),
-        )
-        return [drift for drift, planned, found in pairs if planned != found]
-
 
 @dataclass
 class PlanCounts:
@@ -258,6 +243,8 @@ class PlanCounts:
     spared: int = 0
     # By kind of evidence, the clients that lack it.
     missing: Counter[str] = field(default_factory=Counter)
+    # Of the unchanged, those that are moved to dual write; None in plans of earlier releases, which didn't count them.
+    only_moved: int | None = 0
 
     def add(self, clients: Collection[PlannedClient]) -> None:
         """Count these clients too."""
@@ -268,6 +255,7 @@ class PlanCounts:
             self.missing.update(client.missing_evidence)
             self.present += len(client.versions)
             self.spared += bool(client.message and client.message.key == CLIENT_LEFT_ALONE.key)
+            self.only_moved = (self.only_moved or 0) + client.is_only_moved
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plans store them."""
@@ -280,7 +268,11 @@ class PlanCounts:
             name: data.get(name, 0) for name in ("clients", "present", "spared")
         }
         counted = {name: Counter(data.get(name, {})) for name in ("classes", "writes", "missing")}
-        return cls(**plain | counted)
+        return cls(**plain | counted, only_moved=data.get("only_moved"))
+
+
+# `PlannedClient.is_only_moved` of a row.
+ONLY_MOVED = models.Q(plan_class=PlanClass.UNCHANGED, content__phase=Phase.POSTGRES)
 
 
 class PlanRowQuerySet(models.QuerySet["PlanRow"]):
@@ -302,17 +294,10 @@ class PlanRowQuerySet(models.QuerySet["PlanRow"]):
         contents = self.order_by("client_id").values_list("content", flat=True)
         return [PlannedClient.from_json(content) for content in contents]
 
-    def list_between_ids(self, after: int, up_to: int | None) -> list[PlannedClient]:
-        """Return the clients with an id above `after`, up to and with `up_to`; None: to the end."""
-        found = self.filter(client_id__gt=after)
-        return (found if up_to is None else found.filter(client_id__lte=up_to)).list_clients()
-
-    def list_of_classes(self, names: Collection[str], *, most: int) -> list[PlannedClient]:
-        """Return at most so many clients of these classes, by id."""
-        found = self.filter(plan_class__in=names).order_by("client_id")
-        return [
-            PlannedClient.from_json(each) for each in found.values_list("content", flat=True)[:most]
-        ]
+    def select_work(self) -> Self:
+        """Select the clients that something would be done to (`PlannedClient.verdict`)."""
+        names = [name.value for name in PlanClass if VERDICTS[name] == Verdict.WILL]
+        return self.filter(models.Q(plan_class__in=names) | ONLY_MOVED)
 
     def list_classes(
         self, names: Collection[str], *, most: int | None
@@ -383,7 +368,7 @@ class RunPlanQuerySet(models.QuerySet["RunPlan"]):
     def stalled(self) -> Self:
         """Select the plans whose look was not ended for PLAN_STALLED_AFTER."""
         before = timezone.now() - PLAN_STALLED_AFTER
-        return self.defer_client_columns().filter(state__in=RunPlan.LOOKING, worked_at__lt=before)
+        return self.defer_client_columns().filter(state=RunPlan.State.MAKING, worked_at__lt=before)
 
     def forget_old(self) -> None:
         """Delete the plans older than PLANS_ARE_KEPT that no run was started from."""
@@ -402,13 +387,14 @@ class RunPlan(models.Model):
     class State(models.TextChoices):
         MAKING = "making", _("Being made")
         READY = "ready", _("Ready")
+        # Plans of releases before 0.3.0 were looked at again before they started: these are ready.
         CHECKING = "checking", _("Being looked at again")
         DIFFERS = "differs", _("No longer as planned")
         STARTED = "started", _("Started")
         DISCARDED = "discarded", _("Discarded")
 
-    LOOKING = (State.MAKING, State.CHECKING)
-    OPEN = (*LOOKING, State.READY, State.DIFFERS)
+    MADE = (State.READY, State.CHECKING, State.DIFFERS)
+    OPEN = (State.MAKING, *MADE)
 
     run = models.OneToOneField("Run", models.SET_NULL, null=True, related_name="plan")
     # What its run does (`runs.acts.ACTS`), and what is asked of it there, as the act's form has it.
@@ -423,7 +409,7 @@ class RunPlan(models.Model):
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.MAKING)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     by_name = KeptNameField("by")
-    # Who has it started; the run is that user's.
+    # Of plans of releases before 0.3.0: who wanted it started.
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
@@ -433,7 +419,7 @@ class RunPlan(models.Model):
     # The look that it was made by, whose rows are its own; and the `PlanCounts` of that look.
     look = models.UUIDField(null=True)
     counts = models.JSONField(default=dict, db_default={})
-    # What was found otherwise when it was to be started, and when.
+    # Of plans of releases before 0.3.0: what was found otherwise when it was to be started, and when.
     differences = models.JSONField(default=list)
     checked_at = models.DateTimeField(null=True)
     # When the present look was begun, or its batch ended.
@@ -498,7 +484,7 @@ class RunPlan(models.Model):
 
     @property
     def is_looking(self) -> bool:
-        return self.state in RunPlan.LOOKING
+        return self.state == RunPlan.State.MAKING
 
     @property
     def rows(self) -> PlanRowQuerySet:
@@ -519,16 +505,35 @@ class RunPlan(models.Model):
         is_gone = seen_at is None or timezone.now() - seen_at > Worker.GONE_AFTER
         return NO_WORKER() if is_gone else None
 
-    def read_seen(self) -> dict[int, str]:
-        """Return what was seen of each client that something would be done to, by id."""
-        names = [name.value for name in PlanClass if VERDICTS[name] == Verdict.WILL]
-        rows = self.rows.filter(plan_class__in=names).order_by("client_id")
+    def read_seen(self) -> dict[int, str | None]:
+        """Return what was seen of each client that something would be done to, by id; None in earlier releases."""
+        rows = self.rows.select_work().order_by("client_id")
         return dict(rows.values_list("client_id", "content__seen"))
 
     def read_seen_of(self, client_ids: Collection[int]) -> dict[int, str]:
         """Return what was seen of these clients, by id."""
         rows = self.rows.filter(client_id__in=client_ids)
         return dict(rows.values_list("client_id", "content__seen"))
+
+    @property
+    def overrides(self) -> frozenset[str]:
+        """Return the kinds of evidence that may be missing, as it was asked for."""
+        former = ("overwrite",) if self.overwrite else ()
+        return frozenset((*self.values.get("override", ()), *former))
+
+    def count_verdicts(self) -> dict[Verdict, int]:
+        """Count its clients by what would be done with them."""
+        counts = self.read_counts()
+        counted = dict.fromkeys(Verdict, 0)
+        for name, number in counts.classes.items():
+            counted[VERDICTS[PlanClass(name)]] += number
+        moved = counts.only_moved
+        if moved is None:
+            is_possible = bool(counts.classes[PlanClass.UNCHANGED])
+            moved = self.rows.filter(ONLY_MOVED).count() if is_possible else 0
+        counted[Verdict.WILL] += moved
+        counted[Verdict.NOTHING] -= moved
+        return counted
 
     def read_counts(self) -> PlanCounts:
         """Return the counts of the plan, as they were stored."""
@@ -552,33 +557,9 @@ class RunPlan(models.Model):
             raise
         PlanRow.objects.filter(plan=self.pk).exclude(look=look).delete()
 
-    def begin_check(self, *, by: User | None) -> None:
-        """Have it looked at again before it starts."""
-        self._change_state(
-            RunPlan.State.CHECKING,
-            RunPlan.State.READY,
-            started_by=by,
-            started_by_name=get_kept_name(by),
-        )
-
-    def end_check_as_differing(self, differences: Collection[dict[str, object]]) -> None:
-        """Keep what is not as planned; a user starts it all the same, or makes another plan."""
-        self._change_state(
-            RunPlan.State.DIFFERS,
-            RunPlan.State.CHECKING,
-            differences=list(differences),
-            checked_at=timezone.now(),
-        )
-
     def attach_to(self, run: Run) -> None:
         """Mark it as started with this run, in the run's transaction; raises PlanInOtherStateError."""
-        self._change_state(
-            RunPlan.State.STARTED,
-            RunPlan.State.READY,
-            RunPlan.State.CHECKING,
-            RunPlan.State.DIFFERS,
-            run=run,
-        )
+        self._change_state(RunPlan.State.STARTED, *RunPlan.MADE, run=run)
         self.record_act(PLAN_STARTED, by=run.by)
 
     def discard(self, *, by: User | None) -> None:

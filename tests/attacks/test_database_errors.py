@@ -21,11 +21,13 @@ from migration.core.pages import ClientTab
 from migration.core.rate_limiter import rate_limiter
 from migration.models import ClientMigration, RunItem
 from migration.nova.tables import accept_objects, list_nova_objects, split_unknown_accepted
+from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import sent_form, start_run
 from tests.haystack import at_levels
+from tests.migration.pages import act_page
 from tests.page_forms import open_form
 from tests.test_no_secret_escapes import (
     MARKERS,
@@ -228,9 +230,11 @@ def test_moves_and_copies_that_novas_table_refuses_are_told_by_its_code(browser,
     pk, haystack = seed(), Haystack()
     in_aws(pk)
     *change, code = REFUSALS[refusal]
-    copy = reverse("admin:credentials_client_resolve", args=[pk])
+    compare(client_ids=[pk])
+    copy = act_page("copy_to_postgres", pk)
+    shown = browser.get(copy).context["shown"]
     with changed_by_nova(*change), looked_through(haystack):
-        page(haystack, browser, copy, {"kind": "to_postgres", "reason": "INC-1"})
+        page(haystack, browser, copy, {"confirmed": "1", "clients": shown, "reason": "INC-1"})
         command(haystack, "move_clients", "dual_read", "idom", "--format", "json")
         ClientMigration.objects.filter(pk=pk).update(phase=Phase.AWS)
         command(haystack, "move_clients", "dual_read", "idom")

@@ -27,8 +27,8 @@ def test_it_finds_nothing_and_breaks_nothing(stores, client, admin_user, digits)
         client.get(f"/admin/migration/run/{number}/change/"),
         client.post(f"/admin/migration/run/{run.pk}/steer/", {"order": "retry", "item": number}),
         client.post(
-            f"{CLIENT}/{pk}/resolve/",
-            {"kind": "acknowledge", "reason": "x", "until": "9999-01-01", "shown": number},
+            f"{CLIENT}/act/acknowledge/?clients={number}",
+            {"confirmed": "1", "clients": f"{number}:x", "reason": "x", "until": "9999-01-01"},
         ),
     ]
 

@@ -15,7 +15,6 @@ from migration.core.clients import all_clients
 from migration.core.pages import ClientTab
 from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, RunPlan
 from migration.pushes.comparisons import compare
-from migration.pushes.plans import work_on_plan
 from migration.runs import act_pages
 from migration.runs.acts import ACTS
 from migration.runs.models import Run
@@ -148,16 +147,12 @@ def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
     compare(client_ids=[pk])
     make_full_client("b d"), make_full_client("new")
     plan = RunPlan.store_request(by=None, chosen=None)
-    work_on_plan(plan_id=plan.pk)
-    plan.refresh_from_db()
-    plan.begin_check(by=None)
-    looking = look_at(f"{RUNS}plan/{plan.pk}/")
-    make_client("came")
-    work_on_plan(plan_id=plan.pk)
+    address = f"{CLIENT}act/plan/{plan.pk}/"
+    looking = look_at(address)
+    tasks.work_on_plan(plan.pk)
+    few = f"{CLIENT}act/push/?all=1"
 
-    assert (
-        looking == look_at(f"{RUNS}plan/{plan.pk}/", f"{RUNS}plan/{plan.pk}/sheet/", CLIENT) == {}
-    )
+    assert looking == look_at(address, f"{RUNS}plan/{plan.pk}/sheet/", few, CLIENT) == {}
 
 
 def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
@@ -169,7 +164,10 @@ def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
         f"{CLIENT}{cut_over}/versions/",
         f"{CLIENT}{cut_over}/versions/restore/",
         f"{CLIENT}{cut_over}/versions/take-pending-off/",
-        f"{CLIENT}{shut}/copy-to-postgres/",
+        *(
+            f"{CLIENT}act/{act}/?clients={shut},{cut_over}"
+            for act in ("copy_to_postgres", "copy_to_aws", "acknowledge")
+        ),
         f"{CLIENT}{shut}/copy-to-postgres/undo/",
         f"{CLIENT}{cut_over}/history/",
     ]

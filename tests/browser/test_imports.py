@@ -13,7 +13,6 @@ from playwright.sync_api import Page, expect
 from credentials.models import Client, DatabaseCredential
 from migration import tasks
 from migration.models import ClientMigration, RunPlan
-from migration.pushes.plans import work_on_plan
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -80,18 +79,17 @@ def test_a_thousand_clients_are_previewed_confirmed_migrated_and_compared(visit,
 
         page.get_by_label("Then make the plan of their migration to AWS").check()
         press(page, "Import the clients")
-        page.wait_for_url("**/migration/run/plan/*/")
+        page.wait_for_url("**/client/act/plan/*/")
         haystack.add("plan", page.content())
         assert list_files_with(marker, since=begun) == [str(file)]  # or it would prove nothing
         file.unlink()
         assert Client.objects.count() == 1_000
 
         plan = RunPlan.objects.get()
-        work_on_plan(plan_id=plan.pk)
+        tasks.work_on_plan(plan.pk)
         page.reload()
-        press(page, "Start the run: 1,000 clients")
-        page.get_by_text("The clients are looked at once more").wait_for()
-        work_on_plan(plan_id=plan.pk)
+        press(page, "Push 1,000 clients")
+        page.wait_for_url("**/migration/run/*/change/")
         run = Run.objects.get(kind=Run.Kind.MIGRATE)
         tasks.work_on(run.pk)
         go_to(page, f"/admin/migration/run/{run.pk}/change/")

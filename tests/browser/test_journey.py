@@ -36,7 +36,8 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     somebody.follows("Mismatch report")
     somebody.reads("different value")
     somebody.follows("acme")
-    somebody.presses("Copy PostgreSQL to AWS")
+    somebody.follows("Copy PostgreSQL to AWS")
+    somebody.presses("Copy %(n)s client to AWS", n="1")
     somebody.reads("Copied PostgreSQL to AWS")
 
     somebody.follows("Overview")

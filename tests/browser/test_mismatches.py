@@ -27,7 +27,7 @@ def test_mismatches_of_many_clients_are_acknowledged_and_that_is_undone(visit, s
     page.get_by_label("all on this page").press("Space")
     page.get_by_role("button", name="Acknowledge mismatches…").press("Enter")
 
-    page.get_by_text("It would be done for 2 clients.").wait_for()
+    page.get_by_text("Acknowledge the mismatches of 2 clients?").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     found += violations(page)
     page.get_by_label("Reason or ticket").fill("INC-42")

@@ -75,10 +75,10 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
     three_clients, somebody, start_worker
 ):
     operator = somebody("/admin/")
-    operator.presses("Migrate all clients")
-    operator.presses("Start the run")
+    operator.follows("Migrate all clients")
+    operator.presses("Push 2 clients")
     operator.reads("Running")
-    operator.reads("0 of 3")
+    operator.reads("0 of 2")
 
     start_worker()
 
@@ -104,8 +104,8 @@ def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worke
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, somebody, scripts):
     operator = somebody("/admin/", java_script_enabled=scripts)
-    operator.presses("Migrate all clients")
-    operator.presses("Start the run")
+    operator.follows("Migrate all clients")
+    operator.presses("Push 2 clients")
 
     operator.presses("Pause the run")
     operator.reads("Paused. Resume it, or stop it.")

@@ -8,7 +8,6 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import connection
-from django_q.models import OrmQ
 
 from credentials.models import Client
 from migration.runs.models import Run
@@ -373,30 +372,12 @@ def test_the_admin_log_names_the_logins_and_no_value(send):
     assert "MARKER" not in entry.change_message
 
 
-def test_a_client_is_migrated_at_once_where_that_is_asked_for(send):
+def test_a_new_client_is_pushed_from_the_page_that_says_what_would_be_done(send):
     answer = send(**CLIENT, **DATABASE, migrate_now="yes")
 
     client = Client.objects.get()
-    run = Run.objects.get()
-    assert (run.kind, run.by.username) == ("migrate", "root")
-    assert list(run.items.values_list("client_id", flat=True)) == [client.pk]
-    assert OrmQ.objects.count() == 1
-    assert answer.url == f"/admin/credentials/client/{client.pk}/change/"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_run_is_committed_before_the_queue_hears_of_it(send, monkeypatch):
-    open_transactions = []
-
-    def enqueue(run: Run) -> bool:
-        open_transactions.append(connection.in_atomic_block)
-        return True
-
-    monkeypatch.setattr("migration.tasks.enqueue", enqueue)
-
-    send(**CLIENT, **DATABASE, migrate_now="yes")
-
-    assert open_transactions == [False]
+    assert answer.url == f"/admin/credentials/client/act/push/?clients={client.pk}"
+    assert not Run.objects.exists()
 
 
 def test_no_run_is_started_where_it_is_not_asked_for(send):

@@ -325,8 +325,8 @@ def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
             assert localize(reason) != reason.text
             assert english(localize(reason)) == []
 
-    resolve = reverse("admin:credentials_client_resolve", args=[world["dual_write"]])
-    answer = client.post(resolve, {"kind": "check"}, follow=True, **SPANISH)
+    compare = reverse("admin:credentials_client_compare", args=[world["dual_write"]])
+    answer = client.post(compare, follow=True, **SPANISH)
 
     assert Resolution.objects.first().message == STATUSES["missing_in_aws"]()
     assert "Comprobado de nuevo. Falta en AWS" in text(answer)

@@ -16,7 +16,7 @@ from tests.factories import make_comparison, make_full_client, make_user
 DASHBOARD = "/admin/"
 CLIENTS = "/admin/credentials/client/"
 RUNS = "/admin/migration/run/"
-START = "/admin/migration/run/start-all/"
+START = "/admin/credentials/client/act/push/?all=1"
 COMPARE = "/admin/migration/run/compare-all/"
 COMPARISONS = "/admin/migration/comparison/"
 REPORT = "/admin/migration/comparison/report/"
@@ -103,8 +103,25 @@ def shown_rows(response) -> list[tuple[str, str]]:
 
 
 def plan_page(plan) -> str:
-    return f"/admin/migration/run/plan/{plan.pk}/"
+    return f"{CLIENTS}act/plan/{plan.pk}/"
 
 
-def plan_order(plan) -> str:
-    return f"{plan_page(plan)}order/"
+def start_plan(browser: Browser, plan, **fields):
+    """Press the button of a stored plan's page."""
+    return browser.post(plan_page(plan), {"confirmed": "1", **fields})
+
+
+def act_page(code: str, *client_ids: int) -> str:
+    return f"{CLIENTS}act/{code}/?clients={','.join(map(str, client_ids))}"
+
+
+def press_act(browser: Browser, page: str, shown=None, **fields):
+    """Press the button of an act's page as it was shown, or as it is now."""
+    shown = shown or browser.get(page)
+    return browser.post(page, {"confirmed": "1", "clients": shown.context["shown"], **fields})
+
+
+def verdicts(page) -> dict[str, list[str]]:
+    """The slugs of each verdict on an act's page."""
+    groups = {group["verdict"]: group["clients"] for group in page.context["groups"]}
+    return {name: [client["slug"] for client, _name in found] for name, found in groups.items()}

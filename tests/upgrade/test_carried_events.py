@@ -25,7 +25,7 @@ from migration.models import (
     Reveal,
     Rotation,
 )
-from migration.pushes.resolutions import acknowledge
+from migration.pushes.resolutions import acknowledge_each
 from migration.runs.models import Run
 from migration.site import audit
 from migration.site.audit import trim_audit, verify_audit
@@ -66,7 +66,7 @@ def test_moves_and_what_people_did_before_a_trim_are_there_again(real_function, 
     for old, new in pairwise(LINE[:3]):
         ClientMigration.objects.change_phase([pk], old, new, by=maria, reason="INC-42")
     make_comparison(pk, "mismatch", mismatches=[DIFFERENT], slug="idom")
-    acknowledge(client_id=pk, until=timezone.localdate(), reason="known", by=maria)
+    acknowledge_each(shown={pk: None}, until=timezone.localdate(), reason="known", by=maria)
     Reveal.objects.create(
         client_id=pk, slug="idom", kind="database", credential_id=7, field="db_password",
         by=maria, username="maria", reason="INC-43", address="10.0.0.8",

@@ -4,13 +4,13 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from migration import tasks
 from migration.campaigns.steps import advance_campaign, approve_campaign, start_campaign
 from migration.core.clients import all_clients
 from migration.logins.models import RotationOutcome
 from migration.models import Campaign, ClientGroup, MoveRequest, RunPlan
 from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
 from migration.pushes.comparisons import compare
-from migration.pushes.plans import start_planned_run, work_on_plan
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -25,6 +25,7 @@ from tests.migration.logins.rotations.killed import (
 )
 from tests.migration.moves.clients import enter_phase_together, phase_of
 from tests.migration.moves.runs.moved import outcomes
+from tests.migration.pages import start_plan
 
 __all__ = ["login", "login_server", "role", "role_in"]
 
@@ -63,11 +64,12 @@ def in_dual_read(*slugs: str) -> list[int]:
     return pks
 
 
-def test_requests_plans_runs_and_campaigns_of_before_go_on(maria, ana):
+def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     one, *two = in_dual_read("one", "two-1", "two-2")
     three = in_dual_read("three-1", "three-2")
+    make_full_client("four")
     plan = RunPlan.store_request(by=maria, chosen=None)
-    work_on_plan(plan_id=plan.pk)
+    tasks.work_on_plan(plan.pk)
     request = request_move(client_id=one, new=Phase.AWS, by=maria, reason="INC-1")
     asked = start_move_run(
         chosen=all_clients().filter(pk__in=two),
@@ -98,9 +100,12 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(maria, ana):
     assert Campaign.objects.get().state == Campaign.State.FINISHED
     assert MoveRequest.objects.get().state == MoveRequest.State.DONE
     plan.refresh_from_db()
-    run = start_planned_run(plan=plan, by=maria)
-    engine.work_on_run(run_id=run.pk)
-    assert set(outcomes(run).values()) <= {Outcome.UNCHANGED, Outcome.SKIPPED}
+    client.force_login(maria)
+    start_plan(client, plan)
+    plan.refresh_from_db()
+    # The others were moved since.
+    engine.work_on_run(run_id=plan.run_id)
+    assert outcomes(plan.run) == {"four": Outcome.CREATED}
 
 
 def test_a_rotation_that_was_killed_before_the_upgrade_is_ended_after_it(role_in):

@@ -37,9 +37,10 @@ import html, json, re
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from migration.models import RunPlan
+from django.test.utils import setup_test_environment
 from migration.runs.models import Run
 
+setup_test_environment()
 browser = Client(SERVER_NAME="localhost")
 browser.force_login(User.objects.get())
 answers = {}
@@ -50,8 +51,8 @@ def press(button, url, **data):
     text = html.unescape(re.sub("<[^>]+>", "", page.content.decode()))
     answers[button] = [response.status_code, page.status_code, text.count("The task queue can't be reached")]
 
-browser.post(reverse("admin:migration_run_start_all"))
-press("start", reverse("admin:migration_run_plan_order", args=[RunPlan.objects.get().pk]), order="start")
+push = reverse("admin:credentials_client_act", args=["push"]) + "?all=1"
+press("start", push, confirmed="1", clients=browser.get(push).context["shown"])
 run = Run.objects.get()
 steer = reverse("admin:migration_run_steer", args=[run.pk])
 press("pause", steer, order="pause")

@@ -293,8 +293,8 @@ def test_comparing_first_comes_back_to_the_same_page(idom, client):
     advance(idom, Phase.DUAL_WRITE)
     assert "Compare both stores now" in client.get(address(idom)).content.decode()
 
-    url = f"/admin/credentials/client/{idom}/resolve/"
-    response = client.post(url, {"kind": "check", "back": address(idom)})
+    url = f"/admin/credentials/client/{idom}/compare/"
+    response = client.post(url, {"back": address(idom)})
 
     assert response.url == address(idom)
     assert Resolution.objects.get().kind == "check"
@@ -307,9 +307,7 @@ def test_comparing_first_comes_back_to_the_same_page(idom, client):
 def test_a_form_leads_back_to_no_other_site(idom, client, back):
     client.force_login(make_user("maria", *VIEW, "migration.resolve_mismatch"))
 
-    response = client.post(
-        f"/admin/credentials/client/{idom}/resolve/", {"kind": "check", "back": back}
-    )
+    response = client.post(f"/admin/credentials/client/{idom}/compare/", {"back": back})
 
     assert response.url == f"/admin/credentials/client/{idom}/change/"
 

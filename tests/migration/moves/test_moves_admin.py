@@ -27,6 +27,7 @@ from tests.migration.moves.clients import (
     phase_of,
     write_password,
 )
+from tests.migration.pages import act_page, press_act
 
 NASTY = "  'quotes' \"and\" \\ blanks \n" + "ñ😀'\" \\ " * 500 + "  "
 
@@ -108,7 +109,7 @@ def test_by_clicks_alone_a_client_goes_to_the_end_and_back(idom, log_in, press, 
     before, read = document(idom), what_is_read()
 
     for new in [*LINE[1:], *reversed(LINE[:-1])]:
-        press(idom, "resolve", kind="check")
+        press(idom, "compare")
         said = move(idom, new, reason="INC-42")
         assert phase_of(idom) == new, said
         assert what_is_read() == read
@@ -180,30 +181,28 @@ def test_a_viewer_sees_no_button_and_is_refused(idom, client, log_in, press):
     page = client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
 
     assert "/act/" not in page
-    assert "/resolve/" not in page
-    for kind in ("check", "to_aws", "to_postgres", "acknowledge"):
-        assert press(idom, "resolve", kind=kind, reason="x", until="2999-01-01")[0] == 403
+    assert "/compare/" not in page
+    assert press(idom, "compare")[0] == 403
+    for act in ("copy_to_aws", "copy_to_postgres", "acknowledge", "push"):
+        assert client.get(act_page(act, idom)).status_code == 403
     listed = client.get("/admin/credentials/client/").content.decode()
     assert not [act.code for act in MOVE_ACTS.values() if f'value="{act.code}"' in listed]
     assert not Resolution.objects.exists()
 
 
-@pytest.mark.parametrize("data", [{"kind": "other"}, {}])
-def test_what_no_page_sends_is_not_found(idom, log_in, press, data):
+def test_a_client_that_is_gone_is_not_found(log_in, press):
     log_in(MOVE, RESOLVE)
 
-    assert press(idom, "resolve", **data)[0] == 404
-    # Also where what was typed would be refused.
-    assert press(999_999, "resolve", kind="acknowledge", reason="")[0] == 404
+    assert press(999_999, "compare")[0] == 404
 
 
-def test_copying_to_aws_ends_the_mismatch(idom, sm, log_in, press):
+def test_copying_to_aws_ends_the_mismatch(idom, sm, client, log_in):
     user = log_in(RESOLVE)
     advance(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
 
-    press(idom, "resolve", kind="to_aws", reason="PostgreSQL is right")
+    press_act(client, act_page("copy_to_aws", idom), reason="PostgreSQL is right")
 
     assert json.loads(sm.get_value("nova/clients/idom").text) == document(idom)
     assert Comparison.objects.newest().get().status == Comparison.Status.MATCH
@@ -215,47 +214,52 @@ def test_copying_to_aws_ends_the_mismatch(idom, sm, log_in, press):
     )
 
 
-def test_copying_to_postgres_ends_the_mismatch(idom, sm, log_in, press):
+def test_copying_to_postgres_ends_the_mismatch(idom, sm, client, log_in):
     log_in(RESOLVE)
     advance(idom, Phase.DUAL_READ)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
 
-    press(idom, "resolve", kind="to_postgres")
+    press_act(client, act_page("copy_to_postgres", idom), reason="INC-42")
 
     assert password(idom) == "example-theirs"
     assert Comparison.objects.newest().get().status == Comparison.Status.MATCH
     assert not snapshots.read_snapshots([idom])[idom].push_pending
 
 
-def test_copying_to_postgres_loses_no_confirmed_write(idom, log_in, press):
+def test_copying_to_postgres_loses_no_confirmed_write(idom, sm, client, log_in):
     log_in(RESOLVE)
     advance(idom, Phase.DUAL_READ)
+    change_in_aws(sm, password="example-theirs")
+    compare(client_ids=[idom])
+    page = act_page("copy_to_postgres", idom)
+    shown = client.get(page)
     write_password(idom, "example-novas")
 
-    _, said = press(idom, "resolve", kind="to_postgres")
+    answer = press_act(client, page, shown, reason="INC-42")
 
-    assert "newer value" in said
+    assert [message.level_tag for message in answer.context["messages"]] == ["error"]
     assert password(idom) == "example-novas"
     assert not Resolution.objects.exists()
 
 
 def test_an_acknowledged_mismatch_is_off_the_dashboard_until_it_changes_or_the_day_comes(
-    idom, sm, client, log_in, press
+    idom, sm, client, log_in
 ):
     log_in(RESOLVE)
     advance(idom, Phase.DUAL_WRITE)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
+    page = act_page("acknowledge", idom)
     today = timezone.localdate()
     assert attention(client) == 1
 
-    press(idom, "resolve", kind="acknowledge", reason="", until=today.isoformat())
-    press(idom, "resolve", kind="acknowledge", reason="x", until="tomorrow")
-    press(idom, "resolve", kind="acknowledge", reason="x", until=str(today - timedelta(days=1)))
+    press_act(client, page, reason="", until=today.isoformat())
+    press_act(client, page, reason="x", until="tomorrow")
+    press_act(client, page, reason="x", until=str(today - timedelta(days=1)))
     assert not Resolution.objects.exists()
 
-    press(idom, "resolve", kind="acknowledge", reason="INC-7", until=today.isoformat())
+    press_act(client, page, reason="INC-7", until=today.isoformat())
     compare(client_ids=[idom])
     assert attention(client) == 0
     Resolution.objects.update(until=today - timedelta(days=1))
@@ -281,9 +285,10 @@ def test_a_reason_that_cannot_be_kept_is_refused_and_nothing_is_done(
 
     refused = acts.press(client, move_page(Phase.DUAL_WRITE, Phase.POSTGRES, idom), reason=reason)
     assert set(refused.context["form"].errors) == {"reason"}
-    for kind in ("to_aws", "to_postgres", "acknowledge"):
-        said = press(idom, "resolve", kind=kind, reason=reason, until="2999-01-01")[1]
-        assert said.startswith("Nothing was done: "), kind
+    sent = {"clients": f"{idom}:x", "reason": reason, "until": "2999-01-01", "confirmed": "1"}
+    for act in ("copy_to_aws", "copy_to_postgres", "acknowledge"):
+        answer = client.post(act_page(act, idom), sent)
+        assert "reason" in answer.context["form"].errors, act
 
     assert phase_of(idom) == Phase.DUAL_WRITE
     assert PhaseChange.objects.count() == 1
@@ -300,34 +305,33 @@ def test_a_reason_of_500_characters_is_kept_whole(idom, log_in, move):
     assert PhaseChange.objects.first().reason == "ñ" * 500
 
 
-def test_what_somebody_has_not_seen_is_not_acknowledged(idom, sm, client, log_in, press):
+def test_what_somebody_has_not_seen_is_not_acknowledged(idom, sm, client, log_in):
     log_in(RESOLVE)
     advance(idom, Phase.DUAL_WRITE)
     change_in_aws(sm, password="example-theirs")
-    shown = compare(client_ids=[idom])[idom].pk
-    page = client.get(f"/admin/credentials/client/{idom}/change/?tab=comparison").content.decode()
-    assert f'name="shown" value="{shown}"' in page
-    how = {"kind": "acknowledge", "reason": "x", "until": "2999-01-01", "shown": str(shown)}
+    compare(client_ids=[idom])
+    page = act_page("acknowledge", idom)
+    shown, how = client.get(page), {"reason": "x", "until": "2999-01-01"}
 
     change_in_aws(sm, password="example-another")
     compare(client_ids=[idom])
-    assert "found other differences" in press(idom, "resolve", **how)[1]
+    assert "idom" in said_on(press_act(client, page, shown, **how))
     assert not Resolution.objects.exists()
 
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
-    press(idom, "resolve", **how)
+    press_act(client, page, shown, **how)
     assert Resolution.objects.exists()
 
 
 def test_who_takes_note_that_it_could_not_be_checked_hears_that_the_secret_is_gone(
-    idom, sm, settings, client, log_in, press
+    idom, sm, settings, client, log_in
 ):
     log_in(RESOLVE)
     advance(idom, Phase.DUAL_WRITE)
     reachable, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     compare(client_ids=[idom])
-    press(idom, "resolve", kind="acknowledge", reason="x", until="2999-01-01")
+    press_act(client, act_page("acknowledge", idom), reason="x", until="2999-01-01")
     assert Resolution.objects.acknowledging_newest_comparison().exists()
 
     settings.AWS_ENDPOINT_URL = reachable

@@ -30,7 +30,7 @@ from tests.migration.acts import by_verdict, send
 from tests.migration.campaigns.shown import CAMPAIGNS, do_next, make_campaign, make_group, page
 from tests.migration.moves.clients import enter_phase_together, phase_of
 from tests.migration.moves.runs.moved import start
-from tests.migration.pages import CLIENTS, plan_order
+from tests.migration.pages import CLIENTS
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -320,9 +320,8 @@ def test_an_action_on_all_that_match_is_refused_where_others_match_now(client, o
     ClientMigration.objects.filter(client=gone).update(phase=Phase.DUAL_WRITE)
     chosen = {"select_across": "1", "_selected_action": ["1"], "index": "0"}
 
-    for action in ("compare_selected", "push_selected"):
-        response = client.post(address, form | chosen | {"action": action})
-        assert "Nothing was done: other clients match now" in said(response)
+    response = client.post(address, form | chosen | {"action": "compare_selected"})
+    assert "Nothing was done: other clients match now" in said(response)
     assert not Run.objects.exists()
     assert not RunPlan.objects.exists()
 
@@ -377,18 +376,6 @@ def test_a_campaign_starts_with_the_clients_that_the_page_showed(client, olga, s
     sent = dict(response.context_data["sent"])
     client.post(f"{CAMPAIGNS}start/", sent | {"step": "start"})
     assert Campaign.objects.get().waves.get().list_joinable_clients().count() == 2
-
-
-def test_a_plan_that_differs_since_the_page_was_opened_is_not_started(client, olga):
-    make_many(60)
-    plan = RunPlan.store_request(by=olga, chosen=None, overwrite=False)
-    RunPlan.objects.filter(pk=plan.pk).update(state=RunPlan.State.DIFFERS)
-
-    response = client.post(plan_order(plan), {"order": "start", "seen": "ready"})
-
-    assert "Not started" in said(response)
-    plan.refresh_from_db()
-    assert plan.state == RunPlan.State.DIFFERS
 
 
 def test_a_selection_that_can_hold_nobody_is_told_from_one_of_somebody():

@@ -102,19 +102,15 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "import", "change", "changelist")),
-    *(f"{CLIENT}_{what}" for what in ("move", "push", "ready", "resolve", "comment")),
+    *(f"{CLIENT}_{what}" for what in ("move", "ready", "compare", "comment")),
     f"{CLIENT}_leaving",
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed", "test_new", "add_test")),
     *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
     *(
         f"migration_run_{what}"
-        for what in (
-            *("start_all", "compare_all", "steer", "rate", "health", "stop_writes"),
-            *("check_aws", "plan_order"),
-        )
+        for what in (*("compare_all", "steer", "rate", "health", "stop_writes", "check_aws"),)
     ),
-    *(f"migration_comparison_{what}" for what in ("check", "owners", "acknowledge")),
-    *(f"migration_comparison_{what}" for what in ("to_aws", "to_postgres")),
+    *(f"migration_comparison_{what}" for what in ("check", "act")),
     *(f"migration_campaign_{what}" for what in ("start", "steer", "cancel")),
     *(f"{GROUP}_{what}" for what in ("add", "change", "delete")),
     "migration_copysearch_start",

@@ -61,7 +61,6 @@ CLIENT, LOGIN = "credentials_client", "auth_user"
 TABLES = "credentials_columnmapping"
 AUDIT = "migration_auditevent"
 GROUP = "migration_clientgroup"
-PLAN_PAGES = ("plan_live", "plan_sheet", "plan_file")
 PAGES = {
     **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
     **dict.fromkeys(("jsi18n", "app_list"), EVERYBODY),
@@ -94,14 +93,15 @@ PAGES = {
     **{f"{GROUP}_{page}": EVERYBODY for page in ("changelist", "change", "history")},
     **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
-    **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
+    **{f"migration_run_{page}": EVERYBODY for page in ("plan_sheet", "plan_file")},
+    f"{CLIENT}_act_plan_live": OPERATORS,
     "migration_run_notices": ADMINISTRATORS,
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_go_on_without": OPERATORS,
     "migration_campaign_start": OPERATORS,
     **{
         f"{CLIENT}_{page}": OPERATORS
-        for page in (*("copy", "undo_copy", "rotate", "restore_version", "take_pending_off"),)
+        for page in (*("undo_copy", "rotate", "restore_version", "take_pending_off"),)
     },
     f"{TABLES}_changelist": EVERYBODY,
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
@@ -125,8 +125,7 @@ PAGES = {
 }
 # What is sent changes nothing by itself, where it is taken.
 POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
-    f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
-    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "copy", "undo_copy")},
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("compare", "undo_copy")},
     f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
     **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("test_typed", "test_new", "add_test")},
     **{
@@ -144,9 +143,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     f"{CLIENT}_cutover_file": ({}, EVERYBODY),
     f"{TABLES}_map": ({"use": "ignore"}, OPERATORS),
     f"{TABLES}_accept": ({}, ADMINISTRATORS),
-    "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
-    "migration_run_plan_order": ({"order": "start"}, OPERATORS),
     **{f"migration_run_{page}": ({}, OPERATORS) for page in ("health", "check_aws")},
     # The secrets of clients that NOVA deleted go by it.
     "migration_run_secret_settings": ({}, ADMINISTRATORS),
@@ -165,10 +162,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_campaign_approve": ({}, APPROVERS),
     "migration_comparison_check": ({}, OPERATORS),
     "migration_copysearch_start": ({}, OPERATORS),
-    **{
-        f"migration_comparison_{act}": ({}, OPERATORS)
-        for act in ("to_aws", "to_postgres", "acknowledge", "owners", "undo")
-    },
+    **{f"migration_comparison_{act}": ({}, OPERATORS) for act in ("act", "undo")},
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
     **{f"auth_user_{page}": ({}, USER_ADMINISTRATORS) for page in ("add", "change")},
@@ -188,8 +182,10 @@ OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "se
 OTHERS |= {f"{CLIENT}_certificate"}
 # Where pages were whose acts have a page now, to which these lead.
 OTHERS |= {
-    f"{CLIENT}_{page}" for page in ("owner", "adopt", "layout", "dialog", "cutover", "ready")
+    f"{CLIENT}_{page}"
+    for page in ("owner", "adopt", "layout", "copy", "dialog", "cutover", "ready")
 }
+OTHERS |= {"migration_run_plan"}
 # tests/migration/runs/acts/test_every_act.py tries each act as each role.
 OTHERS |= {f"{CLIENT}_act", f"{CLIENT}_act_plan"}
 # For whoever may see the console; tests/test_documents.py has their tests.
@@ -213,6 +209,8 @@ class Site:
         was_cut_over = name in (f"{CLIENT}_cutover_file", f"{CLIENT}_history")
         phase = Phase.AWS if was_cut_over else Phase.DUAL_READ
         client = self.clients[phase]
+        if name == "migration_comparison_act":
+            return ["copy_to_aws"]
         if name.endswith("_reveal"):
             return [
                 client,
@@ -237,7 +235,7 @@ class Site:
             *("_health", "_aws", "_secret_settings"),
             "_start",
             "_all",
-            *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_undo"),
+            *("_check", "_undo"),
             "_writes",
             "_claim",
             "_export",
@@ -250,6 +248,7 @@ class Site:
             "_notices",
         )
         models = {
+            f"{CLIENT}_act_plan": lambda: RunPlan.objects.latest("pk").pk,
             "credentials_client_": lambda: client,
             "credentials_columnmapping_": lambda: 1,
             f"{GROUP}_": lambda: ClientGroup.objects.earliest("pk").pk,
@@ -374,7 +373,7 @@ def test_a_viewer_changes_nothing_anywhere(site, client, method):
     client.force_login(site.users[VIEWER])
     before = everything_stored()
 
-    actions = ["push_selected", "compare_selected", "delete_selected", *ACTS]
+    actions = ["compare_selected", "delete_selected", *ACTS]
     actions += ["put_into_group", "take_out_of_group"]
     chosen = list(site.clients.values())
     for name in {*PAGES, *POSTS}:

@@ -12,7 +12,6 @@ from migration.models import (
     ClientComment,
     ClientGroup,
     ClientMigration,
-    Comparison,
     GroupMember,
 )
 from nova_credentials.phases import Phase
@@ -33,7 +32,7 @@ from tests.page_forms import open_form, pages_left_out
 __all__ = ["site"]
 
 WITHOUT_EFFECT = {
-    *("auth_group_add", "auth_user_delete", "auth_user_reset_factor", f"{CLIENT}_resolve"),
+    *("auth_group_add", "auth_user_delete", "auth_user_reset_factor"),
     *(f"{TABLES}_map", "migration_copysearch_start"),
     *("migration_run_claim", f"{CLIENT}_import"),
 }
@@ -57,22 +56,15 @@ def root(stores) -> Browser:
 def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
     """By the name of the address: a body that would change something for whoever may send it."""
     change = open_form(root, site.address(f"{CLIENT}_change"))
-    nobody, client = site.users["nobody"], str(site.clients[Phase.DUAL_READ])
+    nobody = site.users["nobody"]
     wave = ClientGroup.objects.get().pk
     passwords = {"password1": NEW, "password2": NEW, "usable_password": "true"}
     return {
         f"{CLIENT}_change": change | {"name": "Renamed"},
         f"{CLIENT}_move": {"new": "dual_write", "seen": "dual_read", "reason": "INC-42"},
-        f"{CLIENT}_push": {},
         # What confirms an import is one user's own: tests/migration/clients/imports has such.
         f"{CLIENT}_import": {"order": "import", "plan": "x.y"},
         f"{CLIENT}_leaving": {"act": "deactivate"},
-        f"{CLIENT}_resolve": {
-            "kind": "acknowledge",
-            "reason": "INC-42",
-            "until": "2099-01-01",
-            "shown": str(Comparison.objects.latest("pk").pk),
-        },
         f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
         # Its host is no name; that it was tried is stored.
         f"{CLIENT}_rotate": {"confirmed": "1", "reason": "INC-42"},
@@ -95,15 +87,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{GROUP}_add": {"name": "wave 2"},
         f"{GROUP}_change": {"name": "wave 3"},
         f"{GROUP}_delete": {"post": "yes"},
-        "migration_comparison_owners": {"confirmed": "1", "clients": client, "owner": "root"},
-        "migration_comparison_acknowledge": {
-            **dict.fromkeys(("all", "confirmed"), "1"),
-            "reason": "INC-42",
-            "until": "2099-01-01",
-        },
-        "migration_comparison_to_aws": {"all": "1", "confirmed": "1", "reason": "INC-42"},
-        # Nothing differs any more.
-        "migration_comparison_to_postgres": {"all": "1", "confirmed": "1", "reason": "INC-42"},
+        f"{CLIENT}_compare": {},
         f"{TABLES}_map": {"use": "ignore", "column": "clients.x", "seen": ""},
         "migration_run_stop_writes": {"reason": "INC-42"},
         "migration_run_claim": {"reason": "INC-42"},

@@ -1,4 +1,4 @@
-"""Plans: what a run would do with each client, and what is not as planned when it is to start."""
+"""Plans of pushes: what a run would do with each client, and that it does so, once, with who is as planned."""
 
 import json
 import time
@@ -13,17 +13,18 @@ from django_q.models import OrmQ
 from credentials.models import Client
 from migration import tasks
 from migration.core.clients import all_clients
-from migration.models import AuditEvent, ClientMigration, RunPlan
+from migration.models import AuditEvent, ClientMigration, Comparison, RunPlan
 from migration.pushes import plans
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import NOT_LOOKED_AT, export_plan_as_json, summarize_plan
 from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlanInOtherStateError
+from migration.runs.plans import PlanClass
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import (
+    VIEW,
     make_client,
     make_database,
     make_full_client,
@@ -31,8 +32,15 @@ from tests.factories import (
     make_user,
     update,
 )
+from tests.migration.pages import plan_page, start_plan
 
 pytestmark = pytest.mark.usefixtures("stores")
+
+# What a client of a plan had in 0.2.0.
+OF_RELEASE_BEFORE = (
+    *("id", "slug", "phase", "revision", "class", "outcome", "error_class", "message"),
+    *("versions", "writes", "replaced"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,16 +51,22 @@ def once(monkeypatch):
 
 def make_plan(**options) -> RunPlan:
     plan = RunPlan.store_request(by=make_user("planner"), chosen=None, **options)
-    assert plans.work_on_plan(plan_id=plan.pk) is None
+    tasks.work_on_plan(plan.pk)
     plan.refresh_from_db()
     return plan
 
 
-def begin(plan: RunPlan) -> Run | None:
-    plan.begin_check(by=make_user("starter"))
-    run = plans.work_on_plan(plan_id=plan.pk)
-    plan.refresh_from_db()
-    return run
+@pytest.fixture
+def begin(client):
+    """Starts a plan by its page; the run, or None."""
+    client.force_login(make_user("starter", *VIEW, "migration.add_run"))
+
+    def begin(plan: RunPlan) -> Run | None:
+        start_plan(client, plan)
+        plan.refresh_from_db()
+        return plan.run
+
+    return begin
 
 
 def classes(plan: RunPlan) -> dict[str, str]:
@@ -93,7 +107,7 @@ def one_of_each(sm):
     return ids
 
 
-def test_a_plan_says_what_the_run_then_does(sm, one_of_each):
+def test_a_plan_says_what_the_run_then_does(sm, one_of_each, begin):
     plan = make_plan()
 
     assert plan.state == RunPlan.State.READY
@@ -119,7 +133,7 @@ def test_a_plan_says_what_the_run_then_does(sm, one_of_each):
 
     assert (run.by.username, run.plan) == ("starter", plan)
     assert {item.slug: item.outcome for item in run.items.all()} == {
-        client.slug: client.outcome for client in plan.rows.list_clients()
+        slug: found[slug].outcome for slug in ("new", "updated", "overwritten")
     }
 
 
@@ -131,56 +145,79 @@ def test_a_plan_holds_no_value(one_of_each):
 
 
 def test_with_overwrite_it_is_planned_as_overwritten(one_of_each):
-    assert classes(make_plan(overwrite=True))["left-alone"] == PlanClass.OVERWRITTEN
+    plan = make_plan(values={"override": ["overwrite"]})
+
+    assert classes(plan)["left-alone"] == PlanClass.OVERWRITTEN
+    assert json.loads("".join(export_plan_as_json(plan)))["overwrite"] is True
 
 
-def test_what_is_not_as_planned_is_shown_before_anything_starts(sm, one_of_each):
+def test_a_client_in_postgres_whose_secret_is_as_it_should_be_is_moved_all_the_same(begin):
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+    plan = make_plan()
+    assert classes(plan) == {"idom": PlanClass.UNCHANGED}
+    assert plan.count_verdicts() == {"will": 1, "nothing": 0, "refused": 0}
+
+    engine.finish_inline(begin(plan))
+
+    assert ClientMigration.objects.get(pk=pk).phase == Phase.DUAL_WRITE
+
+
+def test_who_changed_since_is_left_out_and_who_came_is_no_part_of_the_run(
+    sm, client, one_of_each, begin
+):
+    for slug in ("renamed", "moved"):
+        one_of_each[slug] = make_full_client(slug)
     plan = make_plan()
     make_full_client("came")
-    Client.objects.get(slug="empty").delete()
-    version = write_elsewhere(sm, one_of_each["unchanged"])
+    update("clients", one_of_each["renamed"], slug="other")
+    ClientMigration.objects.update_or_create(
+        client_id=one_of_each["moved"], defaults={"phase": Phase.DUAL_READ}
+    )
     make_database(one_of_each["new"], label="second", is_primary=False)
 
-    assert begin(plan) is None
+    run = begin(plan)
 
-    assert plan.state == RunPlan.State.DIFFERS
-    assert not Run.objects.exists()
-    differences = {row["slug"]: row for row in plan.differences}
-    assert {slug: row["codes"] for slug, row in differences.items()} == {
-        "came": ["came"],
-        "empty": ["went"],
-        "unchanged": ["version", "class"],
-        "new": ["revision"],
-    }
-    assert differences["unchanged"]["found"] == PlanClass.OVERWRITTEN
-    assert sm.get_value("nova/clients/unchanged").version_id == version
-
-    run = plans.start_planned_run(plan=plan, by=None)
-
-    plan.refresh_from_db()
-    assert (plan.run, plan.state) == (run, RunPlan.State.STARTED)
-    planned = set(classes(plan)) - {"empty"}
-    assert set(run.items.values_list("slug", flat=True)) == planned
+    assert plan.state == RunPlan.State.STARTED
+    assert set(run.items.values_list("slug", flat=True)) == {"new", "updated", "overwritten"}
+    said = " ".join(map(str, client.get(plan_page(plan)).context["messages"]))
+    assert "2 clients" in said
+    assert all(slug in said for slug in ("moved", "other"))
 
 
-def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
+def test_what_somebody_writes_in_aws_since_the_plan_the_push_decides(sm, begin):
+    pk, row = make_written("idom")
+    update("client_database_credentials", row, db_port=1)
+    plan = make_plan()
+    version = write_elsewhere(sm, pk)
+    before = Comparison.objects.filter(client_id=pk).count()
+
+    run = begin(plan)
+    engine.finish_inline(run)
+
+    item = run.items.get()
+    assert (item.outcome, item.message.key) == ("updated", "overwrote")
+    assert item.message.values["version"] == version
+    assert Comparison.objects.filter(client_id=pk).count() > before
+
+
+def test_a_plan_starts_one_run_and_none_once_it_is_discarded(begin):
     make_full_client("idom")
     plan, other = make_plan(), RunPlan.store_request(by=None, chosen=None)
-    begin(plan)
+    first = begin(plan)
 
-    with pytest.raises(PlanInOtherStateError):
-        plans.start_planned_run(plan=plan, by=None)
+    assert begin(plan) == first
     other.discard(by=None)
-    assert plans.work_on_plan(plan_id=other.pk) is None
-    with pytest.raises(PlanInOtherStateError):
-        plans.start_planned_run(plan=other, by=None)
+    tasks.work_on_plan(other.pk)
+    assert begin(other) is None
 
     assert Run.objects.count() == 1
     other.refresh_from_db()
     assert (other.state, other.rows.list_clients()) == (RunPlan.State.DISCARDED, [])
 
 
-def test_the_acts_are_in_the_audit():
+def test_the_acts_are_in_the_audit(begin):
+    make_full_client("idom")
     plan = make_plan()
     begin(plan)
     RunPlan.store_request(by=None, chosen=[]).discard(by=make_user("other"))
@@ -189,6 +226,24 @@ def test_the_acts_are_in_the_audit():
     assert ("plan_requested", "planner") in acts
     assert ("plan_started", "starter") in acts
     assert ("plan_discarded", "other") in acts
+
+
+@pytest.mark.parametrize("state", ["ready", "checking", "differs"])
+def test_a_plan_of_the_release_before_is_shown_and_started(client, one_of_each, begin, state):
+    push(client_ids=[one_of_each["new"]])
+    plan = make_plan()
+    for row in plan.rows:
+        row.content = {name: row.content[name] for name in OF_RELEASE_BEFORE}
+        row.save()
+    counts = {name: plan.counts[name] for name in ("clients", "classes", "writes")}
+    RunPlan.objects.filter(pk=plan.pk).update(state=state, counts=counts)
+    Client.objects.filter(pk=one_of_each["updated"]).update(is_active=False)
+
+    page = client.get(plan_page(plan))
+    assert (page.context["number"], page.context["selected"]) == (3, 7)
+    run = begin(plan)
+
+    assert set(run.items.values_list("slug", flat=True)) == {"new", "updated", "overwritten"}
 
 
 def test_a_killed_look_is_begun_again(monkeypatch):
@@ -203,11 +258,9 @@ def test_a_killed_look_is_begun_again(monkeypatch):
     (task,) = OrmQ.objects.all()
     assert (task.task["func"], task.task["args"]) == ("migration.tasks.work_on_plan", (plan.pk,))
     tasks.work_on_plan(plan.pk)
+    tasks.work_on_plan(plan.pk)  # a second worker gets it too
     plan.refresh_from_db()
-    plan.begin_check(by=None)
-    tasks.work_on_plan(plan.pk)
-    assert OrmQ.objects.filter(key__isnull=False).count() == 2
-    assert Run.objects.get().plan == plan
+    assert (plan.state, plan.rows.count()) == (RunPlan.State.READY, 1)
 
 
 def test_plans_that_no_run_came_of_are_forgotten():

@@ -17,7 +17,7 @@ from migration.moves.moves import move
 from migration.pushes import pushes
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
-from migration.pushes.resolutions import acknowledge
+from migration.pushes.resolutions import acknowledge_each
 from migration.runs import engine
 from migration.runs.items import Act, Outcome
 from migration.runs.models import Run
@@ -36,7 +36,7 @@ from tests.factories import (
 from tests.migration.moves.clients import write_password
 from tests.migration.moves.runs.moved import make_clients
 from tests.migration.moves.runs.moved import start as start_moves
-from tests.migration.pages import DIFFERENT, REPORT
+from tests.migration.pages import DIFFERENT, REPORT, act_page, press_act
 from tests.page_forms import open_form, send_form
 
 HOME = reverse("admin:index")
@@ -120,7 +120,7 @@ def test_a_later_run_over_the_client_itself_ends_it(stores, two):
 def test_a_push_on_the_clients_page_ends_it(stores, two, root):
     fail(stores, *two)
 
-    root.post(reverse("admin:credentials_client_push", args=[two[0]]))
+    press_act(root, act_page("push", two[0]))
 
     assert failing() == {two[1]}
 
@@ -312,7 +312,8 @@ def test_an_acknowledged_difference_is_left_out_once(root):
     pk, other = make_client("idom"), make_client("acme")
     for each in (pk, other):
         make_comparison(each, "mismatch", slug=f"c{each}", mismatches=[DIFFERENT])
-    acknowledge(client_id=pk, until=timezone.localdate(), reason="known", by=User.objects.get())
+    day, by = timezone.localdate(), User.objects.get()
+    acknowledge_each(shown={pk: None}, until=day, reason="known", by=by)
     store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH)
 
     found = wrong("mismatches", "unchecked", "failures")

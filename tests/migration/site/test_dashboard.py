@@ -301,7 +301,7 @@ def test_who_may_view_but_not_start_runs_is_offered_no_button(db, client):
     response = client.get(HOME)
 
     assert response.context["may_run"] is False
-    assert reverse("admin:migration_run_start_all").encode() not in response.content
+    assert reverse("admin:credentials_client_act", args=["push"]).encode() not in response.content
 
 
 def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_clients(db):

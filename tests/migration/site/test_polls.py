@@ -25,7 +25,7 @@ def list_polls(site: Site) -> dict[str, str]:
         "campaign": f"{campaign}?seen={digest_campaign(Campaign.objects.get().pk)}",
         # Only where its state is another now, the history is read too.
         "run": site.address("migration_run_live") + "?items=all&state=running",
-        "plan": site.address("migration_run_plan_live"),
+        "plan": site.address("credentials_client_act_plan_live"),
     }
 
 
@@ -34,6 +34,8 @@ def list_polls(site: Site) -> dict[str, str]:
 def test_a_poll_takes_at_most_four_queries(
     site, client, name, role, monkeypatch, django_assert_max_num_queries
 ):
+    if (name, role) == ("plan", "Viewer"):
+        pytest.skip("whoever may not start it sees its sheet and its file alone")
     client.force_login(site.users[role])
     # No minute ends between the page and its poll.
     moment = timezone.now()

@@ -15,6 +15,7 @@ from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.aws.context_threads import ContextThreads
 from tests.factories import make_client, make_database
 from tests.haystack import at_levels
+from tests.migration.pages import act_page
 from tests.nova_admin.operating.watched import run_queued_tasks, written_log
 
 NAME = "6f1c2c9e-5f0e-4b43-9d58-6d0d5b8b3e11"
@@ -69,11 +70,13 @@ def test_a_request_leads_to_its_tasks_and_to_the_calls_that_they_make(client, be
     for slug in ("one", "two"):
         make_database(make_client(slug))
     chosen = list(Client.objects.values_list("pk", flat=True))
-    sent = {"action": "push_selected", "_selected_action": chosen}
+    sent = {"action": "compare_selected", "_selected_action": chosen}
     address = reverse("admin:credentials_client_changelist")
+    push = act_page("push", *chosen)
+    shown = {"confirmed": "1", "clients": client.get(push).context["shown"]}
 
     with written_log() as (_lines, objects), at_levels({CALLS: logging.DEBUG}):
-        client.post(reverse("admin:migration_run_start_all"), headers={"X-Request-ID": NAME})
+        client.post(push, shown, headers={"X-Request-ID": NAME})
         client.post(address, sent, headers={"X-Request-ID": NAME})
         run_queued_tasks()
 

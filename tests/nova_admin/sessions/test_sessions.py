@@ -48,7 +48,7 @@ def polls(db) -> list[str]:
         reverse("admin:migration_run_live", args=[run.pk]),
         reverse("admin:credentials_client_watch", args=[make_client("idom")]),
         reverse("admin:credentials_client_live", args=[make_client("acme")]),
-        reverse("admin:migration_run_plan_live", args=[RunPlan.objects.create().pk]),
+        reverse("admin:credentials_client_act_plan_live", args=[RunPlan.objects.create().pk]),
         reverse("admin:migration_campaign_live", args=[Campaign.objects.create(goal="aws").pk]),
         END,
     ]

@@ -18,6 +18,7 @@ from migration.people.roles import IMPORT_PERMISSIONS
 from migration.runs.models import Run
 from tests.factories import make_full_client, make_user
 from tests.migration.clients.imports.files import make_csv, make_row
+from tests.migration.pages import act_page, plan_page
 
 PAGE = reverse("admin:credentials_client_import")
 LIST = reverse("admin:credentials_client_changelist")
@@ -99,8 +100,19 @@ def test_without_a_preview_nothing_is_stored(browser):
 def test_a_migration_goes_through_its_plan(browser):
     response = confirm(browser, make_csv(make_row("acme"), make_row("b")), migrate="yes")
 
+    ids = sorted(Client.objects.values_list("pk", flat=True))
+    assert response.url == act_page("push", *ids)
+    assert not Run.objects.exists()
+    assert not RunPlan.objects.exists()
+
+
+def test_a_migration_of_many_goes_through_a_stored_plan(browser, monkeypatch):
+    monkeypatch.setattr("migration.runs.act_pages.FEW_CLIENTS", 1)
+
+    response = confirm(browser, make_csv(make_row("acme"), make_row("b")), migrate="yes")
+
     plan = RunPlan.objects.get()
-    assert response.url == reverse("admin:migration_run_plan", args=[plan.pk])
+    assert response.url == plan_page(plan)
     assert plan.chosen == sorted(Client.objects.values_list("pk", flat=True))
     assert not Run.objects.exists()
 

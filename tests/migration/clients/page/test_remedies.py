@@ -17,7 +17,7 @@ from migration.moves.moves import move
 from migration.moves.pages import find_move_act
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
-from migration.pushes.resolutions import COPIES_SOMETHING_ELSE
+from migration.pushes.resolutions import COMPARED_SINCE, COPIES_SOMETHING_ELSE
 from migration.pushes.secret_writer import REPLACED_STAGE
 from migration.runs.acts import ACTS
 from migration.runs.items import Outcome
@@ -33,7 +33,7 @@ from tests.migration.moves.clients import (
     password,
     write_password,
 )
-from tests.migration.pages import text
+from tests.migration.pages import press_act, text, verdicts
 
 CLIENT = "/admin/credentials/client"
 NAME = "nova/clients/idom"
@@ -233,49 +233,95 @@ def differing(stores) -> int:
 
 def test_aws_is_copied_after_a_look_and_what_it_replaces_is_kept_there(differing, client, log_in):
     log_in(RESOLVE)
-    url = f"{CLIENT}/{differing}/copy-to-postgres/"
-    assert f'href="{url}"' in page(client, differing, "comparison").content.decode()
+    tab = f"{CLIENT}/{differing}/change/?tab=comparison"
+    offered = dict(page(client, differing, "comparison").context["resolving"])
+    url = offered["Copy AWS to PostgreSQL"]
+    assert url.startswith(act_page("copy_to_postgres", differing))
+    assert client.get(f"{CLIENT}/{differing}/copy-to-postgres/").url == act_page(
+        "copy_to_postgres", differing
+    )
     shown = client.get(url)
-    said = text(shown)
-    assert "In this phase PostgreSQL is right" in said
-    assert "database.password" in said
+    assert shown.context["is_dangerous"]
+    assert "database.password" in text(shown)
     assert "MARKER" not in shown.content.decode()
-    seen = field_of(shown, "seen")
 
-    assert "give a reason" in text(client.post(url, {"seen": seen}, follow=True))
+    assert press_act(client, url, shown).context["form"].errors.keys() == {"reason"}
     assert password(differing) == "example-password-1"
-    answer = client.post(url, {"seen": seen, "reason": "INC-42"}, follow=True)
+    answer = press_act(client, url, shown, reason="INC-42")
 
-    assert answer.redirect_chain[-1][0] == f"{CLIENT}/{differing}/change/?tab=comparison"
-    assert "kept in AWS, as the version NOVA_REPLACED" in text(answer)
+    assert answer.url == tab
+    assert "kept in AWS, as the version NOVA_REPLACED" in text(client.get(tab))
     assert password(differing) == "MARKER-THREE"
     kept = aws_store.secrets_manager().get_stage(NAME, REPLACED_STAGE)
     assert json.loads(kept.text)["database"]["password"] == "example-password-1"
     assert Resolution.objects.get().reason == "INC-42"
-    assert "nothing to copy" in text(client.get(url))
+    assert verdicts(client.get(url)) == {"will": [], "nothing": ["idom"]}
 
 
-def test_what_changed_since_the_page_was_opened_is_not_copied(differing, client, log_in):
+def test_postgresql_is_copied_after_a_look(differing, client, log_in):
     log_in(RESOLVE)
-    url = f"{CLIENT}/{differing}/copy-to-postgres/"
-    seen = field_of(client.get(url), "seen")
+    url = act_page("copy_to_aws", differing)
+    shown = client.get(url)
+    assert "database.password" in text(shown)
+    assert "MARKER" not in shown.content.decode()
+
+    press_act(client, url, shown)
+
+    stored = json.loads(aws_store.secrets_manager().get_value(NAME).text)
+    assert stored["database"]["password"] == password(differing) == "example-password-1"
+    assert Resolution.objects.get().kind == "to_aws"
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("act", ["copy_to_aws", "copy_to_postgres"])
+def test_what_changed_since_the_page_was_opened_is_not_copied(differing, client, log_in, act):
+    log_in(RESOLVE)
+    url = act_page(act, differing)
+    shown = client.get(url)
     change_in_aws(aws_store.secrets_manager(), password="example-later")
 
-    answer = client.post(url, {"seen": seen, "reason": "INC-42"}, follow=True)
+    answer = press_act(client, url, shown, reason="INC-42")
 
     assert str(COPIES_SOMETHING_ELSE()) in text(answer)
     assert password(differing) == "example-password-1"
+    stored = json.loads(aws_store.secrets_manager().get_value(NAME).text)
+    assert stored["database"]["password"] == "example-later"
+    # Its page has both stores compared first.
+    ((refused, _name),) = next(
+        group["clients"] for group in answer.context["groups"] if group["verdict"] == "refused"
+    )
+    assert refused["lines"][0]["reason"].code == COMPARED_SINCE.key
+    client.post(refused["lines"][0]["remedy"]["url"])
+    assert verdicts(client.get(url)) == {"will": ["idom"]}
 
 
 def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
     log_in(RESOLVE, RUN)
     write_password(differing, "example-novas")
+    compare(client_ids=[differing])
 
-    shown = client.get(f"{CLIENT}/{differing}/copy-to-postgres/")
+    shown = client.get(act_page("copy_to_postgres", differing))
 
-    assert "copying would lose it" in text(shown)
-    assert "Push this client now" in text(shown)
-    assert 'name="seen"' not in shown.content.decode()
+    ((refused, _name),) = shown.context["groups"][1]["clients"]
+    (line,) = refused["lines"]
+    assert line["reason"].code == "newer_would_be_lost"
+    assert line["remedy"]["url"].startswith(act_page("push", differing))
+    assert shown.context["number"] == 0
+
+
+@pytest.mark.parametrize("act", ["copy_to_aws", "copy_to_postgres"])
+def test_where_aws_cant_be_read_nothing_is_copied(differing, client, log_in, settings, act):
+    log_in(RESOLVE)
+    url = act_page(act, differing)
+    shown = client.get(url)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+
+    assert client.get(url).context["number"] == 0
+    answer = press_act(client, url, shown, reason="INC-42")
+
+    assert [message.level_tag for message in answer.context["messages"]] == ["error"]
+    assert password(differing) == "example-password-1"
+    assert not Resolution.objects.exists()
 
 
 # Two people at once

@@ -21,7 +21,7 @@ from migration.moves.gates import Override, ShutGate
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
-from migration.pushes.resolutions import acknowledge, check_again
+from migration.pushes.resolutions import acknowledge_each, check_again
 from migration.runs import engine
 from migration.runs.models import Run
 from nova_admin.environment import AUDIT_VARIABLES, Environment, read_audit_settings
@@ -225,14 +225,14 @@ def test_logins_and_refused_ones_and_no_name_that_is_none(maria, client):
 def test_a_page_that_is_refused_and_none_that_is_shown(idom, maria, client):
     entries = Entries()
 
-    assert client.post(f"/admin/credentials/client/{idom}/push/").status_code == 403
+    assert client.post(f"/admin/credentials/client/{idom}/compare/").status_code == 403
     with pages_left_out():
         client.get(change(idom))
     client.logout()
-    client.post(f"/admin/credentials/client/{idom}/push/")  # to the login
+    client.post(f"/admin/credentials/client/{idom}/compare/")  # to the login
 
     refused, out = entries.list_new()
-    assert str(refused.message) == "Refused: POST admin:credentials_client_push."
+    assert str(refused.message) == "Refused: POST admin:credentials_client_compare."
     assert (refused.who, refused.client_id, out.code) == ("maria", idom, "logout")
 
 
@@ -245,14 +245,14 @@ def test_who_is_refused_again_and_again_writes_an_entry_a_minute_and_the_number(
     entries = Entries()
 
     for _ in range(8):
-        client.post(f"/admin/credentials/client/{idom}/push/")
+        client.post(f"/admin/credentials/client/{idom}/compare/")
     for number in range(3 + 5):  # of clients that there aren't
-        client.post(f"/admin/credentials/client/{1000 + number}/push/")
+        client.post(f"/admin/credentials/client/{1000 + number}/compare/")
     client.post("/admin/migration/wrongpassword/")
 
     texts = [text for _code, _who, text in entries.texts]
     assert texts == [
-        *["Refused: POST admin:credentials_client_push."] * (1 + 3),
+        *["Refused: POST admin:credentials_client_compare."] * (1 + 3),
         "Refused: POST admin:migration_wrongpassword_changelist.",
     ], "the first of another kind is never merely counted"
 
@@ -333,7 +333,7 @@ def test_stops_mismatches_and_the_rest(idom, maria):
     aws_writes.stop_aws_writes(reason="INC-42", by=maria)
     aws_writes.start_aws_writes(by=maria)
     aws_writes.start_aws_writes(by=maria)  # there was nothing to start
-    acknowledge(client_id=idom, until=timezone.localdate(), reason="known", by=maria)
+    acknowledge_each(shown={idom: None}, until=timezone.localdate(), reason="known", by=maria)
     check_again(client_id=idom, by=maria)
 
     codes = [code for code, _who, _text in entries.texts]

@@ -54,7 +54,7 @@ def test_an_entry_that_nobody_could_have_signed_keeps_nobody_from_sealing_and_re
 def test_a_page_of_a_number_that_no_client_has_is_refused_and_recorded(db, client):
     client.force_login(make_user("vera", "credentials.view_client"))
 
-    assert client.post("/admin/credentials/client/99999999999/push/").status_code == 403
+    assert client.post("/admin/credentials/client/99999999999/compare/").status_code == 403
     assert AuditEvent.objects.filter(code="refusal", client_id=None, who="vera").exists()
 
 

@@ -1,0 +1,549 @@
+"""The acts on both stores: pushing clients, and what resolves their mismatches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from credentials.localization import localize
+from credentials.models import Client
+from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.comparisons import Comparison, Resolution
+from migration.core.pages import (
+    RESOLVE_PERMISSION,
+    RUN_PERMISSION,
+    ClientTab,
+    find_remedy_page,
+    get_act_url,
+    get_tab_url,
+)
+from migration.core.sentences import CLIENT_LEFT_ALONE
+from migration.pushes.plans import OVERWRITE, look_at_batches, summarize_plan
+from migration.pushes.pushes import push, push_and_enter_dual_write
+from migration.pushes.resolutions import (
+    COMPARED_SINCE,
+    COPIES_SOMETHING_ELSE,
+    NEWER_WOULD_BE_LOST,
+    RESTORE_FIRST,
+    NotResolved,
+    SelectedClient,
+    acknowledge_each,
+    compare_selected,
+    copy_to_aws,
+    copy_to_postgres,
+    digest_difference,
+    find_losses,
+    plan_copy_to_postgres,
+    plan_resolutions,
+)
+from migration.runs.acts import (
+    Act,
+    ActForm,
+    ActRefused,
+    Done,
+    Menu,
+    Order,
+    register_act,
+    see_clients,
+)
+from migration.runs.items import PUSHED
+from migration.runs.models import Run
+from migration.runs.plans import (
+    PlanClass,
+    PlanCounts,
+    PlannedClient,
+    Reason,
+    Remedy,
+    RunPlan,
+    Verdict,
+)
+from migration.templatetags.migration_pages import duration
+from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
+
+
+class Push(Act):
+    """Writes clients' rows to AWS, reads them back, and takes those in `postgres` to `dual_write`."""
+
+    code = "push"
+    label = gettext_lazy("Push to Secrets Manager (PostgreSQL → Dual write)")
+    permission = RUN_PERMISSION
+    menu = Menu.MOVE
+    waits_for_one = True
+    evidence_kinds: ClassVar[frozenset[str]] = frozenset({OVERWRITE})
+    override_heading = gettext_lazy("Left alone unless you overwrite it:")
+    override_label = gettext_lazy("Overwrite it")
+    wait_label = gettext_lazy("Leave it alone")
+    way_back = gettext_lazy("To go back, move a client back to PostgreSQL on its page.")
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Push %(name)s to Secrets Manager?") % {"name": name}
+        text = ngettext(
+            "Push %(n)s client to Secrets Manager?",
+            "Push %(n)s clients to Secrets Manager?",
+            number,
+        )
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        text = ngettext("Push %(n)s client", "Push %(n)s clients", number)
+        return text % {"n": intcomma(number)}
+
+    def describe_effect(self, number: int) -> str:
+        return _(
+            "The rows are written to AWS where it holds something else, and read back. A client in PostgreSQL writes"
+            " to both stores from then on; NOVA goes on reading PostgreSQL."
+        )
+
+    def may_override(self, user: Any) -> bool:
+        return bool(user.has_perm(RESOLVE_PERMISSION))
+
+    def name_evidence(self, kind: str) -> str:
+        return _("AWS holds what somebody else wrote")
+
+    def see(self, client_ids: Collection[int]) -> dict[int, str]:
+        # What differs, and what somebody writes in AWS meanwhile, the push itself decides on under its lease.
+        return see_clients(client_ids, compared=False)
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        found = look_at_batches(
+            self._make_unsaved_plan(client_ids, order), interactive=order.interactive
+        )
+        planned = [_explain_push(each, order) for some in found for each in some]
+        return sorted(planned, key=lambda each: each.slug)
+
+    def plan_in_batches(
+        self, client_ids: Sequence[int], order: Order
+    ) -> Iterator[list[PlannedClient]]:
+        """Look at some batches at once, as fast as the read limit lets it."""
+        for found in look_at_batches(self._make_unsaved_plan(client_ids, order), see=self.see):
+            yield [_explain_push(each, order) for each in found]
+
+    def _make_unsaved_plan(self, client_ids: Collection[int], order: Order) -> RunPlan:
+        return RunPlan(
+            chosen=list(client_ids),
+            overwrite=OVERWRITE in order.overrides,
+            # Who names one client means it, also an inactive one.
+            include_inactive=order.interactive and len(client_ids) == 1,
+        )
+
+    def sum_up_plan(self, counts: PlanCounts) -> list[str]:
+        return describe_summary(counts) if counts.clients else []
+
+    def list_plan_files(self, plan: RunPlan) -> list[tuple[str, str]]:
+        if not plan.made_at:
+            return []
+        return [
+            (_("Sheet to print"), reverse("admin:migration_run_plan_sheet", args=[plan.pk])),
+            (_("Download as JSON"), reverse("admin:migration_run_plan_file", args=[plan.pk])),
+        ]
+
+    def do_one(self, client_id: int, order: Order) -> Done:
+        result, is_moved = push_and_enter_dual_write(
+            client_id=client_id,
+            by=order.by,
+            overwrite=OVERWRITE in order.overrides,
+            reason=order.reason,
+        )
+        if result.outcome not in PUSHED:
+            raise ActRefused(result.summary_message)
+        said = [f"{result.outcome.label}.", localize(result.message)]
+        if is_moved:
+            said.append(_("Writes go to both stores from now on."))
+        return Done(" ".join(filter(None, said)))
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
+        return Run.start(
+            kind=Run.Kind.MIGRATE,
+            chosen=chosen,
+            overwrite=OVERWRITE in order.overrides,
+            **order.run_options,
+        )
+
+
+def _explain_push(planned: PlannedClient, order: Order) -> PlannedClient:
+    """Add why a client is refused, with what mends it, and what an overwriting push would overwrite."""
+    message = planned.message
+    if planned.verdict == Verdict.REFUSED and message:
+        evidence = OVERWRITE if message.key == CLIENT_LEFT_ALONE.key else ""
+        remedy = partial(_find_push_remedy, planned.client_id, message, planned.error_class)
+        reason = Reason(message, message.codes[0], evidence=evidence, find_remedy=remedy)
+        return replace(planned, reasons=(reason,))
+    if planned.plan_class == PlanClass.OVERWRITTEN and OVERWRITE in order.overrides and message:
+        reason = Reason(message, message.codes[0], evidence=OVERWRITE, overridden=True)
+        return replace(planned, reasons=(reason,))
+    return planned
+
+
+def _find_push_remedy(
+    client_id: int, message: Message, error_class: str, request: HttpRequest, back: str
+) -> Remedy | None:
+    if found := find_remedy_page(request, client_id, message.codes):
+        return {"label": found[0], "url": found[1]}
+    if error_class == ErrorClass.DATA and request.user.has_perm("credentials.view_client"):
+        logins = get_tab_url(client_id, ClientTab.LOGINS, "client_form")
+        return {"label": _("See the logins"), "url": logins}
+    return None
+
+
+def describe_summary(counts: PlanCounts) -> list[str]:
+    """Say how long a push takes, which calls it makes and what it costs, a sentence each."""
+    summary = summarize_plan(counts)
+    calls = {
+        "took": duration(summary.seconds),
+        "reads": intcomma(summary.batch_reads),
+        "creates": intcomma(summary.creates),
+        "updates": intcomma(summary.updates),
+    }
+    dollars = {"dollars": summary.dollars_a_month, "new": summary.new_dollars_a_month}
+    return [
+        _(
+            "It takes at least %(took)s: %(reads)s batch reads, %(creates)s creates, %(updates)s updates."
+        )
+        % calls,
+        _("Afterwards these secrets cost $%(dollars)s a month, $%(new)s of it new.") % dollars,
+    ]
+
+
+# What resolves mismatches
+
+
+def make_push_remedy(client_id: int, back: str) -> Remedy:
+    """Return the link to the page that pushes the client."""
+    return {
+        "label": _("Push this client now"),
+        "url": get_act_url(Push.code, [client_id], back=back),
+    }
+
+
+def make_compare_remedy(client_id: int, back: str) -> Remedy:
+    """Return the button that compares both stores of the client at once."""
+    url = reverse("admin:credentials_client_compare", args=[client_id])
+    return {"label": _("Compare both stores now"), "url": url, "posts": True, "back": back}
+
+
+class Resolve(Act):
+    """What resolves mismatches: offered by the report of mismatches, and by the client's tab that compares."""
+
+    permission = RESOLVE_PERMISSION
+    menu = None
+    in_client_menu = False
+    kind: ClassVar[Resolution.Kind]
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        return [self.judge(each, each.refusal) for each in plan_resolutions(self.kind, client_ids)]
+
+    def judge(self, client: SelectedClient, refusal: Message | None) -> PlannedClient:
+        """Return the client of a plan: with nothing to do, refused for this reason, or to be resolved."""
+        plan_class, message, reasons = PlanClass.WILL, None, list[Reason]()
+        if refusal and client.is_settled:
+            plan_class, message = PlanClass.NOTHING, refusal
+        elif refusal:
+            plan_class = PlanClass.REFUSED
+            remedy = partial(self.find_remedy, client, refusal)
+            reasons.append(Reason(refusal, refusal.codes[0], find_remedy=remedy))
+        return PlannedClient(
+            client.client_id,
+            client.slug,
+            client.phase,
+            client.revision,
+            plan_class,
+            outcome="",
+            message=message,
+            reasons=tuple(reasons),
+            mismatches=tuple(client.comparison.mismatches) if client.comparison else (),
+        )
+
+    def find_remedy(
+        self, client: SelectedClient, refusal: Message, request: HttpRequest, back: str
+    ) -> Remedy | None:
+        """Return what mends that the client is refused: a push, another look, or what the reason names."""
+        if refusal.key == NEWER_WOULD_BE_LOST.key:
+            may_push = request.user.has_perm(RUN_PERMISSION)
+            return make_push_remedy(client.client_id, back) if may_push else None
+        if refusal.key == RESTORE_FIRST.key:
+            return None
+        if found := find_remedy_page(request, client.client_id, refusal.codes):
+            return {"label": found[0], "url": found[1]}
+        may_compare = request.user.has_perm(RESOLVE_PERMISSION)
+        return make_compare_remedy(client.client_id, back) if may_compare else None
+
+
+class Copy(Resolve):
+    """Copies one store to the other. It does so only where both still differ as the newest comparison has it."""
+
+    waits_for_one = is_dangerous = True
+
+    def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        found = plan_resolutions(self.kind, client_ids)
+        clients = [each for each in found if not each.refusal]
+        refusals = self.find_refusals(clients, order) if clients else {}
+        return [self.judge(each, each.refusal or refusals.get(each.client_id)) for each in found]
+
+    def find_refusals(
+        self, clients: Collection[SelectedClient], order: Order
+    ) -> dict[int, Message]:
+        """Return by client why it is refused, as both stores are now. Not every one is found out before its turn."""
+        try:
+            now = compare_selected(clients, interactive=order.interactive)
+        except NotResolved as refusal:
+            return {each.client_id: refusal.message for each in clients}
+        refusals = dict[int, Message]()
+        for each in clients:
+            there = now.get(each.client_id)
+            known = each.comparison.list_acknowledgeable() if each.comparison else []
+            if there and there.status == Comparison.Status.UNCHECKED and there.message:
+                refusals[each.client_id] = there.message
+            elif there is None or there.list_acknowledgeable() != known:
+                refusals[each.client_id] = COMPARED_SINCE()
+        return refusals
+
+    def copy(self, client_id: int, order: Order, seen: str) -> Resolution:
+        """Copy one client, as long as it differs as `seen`, the digest, has it. Raises `NotResolved`."""
+        raise NotImplementedError
+
+    def do_one(self, client_id: int, order: Order) -> Done:
+        (client,) = plan_resolutions(self.kind, [client_id]) or (None,)
+        if client is None:
+            raise Client.DoesNotExist
+        # Behind it: what was just read is what the page showed.
+        is_shown = not order.seen or self.see([client_id]) == order.seen
+        if client.comparison is None or not is_shown:
+            raise ActRefused(COPIES_SOMETHING_ELSE())
+        seen = digest_difference(client.phase, client.comparison)
+        try:
+            done = self.copy(client_id, order, seen)
+        except NotResolved as refusal:
+            raise ActRefused(refusal.message) from None
+        return Done(f"{done.get_kind_display()}. {localize(done.message)}".strip())
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
+        return Run.start(kind=Run.Kind(self.kind), chosen=chosen, **order.run_options)
+
+
+class CopyToAws(Copy):
+    """Writes clients' rows to AWS, also over what somebody else wrote there."""
+
+    code = "copy_to_aws"
+    report_icon = "cloud_upload"
+    label = gettext_lazy("Copy PostgreSQL to AWS")
+    kind = Resolution.Kind.TO_AWS
+    way_back = gettext_lazy(
+        "To go back, restore the previous version of a secret on its client's page."
+    )
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Copy %(name)s to AWS?") % {"name": name}
+        text = ngettext("Copy %(n)s client to AWS?", "Copy %(n)s clients to AWS?", number)
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        text = ngettext("Copy %(n)s client to AWS", "Copy %(n)s clients to AWS", number)
+        return text % {"n": intcomma(number)}
+
+    def describe_effect(self, number: int) -> str:
+        return _(
+            "PostgreSQL's values are written to AWS. What is in AWS now stays there as the previous version."
+        )
+
+    def sum_up(self, client_ids: Iterable[int]) -> list[str]:
+        number = _select_phases(client_ids, reads_aws=True).count()
+        text = ngettext(
+            "NOVA reads AWS for %(n)s of them: it gets the copied values at once.",
+            "NOVA reads AWS for %(n)s of them: it gets the copied values at once.",
+            number,
+        )
+        return [text % {"n": intcomma(number)}] if number else []
+
+    def find_refusals(
+        self, clients: Collection[SelectedClient], order: Order
+    ) -> dict[int, Message]:
+        refusals = super().find_refusals(clients, order)
+        results = push(
+            client_ids=[each.client_id for each in clients],
+            overwrite=True,
+            dry_run=True,
+            interactive=order.interactive,
+        )
+        refused = {r.client_id: r.summary_message for r in results if r.outcome not in PUSHED}
+        return refused | refusals
+
+    def copy(self, client_id: int, order: Order, seen: str) -> Resolution:
+        return copy_to_aws(client_id=client_id, by=order.by, reason=order.reason, seen=seen)
+
+
+class CopyToPostgres(Copy):
+    """Copies AWS's documents into clients' rows; what these held is kept in AWS first."""
+
+    code = "copy_to_postgres"
+    report_icon = "cloud_download"
+    label = gettext_lazy("Copy AWS to PostgreSQL")
+    kind = Resolution.Kind.TO_POSTGRES
+    needs_reason = True
+    way_back = gettext_lazy(
+        "What PostgreSQL holds now is kept in AWS first. The page of each client can put it back, as long as nobody"
+        " changes either store."
+    )
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Copy %(name)s to PostgreSQL?") % {"name": name}
+        text = ngettext(
+            "Copy %(n)s client to PostgreSQL?", "Copy %(n)s clients to PostgreSQL?", number
+        )
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        text = ngettext(
+            "Copy %(n)s client to PostgreSQL", "Copy %(n)s clients to PostgreSQL", number
+        )
+        return text % {"n": intcomma(number)}
+
+    def describe_effect(self, number: int) -> str:
+        return _("AWS's values are written into NOVA's tables.")
+
+    def sum_up(self, client_ids: Iterable[int]) -> list[str]:
+        number = _select_phases(client_ids, reads_aws=False).count()
+        text = ngettext(
+            "NOVA reads PostgreSQL for %(n)s of them: it gets the copied values at once.",
+            "NOVA reads PostgreSQL for %(n)s of them: it gets the copied values at once.",
+            number,
+        )
+        return [text % {"n": intcomma(number)}] if number else []
+
+    def find_refusals(
+        self, clients: Collection[SelectedClient], order: Order
+    ) -> dict[int, Message]:
+        refusals = super().find_refusals(clients, order)
+        for each in clients:
+            known = each.comparison
+            if known and known.status == Comparison.Status.MISSING_IN_AWS:
+                refusals[each.client_id] = known.message or known.status_message
+        if len(clients) > 1:
+            return find_losses(clients) | refusals
+        (client,) = clients
+        try:
+            loss = plan_copy_to_postgres(client.client_id).refusal
+        except NotResolved as refusal:
+            loss = refusal.message
+        return ({client.client_id: loss} if loss else {}) | refusals
+
+    def copy(self, client_id: int, order: Order, seen: str) -> Resolution:
+        return copy_to_postgres(client_id=client_id, by=order.by, reason=order.reason, seen=seen)
+
+
+def _select_phases(client_ids: Iterable[int], *, reads_aws: bool) -> ClientPhaseQuerySet:
+    phases = [phase for phase in Phase if phase.aws_is_authority == reads_aws]
+    return all_clients().filter(pk__in=client_ids).in_phases(*phases)
+
+
+# Which resolutions the user's last acknowledgement made is kept in their session, as ids, so that it can be undone. A
+# session of an earlier release may hold another act under the former name.
+SESSION_KEY = "acknowledgement_undo"
+
+
+class AcknowledgeForm(ActForm):
+    """Asks until which day."""
+
+    until = forms.DateField(
+        label=gettext_lazy("Acknowledge until"),
+        widget=UnfoldAdminTextInputWidget({"type": "date"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["until"].widget.attrs["min"] = timezone.localdate().isoformat()
+
+    def clean_until(self) -> str:
+        until: date = self.cleaned_data["until"]
+        if until < timezone.localdate():
+            raise forms.ValidationError(_("Choose a day, today or later."))
+        return until.isoformat()
+
+
+class Acknowledge(Resolve):
+    """Acknowledges what the newest comparison of each client found, until a day."""
+
+    code = "acknowledge"
+    report_icon = "done_all"
+    label = gettext_lazy("Acknowledge mismatches")
+    kind = Resolution.Kind.ACKNOWLEDGE
+    form = AcknowledgeForm
+    needs_reason = is_quick = True
+    writes_aws = False
+    way_back = gettext_lazy("For an hour the page of mismatches can undo it.")
+
+    def ask(self, number: int, name: str) -> str:
+        if name:
+            return _("Acknowledge the mismatches of %(name)s?") % {"name": name}
+        text = ngettext(
+            "Acknowledge the mismatches of %(n)s client?",
+            "Acknowledge the mismatches of %(n)s clients?",
+            number,
+        )
+        return text % {"n": intcomma(number)}
+
+    def name_button(self, number: int) -> str:
+        text = ngettext(
+            "Acknowledge the mismatches of %(n)s client",
+            "Acknowledge the mismatches of %(n)s clients",
+            number,
+        )
+        return text % {"n": intcomma(number)}
+
+    def describe_effect(self, number: int) -> str:
+        return _(
+            "Until that day they need no attention. Gates stay shut, and nothing is changed in PostgreSQL or AWS. Other"
+            " differences that a later comparison finds are not covered."
+        )
+
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Done:
+        found = plan_resolutions(self.kind, list(chosen.values_list("pk", flat=True)))
+        shown = {each.client_id: each.comparison.pk for each in found if each.comparison}
+        # Behind it: what was just read is what the page showed.
+        if order.seen:
+            now = self.see(list(shown))
+            shown = {pk: shown[pk] for pk in shown if order.seen.get(pk) == now.get(pk)}
+        done, refused = acknowledge_each(
+            shown=shown,
+            until=date.fromisoformat(order.values["until"]),
+            reason=order.reason,
+            by=order.by,
+        )
+        if not done:
+            raise ActRefused(next(iter(refused.values()), COMPARED_SINCE()))
+        text = ngettext(
+            "Acknowledged the mismatches of %(n)s client.",
+            "Acknowledged the mismatches of %(n)s clients.",
+            len(done),
+        )
+        left = len(found) - len(done)
+        refusals = ngettext("%(n)s client was refused.", "%(n)s clients were refused.", left)
+        undo = {"resolutions": [row.pk for row in done], "at": time.time()}
+        return Done(
+            text % {"n": intcomma(len(done))},
+            warnings=[refusals % {"n": intcomma(left)}] if left else [],
+            session={SESSION_KEY: undo},
+        )
+
+
+register_act(Push())
+register_act(CopyToAws())
+register_act(CopyToPostgres())
+register_act(Acknowledge())
