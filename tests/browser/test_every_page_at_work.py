@@ -135,8 +135,7 @@ def test_runs_in_each_state(look_at):
 
 def test_the_cutover_of_many_as_a_run_and_its_request(visit, look_at, client_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
-    for slug in ("idom", "acme"):
-        client_in(Phase.DUAL_READ, slug)
+    compare(client_ids=[client_in(Phase.DUAL_READ, slug) for slug in ("idom", "acme")])
     page = visit(CLIENT)
     page.get_by_role("checkbox").first.check()
     page.get_by_role("combobox", name="Action").select_option("cutover")
