@@ -25,9 +25,10 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
 
     onboards(somebody)
-    somebody.follows("Move to dual write")
-    somebody.presses("Move %(n)s client to dual write", n="1")
-    somebody.reads("%(slug)s is in %(phase)s now.", slug="acme", phase="Dual write")
+    somebody.follows("Push to Secrets Manager (PostgreSQL → Dual write)")
+    somebody.presses("Push %(n)s client", n="1")
+    expect(page).to_have_url(re.compile("/change/"))
+    assert standing() == Phase.DUAL_WRITE
     change_in_aws(aws_store.secrets_manager(), "nova/clients/acme", password="another")
 
     somebody.follows("Comparison")
