@@ -24,7 +24,7 @@ def test_a_foreign_secret_is_adopted_and_what_aws_holds_copied(visit, stores):
     page = visit(f"/admin/credentials/client/act/adopt/?clients={foreign}")
     expect(page.get_by_text("nova/clients/foreign")).to_be_visible()
     expect(page.locator("main")).not_to_contain_text("another team")
-    page.get_by_label("Type the slug, foreign, to confirm").fill("foreign")
+    page.get_by_label("Type foreign to confirm").fill("foreign")
     page.get_by_label("Reason or ticket").fill("INC-42")
     assert fits(page)
     page.keyboard.press("Enter")
