@@ -1,8 +1,10 @@
-"""What is done to the logins of clients: their tests."""
+"""What is done to the logins of clients: their tests, and rotations."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
 
 from django import forms
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -13,15 +15,22 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget
 
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import NovaSchemaError
-from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.clients import ClientPhaseQuerySet, Offboarding, all_clients
 from migration.core.pages import ClientTab, get_tab_url
-from migration.logins.models import LOGIN_PERMISSION, ROTATE_PERMISSION, LoginStores, Rotation
+from migration.core.sentences import IS_OFFBOARDED
+from migration.logins.models import (
+    LOGIN_PERMISSION,
+    ROTATE_PERMISSION,
+    ROTATION_UNDER_WAY,
+    LoginStores,
+    Rotation,
+)
 from migration.logins.pages import describe_results
 from migration.logins.rotations import ROTATION_NO_DATABASE_LOGIN
 from migration.logins.testing import AWS_NOT_READ, NO_LOGIN_TO_TEST, try_client_logins
 from migration.runs.acts import Act, ActForm, ActRefused, Done, Menu, Order, register_act
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlannedClient
+from migration.runs.plans import PlanClass, PlannedClient, Reason
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
@@ -132,10 +141,28 @@ class RotateDatabases(Act):
         return {pk: f"{digest}-{newest.get(pk, 0)}" for pk, digest in seen.items()}
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
-        return plan_by_logins(client_ids, ROTATION_NO_DATABASE_LOGIN(), CredentialType.DATABASE)
+        planned = plan_by_logins(client_ids, ROTATION_NO_DATABASE_LOGIN(), CredentialType.DATABASE)
+        left = Offboarding.objects.leaving_or_left().filter(pk__in=client_ids)
+        leaving = set(left.values_list("pk", flat=True))
+        unfinished = Rotation.objects.unfinished().filter(client_id__in=client_ids)
+        begun_at = dict(unfinished.values_list("client_id", "begun_at"))
+        return [_refuse_unless_free(each, leaving, begun_at) for each in planned]
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
         return Run.start(kind=Run.Kind.ROTATE, chosen=chosen, **order.run_options)
+
+
+def _refuse_unless_free(
+    planned: PlannedClient, leaving: Collection[int], begun_at: Mapping[int, datetime]
+) -> PlannedClient:
+    """Refuse a client that is offboarded, or of which another rotation is not finished."""
+    pk = planned.client_id
+    if planned.plan_class != PlanClass.WILL or not (pk in leaving or pk in begun_at):
+        return planned
+    why = (
+        IS_OFFBOARDED(slug=planned.slug) if pk in leaving else ROTATION_UNDER_WAY(ago=begun_at[pk])
+    )
+    return replace(planned, plan_class=PlanClass.REFUSED, reasons=(Reason(why, why.codes[0]),))
 
 
 def plan_by_logins(

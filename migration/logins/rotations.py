@@ -630,10 +630,8 @@ def _list_labels(client_id: int) -> Iterator[str | None]:
 
 def _find_fresh_since(run: Run, client_id: int) -> datetime:
     """Return since when a login that was rotated is left alone: since the run began; in a schedule's, for its days."""
-    is_by_schedule = not run.by_name
-    fresh = (
-        RotationSchedule.objects.find_rotation_fresh_since(client_id) if is_by_schedule else None
-    )
+    by_schedule = run.was_begun_by_schedule
+    fresh = RotationSchedule.objects.find_rotation_fresh_since(client_id) if by_schedule else None
     return min(fresh, run.created_at) if fresh else run.created_at
 
 

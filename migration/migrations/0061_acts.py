@@ -40,4 +40,14 @@ class Migration(migrations.Migration):
                 field=models.CharField(choices=CLASSES, max_length=16),
             ),
         ),
+        # On the way back, before the columns go: a former release would take such a plan for one of a push.
+        migrations.RunSQL(
+            migrations.RunSQL.noop,
+            """
+            DELETE FROM nova_admin.migration_planrow
+            WHERE plan_id IN (SELECT id FROM nova_admin.migration_runplan WHERE act <> 'push');
+            DELETE FROM nova_admin.migration_runplan WHERE act <> 'push';
+            SET CONSTRAINTS ALL IMMEDIATE;
+            """,
+        ),
     ]

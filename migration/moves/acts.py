@@ -545,5 +545,7 @@ MOVE_ACTS: dict[tuple[Phase, Phase], MoveAct] = {
         Purge(),
     )
 }
+# The first move has no page: lists and clients' pages offer the push, which makes it. `move_clients` plans by it.
 for each in MOVE_ACTS.values():
-    register_act(each)
+    if not isinstance(each, ToDualWrite):
+        register_act(each)

@@ -104,8 +104,9 @@ def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[Mo
 
 def find_move_act(old: Phase, new: Phase) -> Act | None:
     """Return the act that moves clients from one phase to the other; None where there is none."""
-    is_first = (old, new) == (Phase.POSTGRES, Phase.DUAL_WRITE)
-    return (ACTS.get(PUSH) if is_first else None) or MOVE_ACTS.get((old, new))
+    if (old, new) == (Phase.POSTGRES, Phase.DUAL_WRITE):
+        return ACTS[PUSH]
+    return MOVE_ACTS.get((old, new))
 
 
 # Addresses of former releases, which lead to the act's page

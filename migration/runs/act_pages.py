@@ -222,7 +222,8 @@ class BaseActView(AdminView):
                 "kinds": sorted(chosen ^ {kind}),
                 "url": self.get_url_with_overrides(chosen ^ {kind}),
             }
-            for kind in sorted(missing)
+            # Also one that nobody lacks: an address may ask for it, and it holds until the button is pressed.
+            for kind in sorted({*missing, *chosen})
         ]
 
     def get_url_with_overrides(self, kinds: Collection[str]) -> str:
@@ -410,7 +411,8 @@ class ActView(BaseActView):
 
     def post(self, request: HttpRequest, act: str = "") -> HttpResponse:
         pressed = request.POST.get(CONFIRMED)
-        if pressed == "plan" and not self.find_refusal_of_number():
+        stores_plans = self.act.takes_many and not self.act.is_quick
+        if pressed == "plan" and stores_plans and not self.find_refusal_of_number():
             return self.store_plan()
         if pressed != "1":
             return self.get(request, act)
@@ -569,8 +571,13 @@ class ActPlanView(BaseActView):
 
     @property
     def may_start(self) -> bool:
-        """Say whether the user may start it: it may stand on overrides that only some may order."""
-        return not self.read_overrides() or self.act.may_override(self.request.user)
+        """Say whether the user may start it: it may stand on overrides that only some may order.
+
+        One of an earlier release that overwrites says nothing of what is in AWS by now: it is planned again.
+        """
+        if not self.read_overrides():
+            return True
+        return self.act.may_override(self.request.user) and not self.plan.overwrite
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         here = HttpResponseRedirect(request.path)

@@ -124,7 +124,8 @@ class ActForm(forms.Form):
         """Make the form for so many clients. `by`, `client_ids`: whose page it is, and of whom, where it shows them."""
         super().__init__(*args, **kwargs)
         self.by, self.client_ids = by, client_ids
-        self.wanted = slug if number == 1 else str(number)
+        # The page of a stored plan knows no slug.
+        self.wanted = (slug if number == 1 else "") or str(number)
         if act.asks_reason:
             self.fields["reason"].required = act.needs_reason
         else:

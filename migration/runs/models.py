@@ -503,6 +503,11 @@ class Run(models.Model):
         """Return under which name its start and its end are recorded: a campaign tells those of its runs."""
         return f"campaign {self.wave.campaign_id}" if self.wave else f"run {self.pk}"
 
+    @property
+    def was_begun_by_schedule(self) -> bool:
+        """Say whether the schedule began it, and no command in nobody's name: of such a one the start is recorded."""
+        return self.is_of_schedule and not self._is_start_recorded()
+
     def _is_start_recorded(self) -> bool:
         own = AuditEvent.objects.filter(correlation=self._find_correlation(), slug="")
         return own.filter(code=RUN_EVENT).exists()

@@ -552,8 +552,8 @@ class RunPlan(models.Model):
                 counts.add(found)
             made = {"look": look, "counts": counts.to_json(), "made_at": timezone.now()}
             self._change_state(RunPlan.State.READY, RunPlan.State.MAKING, **made)
-        except PlanInOtherStateError:
-            own.delete()
+        except Exception:
+            own.delete()  # or each look that a defect ends would leave its rows
             raise
         PlanRow.objects.filter(plan=self.pk).exclude(look=look).delete()
 

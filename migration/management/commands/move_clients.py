@@ -21,12 +21,12 @@ from migration.management.acts import PlanningCommand
 from migration.management.base import Options, find_user, parse_reason
 from migration.management.progress import ITEMS_AT_ONCE, show_work
 from migration.moves.account import KmsAnswers
-from migration.moves.acts import MoveAct
+from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.evidence import EVIDENCE
 from migration.moves.gates import Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move
-from migration.runs.acts import ACTS, PLANNED_AT_ONCE, Order
+from migration.runs.acts import PLANNED_AT_ONCE, Order
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
 from migration.runs.plans import PlanClass, PlannedClient
@@ -120,7 +120,7 @@ class Command(PlanningCommand):
             by_phase.setdefault(phase, []).append((pk, slug))
         with show_work(self.stderr, "Plan", len(clients)) as work:
             for phase, found in by_phase.items():
-                act = find_move_act(Phase(phase), self.new)
+                act = MOVE_ACTS.get((Phase(phase), self.new))
                 for start in range(0, len(found), PLANNED_AT_ONCE):
                     some = found[start : start + PLANNED_AT_ONCE]
                     if act:
@@ -277,15 +277,6 @@ class Command(PlanningCommand):
         lines = tuple(asked.overridden)
         overrides = [OVERRIDES(lines=lines)] if lines else []
         return [ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]
-
-
-def find_move_act(old: Phase, new: Phase) -> MoveAct | None:
-    """Return the act of this move, which for some has no page; None where nobody moves so."""
-    if (old, new) not in MOVES:
-        return None
-    acts = (act for act in ACTS.values() if isinstance(act, MoveAct))
-    found = next((act for act in acts if (act.old, act.new) == (old, new)), None)
-    return found or type("OtherMove", (MoveAct,), {"code": "move", "old": old, "new": new})()
 
 
 def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -> MoveReport:

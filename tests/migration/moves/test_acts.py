@@ -67,7 +67,8 @@ def finish(run: Run) -> None:
 
 def test_a_move_is_named_once_and_its_act_is_what_the_table_of_moves_says():
     for (old, new), act in MOVE_ACTS.items():
-        assert ACTS[act.code] is act
+        # The first is the push's: its page has no other.
+        assert ACTS.get(act.code) is (None if old == Phase.POSTGRES else act)
         assert (act.old, act.new) == (old, new)
         assert act.needs_typing == act.needs_reason == (act.kind in (Move.CUTOVER, Move.PURGE))
         assert act.takes_many == (act.kind != Move.PURGE)
@@ -77,7 +78,9 @@ def test_a_move_is_named_once_and_its_act_is_what_the_table_of_moves_says():
 # Of the review of the second release: an action of the list moved 1,293 clients at once, another put plain text back
 
 
-@pytest.mark.parametrize("act", MOVE_ACTS.values(), ids=lambda act: act.code)
+@pytest.mark.parametrize(
+    "act", [act for act in MOVE_ACTS.values() if act.code in ACTS], ids=lambda act: act.code
+)
 @pytest.mark.parametrize("is_few", [True, False])
 def test_choosing_a_move_for_all_clients_writes_nothing(client, log_in, act, is_few, monkeypatch):
     monkeypatch.setattr(act_pages, "FEW_CLIENTS", 100 if is_few else 2)

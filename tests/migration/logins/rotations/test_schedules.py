@@ -191,6 +191,17 @@ def test_a_run_says_of_each_client_what_became_of_it(role_in, monkeypatch):
     assert RunItem.objects.needing_attention().count() == 1
 
 
+def test_a_command_in_nobodys_name_rotates_whatever_the_schedule_did_lately(stores):
+    pk = make_client("idom")
+    make_database(pk)
+    RotationSchedule.objects.set_days(90, client=Client.objects.get(pk=pk), by=None)
+    ordered = Run.start(kind=Run.Kind.ROTATE, chosen=all_clients(), by_command=True)
+    by_schedule = Run.start(kind=Run.Kind.ROTATE, chosen=all_clients())
+
+    assert rotations._find_fresh_since(ordered, pk) == ordered.created_at
+    assert rotations._find_fresh_since(by_schedule, pk) < by_schedule.created_at
+
+
 def test_the_schedule_is_set_on_the_pages_of_client_and_group(client, stores):
     pk = make_client("idom")
     row = make_database(pk)

@@ -5,8 +5,8 @@ from django.test import Client as Browser
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import RunPlan
-from migration.runs import act_pages
+from migration.models import PlanRow, RunPlan
+from migration.runs import act_pages, acts
 from migration.runs.models import Run
 from tests.factories import make_client, make_full_client, make_in_role, make_many, update
 from tests.migration.pages import CLIENTS, text
@@ -187,3 +187,69 @@ def test_a_rotation_of_many_wants_a_reason_and_their_number(client, db):
 
     send(client, address, page, typed="2", reason="INC-2")
     assert Run.objects.get().kind == "rotate"
+
+
+def store_plan(browser: Browser, code: str) -> RunPlan:
+    browser.post(f"{CLIENTS}act/{code}/?all=1", {"confirmed": "plan"})
+    plan = RunPlan.objects.get()
+    tasks.work_on_plan(plan.pk)
+    return plan
+
+
+def test_a_stored_plan_of_which_one_client_is_left_is_started_by_its_number(
+    client, db, monkeypatch
+):
+    monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
+    client.force_login(make_in_role("admin", "Administrator"))
+    make_full_client("idom")
+    make_client("empty")
+    plan = store_plan(client, "rotate")
+
+    sent = {"confirmed": "1", "typed": "1", "reason": "INC-3"}
+    client.post(f"{CLIENTS}act/plan/{plan.pk}/", sent)
+
+    assert list(Run.objects.get().items.values_list("slug", flat=True)) == ["idom"]
+
+
+def test_an_overwriting_plan_of_a_former_release_is_only_made_anew(client, db):
+    client.force_login(make_in_role("admin", "Administrator"))
+    plan = RunPlan.objects.create(chosen=[], overwrite=True, state=RunPlan.State.DIFFERS)
+
+    answer = client.post(f"{CLIENTS}act/plan/{plan.pk}/", {"confirmed": "1"})
+
+    assert answer.status_code == 403
+    assert not Run.objects.exists()
+
+
+def test_a_look_that_fails_leaves_no_rows(operator, monkeypatch):
+    monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
+    monkeypatch.setattr(acts, "PLANNED_AT_ONCE", 1)
+    make_full_client("a")
+    make_full_client("b")
+    operator.post(f"{TEST_LOGINS}?all=1", {"confirmed": "plan"})
+    act, batches = acts.ACTS["test_logins"], []
+
+    def plan_once(client_ids, order):
+        batches.append(client_ids)
+        if len(batches) > 1:
+            raise ZeroDivisionError
+        return type(act).plan(act, client_ids, order)
+
+    monkeypatch.setattr(act, "plan", plan_once)
+    with pytest.raises(ZeroDivisionError):
+        tasks.work_on_plan(RunPlan.objects.get().pk)
+
+    assert not PlanRow.objects.exists()
+    assert RunPlan.objects.get().state == "making"
+
+
+def test_a_kind_of_evidence_that_nobody_lacks_is_named_where_it_is_overridden(client, db):
+    client.force_login(make_in_role("admin", "Administrator"))
+    pk = make_full_client("idom")
+
+    page = client.get(f"{CLIENTS}act/cutover/?clients={pk}&override=copies&override=reads")
+
+    shown_kinds = [each["is_on"] for each in page.context["overrides"]]
+    assert shown_kinds
+    assert all(shown_kinds)
+    assert page.context["is_dangerous"]
