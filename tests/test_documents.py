@@ -17,7 +17,7 @@ NO_TEXTS = """
 a killed worker / and every later link / at least / at least since when / batch reads alone / CSV UTF-8 /
 delivered twice / few calls / head / InProgress / last /
 no open transaction while AWS answers / not found or inactive /
-not ready: aws_away … / other writers / pause, stop, a new rate / progress by client / retries by client /
+other writers / pause, stop, a new rate / progress by client / retries by client /
 run of moves / session-level / soaked / staff status / turn / wave 1, part 1 / wave 1, part 2 / without /
 after a save has been confirmed, every later read returns that value or a newer one /
 X-Forwarded headers of 10.0.0.5 are not believed

@@ -63,7 +63,7 @@ def test_each_is_in_the_readers_language(browser, address):
             "ask a User administrator",
         ),
         (
-            "/admin/migration/run/start-all/",
+            "/admin/credentials/client/act/push/?clients=1",
             "Can add runs",
             "Operator, Administrator.",
             "ask a User administrator",
@@ -80,7 +80,7 @@ def test_a_refusal_says_what_is_missing_which_roles_have_it_and_who_gives_them(
     browser, address, right, roles, who
 ):
     browser.handler.enforce_csrf_checks = False
-    ask = browser.post if "/run/" in address else browser.get
+    ask = browser.post if "/aws-writes/" in address else browser.get
 
     page = ask(address).content.decode()
 

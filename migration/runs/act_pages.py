@@ -103,7 +103,7 @@ def get_act_plan_url(plan: RunPlan) -> str:
 
 def list_acts_of_many(request: HttpRequest) -> list[Act]:
     """Return the acts that the user may do to several clients, in the order of menus."""
-    return [act for act in ACTS.values() if act.takes_many and act.may(request.user)]
+    return [act for act in ACTS.values() if act.takes_many and act.menu and act.may(request.user)]
 
 
 def lead_to_act(request: HttpRequest, code: str, client_ids: Sequence[int]) -> HttpResponseRedirect:
@@ -177,8 +177,9 @@ class BaseActView(AdminView):
         return self.request.path
 
     def has_permission(self) -> bool:
-        return self.act.may(self.request.user) and self.model_admin.has_view_permission(
-            self.request
+        # In this order: who may see no client isn't told whether there is such a plan.
+        return self.model_admin.has_view_permission(self.request) and self.act.may(
+            self.request.user
         )
 
     def get_permission_denied_message(self) -> str:

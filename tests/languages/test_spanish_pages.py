@@ -241,9 +241,9 @@ def test_a_refused_form_is_told_in_spanish(world, client):
     pair = " ".join(f"{pk}:x" for pk in (world["dual_read"], world["aws"]))
     moved = client.post(act_page("cutover"), {"confirmed": "1", "clients": pair}, **SPANISH)
     assert [text for text in Shown(moved.content.decode()).texts if english(text)] == []
-    for act in ("check", "to_aws", "to_postgres", "acknowledge", "owners"):
-        of_all = reverse(f"admin:migration_comparison_{act}")
-        plan = client.post(of_all, {"all": "1"}, **SPANISH)
+    for act in ("copy_to_aws", "copy_to_postgres", "acknowledge", "set_owner"):
+        of_all = reverse("admin:migration_comparison_act", args=[act])
+        plan = client.post(of_all, {"all": "1"}, follow=True, **SPANISH)
         assert [text for text in Shown(plan.content.decode()).texts if english(text)] == [], act
 
 

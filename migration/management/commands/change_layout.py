@@ -11,12 +11,15 @@ from migration.management.acts import ActCommand
 from migration.management.base import Options
 from migration.runs.acts import Order
 from migration.runs.models import Run
+from migration.secrets.acts import LAYOUT_PERMISSION
 from nova_credentials.document import Layout
 
 
 class Command(ActCommand):
     # Each layout has an act, of which the one that is typed is taken.
     act_code = "layout_client"
+    # What an adoption on the way asks of `--by` too.
+    permission = LAYOUT_PERMISSION
     help = "Changes the layout of clients' secrets: new ones are written and read back before NOVA reads them."
 
     def add_own_arguments(self, parser: CommandParser) -> None:

@@ -69,6 +69,6 @@ def test_the_groups_show_both_names_as_documents_and_settings_have_the_stored_on
 def test_a_refusal(root, client):
     client.force_login(make_user("viewer"))
 
-    page = client.post("/admin/migration/run/start-all/").content.decode()
+    page = client.get("/admin/credentials/client/act/push/?clients=1").content.decode()
 
     assert "one of these roles: Operador, Administrator." in page

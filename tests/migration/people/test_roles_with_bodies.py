@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
+from django.urls import reverse
 
 from migration.core.clients import digest_clients
 from migration.models import (
@@ -14,6 +15,7 @@ from migration.models import (
     ClientMigration,
     GroupMember,
 )
+from migration.runs.acts import ACTS
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.people.test_roles import (
@@ -61,7 +63,6 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
     passwords = {"password1": NEW, "password2": NEW, "usable_password": "true"}
     return {
         f"{CLIENT}_change": change | {"name": "Renamed"},
-        f"{CLIENT}_move": {"new": "dual_write", "seen": "dual_read", "reason": "INC-42"},
         # What confirms an import is one user's own: tests/migration/clients/imports has such.
         f"{CLIENT}_import": {"order": "import", "plan": "x.y"},
         f"{CLIENT}_leaving": {"act": "deactivate"},
@@ -188,9 +189,11 @@ def test_an_operator_overrides_nothing_by_typing_the_field(site, client):
     client.force_login(site.users["Operator"])
     before = Phase(site_phase(site))
 
+    pk = site.clients[Phase.DUAL_READ]
+    seen = ACTS["cutover"].see([pk])[pk]
     client.post(
-        site.address(f"{CLIENT}_move"),
-        {"new": "aws", "seen": "dual_read", "reason": "x", "override": "on", "missing": "x"},
+        f"{reverse('admin:credentials_client_act', args=['cutover'])}?clients={pk}&override=reads",
+        {"confirmed": "1", "clients": f"{pk}:{seen}", "typed": "dual_read", "reason": "x"},
     )
 
     assert Phase(site_phase(site)) == before

@@ -31,7 +31,7 @@ HTMX = {"HX-Request": "true", "HX-Current-URL": "https://nova.example/admin/migr
 @pytest.fixture
 def maria(db, clock, client) -> Client:
     """A browser in which somebody has just logged in."""
-    client.force_login(make_user("maria", *VIEW, "migration.view_campaign"))
+    client.force_login(make_user("maria", *VIEW, "migration.view_campaign", "migration.add_run"))
     return client
 
 

@@ -296,7 +296,7 @@ def test_an_audit_that_does_not_hold_is_told_once_until_it_holds_again(stores, m
     for _ in range(2):
         look_slowly()
 
-    text = "The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints."
+    text = "The audit is not as this site wrote it: one fault. Run manage.py audit verify and keep what it prints."
     assert told(NoticeEvent.AUDIT_BROKEN) == [text]
     verification.faults.clear()
     look_slowly()
