@@ -102,7 +102,7 @@ def test_no_page_offers_what_would_be_refused(site, client, role):
 # The others are offered on pages that no link leads to here, or to who has a password.
 OPERATORS_BUTTONS = {
     *(f"{CLIENT}_{what}" for what in ("add", "add_form", "import", "change", "changelist")),
-    *(f"{CLIENT}_{what}" for what in ("move", "ready", "compare", "comment")),
+    *(f"{CLIENT}_{what}" for what in ("compare", "comment")),
     f"{CLIENT}_leaving",
     *(f"{CLIENT}_{what}" for what in ("test_logins", "test_typed", "test_new", "add_test")),
     *(f"{CLIENT}_{what}" for what in ("rotate", "set_schedule")),
