@@ -190,7 +190,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{RUNS}health/", {"role": "no-such-role"}),
         (f"{RUNS}notices/set/", {"shown": "x", "mail": "run_ended", "webhook": "x"}),
         (f"{RUNS}{run}/steer/", {"order": "", "item": "1"}),
-        (f"{CLIENTS}act/plan/{ids['/plan/']}/", {"confirmed": "0", "reason": "x"}),
+        (f"{CLIENTS}act/plan/{ids['/act/plan/']}/", {"confirmed": "0", "reason": "x"}),
         (f"{CLIENTS}act/push/?clients={client}", {"confirmed": "0", "clients": f"{client}:0", "reason": "x"}),
         (
             f"{CLIENTS}act/acknowledge/?clients={client}",
