@@ -183,7 +183,8 @@ class BaseActView(AdminView):
         )
 
     def get_permission_denied_message(self) -> str:
-        return self.act.permission
+        may_view = self.model_admin.has_view_permission(self.request)
+        return self.act.permission if may_view else ""
 
     def make_form(self, number: int, slug: str, client_ids: Sequence[int] = ()) -> ActForm:
         """Return the form for so many clients: bound where it was sent."""

@@ -25,6 +25,7 @@ from migration.runs.items import RunItem
 from migration.runs.models import MANY_TRIES, Run
 from migration.runs.plans import PlanCounts, PlanInOtherStateError, PlannedClient, RunPlan
 from nova_credentials.messages import Message, MessageError
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -355,7 +356,11 @@ def see_clients(client_ids: Collection[int], *, compared: bool = True) -> dict[i
         at_work.exclude(run__kind__in=Run.READS_ONLY).order_by("pk").values_list("client", "run")
     )
     rows = all_clients().with_ids(client_ids).order_by().values_list("pk", *columns)
-    return {pk: _digest([*facts, runs.get(pk)]) for pk, *facts in rows}
+    # A client gets its row with the first comparison: that it is in `postgres` is no change then.
+    return {
+        pk: _digest([slug, active, phase or Phase.POSTGRES, layout or "", *more, runs.get(pk)])
+        for pk, slug, active, phase, layout, *more in rows
+    }
 
 
 def _digest(facts: list[object]) -> str:

@@ -100,7 +100,7 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     assert Campaign.objects.get().state == Campaign.State.FINISHED
     assert MoveRequest.objects.get().state == MoveRequest.State.DONE
     plan.refresh_from_db()
-    client.force_login(maria)
+    client.force_login(make_user("eva", "migration.add_run", "credentials.view_client"))
     start_plan(client, plan)
     plan.refresh_from_db()
     # The others were moved since.

@@ -32,7 +32,7 @@ def list_addresses(*, client_id: int, run_id: int) -> Iterator[tuple[str, set[st
             "user_id": 1,
             "pk": run_id,
             "new": "aws",
-            "act": "cutover",
+            "act": "copy_to_aws",
             "kind": "database",
             "credential_id": 1,
             "name": "db_password",
