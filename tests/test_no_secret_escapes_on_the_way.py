@@ -255,7 +255,8 @@ def purged_and_back(way: Way) -> None:
     way.command("dual_read")
     way.command("dual_write")
     way.command("postgres", "--schedule-deletion")
-    assert "is in Dual write now" in way.move("dual_write")
+    way.move("dual_write")
+    assert way.phase == "dual_write"
 
 
 def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(traps, client, settings):
