@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -15,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from credentials.localization import localize
@@ -33,7 +34,15 @@ from migration.core.groups import (
     parse_group_name,
 )
 from migration.core.pages import GROUP_PERMISSION, NEW_GROUP_PERMISSION, read_number
-from migration.runs.acts import Act, ActForm, ActRefused, Done, Order, register_act
+from migration.runs.acts import (
+    Act,
+    ActForm,
+    ActRefused,
+    Done,
+    Order,
+    list_planned,
+    register_act,
+)
 from migration.runs.plans import PlanClass, PlannedClient
 from nova_credentials.messages import Message, Sentence
 
@@ -151,21 +160,18 @@ class PutIntoGroup(GroupAct):
     code = "put_into_group"
     label = gettext_lazy("Put into a group")
     form = PutIntoGroupForm
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Put %(name)s into a group?") % {"name": name}
-        text = ngettext("Put %(n)s client into a group?", "Put %(n)s clients into a group?", number)
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext(
-            "Put %(n)s client into the group", "Put %(n)s clients into the group", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _("Groups are labels: no client is moved or pushed.")
+    question_for_one = gettext_lazy("Put %(name)s into a group?")
+    question = ngettext_lazy(
+        "Put %(n)s client into a group?",
+        "Put %(n)s clients into a group?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Put %(n)s client into the group",
+        "Put %(n)s clients into the group",
+        "number",
+    )
+    effect = gettext_lazy("Groups are labels: no client is moved or pushed.")
 
     def list_notes(
         self,
@@ -224,24 +230,20 @@ class TakeOutOfGroup(GroupAct):
     code = "take_out_of_group"
     label = gettext_lazy("Take out of a group")
     form = TakeOutOfGroupForm
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Take %(name)s out of a group?") % {"name": name}
-        text = ngettext(
-            "Take %(n)s client out of a group?", "Take %(n)s clients out of a group?", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        if number == 1:
-            return _("Take the client out of the group")
-        return _("Take the clients out of the group")
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "Groups are labels: no client is moved or pushed. A wave of a campaign that has begun keeps its clients."
-        )
+    question_for_one = gettext_lazy("Take %(name)s out of a group?")
+    question = ngettext_lazy(
+        "Take %(n)s client out of a group?",
+        "Take %(n)s clients out of a group?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Take the client out of the group",
+        "Take the clients out of the group",
+        "number",
+    )
+    effect = gettext_lazy(
+        "Groups are labels: no client is moved or pushed. A wave of a campaign that has begun keeps its clients."
+    )
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         found = say_groups(client_ids)
@@ -310,21 +312,18 @@ class SetOwner(Act):
     is_quick = True
     in_client_menu = False  # beside the owner's name
     report_icon = "person"
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Who looks after %(name)s?") % {"name": name}
-        text = ngettext(
-            "Who looks after this client?", "Who looks after these %(n)s clients?", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext("Set the owner of %(n)s client", "Set the owner of %(n)s clients", number)
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _("It gives nobody a right, and changes nothing else.")
+    question_for_one = gettext_lazy("Who looks after %(name)s?")
+    question = ngettext_lazy(
+        "Who looks after this client?",
+        "Who looks after these %(n)s clients?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Set the owner of %(n)s client",
+        "Set the owner of %(n)s clients",
+        "number",
+    )
+    effect = gettext_lazy("It gives nobody a right, and changes nothing else.")
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         return see_presence(client_ids)
@@ -383,15 +382,11 @@ def plan_all(
     client_ids: Collection[int], messages: dict[int, Message], *, nothing: Collection[int] = ()
 ) -> list[PlannedClient]:
     """Say that it would be done to each client that is there, but for `nothing`, in the order of the ids."""
-    rows = all_clients().with_phase().with_ids(client_ids).order_by()
-    found = {pk: (slug, phase) for pk, slug, phase in rows.values_list("pk", "slug", "phase")}
+    found = {each.client_id: each for each in list_planned(client_ids)}
     return [
-        PlannedClient(
-            pk,
-            *found[pk],
-            revision=0,
+        replace(
+            found[pk],
             plan_class=PlanClass.NOTHING if pk in nothing else PlanClass.WILL,
-            outcome="",
             message=messages.get(pk),
         )
         for pk in client_ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.conf import settings
@@ -456,6 +456,19 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         with connection.cursor() as cursor:
             cursor.execute(DIFFERING, [list(client_ids), list(Comparison.DIFFERS)])
             return {client_id for (client_id,) in cursor.fetchall()}
+
+    def list_differing_otherwise_since(
+        self, client_ids: Collection[int], moment: datetime
+    ) -> set[int]:
+        """Return those of the clients whose newest comparison differs, and not as their newest one of that moment."""
+        differing = self.list_differing(client_ids)
+        of_these = self.filter(client_id__in=differing).order_by("client_id", "-pk")
+
+        def list_found(rows: ComparisonQuerySet) -> dict[int, list[dict[str, str]]]:
+            return {row.client_id: row.list_acknowledgeable() for row in rows.distinct("client_id")}
+
+        then, now = list_found(of_these.filter(compared_at__lte=moment)), list_found(of_these)
+        return {pk for pk in differing if then.get(pk) != now.get(pk)}
 
     def forget_old(self) -> None:
         """Delete comparisons older than COMPARISONS_ARE_KEPT that no client, move or open mismatch refers to."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
 
 from django import forms
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Max, Q
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext_lazy
 from unfold.widgets import UnfoldAdminRadioSelectWidget
 
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import NovaSchemaError
-from migration.core.clients import ClientPhaseQuerySet, Offboarding, all_clients
+from migration.core.clients import ClientPhaseQuerySet, Offboarding
 from migration.core.pages import ClientTab, get_tab_url
 from migration.core.sentences import IS_OFFBOARDED
 from migration.logins.models import (
@@ -28,9 +25,19 @@ from migration.logins.models import (
 from migration.logins.pages import describe_results
 from migration.logins.rotations import ROTATION_NO_DATABASE_LOGIN
 from migration.logins.testing import AWS_NOT_READ, NO_LOGIN_TO_TEST, try_client_logins
-from migration.runs.acts import Act, ActForm, ActRefused, Done, Menu, Order, register_act
+from migration.runs.acts import (
+    Act,
+    ActForm,
+    ActRefused,
+    Done,
+    Menu,
+    Order,
+    list_planned,
+    refuse,
+    register_act,
+)
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlannedClient, Reason
+from migration.runs.plans import PlanClass, PlannedClient, Verdict
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
@@ -59,25 +66,20 @@ class TestLogins(Act):
     form = StoresForm
     writes_aws = False
     waits_for_one = True
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Test the logins of %(name)s?") % {"name": name}
-        text = ngettext(
-            "Test the logins of %(n)s client?", "Test the logins of %(n)s clients?", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext(
-            "Test the logins of %(n)s client", "Test the logins of %(n)s clients", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "Each login is tried once at its server. Nothing is changed; a server may count a refused login."
-        )
+    question_for_one = gettext_lazy("Test the logins of %(name)s?")
+    question = ngettext_lazy(
+        "Test the logins of %(n)s client?",
+        "Test the logins of %(n)s clients?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Test the logins of %(n)s client",
+        "Test the logins of %(n)s clients",
+        "number",
+    )
+    effect = gettext_lazy(
+        "Each login is tried once at its server. Nothing is changed; a server may count a refused login."
+    )
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         return plan_by_logins(client_ids, NO_LOGIN_TO_TEST())
@@ -110,28 +112,21 @@ class RotateDatabases(Act):
     permission = ROTATE_PERMISSION
     menu = Menu.LOGINS
     needs_reason = needs_typing = True
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Rotate the database passwords of %(name)s?") % {"name": name}
-        text = ngettext(
-            "Rotate the database passwords of %(n)s client?",
-            "Rotate the database passwords of %(n)s clients?",
-            number,
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext(
-            "Rotate the passwords of %(n)s client", "Rotate the passwords of %(n)s clients", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "Every database login that NOVA can ask for gets a new random password, proven by a login before it is"
-            " stored. Whoever else uses the old one is locked out."
-        )
+    question_for_one = gettext_lazy("Rotate the database passwords of %(name)s?")
+    question = ngettext_lazy(
+        "Rotate the database passwords of %(n)s client?",
+        "Rotate the database passwords of %(n)s clients?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Rotate the passwords of %(n)s client",
+        "Rotate the passwords of %(n)s clients",
+        "number",
+    )
+    effect = gettext_lazy(
+        "Every database login that NOVA can ask for gets a new random password, proven by a login before it is"
+        " stored. Whoever else uses the old one is locked out."
+    )
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         """See the newest rotation too: nobody rotates what somebody else has just rotated."""
@@ -141,28 +136,27 @@ class RotateDatabases(Act):
         return {pk: f"{digest}-{newest.get(pk, 0)}" for pk, digest in seen.items()}
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
+        held_up = explain_held_up(client_ids)
         planned = plan_by_logins(client_ids, ROTATION_NO_DATABASE_LOGIN(), CredentialType.DATABASE)
-        left = Offboarding.objects.leaving_or_left().filter(pk__in=client_ids)
-        leaving = set(left.values_list("pk", flat=True))
-        unfinished = Rotation.objects.unfinished().filter(client_id__in=client_ids)
-        begun_at = dict(unfinished.values_list("client_id", "begun_at"))
-        return [_refuse_unless_free(each, leaving, begun_at) for each in planned]
+        return [
+            refuse(each, held_up[each.client_id])
+            if each.client_id in held_up and each.verdict == Verdict.WILL
+            else each
+            for each in planned
+        ]
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
         return Run.start(kind=Run.Kind.ROTATE, chosen=chosen, **order.run_options)
 
 
-def _refuse_unless_free(
-    planned: PlannedClient, leaving: Collection[int], begun_at: Mapping[int, datetime]
-) -> PlannedClient:
-    """Refuse a client that is offboarded, or of which another rotation is not finished."""
-    pk = planned.client_id
-    if planned.plan_class != PlanClass.WILL or not (pk in leaving or pk in begun_at):
-        return planned
-    why = (
-        IS_OFFBOARDED(slug=planned.slug) if pk in leaving else ROTATION_UNDER_WAY(ago=begun_at[pk])
-    )
-    return replace(planned, plan_class=PlanClass.REFUSED, reasons=(Reason(why, why.codes[0]),))
+def explain_held_up(client_ids: Collection[int]) -> dict[int, Message]:
+    """Return why nobody changes the secrets of these clients now: they leave, or a rotation is not finished."""
+    rotations = Rotation.objects.unfinished().filter(client_id__in=client_ids)
+    begun_at = dict(rotations.values_list("client_id", "begun_at"))
+    leaving = Offboarding.objects.leaving_or_left().filter(pk__in=client_ids)
+    return {pk: ROTATION_UNDER_WAY(ago=at) for pk, at in begun_at.items()} | {
+        pk: IS_OFFBOARDED(slug=slug) for pk, slug in leaving.values_list("pk", "client__slug")
+    }
 
 
 def plan_by_logins(
@@ -175,18 +169,11 @@ def plan_by_logins(
         rows = CREDENTIAL_MODELS[kind]._default_manager.filter(can_be_asked_for)
         found = rows.filter(client_id__in=client_ids)  # type: ignore[misc]  # each model has it
         have_one |= set(found.values_list("client_id", flat=True))  # type: ignore[misc]
-    clients = all_clients().with_phase().with_revision().with_ids(client_ids).order_by("slug")
     return [
-        PlannedClient(
-            pk,
-            slug,
-            phase,
-            revision,
-            PlanClass.WILL if pk in have_one else PlanClass.NOTHING,
-            outcome="",
-            message=None if pk in have_one else has_none,
-        )
-        for pk, slug, phase, revision in clients.values_list("pk", "slug", "phase", "revision")
+        each
+        if each.client_id in have_one
+        else replace(each, plan_class=PlanClass.NOTHING, message=has_none)
+        for each in list_planned(client_ids)
     ]
 
 

@@ -16,7 +16,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import override
 
 from migration.core.audit import ReasonError
-from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.clients import ClientPhaseQuerySet
 from migration.management.base import (
     ClientsCommand,
     Options,
@@ -26,7 +26,7 @@ from migration.management.base import (
     require_writes,
 )
 from migration.management.progress import show_work
-from migration.runs.acts import ACTS, PLANNED_AT_ONCE, Act, ActRefused, Order
+from migration.runs.acts import ACTS, PLANNED_AT_ONCE, Act, ActRefused, Order, list_planned
 from migration.runs.models import MANY_TRIES, Run
 from migration.runs.plans import PlanClass, PlannedClient, Verdict
 from nova_credentials.shown_names import escape_name
@@ -185,17 +185,11 @@ def plan_clients(
     client_ids: Collection[int], to_do: Collection[int] | None = None
 ) -> list[PlannedClient]:
     """Return the plan of an act that refuses nobody: there is nothing to do but for `to_do`; None: for all."""
-    rows = all_clients().with_phase().with_ids(client_ids).order_by("slug")
     return [
-        PlannedClient(
-            pk,
-            slug,
-            phase,
-            revision=0,
-            plan_class=PlanClass.WILL if to_do is None or pk in to_do else PlanClass.NOTHING,
-            outcome="",
-        )
-        for pk, slug, phase in rows.values_list("pk", "slug", "phase")
+        each
+        if to_do is None or each.client_id in to_do
+        else replace(each, plan_class=PlanClass.NOTHING)
+        for each in list_planned(client_ids)
     ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice, starmap
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO, TypeAlias, cast
@@ -186,23 +187,29 @@ def show_meanwhile(
     output: OutputWrapper, look: Callable[[ProgressDisplay], None]
 ) -> Iterator[None]:
     """Have a thread, with a connection of its own, look every LOOK_SECONDS and show what it finds, in the block."""
+    with ProgressDisplay(output) as display, looking_every(LOOK_SECONDS, partial(look, display)):
+        yield
+
+
+@contextmanager
+def looking_every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
+    """Have a thread, with a connection of its own, look so often in the block."""
     over = threading.Event()
-    with ProgressDisplay(output) as display:
 
-        def look_until_over() -> None:
-            try:
-                while not over.wait(LOOK_SECONDS):
-                    look(display)
-            finally:
-                connection.close()
-
-        thread = threading.Thread(target=look_until_over)
-        thread.start()
+    def look_until_over() -> None:
         try:
-            yield
+            while not over.wait(seconds):
+                look()
         finally:
-            over.set()
-            thread.join()
+            connection.close()
+
+    thread = threading.Thread(target=look_until_over)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

@@ -90,18 +90,13 @@ A_COMMAND = Sentence("a_command", "A command")
 
 
 class MoveAct(Act):
-    """A move from the phase `old` to `new`. A subclass has its words: `name` for one client, `n` for several."""
+    """A move from the phase `old` to `new`. A subclass has its words."""
 
     menu = Menu.MOVE
     in_client_menu = False  # its next step has them
     waits_for_one = True
     old: ClassVar[Phase]
     new: ClassVar[Phase]
-    question_for_one: ClassVar[StrOrPromise]
-    question: ClassVar[StrOrPromise]
-    button: ClassVar[StrOrPromise]
-    # What it does, in a sentence.
-    effect: ClassVar[StrOrPromise]
     # Where a second person has to approve it.
     request_question_for_one: ClassVar[StrOrPromise] = ""
     request_question: ClassVar[StrOrPromise] = ""
@@ -127,18 +122,16 @@ class MoveAct(Act):
         return needs_approval(self.kind)
 
     def ask(self, number: int, name: str) -> str:
+        if not self.needs_approval:
+            return super().ask(number, name)
         if name:
-            asks = self.request_question_for_one if self.needs_approval else self.question_for_one
-            return asks % {"name": name}
-        asks = self.request_question if self.needs_approval else self.question
-        return asks % {"number": number, "n": intcomma(number)}
+            return self.request_question_for_one % {"name": name}
+        return self.request_question % {"number": number, "n": intcomma(number)}
 
     def name_button(self, number: int) -> str:
-        button = self.request_button if self.needs_approval else self.button
-        return button % {"number": number, "n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return str(self.effect)
+        if not self.needs_approval:
+            return super().name_button(number)
+        return self.request_button % {"number": number, "n": intcomma(number)}
 
     def may_override(self, user: Any) -> bool:
         return bool(self.evidence_kinds) and bool(user.has_perm(OVERRIDE_PERMISSION))
@@ -377,20 +370,10 @@ def describe_move(moved: MoveResult) -> str:
 
 
 class ToDualWrite(MoveAct):
-    """Pushes to AWS, and has writes go to both stores."""
+    """Pushes to AWS, and has writes go to both stores. It has no page: lists and clients' pages offer the push."""
 
     code = "dual_write"
     old, new = Phase.POSTGRES, Phase.DUAL_WRITE
-    label = gettext_lazy("Move to dual write")
-    question_for_one = gettext_lazy("Move %(name)s to dual write?")
-    question = ngettext_lazy(
-        "Move %(n)s client to dual write?", "Move %(n)s clients to dual write?", "number"
-    )
-    button = ngettext_lazy(
-        "Move %(n)s client to dual write", "Move %(n)s clients to dual write", "number"
-    )
-    effect = gettext_lazy("Pushes to AWS; from then on every write goes to both stores.")
-    way_back = gettext_lazy("Move it back to PostgreSQL at any time.")
 
 
 class ToDualRead(MoveAct):
@@ -467,13 +450,18 @@ class BackToDualWrite(MoveAct):
 
 
 class BackToPostgresForm(ActForm):
-    """Asks whether the secret goes too."""
+    """Asks of one client whether its secret goes too."""
 
     schedule_deletion = forms.BooleanField(
         label=gettext_lazy("Delete its secret in 30 days"),
         required=False,
         widget=UnfoldBooleanWidget(),
     )
+
+    def __init__(self, *args: Any, number: int, **kwargs: Any) -> None:
+        super().__init__(*args, number=number, **kwargs)
+        if number > 1:
+            del self.fields["schedule_deletion"]
 
 
 class BackToPostgres(MoveAct):
@@ -545,7 +533,7 @@ MOVE_ACTS: dict[tuple[Phase, Phase], MoveAct] = {
         Purge(),
     )
 }
-# The first move has no page: lists and clients' pages offer the push, which makes it. `move_clients` plans by it.
+# `move_clients` plans by the first too.
 for each in MOVE_ACTS.values():
     if not isinstance(each, ToDualWrite):
         register_act(each)

@@ -85,7 +85,7 @@ class MoveRequestView(ObjectView[MoveRequest]):
             "present_slug": content.renamed
             and Client.objects.values_list("slug", flat=True).get(pk=move_request.client_id),
             "may_cancel": may_act,
-            "confirmation_text": f"{act.describe_effect(1)} {act.way_back}",
+            "confirmation_text": f"{act.effect} {act.way_back}",
             "may_view_client": is_there and user.has_perm("credentials.view_client"),
         }
 

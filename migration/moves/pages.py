@@ -60,10 +60,6 @@ class MoveOption:
     def goes_back(self) -> bool:
         return self.kind in (Move.BACK, Move.ROLLBACK, Move.RESTORE)
 
-    @property
-    def effect(self) -> str:
-        return self.act.describe_effect(1)
-
 
 def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     """Return the template context of the moves from the client's phase; `may_resolve`: the user may resolve too."""

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from credentials.localization import localize
@@ -89,26 +89,21 @@ class Push(Act):
     override_label = gettext_lazy("Overwrite it")
     wait_label = gettext_lazy("Leave it alone")
     way_back = gettext_lazy("To go back, move a client back to PostgreSQL on its page.")
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Push %(name)s to Secrets Manager?") % {"name": name}
-        text = ngettext(
-            "Push %(n)s client to Secrets Manager?",
-            "Push %(n)s clients to Secrets Manager?",
-            number,
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext("Push %(n)s client", "Push %(n)s clients", number)
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "The rows are written to AWS where it holds something else, and read back. A client in PostgreSQL writes"
-            " to both stores from then on; NOVA goes on reading PostgreSQL."
-        )
+    question_for_one = gettext_lazy("Push %(name)s to Secrets Manager?")
+    question = ngettext_lazy(
+        "Push %(n)s client to Secrets Manager?",
+        "Push %(n)s clients to Secrets Manager?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Push %(n)s client",
+        "Push %(n)s clients",
+        "number",
+    )
+    effect = gettext_lazy(
+        "The rows are written to AWS where it holds something else, and read back. A client in PostgreSQL writes"
+        " to both stores from then on; NOVA goes on reading PostgreSQL."
+    )
 
     def may_override(self, user: Any) -> bool:
         return bool(user.has_perm(RESOLVE_PERMISSION))
@@ -346,21 +341,20 @@ class CopyToAws(Copy):
     way_back = gettext_lazy(
         "To go back, restore the previous version of a secret on its client's page."
     )
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Copy %(name)s to AWS?") % {"name": name}
-        text = ngettext("Copy %(n)s client to AWS?", "Copy %(n)s clients to AWS?", number)
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext("Copy %(n)s client to AWS", "Copy %(n)s clients to AWS", number)
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "PostgreSQL's values are written to AWS. What is in AWS now stays there as the previous version."
-        )
+    question_for_one = gettext_lazy("Copy %(name)s to AWS?")
+    question = ngettext_lazy(
+        "Copy %(n)s client to AWS?",
+        "Copy %(n)s clients to AWS?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Copy %(n)s client to AWS",
+        "Copy %(n)s clients to AWS",
+        "number",
+    )
+    effect = gettext_lazy(
+        "PostgreSQL's values are written to AWS. What is in AWS now stays there as the previous version."
+    )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         number = _select_phases(client_ids, reads_aws=True).count()
@@ -400,23 +394,18 @@ class CopyToPostgres(Copy):
         "What PostgreSQL holds now is kept in AWS first. The page of each client can put it back, as long as nobody"
         " changes either store."
     )
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Copy %(name)s to PostgreSQL?") % {"name": name}
-        text = ngettext(
-            "Copy %(n)s client to PostgreSQL?", "Copy %(n)s clients to PostgreSQL?", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext(
-            "Copy %(n)s client to PostgreSQL", "Copy %(n)s clients to PostgreSQL", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _("AWS's values are written into NOVA's tables.")
+    question_for_one = gettext_lazy("Copy %(name)s to PostgreSQL?")
+    question = ngettext_lazy(
+        "Copy %(n)s client to PostgreSQL?",
+        "Copy %(n)s clients to PostgreSQL?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Copy %(n)s client to PostgreSQL",
+        "Copy %(n)s clients to PostgreSQL",
+        "number",
+    )
+    effect = gettext_lazy("AWS's values are written into NOVA's tables.")
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         number = _select_phases(client_ids, reads_aws=False).count()
@@ -488,30 +477,21 @@ class Acknowledge(Resolve):
     needs_reason = is_quick = True
     writes_aws = False
     way_back = gettext_lazy("For an hour the page of mismatches can undo it.")
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Acknowledge the mismatches of %(name)s?") % {"name": name}
-        text = ngettext(
-            "Acknowledge the mismatches of %(n)s client?",
-            "Acknowledge the mismatches of %(n)s clients?",
-            number,
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext(
-            "Acknowledge the mismatches of %(n)s client",
-            "Acknowledge the mismatches of %(n)s clients",
-            number,
-        )
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "Until that day they need no attention. Gates stay shut, and nothing is changed in PostgreSQL or AWS. Other"
-            " differences that a later comparison finds are not covered."
-        )
+    question_for_one = gettext_lazy("Acknowledge the mismatches of %(name)s?")
+    question = ngettext_lazy(
+        "Acknowledge the mismatches of %(n)s client?",
+        "Acknowledge the mismatches of %(n)s clients?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Acknowledge the mismatches of %(n)s client",
+        "Acknowledge the mismatches of %(n)s clients",
+        "number",
+    )
+    effect = gettext_lazy(
+        "Until that day they need no attention. Gates stay shut, and nothing is changed in PostgreSQL or AWS. Other"
+        " differences that a later comparison finds are not covered."
+    )
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Done:
         found = plan_resolutions(self.kind, list(chosen.values_list("pk", flat=True)))

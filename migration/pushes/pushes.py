@@ -117,6 +117,7 @@ def push(
     dry_run: bool = False,
     overwrite: bool = False,
     differing: DifferingPolicy = DifferingPolicy.WRITTEN_IF_PENDING,
+    left_alone: Collection[int] = (),
     interactive: bool = False,
     seconds: float | None = None,
 ) -> list[PushResult]:
@@ -125,7 +126,8 @@ def push(
     `include_postgres`: also clients in phase `postgres`. `after_adoption`: rehearse it as if somebody had adopted what
     is not ours.
     `overwrite`: also where AWS is the authority and holds what somebody else wrote. `differing`: what to do where it
-    is not, and the newest comparison differs. `interactive`: give up early.
+    is not, and the newest comparison differs. `left_alone`: the clients that are left alone there whatever it says.
+    `interactive`: give up early.
     `seconds`: begin to write no client after this time; the clients that are left are `postponed`.
 
     An error of one client is in its `PushResult` and keeps no other client from being pushed. A `DatabaseError` (also
@@ -153,7 +155,9 @@ def push(
             )
             for pk, snapshot in snapshots.items()
         }
-        spared = _list_spared(snapshots, options)
+        spared = _list_spared(snapshots, options) | {
+            pk for pk in left_alone if pk in snapshots and snapshots[pk].phase != Phase.POSTGRES
+        }
         writes = [
             PendingWrite(snapshot, is_spared=pk in spared)
             for pk, snapshot in snapshots.items()
@@ -517,10 +521,13 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     differing = DifferingPolicy.WRITTEN_IF_PENDING
     if migrates:
         differing = DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE
+    # Nobody was shown what somebody has written to AWS since: it isn't overwritten.
+    since = Comparison.objects.list_differing_otherwise_since
     results = push(
         client_ids=list(items),
         run=run,
         differing=differing,
+        left_alone=since(list(items), run.created_at) if run.overwrite else (),
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,
         seconds=BATCH_SECONDS,

@@ -54,7 +54,7 @@ from migration.pushes.rows_from_aws import (
 )
 from migration.pushes.secret_writer import REPLACED_STAGE, PartlyWrittenError, RefusedBySiteError
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
-from migration.runs.items import PUSHED, Outcome, RunItem
+from migration.runs.items import PUSHED, TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run
 from nova_credentials.aws.client_secrets import ClientSecrets
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager
@@ -172,17 +172,22 @@ def _name_error_class(error: MessageError) -> str:
 
 
 def _compare_unsaved(snapshot: ClientSnapshot, sm: SecretsManager) -> Comparison:
-    return make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
+    """Compare both stores now; raises `NotResolved` where AWS gave no answer, and may at another try."""
+    found = make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
+    if found.message and found.error_class in TRANSIENT:
+        raise NotResolved(found.message, found.error_class)
+    return found
 
 
 def plan_copy_to_postgres(client_id: int) -> CopyToPostgresPlan:
     """Return what `copy_to_postgres` would change, or its refusal; raises `NotResolved` if purged or not comparable."""
     snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
     try:
-        comparison = _compare_unsaved(snapshot, sm)
-        _require_nothing_newer(snapshot, read_aws(snapshot, sm=sm))
+        comparison, found = _compare_unsaved(snapshot, sm), read_aws(snapshot, sm=sm)
     except STORE_ERRORS as error:
-        raise NotResolved(error.message) from None
+        raise NotResolved(error.message, _name_error_class(error)) from None
+    try:
+        _require_nothing_newer(snapshot, found)
     except NotResolved as refusal:
         return CopyToPostgresPlan(snapshot.phase, comparison, refusal.message)
     return CopyToPostgresPlan(snapshot.phase, comparison, None)
@@ -304,8 +309,12 @@ def process_copy_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
             return Outcome.UNCHANGED, newest.status_message
         if not (shown and newest) or shown.list_acknowledgeable() != newest.list_acknowledgeable():
             raise ItemFailedError(COMPARED_SINCE())
+        phase = all_clients().with_phase().values_list("phase", flat=True).get(pk=client_id)
+        seen = digest_difference(Phase(phase), newest)
         try:
-            done = copy(client_id=client_id, by=run.by, reason=run.reason, interactive=False)
+            done = copy(
+                client_id=client_id, by=run.by, reason=run.reason, seen=seen, interactive=False
+            )
         except NotResolved as refusal:
             raise ItemFailedError(refusal.message, refusal.error_class) from None
         return Outcome.UPDATED, done.message

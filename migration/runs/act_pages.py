@@ -486,7 +486,6 @@ class ActView(BaseActView):
             ),
             number=len(will),
             selected=len(planned),
-            effect=self.act.describe_effect(len(asked)),
             sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
             button=self.act.name_button(len(will)) if will else "",
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
@@ -511,7 +510,6 @@ class ActView(BaseActView):
             selected=self.number,
             # The button names them where the address doesn't.
             named="" if self.is_in_address else " ".join(map(str, self.ids)),
-            effect=self.act.describe_effect(self.number),
             back=self.back,
         )
 
@@ -638,7 +636,6 @@ class ActPlanView(BaseActView):
             number=0,
             selected=self.number_chosen,
             looked_at=self.plan.looked_at,  # type: ignore[attr-defined]  # annotated
-            effect=self.act.describe_effect(self.number_chosen),
             waiting_reason=self.plan.explain_missing_worker(),
             back=self.back,
         )
@@ -661,7 +658,6 @@ class ActPlanView(BaseActView):
             groups=describe_groups(self.request, groups, self.numbers, counts, self.address),
             number=number,
             selected=selected,
-            effect=self.act.describe_effect(number or selected),
             sums=[
                 *self.act.sum_up(rows.select_work().values_list("client_id", flat=True)),
                 *self.act.sum_up_plan(counts),
@@ -706,7 +702,11 @@ def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict
     """Return a client of a plan as the page shows it: what is not met with its remedies, and what is, folded."""
     lines = [
         {
-            "reason": reason,
+            "code": reason.code,
+            "passed": reason.passed,
+            "is_off": reason.is_off,
+            "overridden": reason.overridden,
+            "text": localize(reason.text),
             "remedy": reason.find_remedy(request, back)
             if reason.find_remedy and not reason.passed
             else None,
@@ -721,8 +721,8 @@ def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict
         "message": None if is_among_reasons else planned.message,
         "notes": planned.notes,
         "planned": planned,
-        "lines": [line for line in lines if not line["reason"].passed],  # type: ignore[union-attr]
-        "passed": [line for line in lines if line["reason"].passed],  # type: ignore[union-attr]
+        "lines": [line for line in lines if not line["passed"]],
+        "passed": [line for line in lines if line["passed"]],
     }
 
 

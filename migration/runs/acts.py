@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.auth.models import User
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -23,7 +24,14 @@ from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.pages import describe_notes_of_clients
 from migration.runs.items import RunItem
 from migration.runs.models import MANY_TRIES, Run
-from migration.runs.plans import PlanCounts, PlanInOtherStateError, PlannedClient, RunPlan
+from migration.runs.plans import (
+    PlanClass,
+    PlanCounts,
+    PlanInOtherStateError,
+    PlannedClient,
+    Reason,
+    RunPlan,
+)
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
@@ -174,13 +182,20 @@ class ActForm(forms.Form):
 class Act:
     """Something that is done to clients. A subclass says what; `register_act` gives it a page and its places in menus.
 
-    Texts are in the page's language. `number` is that of the clients, `name` the name of the one.
+    Its texts are lazy: they are in the page's language.
     """
 
     code: ClassVar[str]
     # As menus name it.
     label: ClassVar[StrOrPromise]
     permission: ClassVar[str]
+    # The question that is the page's title, for the client called `name` and for `n`: "Move 17 clients to dual read?".
+    question_for_one: ClassVar[StrOrPromise]
+    question: ClassVar[StrOrPromise]
+    # Verb and number: "Move 17 clients".
+    button: ClassVar[StrOrPromise]
+    # What it does, in a sentence or two.
+    effect: ClassVar[StrOrPromise]
     # None: it stands alone.
     menu: ClassVar[Menu | None] = Menu.MORE
     form: ClassVar[type[ActForm]] = ActForm
@@ -224,16 +239,14 @@ class Act:
         return bool(user.has_perm(self.permission))
 
     def ask(self, number: int, name: str) -> str:
-        """Return the question that is the page's title: "Move 17 clients to dual read?"."""
-        raise NotImplementedError
+        """Return the page's title, about the client of this name, or "" and so many."""
+        if name:
+            return self.question_for_one % {"name": name}
+        return self.question % {"number": number, "n": intcomma(number)}
 
     def name_button(self, number: int) -> str:
-        """Return the button's words, with the number: "Move 17 clients", or "Request …" where it is to be approved."""
-        raise NotImplementedError
-
-    def describe_effect(self, number: int) -> str:
-        """Say in a sentence what it does."""
-        raise NotImplementedError
+        """Return the words of the button for so many clients."""
+        return self.button % {"number": number, "n": intcomma(number)}
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         """Say, a sentence each, what it comes to for these clients together: what is made, what it costs."""
@@ -337,6 +350,23 @@ def register_act(act: Act) -> Act:
     return act
 
 
+def list_planned(
+    client_ids: Collection[int], plan_class: PlanClass = PlanClass.WILL
+) -> list[PlannedClient]:
+    """Return the clients that are there, by slug, each as it stands, with the same said of all."""
+    found = all_clients().with_phase().with_revision().with_ids(client_ids).order_by("slug")
+    return [
+        PlannedClient(pk, slug, phase, revision, plan_class, outcome="")
+        for pk, slug, phase, revision in found.values_list("pk", "slug", "phase", "revision")
+    ]
+
+
+def refuse(planned: PlannedClient, *why: Message) -> PlannedClient:
+    """Return the client of a plan as refused for these reasons."""
+    reasons = tuple(Reason(each, each.codes[0]) for each in why)
+    return replace(planned, plan_class=PlanClass.REFUSED, reasons=reasons)
+
+
 def mark_seen(planned: Iterable[PlannedClient], seen: Mapping[int, str]) -> list[PlannedClient]:
     """Return the clients of a plan, each with what was seen of it, by id."""
     return [replace(each, seen=seen.get(each.client_id, "")) for each in planned]
@@ -358,11 +388,12 @@ def see_clients(client_ids: Collection[int], *, compared: bool = True) -> dict[i
     rows = all_clients().with_ids(client_ids).order_by().values_list("pk", *columns)
     # A client gets its row with the first comparison: that it is in `postgres` is no change then.
     return {
-        pk: _digest([slug, active, phase or Phase.POSTGRES, layout or "", *more, runs.get(pk)])
+        pk: digest_facts([slug, active, phase or Phase.POSTGRES, layout or "", *more, runs.get(pk)])
         for pk, slug, active, phase, layout, *more in rows
     }
 
 
-def _digest(facts: list[object]) -> str:
+def digest_facts(facts: list[object]) -> str:
+    """Return a short digest of what was seen of a client: facts that JSON can hold, or times."""
     text = json.dumps(facts, sort_keys=True, default=str)
     return blake2b(text.encode(), digest_size=8).hexdigest()

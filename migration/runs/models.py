@@ -37,7 +37,7 @@ from migration.core.comparisons import Comparison
 from migration.core.notices import Notice, NoticeEvent
 from migration.core.secrets import LayoutChoices
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
-from migration.logins.models import LoginStores
+from migration.logins.models import ROTATE_PERMISSION, LoginStores
 from migration.runs.items import (
     ACTS,
     CAN_BE_RETRIED,
@@ -406,7 +406,11 @@ class Run(models.Model):
         """Return the permission for what it does to clients, where the one for runs is not enough; else ""."""
         if moves := self.moves:
             return MOVE_PERMISSIONS[moves.kind]
-        return "migration.resolve_mismatch" if self.kind in Run.COPIES else ""
+        if self.overwrite or self.kind in Run.COPIES:
+            return "migration.resolve_mismatch"
+        if self.kind == Run.Kind.LAYOUT:
+            return MOVE_PERMISSIONS[Move.FORWARD]
+        return ROTATE_PERMISSION if self.kind == Run.Kind.ROTATE else ""
 
     @property
     def needs_aws_writes_allowed(self) -> bool:

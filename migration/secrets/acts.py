@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from hashlib import blake2b
 from typing import Any, ClassVar
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from credentials.prices import SECRET_A_MONTH
 from migration.core.aws_store import secret_names
 from migration.core.aws_writes import find_write_refusal
-from migration.core.clients import ClientPhaseQuerySet, Offboarding, all_clients
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.pages import RUN_PERMISSION, ClientTab, get_act_url, get_tab_url
 from migration.core.secrets import find_layout
-from migration.core.sentences import IS_OFFBOARDED
-from migration.logins.models import ROTATION_UNDER_WAY, Rotation
+from migration.logins.acts import explain_held_up
 from migration.pushes.resolutions import RESTORE_FIRST, NotResolved
-from migration.runs.acts import Act, ActRefused, Done, Order, register_act
+from migration.runs.acts import (
+    Act,
+    ActRefused,
+    Done,
+    Order,
+    digest_facts,
+    list_planned,
+    refuse,
+    register_act,
+)
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlannedClient, Reason
+from migration.runs.plans import PlanClass, PlannedClient
 from migration.secrets.adoptions import (
     NOTHING_TO_ADOPT,
     SECRET_CHANGED_SINCE,
@@ -67,18 +73,15 @@ class ChangeLayout(Act):
     in_client_menu = False  # beside the secrets' names
     way_back = gettext_lazy("Change the layout back in the same way.")
     layout: ClassVar[Layout]
-
-    def name_button(self, number: int) -> str:
-        text = ngettext(
-            "Change the layout of %(n)s client", "Change the layout of %(n)s clients", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "What the secret holds is copied to the new ones and read back, and only then does NOVA read those. No"
-            " value changes, and NOVA can read all the while."
-        )
+    button = ngettext_lazy(
+        "Change the layout of %(n)s client",
+        "Change the layout of %(n)s clients",
+        "number",
+    )
+    effect = gettext_lazy(
+        "What the secret holds is copied to the new ones and read back, and only then does NOVA read those. No"
+        " value changes, and NOVA can read all the while."
+    )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         return [
@@ -94,33 +97,22 @@ class ChangeLayout(Act):
         return list(self._plan(client_ids))
 
     def _plan(self, client_ids: Collection[int]) -> Iterable[PlannedClient]:
-        stopped = find_write_refusal()
-        left = Offboarding.objects.leaving_or_left().filter(pk__in=client_ids)
-        leaving = set(left.values_list("pk", flat=True))
-        rotations = Rotation.objects.unfinished().filter(client_id__in=client_ids)
-        rotating = dict(rotations.values_list("client_id", "begun_at"))
-        for client in list_clients(client_ids, with_layout=True):
-            layout, pk = find_layout(client.layout), client.pk
-            planned = make_planned(client, PlanClass.WILL)
+        stopped, held_up = find_write_refusal(), explain_held_up(client_ids)
+        stand: dict[int, Any] = all_clients().with_layout().in_bulk(list(client_ids))
+        for planned in list_planned(client_ids):
+            client = stand[planned.client_id]
+            layout = find_layout(client.layout)
             if layout == self.layout:
                 yield replace(planned, plan_class=PlanClass.NOTHING, message=LAYOUT_IS_SO())
                 continue
-            found = [
-                *([stopped] if stopped else []),
-                *([IS_OFFBOARDED(slug=client.slug)] if pk in leaving else []),
-                *([NAME_IS_MOVING(slug=client.other_slug)] if client.other_slug else []),
-                *([ROTATION_UNDER_WAY(ago=rotating[pk])] if pk in rotating else []),
-            ]
             new, old = (
                 tuple(secret_names(client.secret_slug, each).values())
                 for each in (self.layout, layout)
             )
-            yield replace(
-                planned,
-                plan_class=PlanClass.REFUSED if found else PlanClass.WILL,
-                message=NEW_AND_OLD_SECRETS(new=new, old=old),
-                reasons=make_reasons(found),
-            )
+            is_moving = NAME_IS_MOVING(slug=client.other_slug) if client.other_slug else None
+            why = list(filter(None, [stopped, held_up.get(client.pk), is_moving]))
+            told = replace(planned, message=NEW_AND_OLD_SECRETS(new=new, old=old))
+            yield refuse(told, *why) if why else told
 
     def do_one(self, client_id: int, order: Order) -> Done:
         try:
@@ -141,32 +133,24 @@ class OneSecretPerClient(ChangeLayout):
     code = "layout_client"
     label = gettext_lazy("Change to one secret per client")
     layout = Layout.CLIENT
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Change %(name)s to one secret per client?") % {"name": name}
-        text = ngettext(
-            "Change %(n)s client to one secret per client?",
-            "Change %(n)s clients to one secret per client?",
-            number,
-        )
-        return text % {"n": intcomma(number)}
+    question_for_one = gettext_lazy("Change %(name)s to one secret per client?")
+    question = ngettext_lazy(
+        "Change %(n)s client to one secret per client?",
+        "Change %(n)s clients to one secret per client?",
+        "number",
+    )
 
 
 class OneSecretPerService(ChangeLayout):
     code = "layout_service"
     label = gettext_lazy("Change to one secret per service")
     layout = Layout.SERVICE
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Change %(name)s to one secret per service?") % {"name": name}
-        text = ngettext(
-            "Change %(n)s client to one secret per service?",
-            "Change %(n)s clients to one secret per service?",
-            number,
-        )
-        return text % {"n": intcomma(number)}
+    question_for_one = gettext_lazy("Change %(name)s to one secret per service?")
+    question = ngettext_lazy(
+        "Change %(n)s client to one secret per service?",
+        "Change %(n)s clients to one secret per service?",
+        "number",
+    )
 
 
 def get_other_layout_url(client_id: int, layout: Layout) -> str:
@@ -189,26 +173,21 @@ class ApplySecretSettings(Act):
     code = "secret_settings"
     label = gettext_lazy("Apply key and regions")
     permission = RUN_PERMISSION
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Apply key and regions to the secrets of %(name)s?") % {"name": name}
-        text = ngettext(
-            "Apply key and regions to the secrets of %(n)s client?",
-            "Apply key and regions to the secrets of %(n)s clients?",
-            number,
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        text = ngettext("Apply to %(n)s client", "Apply to %(n)s clients", number)
-        return text % {"n": intcomma(number)}
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "The secrets get the KMS key, the replicas, the tags and the description of the settings. No value and no"
-            " version changes. Each is looked at again before it is changed."
-        )
+    question_for_one = gettext_lazy("Apply key and regions to the secrets of %(name)s?")
+    question = ngettext_lazy(
+        "Apply key and regions to the secrets of %(n)s client?",
+        "Apply key and regions to the secrets of %(n)s clients?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Apply to %(n)s client",
+        "Apply to %(n)s clients",
+        "number",
+    )
+    effect = gettext_lazy(
+        "The secrets get the KMS key, the replicas, the tags and the description of the settings. No value and no"
+        " version changes. Each is looked at again before it is changed."
+    )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         return sum_up_drift(find_settings_drift(set(client_ids)))
@@ -224,7 +203,7 @@ class ApplySecretSettings(Act):
             ]
         for name, pk in sorted(drift.unlooked.items()):
             seen[pk].append(name)
-        return {pk: digest(json.dumps(each, sort_keys=True)) for pk, each in seen.items()}
+        return {pk: digest_facts(each) for pk, each in seen.items()}
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         drift = find_settings_drift(client_ids)
@@ -237,19 +216,15 @@ class ApplySecretSettings(Act):
         }
         for name, pk in drift.unlooked.items():
             notes.setdefault(pk, []).append(NOT_LOOKED_AT_YET(name=name))
-        refused = make_reasons([why] if (why := find_write_refusal()) else [])
-        planned = (make_planned(each, PlanClass.NOTHING) for each in list_clients(client_ids))
-        return [
-            replace(
-                each,
-                plan_class=PlanClass.REFUSED if refused else PlanClass.WILL,
-                notes=tuple(notes[each.client_id]),
-                reasons=refused,
-            )
-            if each.client_id in notes
-            else replace(each, message=SECRETS_ARE_AS_SET())
-            for each in planned
-        ]
+        stopped, planned = find_write_refusal(), []
+        for each in list_planned(client_ids):
+            if each.client_id not in notes:
+                nothing = PlanClass.NOTHING
+                planned.append(replace(each, plan_class=nothing, message=SECRETS_ARE_AS_SET()))
+                continue
+            told = replace(each, notes=tuple(notes[each.client_id]))
+            planned.append(refuse(told, stopped) if stopped else told)
+        return planned
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
         return Run.start(
@@ -337,28 +312,22 @@ class Adopt(Act):
     needs_reason = needs_typing = is_dangerous = True
     waits_for_one = run_holds_to_plan = True
     in_client_menu = False  # beside the secret
-
-    def ask(self, number: int, name: str) -> str:
-        if name:
-            return _("Adopt the secret of %(name)s?") % {"name": name}
-        text = ngettext(
-            "Adopt the secrets of %(n)s client?", "Adopt the secrets of %(n)s clients?", number
-        )
-        return text % {"n": intcomma(number)}
-
-    def name_button(self, number: int) -> str:
-        return ngettext(
-            "Adopt it, and write over what it holds",
-            "Adopt them, and write over what they hold",
-            number,
-        )
-
-    def describe_effect(self, number: int) -> str:
-        return _(
-            "Somebody else made this secret. This site then writes the client's values of PostgreSQL over what it"
-            " holds, and keeps it up to date from then on. What it holds now stays in AWS as its version AWSPREVIOUS,"
-            " until the next write."
-        )
+    question_for_one = gettext_lazy("Adopt the secret of %(name)s?")
+    question = ngettext_lazy(
+        "Adopt the secrets of %(n)s client?",
+        "Adopt the secrets of %(n)s clients?",
+        "number",
+    )
+    button = ngettext_lazy(
+        "Adopt it, and write over what it holds",
+        "Adopt them, and write over what they hold",
+        "number",
+    )
+    effect = gettext_lazy(
+        "Somebody else made this secret. This site then writes the client's values of PostgreSQL over what it"
+        " holds, and keeps it up to date from then on. What it holds now stays in AWS as its version AWSPREVIOUS,"
+        " until the next write."
+    )
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         """Return a digest of ARN and current version of each secret that would be adopted; "" where AWS doesn't say."""
@@ -374,31 +343,24 @@ class Adopt(Act):
         return SECRET_CHANGED_SINCE()
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
-        clients = list_clients(client_ids)
-        why: Message | None = find_write_refusal()
         found: dict[int, ForeignSecrets] = {}
+        planned = list_planned(client_ids, PlanClass.NOTHING)
         try:
             for foreign in list_foreign_secrets(list_unpurged(client_ids), interactive=True):
                 found[foreign.snapshot.client_id] = foreign
         except (SecretsManagerError, DocumentError) as error:
-            return [
-                replace(
-                    make_planned(each, PlanClass.REFUSED), reasons=make_reasons([error.message])
-                )
-                for each in clients
-            ]
-        return [self._plan_one(client, found.get(client.pk), why) for client in clients]
+            return [refuse(each, error.message) for each in planned]
+        stopped = find_write_refusal()
+        return [self._plan_one(each, found.get(each.client_id), stopped) for each in planned]
 
     def _plan_one(
-        self, client: Any, foreign: ForeignSecrets | None, why: Message | None
+        self, planned: PlannedClient, foreign: ForeignSecrets | None, stopped: Message | None
     ) -> PlannedClient:
-        planned = make_planned(client, PlanClass.NOTHING)
         if planned.phase == Phase.PURGED:
-            refused = PlanClass.REFUSED
-            return replace(planned, plan_class=refused, reasons=make_reasons([RESTORE_FIRST()]))
+            return refuse(planned, RESTORE_FIRST())
         if foreign is None:
             return replace(planned, message=ALL_SECRETS_OURS())
-        refusals = [why] if why else []
+        refusals = [stopped] if stopped else []
         for secret in foreign.secrets:
             try:
                 require_unused(secret)
@@ -410,14 +372,14 @@ class Adopt(Act):
             else FOREIGN_SECRET(name=each.name, owner=each.owner)
             for each in foreign.secrets
         ]
-        return replace(
+        told = replace(
             planned,
-            plan_class=PlanClass.REFUSED if refusals else PlanClass.WILL,
+            plan_class=PlanClass.WILL,
             message=foreign.comparison.message,
             notes=tuple(notes),
             mismatches=tuple(foreign.comparison.mismatches),
-            reasons=make_reasons(refusals),
         )
+        return refuse(told, *refusals) if refusals else told
 
     def do_one(self, client_id: int, order: Order) -> Done:
         try:
@@ -437,31 +399,9 @@ class Adopt(Act):
         return Run.start(kind=Run.Kind.ADOPT, chosen=chosen, **order.run_options)
 
 
-def digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def list_clients(client_ids: Collection[int], *, with_layout: bool = False) -> list[Any]:
-    """Return the clients, by slug, with what plans tell of each."""
-    clients = all_clients().with_phase().with_revision().with_ids(client_ids).order_by("slug")
-    return list(clients.with_layout() if with_layout else clients)
-
-
 def list_unpurged(client_ids: Collection[int]) -> list[int]:
     clients = all_clients().with_phase().with_ids(client_ids).order_by()
     return list(clients.exclude(phase=Phase.PURGED).values_list("pk", flat=True))
-
-
-def make_planned(client: Any, plan_class: PlanClass) -> PlannedClient:
-    """Return what a plan says of one of `list_clients`."""
-    return PlannedClient(
-        client.pk, client.slug, client.phase, client.revision, plan_class, outcome=""
-    )
-
-
-def make_reasons(messages: Iterable[Message]) -> tuple[Reason, ...]:
-    """Return why it is refused."""
-    return tuple(Reason(message, code=message.key) for message in messages)
 
 
 register_act(OneSecretPerClient())

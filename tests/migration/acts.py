@@ -50,7 +50,7 @@ def client_of(page: HttpResponse, slug: str = "idom") -> dict:
 
 def reasons_of(page: HttpResponse, slug: str = "idom") -> dict[str, Reason]:
     """Code -> what is not met, of one client."""
-    return {line["reason"].code: line["reason"] for line in client_of(page, slug)["lines"]}
+    return {line["code"]: line for line in client_of(page, slug)["lines"]}
 
 
 def remedies_of(page: HttpResponse, slug: str = "idom") -> list[dict | None]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import time as day_time
 from decimal import Decimal
+from functools import partial
 from math import ceil
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from migration import tasks
 from migration.campaigns.explain import (
@@ -45,6 +44,7 @@ from migration.management.base import (
     require_writes,
 )
 from migration.management.names import CommandGroup
+from migration.management.progress import looking_every
 from migration.moves.approvals import ApprovalStepRefused
 from migration.runs.engine import is_held_by_writes
 from migration.runs.models import Run
@@ -104,7 +104,8 @@ class CampaignCommand(RunCommand):
     def _work_on_run(self, campaign: Campaign, run: Run) -> None:
         """Work on the run to its end, unless the stop rule ends it before."""
         try:
-            with _watching(campaign):
+            # The stop rule is looked at meanwhile.
+            with looking_every(WATCH_SECONDS, partial(_advance, campaign)):
                 self.wait_for_end(run, inline=True)
         except CommandError:
             # Its run is stopped, and the campaign with it, before this process ends.
@@ -134,27 +135,10 @@ class CampaignCommand(RunCommand):
             self.stdout.write(f"  Goes on without: {names}{f' and {more} more' if more else ''}")
 
 
-@contextmanager
-def _watching(campaign: Campaign) -> Iterator[None]:
-    """Have the stop rule looked at every WATCH_SECONDS, in a thread with a connection of its own, in the block."""
-    over = threading.Event()
-
-    def watch() -> None:
-        try:
-            while not over.wait(WATCH_SECONDS):
-                # PostgreSQL may be restarting: the next look connects again.
-                with suppress(DatabaseError):
-                    advance_campaign(campaign.pk)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def _advance(campaign: Campaign) -> None:
+    # PostgreSQL may be restarting: the next look connects again.
+    with suppress(DatabaseError):
+        advance_campaign(campaign.pk)
 
 
 def describe_wave(wave: WaveSummary) -> str:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from tempfile import SpooledTemporaryFile
-from typing import ClassVar, cast
+from typing import cast
 
 from django.core.management.base import CommandParser
 
 from migration.core.clients import ClientPhaseQuerySet
-from migration.core.pages import RUN_PERMISSION
 from migration.management.acts import MOST_IN_MEMORY, ActCommand
 from migration.management.base import Options
 from migration.management.progress import Item, name_outcome, show_work
 from migration.pushes.plans import PlanSummary, describe_client, look_at_batches, summarize_plan
-from migration.runs.acts import Act, Order
+from migration.runs.acts import Order
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlanCounts, RunPlan
@@ -24,15 +23,8 @@ from nova_credentials.shown_names import escape_name
 LEFT_ALONE = ("left_alone", "left_to_aws")
 
 
-class Migrate(Act):
-    """Pushes clients and takes them to `dual_write`."""
-
-    code = "migrate"
-    permission = RUN_PERMISSION
-
-
 class Command(ActCommand):
-    act: ClassVar = Migrate()
+    act_code = "push"
     help = "Pushes clients to Secrets Manager, reads them back, and starts to write them to both stores."
 
     def add_act_arguments(self, parser: CommandParser) -> None:

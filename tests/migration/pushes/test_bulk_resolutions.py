@@ -96,7 +96,7 @@ def test_a_page_does_nothing_and_says_whom_it_leaves_alone_and_why(browser, diff
     found = verdicts(page)
     assert (set(found["will"]), found["nothing"]) == (will, ["equal"])
     groups = {group["verdict"]: group["clients"] for group in page.context["groups"]}
-    assert {c["slug"]: c["lines"][0]["reason"].code for c, _name in groups["refused"]} == refused
+    assert {c["slug"]: c["lines"][0]["code"] for c, _name in groups["refused"]} == refused
     remedy = groups["refused"][0][0]["lines"][0]["remedy"]
     assert remedy["posts"]
     shown = {c["slug"]: c["planned"].mismatches for c, _name in groups["will"]}
@@ -276,7 +276,7 @@ def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores
         group["clients"] for group in page.context["groups"] if group["verdict"] == "refused"
     )
     (line,) = refused["lines"]
-    assert line["reason"].code == "newer_would_be_lost"
+    assert line["code"] == "newer_would_be_lost"
     assert line["remedy"]["url"].startswith(act_page("push", in_stores["pending"]))
     assert ["1" in each for each in page.context["sums"]] == [True]  # NOVA reads PostgreSQL for one
     assert page.context["is_dangerous"]
@@ -328,6 +328,20 @@ def test_postgresql_is_copied_in_a_run_and_a_worker_that_was_killed_copies_nobod
     engine.work_on_run(run_id=run.pk)
     assert set(run.items.values_list("outcome", flat=True)) == {"unchanged"}
     assert Resolution.objects.count() == 3
+
+
+def test_a_run_looks_at_aws_itself_before_it_copies(browser, in_stores):
+    """Before, it went by the newest comparison, and wrote over what came into AWS since."""
+    confirm(browser, open_page(browser, "copy_to_aws", {"all": "1"}))
+    change_in_aws(secrets_manager(), "nova/clients/there", host="elsewhere.example.test")
+    before = passwords(in_stores)["there"]
+    run = Run.objects.get(kind=Run.Kind.TO_AWS)
+
+    engine.work_on_run(run_id=run.pk)
+
+    assert run.items.get(slug="there").outcome == "failed"
+    assert passwords(in_stores)["there"] == before
+    assert run.items.filter(outcome="updated").count() == 2
 
 
 def test_a_run_leaves_alone_who_differs_otherwise_than_the_page_showed(browser, in_stores):

@@ -65,7 +65,7 @@ def make_plan(**options) -> RunPlan:
 def reasons(page, slug: str) -> list[str]:
     clients = [client for group in page.context["groups"] for client, _name in group["clients"]]
     lines = next(client["lines"] for client in clients if client["slug"] == slug)
-    return [line["reason"].code for line in lines]
+    return [line["code"] for line in lines]
 
 
 def stored(name: str = "nova/clients/idom") -> dict:
@@ -194,6 +194,25 @@ def test_several_are_overwritten_in_a_run(resolver, differing):
     engine.finish_inline(run)
     item = run.items.get(slug="idom")
     assert (item.outcome, item.message.key) == ("updated", "overwrote")
+
+
+def test_what_somebody_wrote_after_the_page_is_not_overwritten(resolver, differing):
+    """Before, a run that overwrites wrote over versions that no page had shown."""
+    press_act(
+        resolver, f"{act_page('push', differing, make_full_client('other'))}&override=overwrite"
+    )
+    run = Run.objects.get()
+    later = Client.objects.get(pk=differing).build_document()
+    later["database"]["port"] = 7000
+    aws_store.secrets_manager().put_value("nova/clients/idom", json.dumps(later))
+    compare(client_ids=[differing])
+
+    engine.finish_inline(run)
+
+    item = run.items.get(slug="idom")
+    assert (item.outcome, item.message.key) == ("skipped", "left_alone")
+    assert stored()["database"]["port"] == 7000
+    assert run.items.get(slug="other").outcome == "created"
 
 
 def test_who_may_not_resolve_mismatches_overwrites_nothing(operator, differing):

@@ -290,7 +290,7 @@ def test_what_changed_since_the_page_was_opened_is_not_copied(differing, client,
     ((refused, _name),) = next(
         group["clients"] for group in answer.context["groups"] if group["verdict"] == "refused"
     )
-    assert refused["lines"][0]["reason"].code == COMPARED_SINCE.key
+    assert refused["lines"][0]["code"] == COMPARED_SINCE.key
     client.post(refused["lines"][0]["remedy"]["url"])
     assert verdicts(client.get(url)) == {"will": ["idom"]}
 
@@ -304,7 +304,7 @@ def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
 
     ((refused, _name),) = shown.context["groups"][1]["clients"]
     (line,) = refused["lines"]
-    assert line["reason"].code == "newer_would_be_lost"
+    assert line["code"] == "newer_would_be_lost"
     assert line["remedy"]["url"].startswith(act_page("push", differing))
     assert shown.context["number"] == 0
 

@@ -129,7 +129,7 @@ def test_who_may_override_chooses_the_kinds_and_gives_one_reason(idom, client, l
         page = client.get(url)
     assert by_verdict(page) == {"will": ["idom"]}
     assert page.context["is_dangerous"]
-    assert all(reason.overridden for reason in reasons_of(page).values())
+    assert all(reason["overridden"] for reason in reasons_of(page).values())
     answer = confirm(client, url)
 
     assert "Missing evidence was overridden: " in said_on(answer)
@@ -172,7 +172,7 @@ def test_a_fact_that_fails_keeps_the_form_away_whatever_is_overridden(idom, clie
     page = client.get(cutover(idom, *Evidence))
 
     assert by_verdict(page) == {"refused": ["idom"]}
-    assert [r.code for r in reasons_of(page).values() if not r.overridden] == ["push_pending"]
+    assert [r["code"] for r in reasons_of(page).values() if not r["overridden"]] == ["push_pending"]
     assert 'name="typed"' not in page.content.decode()
 
 
@@ -220,7 +220,7 @@ def test_who_guesses_the_address_of_a_purge_is_offered_none_before_its_time(
         assert by_verdict(page) == {"refused": ["idom"]}
         assert client_of(page)["message"].key == "purge_too_early"
         assert "time_in_phase" in reasons_of(page)
-        assert not any(reason.overridden for reason in reasons_of(page).values())
+        assert not any(reason["overridden"] for reason in reasons_of(page).values())
         assert 'name="typed"' not in page.content.decode()
 
 

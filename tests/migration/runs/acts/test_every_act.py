@@ -151,15 +151,17 @@ def check_texts(act: Act, pages: dict[str, object]) -> None:
             with override(language):
                 assert number == 1 or str(intcomma(number)) in button
     english_page, spanish_page = pages["en"], pages["es"]
-    for name in ("title", "button", "effect"):
+    for name in ("title", "button"):
         shown = english_page.context.get(name)
         assert not shown or str(shown) != str(spanish_page.context[name])
     texts = Shown(spanish_page.content.decode()).texts
     assert {text: words for text in texts if (words := english(text))} == {}
     with override("en"):
         label = str(act.label)
+        effect = str(act.effect)
     with override("es"):
         assert label != str(act.label)
+        assert effect != str(act.effect)
 
 
 def test_an_act_says_who_may_do_it(act, browsers):

@@ -71,7 +71,7 @@ def test_several_change_in_a_run_and_who_can_not_is_refused_with_a_reason(client
     groups = {each["verdict"]: each["clients"] for each in opened.context["groups"]}
     assert [each["slug"] for each, _name in groups["will"]] == ["acme"]
     assert [each["slug"] for each, _name in groups["nothing"]] == ["there"]
-    refused = {each["slug"]: each["lines"][0]["reason"].code for each, _name in groups["refused"]}
+    refused = {each["slug"]: each["lines"][0]["code"] for each, _name in groups["refused"]}
     assert refused == {"idom": NAME_IS_MOVING.key, "left": IS_OFFBOARDED.key}
 
     client.post(page, {"confirmed": "1", "clients": opened.context["shown"]})
