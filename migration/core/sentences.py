@@ -58,7 +58,7 @@ IS_OFFBOARDED = Sentence(
 CLIENT_LEFT_ALONE = Sentence(
     "left_alone",
     "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
-    " wrote. Look at the mismatch and copy one way, or migrate it again with --overwrite.",
+    " wrote. Look at the mismatch and copy one way, or push it again so that it overwrites.",
 )
 LEFT_TO_AWS = Sentence(
     "left_to_aws",

@@ -80,7 +80,7 @@ class Push(Act):
     """Writes clients' rows to AWS, reads them back, and takes those in `postgres` to `dual_write`."""
 
     code = "push"
-    label = gettext_lazy("Push to Secrets Manager (PostgreSQL → Dual write)")
+    label = gettext_lazy("Push to Secrets Manager")
     permission = RUN_PERMISSION
     menu = Menu.MOVE
     waits_for_one = True
@@ -208,7 +208,7 @@ def describe_summary(counts: PlanCounts) -> list[str]:
     dollars = {"dollars": summary.dollars_a_month, "new": summary.new_dollars_a_month}
     return [
         _(
-            "It takes at least %(took)s: %(reads)s batch reads, %(creates)s creates, %(updates)s updates."
+            "It takes %(took)s at least. Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update."
         )
         % calls,
         _("Afterwards these secrets cost $%(dollars)s a month, $%(new)s of it new.") % dollars,

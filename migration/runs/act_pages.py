@@ -770,7 +770,7 @@ def name_kind(planned: PlannedClient) -> str:
     if planned.is_only_moved:
         return str(ONLY_MOVED)
     kind = PlanClass(planned.plan_class)
-    return "" if kind in Verdict else str(kind.label)
+    return "" if kind.value in Verdict.values else str(kind.label)
 
 
 def list_kinds(
@@ -785,7 +785,7 @@ def list_kinds(
     found = [
         (str(kind.label), classes.get(kind, 0))
         for kind in map(PlanClass, SHOWN_CLASSES)
-        if VERDICTS[kind] == verdict and kind not in Verdict
+        if VERDICTS[kind] == verdict and kind.value not in Verdict.values
     ]
     if verdict == Verdict.WILL:
         found.append((str(ONLY_MOVED), moved))
