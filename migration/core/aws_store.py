@@ -108,7 +108,7 @@ class _Limits(TypedDict, total=False):
 
 # A user waits for the page and can try again; the schedule comes back to it too.
 GIVE_UP_EARLY: _Limits = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
-# As many as the batches of a run call AWS at once, or nearly: more are closed after their call.
+# A connection beyond these is closed after its call. The batches of a run make nearly so many calls at once.
 CONNECTIONS_KEPT = 100
 # By it CloudTrail tells the site's calls from those of NOVA's reader (nova-reader).
 CALLER = "nova-admin"
