@@ -28,7 +28,13 @@ from credentials.localization import localize
 from credentials.models import Client
 from migration import tasks
 from migration.core.audit import ReasonError
-from migration.core.clients import VIEW_RUNS, ClientPhaseQuerySet, PhaseChoices, all_clients
+from migration.core.clients import (
+    VIEW_CLIENTS,
+    VIEW_RUNS,
+    ClientPhaseQuerySet,
+    PhaseChoices,
+    all_clients,
+)
 from migration.core.pages import (
     BACK,
     CLIENTS,
@@ -184,7 +190,7 @@ class BaseActView(AdminView):
 
     def get_permission_denied_message(self) -> str:
         may_view = self.model_admin.has_view_permission(self.request)
-        return self.act.permission if may_view else ""
+        return self.act.permission if may_view else VIEW_CLIENTS
 
     def make_form(self, number: int, slug: str, client_ids: Sequence[int] = ()) -> ActForm:
         """Return the form for so many clients: bound where it was sent."""

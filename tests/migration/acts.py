@@ -4,7 +4,7 @@ from django.contrib.messages import get_messages
 from django.http import HttpResponse
 from django.test import Client as Browser
 
-from migration.moves.acts import MOVE_ACTS
+from migration.moves.pages import find_move_act
 from migration.runs.plans import Reason
 from nova_credentials.phases import Phase
 from tests.migration.pages import CLIENTS
@@ -16,7 +16,9 @@ def act_page(code: str, *pks: int, **more: str) -> str:
 
 
 def move_page(old: Phase, new: Phase, *pks: int, **more: str) -> str:
-    return act_page(MOVE_ACTS[old, new].code, *pks, **more)
+    act = find_move_act(old, new)
+    assert act
+    return act_page(act.code, *pks, **more)
 
 
 def press(browser: Browser, address: str, **fields: str) -> HttpResponse:

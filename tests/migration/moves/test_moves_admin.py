@@ -33,8 +33,9 @@ NASTY = "  'quotes' \"and\" \\ blanks \n" + "ñ😀'\" \\ " * 500 + "  "
 
 pytestmark = pytest.mark.usefixtures("stores")
 
-MOVE, PURGE, RESOLVE = (
+MOVE, PUSH, PURGE, RESOLVE = (
     "migration.move_client",
+    "migration.add_run",
     "migration.purge_client",
     "migration.resolve_mismatch",
 )
@@ -103,7 +104,7 @@ def what_is_read() -> list[object]:
 
 
 def test_by_clicks_alone_a_client_goes_to_the_end_and_back(idom, log_in, press, move):
-    user = log_in(MOVE, PURGE, RESOLVE)
+    user = log_in(MOVE, PUSH, PURGE, RESOLVE)
     make_database(idom, label="archive", is_primary=False, db_password_encrypted=NASTY)
     make_email(idom, label="archive", is_primary=None, email_provider=None, sender_whitelist=None)
     before, read = document(idom), what_is_read()

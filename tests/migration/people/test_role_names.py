@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from migration.people import roles
-from tests.factories import make_user
+from tests.factories import VIEW, make_user
 
 USERS, GROUPS = "/admin/auth/user/", "/admin/auth/group/"
 
@@ -67,7 +67,7 @@ def test_the_groups_show_both_names_as_documents_and_settings_have_the_stored_on
 
 
 def test_a_refusal(root, client):
-    client.force_login(make_user("viewer"))
+    client.force_login(make_user("viewer", *VIEW))
 
     page = client.get("/admin/credentials/client/act/push/?clients=1").content.decode()
 

@@ -307,7 +307,10 @@ def test_a_run_comes_back_to_what_was_hindered_before_it_began(role_in, monkeypa
         lambda **options: role.rotate(open_login=unreachable, label=options["label"]),
     )
     item = SimpleNamespace(client_id=role.client_id, outcome="", message=None, error_class="")
-    run = SimpleNamespace(by=None, by_name="maria", created_at=role.read_row().created_at)
+    begun_at = role.read_row().created_at
+    run = SimpleNamespace(
+        by_name="maria", by=None, created_at=begun_at, was_begun_by_schedule=False
+    )
     again = rotations.process_rotation_items(run, {role.client_id: item})
     assert again == [item]
     assert Rotation.objects.get().outcome == RotationOutcome.REFUSED

@@ -28,7 +28,12 @@ def run_once(monkeypatch):
             rotations, "rotate_database", lambda **options: role.rotate(label=options["label"])
         )
         item = SimpleNamespace(client_id=role.client_id, outcome="", message=None, error_class="")
-        run = SimpleNamespace(by=None, by_name=by_name, created_at=timezone.now())
+        run = SimpleNamespace(
+            by=None,
+            by_name=by_name,
+            created_at=timezone.now(),
+            was_begun_by_schedule=by_name == SCHEDULE,
+        )
         monkeypatch.setattr(rotations, "BATCH_SECONDS", seconds)
         rotations.process_rotation_items(run, {role.client_id: item})
         return item
