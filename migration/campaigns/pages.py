@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -15,7 +15,7 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -24,7 +24,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from credentials.models import Client
@@ -57,11 +56,9 @@ from migration.campaigns.members import (
 from migration.campaigns.models import (
     Campaign,
     CampaignNotChangedError,
-    StaleCampaignError,
     WaveClient,
 )
 from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_campaign
-from migration.core.audit import ReasonError
 from migration.core.audit_chain import find_whole_since
 from migration.core.clients import (
     APPROVE_MOVES,
@@ -81,13 +78,12 @@ from migration.core.pages import (
     ClientListFilter,
     ObjectView,
     get_signed_in_user,
-    get_typed_reason,
     link_to_audit,
     read_number,
-    read_raw_form_text,
 )
-from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
+from migration.moves.approvals import ApprovalStepRefused, find_run_approval_refusal
 from migration.moves.models import Blocker
+from migration.runs.acts import ReasonForm
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
 from migration.runs.progress import measure_progress, select_runs_for_progress
@@ -224,7 +220,7 @@ def get_buttons_context(
     user, state = get_signed_in_user(request), campaign.state
     may_steer = user.has_perm(STEER_PERMISSION)
     approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_MOVES)
-    why_not = find_second_user_refusal(campaign.by, campaign.by_name, user) if approves else None
+    why_not = find_run_approval_refusal(campaign, user) if approves else None
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
     stuck: set[int] = set()
     if may_go_on and not summary.unfinished_run:  # while a run is in work it may leave more
@@ -345,6 +341,14 @@ def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:
 # Its buttons
 
 
+class ButtonForm(forms.Form):
+    """What a button sends of the page on which it stood: when the campaign was changed last, and what it showed."""
+
+    seen = forms.DateTimeField(required=False, widget=forms.HiddenInput)
+    # Of whom it was: a `RequestContent`, or a digest of clients.
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
 class CampaignButtonView(AdminView):
     """A button on the page of one campaign; 404 if there is no such campaign."""
 
@@ -354,15 +358,20 @@ class CampaignButtonView(AdminView):
     def campaign(self) -> Campaign:
         return get_object_or_404(Campaign, pk=self.kwargs["pk"])
 
-    def change_state(self, change: Callable[..., None], done: str) -> HttpResponseRedirect:
-        """Steer the campaign in the user's name, and say that it is done or why not."""
+    def change_state(
+        self, change: Callable[..., object], done: str, *, takes: Collection[str] = ("seen",)
+    ) -> HttpResponseRedirect:
+        """Steer the campaign in the user's name, and say that it is done or why not; 400 for what no button sends.
+
+        `takes`: the fields of the form that the change wants.
+        """
+        form = ButtonForm(self.request.POST)
+        if not form.is_valid():
+            raise BadRequest
+        sent = {name: form.cleaned_data[name] for name in takes}
         try:
-            change(
-                self.campaign,
-                by=get_signed_in_user(self.request),
-                seen=read_seen_change_time(self.request),
-            )
-        except StaleCampaignError as refusal:
+            change(self.campaign, by=get_signed_in_user(self.request), **sent)
+        except (ApprovalStepRefused, CampaignNotChangedError) as refusal:
             messages.warning(self.request, localize(refusal.message))
         else:
             messages.success(self.request, done)
@@ -413,39 +422,25 @@ class CancelCampaignView(CampaignButtonView):
         return self.change_state(partial(cancel_campaign, only_requested=only_requested), done)
 
 
-class ApproveCampaignView(AdminView):
+class ApproveCampaignView(CampaignButtonView):
     """Lets a requested campaign begin, unless the user requested it."""
 
     permission_required = APPROVE_MOVES
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
-        try:
-            approve_campaign(
-                campaign_id=pk,
-                by=get_signed_in_user(request),
-                seen=read_seen_change_time(request),
-                shown=read_raw_form_text(request, "shown"),
-            )
-        except Campaign.DoesNotExist:
-            raise Http404 from None
-        except (ApprovalStepRefused, StaleCampaignError) as refusal:
-            messages.error(request, localize(refusal.message))
-        else:
-            messages.success(request, gettext("Approved: the campaign begins."))
-        return HttpResponseRedirect(get_campaign_url(pk))
+        done = gettext("Approved: the campaign begins.")
+        return self.change_state(approve_campaign, done, takes=("seen", "shown"))
 
 
-def read_seen_change_time(request: HttpRequest) -> datetime | None:
-    """Return when the campaign was changed last, as the page said; None where it doesn't say; 400 for no time."""
-    if not (text := request.POST.get("seen")):
-        return None
-    try:
-        seen = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequest from None
-    if seen.tzinfo is None:
-        raise BadRequest
-    return seen
+class GoOnForm(ReasonForm):
+    """Why a campaign goes on without clients, and what the page showed of it and of them."""
+
+    seen = forms.DateTimeField(required=False, widget=forms.HiddenInput)
+    clients = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = True
 
 
 class GoOnWithoutView(CampaignButtonView):
@@ -466,45 +461,47 @@ class GoOnWithoutView(CampaignButtonView):
         return all(map(self.request.user.has_perm, (STEER_PERMISSION, MOVE_PERMISSION)))
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        stuck = find_stuck_slugs(self.campaign)
+        seen = self.campaign.changed_at.isoformat()
+        return self.show(GoOnForm(initial={"seen": seen, "clients": digest_clients(stuck)}))
+
+    def show(self, form: GoOnForm) -> HttpResponse:
+        """Show who holds it up, and the form."""
         refused = select_items_unmoved_by_steps(self.campaign).order_by("client_id", "-pk")
         newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
         number_refused = refused.order_by().values("client_id").distinct().count()
-        stuck = find_stuck_slugs(self.campaign)
         return self.render_to_response(
             self.get_context_data(
+                form=form,
                 original=self.campaign,
                 is_stopped=self.campaign.state == self.campaign.State.STOPPED,
-                number=len(stuck),
-                digest=digest_clients(stuck),
+                number=len(find_stuck_slugs(self.campaign)),
                 items=newest[:NAMED_IN_ALL],
                 not_named=max(0, number_refused - NAMED_IN_ALL),
                 kept_now=[each for each in list_blocked_now(self.campaign) if not each.passes_soon],
                 frequent_reason=find_frequent_reason(self.campaign),
-                may_view_clients=request.user.has_perm("credentials.view_client"),
-                input_classes=" ".join(BASE_INPUT_CLASSES),
+                may_view_clients=self.request.user.has_perm("credentials.view_client"),
             )
         )
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        here = HttpResponseRedirect(request.path)
-        reason, digest = get_typed_reason(request), request.POST.get("clients", "")
-        if not digest:
+        form = GoOnForm(request.POST)
+        if {"seen", "clients"} & set(form.errors):
             raise BadRequest
-        if not reason:
-            messages.error(request, gettext("Nothing was done: give a reason or a ticket."))
-            return here
+        if not form.is_valid():
+            return self.show(form)
         try:
             number = go_on_without(
                 self.campaign,
                 by=get_signed_in_user(request),
                 find=find_stuck_slugs,
-                seen=read_seen_change_time(request),
-                digest=digest,
-                reason=reason,
+                seen=form.cleaned_data["seen"],
+                digest=form.cleaned_data["clients"],
+                reason=form.cleaned_data["reason"],
             )
-        except (CampaignNotChangedError, ReasonError) as refusal:
+        except CampaignNotChangedError as refusal:
             messages.error(request, localize(refusal.message))
-            return here
+            return HttpResponseRedirect(request.path)
         text = ngettext(
             "The campaign goes on without the client that held it up: it was left out.",
             "The campaign goes on without the clients that held it up: %(n)d were left out.",

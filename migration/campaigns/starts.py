@@ -1,28 +1,30 @@
-"""Starts a campaign: the choice of groups, the form, what it would take."""
+"""Starts a campaign: the form, and the plan of what it would do with whom."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, SELECT_CLASSES
@@ -35,13 +37,15 @@ from migration.campaigns.models import GOALS, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
 from migration.campaigns.steps import (
     HALF_THE_HOURS,
-    NO_GROUPS,
     CampaignStartRefusedError,
+    OtherClientsShownError,
+    awaits_approval,
+    digest_groups,
     require_sense,
     start_campaign,
     start_campaign_with,
 )
-from migration.core.audit import MOST_CHARACTERS, ReasonError
+from migration.core.audit import ReasonError
 from migration.core.clients import ClientPhaseQuerySet, PhaseChoices, all_clients, digest_clients
 from migration.core.groups import (
     GROUP_NAME_TAKEN,
@@ -58,128 +62,190 @@ from migration.core.pages import (
     BulkAction,
     get_signed_in_user,
     read_number,
-    read_raw_form_text,
 )
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.evidence import describe_duration
-from migration.moves.gates import needs_approval
 from migration.moves.models import Blocker, Standing, find_standing, with_blocker
 from migration.moves.readiness import select_unpushable
-from nova_credentials.phases import Move, Phase
+from migration.runs.act_pages import CLIENTS_SHOWN, LABELS
+from migration.runs.acts import ReasonForm
+from migration.runs.plans import Verdict
+from nova_credentials.messages import Sentence
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise, StrPromise
 
-# The clients of a campaign that begins without a group: those that can go, and of the others why not
+# The plan: whom the campaign takes, and of the others why not
 
-# How many clients are named of each reason.
-NAMED = 5
 # Of clients whose first push would be refused; the client's page says what of its rows is wrong.
 UNFIT = _("No secret can be made of its rows")
+IN_CAMPAIGN = _("In a campaign that is not over")
+# As the page of an act has them.
+SHOWN_VERDICTS = (Verdict.WILL, Verdict.REFUSED, Verdict.NOTHING)
 
 
-@dataclass(frozen=True)
-class UnchosenClients:
-    """Clients of one phase that stay out, as something keeps them that needs somebody."""
+@dataclass
+class PlannedGroup:
+    """A group, as it is or as it will be made: its clients by phase, and of these whom the campaign takes."""
 
-    phase: Phase
-    reason: StrOrPromise
-    clients: tuple[tuple[int, str], ...]  # id and slug
-    list_query: str  # of the client list, which shows them; "" where no filter shows just them
-
-    @property
-    def phase_label(self) -> str:
-        return str(PhaseChoices(self.phase).label)
-
-    @property
-    def number(self) -> int:
-        return len(self.clients)
+    name: str
+    campaign: Campaign
+    by_phase: Counter[str] = field(default_factory=Counter)
+    taken_by_phase: Counter[str] = field(default_factory=Counter)
 
     @property
-    def named(self) -> tuple[tuple[int, str], ...]:
-        return self.clients[:NAMED]
+    def clients(self) -> int:
+        return self.by_phase.total()
 
     @property
-    def not_named(self) -> int:
-        return self.number - len(self.named)
-
-
-@dataclass(frozen=True)
-class ChosenClients:
-    """The clients that the campaign takes, and how many stay out."""
-
-    ids: tuple[int, ...]
-    by_phase: Counter[Phase]
-    left: tuple[UnchosenClients, ...]
-    in_campaigns: int
-    at_goal: int
+    def numbers(self) -> list[int]:
+        return [self.by_phase[phase] for phase in Phase]
 
     @property
-    def number(self) -> int:
-        return len(self.ids)
+    def taken(self) -> int:
+        return self.taken_by_phase.total()
+
+    @property
+    def waves(self) -> int:
+        size = self.campaign.wave_size
+        return max(1, ceil(self.taken / size)) if size else 1
+
+    @property
+    def steps(self) -> int:
+        """Return the most moves that a client of it makes up to the goal."""
+        steps = self.campaign.steps
+        return max(
+            (len(steps) - n for n, (old, _) in enumerate(steps) if self.taken_by_phase[old]),
+            default=0,
+        )
 
 
-def choose_clients(goal: Phase, *, only: Collection[int] | None = None) -> ChosenClients:
-    """Choose from all clients, or from these: who stands before the goal and is ready, or waits for what passes."""
-    before = [old for old, _new in Campaign(goal=goal).steps]
-    clients = all_clients() if only is None else all_clients().filter(pk__in=only)
-    rows = with_blocker(clients).order_by("slug", "pk")
-    busy, unfit = list_clients_in_campaigns(), set(select_unpushable().values_list("pk", flat=True))
-    ids: list[int] = []
-    by_phase: Counter[Phase] = Counter()
-    kept: dict[tuple[Phase, Blocker | None], list[tuple[int, str]]] = {}
-    at_goal = in_campaigns = 0
-    for pk, slug, phase, code in rows.values_list("pk", "slug", "phase", "blocker"):
-        blocker = Blocker(code)
-        if phase not in before:
-            at_goal += 1
-        elif pk in busy:
-            in_campaigns += 1
-        elif find_standing(phase, blocker) == Standing.BLOCKED:
-            kept.setdefault((Phase(phase), blocker), []).append((pk, slug))
-        elif pk in unfit:
-            kept.setdefault((Phase(phase), None), []).append((pk, slug))
-        else:
-            ids.append(pk)
-            by_phase[Phase(phase)] += 1
-    left = []
-    for (phase, reason), found in kept.items():
-        # The list knows neither a selection, nor who is in some campaign, nor who is unfit.
-        label, query = UNFIT, ""
-        if reason is not None:
-            label = reason.label
-            if only is None and not busy:
-                query = urlencode({"phase": phase.value, "next": reason.value})
-        left.append(UnchosenClients(phase, label, tuple(found), query))
-    left.sort(key=lambda each: -each.number)
-    return ChosenClients(tuple(ids), by_phase, tuple(left), in_campaigns, at_goal)
+@dataclass
+class CampaignPlan:
+    """What a campaign would do, as an act's plan says it; `shown` tells whether it is still so."""
+
+    campaign: Campaign
+    rows: list[PlannedGroup]
+    # Who would be done, refused or left where they are: id and slug, by the reason and the client list's query of it.
+    found: dict[Verdict, dict[tuple[str, str], list[tuple[int, str]]]]
+    # Of a campaign that has groups these, else the clients that it takes.
+    shown: str = ""
+
+    @property
+    def ids(self) -> list[int]:
+        """Return the ids of those to whom it would be done."""
+        return [pk for clients in self.found[Verdict.WILL].values() for pk, _slug in clients]
+
+    @property
+    def taken(self) -> int:
+        return sum(row.taken for row in self.rows)
+
+    @property
+    def waves(self) -> int:
+        return sum(row.waves for row in self.rows)
+
+    @property
+    def steps(self) -> int:
+        return max(row.steps for row in self.rows)
+
+    @property
+    def lasts(self) -> timedelta:
+        """Return how long its waves soak one after the other, at least."""
+        return sum(row.waves * row.steps for row in self.rows) * self.campaign.soak
+
+    def describe_verdicts(self) -> list[dict[str, Any]]:
+        """Return the clients by verdict, as `admin/migration/act_groups.html` shows them: CLIENTS_SHOWN of each."""
+        shown = {
+            verdict: [
+                (*client, label) for (label, _query), each in kinds.items() for client in each
+            ]
+            for verdict, kinds in self.found.items()
+        }
+        ids = [pk for each in shown.values() for pk, _slug, _label in each[:CLIENTS_SHOWN]]
+        names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
+        url = reverse("admin:credentials_client_changelist")
+        link = '<a class="text-link underline" href="{}?{}">{}</a>'
+        first = Verdict.REFUSED if shown[Verdict.REFUSED] else Verdict.WILL
+        return [
+            {
+                "verdict": verdict.value,
+                "label": verdict.label,
+                "number": len(shown[verdict]),
+                "kind": LABELS[verdict],
+                "kinds": [
+                    (format_html(link, url, query, label) if query else label, len(clients))
+                    for (label, query), clients in kinds.items()
+                ],
+                "clients": [
+                    ({"client_id": pk, "slug": slug, "kind": label}, names.get(pk, slug))
+                    for pk, slug, label in shown[verdict][:CLIENTS_SHOWN]
+                ],
+                "more": len(shown[verdict]) - CLIENTS_SHOWN,
+                "is_open": verdict == first,
+            }
+            for verdict, kinds in self.found.items()
+            if kinds or verdict == Verdict.WILL
+        ]
 
 
-# The clients of groups that a campaign could not move as things stand
+def plan_campaign(
+    campaign: Campaign,
+    groups: Sequence[ClientGroup] = (),
+    *,
+    name: str = "",
+    only: Collection[int] | None = None,
+) -> CampaignPlan:
+    """Say what the campaign would do with the groups, or with a new one, called so, of all clients or of `only` these.
 
-
-def count_by_group_and_blocker(
-    groups: Sequence[ClientGroup], before: Iterable[Phase]
-) -> list[tuple[ClientGroup, Blocker, int, str]]:
-    """Count, by group and blocker, clients in the phases `before` that need somebody, in one query.
-
-    Each number has the query of the client list that shows these clients.
+    A new group holds those that are ready, or wait for what passes by itself. One that is there is taken as it is: who
+    needs somebody first is refused when the turn comes.
     """
-    member, ids = "group_members__group", [group.pk for group in groups]
-    clients = with_blocker(all_clients().in_phases(*before).filter(**{f"{member}__in": ids}))
-    rows = clients.order_by().values_list(member, "blocker").annotate(number=Count("pk"))
-    numbers = {(pk, Blocker(code)): number for pk, code, number in rows}
-    need_somebody = [
-        blocker
-        for blocker in Blocker
-        if blocker not in (Blocker.READY, Blocker.LAST) and not blocker.passes_by_itself
+    members: dict[int, int] = {}
+    if groups:
+        # A client in several of them goes with the first.
+        place = {group.pk: number for number, group in enumerate(groups)}
+        rows_of_groups = GroupMember.objects.filter(group__in=groups)
+        for pk, group_id in rows_of_groups.values_list("client_id", "group_id"):
+            members[pk] = min(place[group_id], members.get(pk, len(groups)))
+        only = members
+    clients = all_clients() if only is None else all_clients().with_ids(only)
+    rows = [PlannedGroup(each, campaign) for each in map(str, groups)] or [
+        PlannedGroup(name, campaign)
     ]
-    return [
-        (group, blocker, numbers[group.pk, blocker], f"group={group.pk}&next={blocker.value}")
-        for group in groups
-        for blocker in need_somebody
-        if (group.pk, blocker) in numbers
-    ]
+    plan = CampaignPlan(campaign, rows, {verdict: {} for verdict in SHOWN_VERDICTS})
+    before = [old.value for old, _new in campaign.steps]
+    busy, unfit = list_clients_in_campaigns(), set(select_unpushable().values_list("pk", flat=True))
+    # The client list knows neither a selection, nor who is in some campaign.
+    has_list = busy.isdisjoint(members) if groups else only is None and not busy
+    found = with_blocker(clients).order_by("slug", "pk")
+    for pk, slug, phase, code in found.values_list("pk", "slug", "phase", "blocker"):
+        blocker, row = Blocker(code), rows[members.get(pk, 0)]
+        verdict, label, query = Verdict.REFUSED, str(PhaseChoices(phase).label), ""
+        is_busy = pk in busy
+        if phase not in before:
+            verdict = Verdict.NOTHING
+        elif is_busy:
+            label = f"{label}: {IN_CAMPAIGN}"
+        elif find_standing(phase, blocker) == Standing.BLOCKED:
+            label = f"{label}: {blocker.label}"
+            if has_list:
+                filters = {"group": groups[members[pk]].pk} if groups else {}
+                query = urlencode({**filters, "phase": phase, "next": blocker.value})
+        elif pk in unfit:
+            label = f"{label}: {UNFIT}"
+        else:
+            verdict = Verdict.WILL
+        if groups and verdict == Verdict.REFUSED:
+            label = f"{row.name}: {label}"
+        plan.found[verdict].setdefault((label, query), []).append((pk, slug))
+        stays = bool(groups) and verdict == Verdict.REFUSED and not is_busy
+        if verdict == Verdict.WILL or stays:
+            row.taken_by_phase[phase] += 1
+        if verdict == Verdict.WILL or groups:
+            row.by_phase[phase] += 1
+    plan.shown = digest_groups(groups) if groups else digest_clients(plan.ids)
+    return plan
 
 
 # The field for a soak time as people say it: "72 s", "30 min", "24 h"
@@ -214,27 +280,24 @@ def suggest_soak_time() -> str:
     return f"{ceil(hours * 60)} min"
 
 
-# The form: the settings of a campaign, and the groups with the place that was typed beside each
+# The form
 
 # Fields of these names hold the place of a group, whose id follows.
 PLACE = "place_"
 # A campaign without groups suggests as many waves, where it has so many clients.
 SUGGESTED_WAVES, MANY_CLIENTS = 4, 50
-
-
-class CampaignSettings(TypedDict):
-    """What `start_campaign` takes beside the groups and the user."""
-
-    goal: Phase
-    wave_size: int
-    soak_minutes: int
-    most_mismatches: int
-    most_failed_reads: int
-    most_refused: int
-    begins_at: time | None
-    ends_at: time | None
-    rolls_back: bool
-    reason: str
+# Of the form, and of `Campaign`.
+LIMITS = ("most_mismatches", "most_failed_reads", "most_refused")
+SETTINGS = (
+    "goal",
+    "wave_size",
+    "soak_minutes",
+    *LIMITS,
+    "begins_at",
+    "ends_at",
+    "rolls_back",
+    "reason",
+)
 
 
 class Source(models.TextChoices):
@@ -245,12 +308,63 @@ class Source(models.TextChoices):
     GROUPS = "groups", _("Client groups, in their order")
 
 
+class PlacesWidget(forms.Widget):
+    """Reads what was typed beside each group, by the id that stands in the field's name; without the empty ones."""
+
+    def value_from_datadict(
+        self, data: Mapping[str, Any], files: object, name: str
+    ) -> dict[str, str]:
+        given = {
+            key.removeprefix(PLACE): text for key, text in data.items() if key.startswith(PLACE)
+        }
+        return {pk: text.strip() for pk, text in given.items() if text.strip() and read_number(pk)}
+
+
+class GroupOrderField(forms.Field):
+    """Takes a place for each group that is to be taken; gives the groups in their order."""
+
+    widget = PlacesWidget
+
+    def clean(self, value: dict[str, str]) -> list[ClientGroup]:
+        places: dict[int, int] = {}
+        errors = list[str]()
+        for pk, text in value.items():
+            place = read_number(text) or 0
+            if place in places.values():
+                errors.append(gettext("Two groups have the place %(place)s.") % {"place": text})
+            elif not place:
+                errors.append(gettext("“%(text)s” is no place: type 1, 2, 3 …") % {"text": text})
+            else:
+                places[int(pk)] = place
+        groups = ClientGroup.objects.in_bulk(list(places))
+        if len(groups) < len(places):
+            errors.append(gettext("A group was deleted while the form was open."))
+        if errors:
+            raise ValidationError(errors)
+        return sorted(groups.values(), key=lambda group: places[group.pk])
+
+
+class ClientIdsField(forms.CharField):
+    """Takes the clients that were selected in their list, in one field: a form has at most a thousand."""
+
+    widget = forms.HiddenInput
+
+    def clean(self, value: object) -> list[int]:
+        numbers = map(read_number, super().clean(value).split())
+        return list(dict.fromkeys(pk for pk in numbers if pk is not None))
+
+
 def limit_field(label: StrPromise) -> forms.IntegerField:
     return forms.IntegerField(label=label, min_value=1, initial=1)
 
 
-class CampaignForm(forms.Form):
-    """Holds the settings of a campaign; its groups (`read_places_by_group_id`), or clients, are read beside it."""
+def hour_field(label: StrPromise) -> forms.TimeField:
+    widget = forms.TimeInput(format="%H:%M", attrs={"type": "time"})
+    return forms.TimeField(label=label, required=False, widget=widget)
+
+
+class CampaignForm(ReasonForm):
+    """Holds whom a campaign takes, its settings, and what was shown of its clients."""
 
     source = forms.ChoiceField(label=_("Which clients"), choices=Source, required=False)
     group_name = forms.CharField(
@@ -258,9 +372,14 @@ class CampaignForm(forms.Form):
         max_length=NAME_LENGTH,
         required=False,
     )
-    goal = forms.ChoiceField(
+    groups = GroupOrderField(label=_("Groups, in their order"), required=False)
+    clients = ClientIdsField(required=False)
+    # `CampaignPlan.shown` of the page from which it is started.
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+    goal = forms.TypedChoiceField(
         label=_("Goal"),
         choices=[(goal.value, PhaseChoices(goal).label) for goal in GOALS],
+        coerce=Phase,
         initial=Phase.AWS.value,
     )
     wave_size = forms.IntegerField(
@@ -283,16 +402,8 @@ class CampaignForm(forms.Form):
     most_mismatches = limit_field(_("Stops at so many clients that differ"))
     most_failed_reads = limit_field(_("Stops at so many reads by NOVA that fail at AWS"))
     most_refused = limit_field(_("Stops at so many clients that are refused"))
-    begins_at = forms.TimeField(
-        label=_("Steps begin from"),
-        required=False,
-        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
-    )
-    ends_at = forms.TimeField(
-        label=_("Steps begin until"),
-        required=False,
-        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
-    )
+    begins_at = hour_field(_("Steps begin from"))
+    ends_at = hour_field(_("Steps begin until"))
     rolls_back = forms.BooleanField(
         label=_("Roll the wave back when the campaign stops by itself"),
         help_text=_(
@@ -300,29 +411,30 @@ class CampaignForm(forms.Form):
         ),
         required=False,
     )
-    reason = forms.CharField(
-        label=_("Reason or ticket"), max_length=MOST_CHARACTERS, required=False
-    )
 
     def __init__(
         self,
-        data: Mapping[str, object] | None = None,
+        data: Mapping[str, Any] | None = None,
         *,
         source: Source = Source.GROUPS,
-        clients: int = 0,
+        client_ids: Collection[int] = (),
+        number: int = 0,
     ) -> None:
         """Make the form; without data it suggests settings for so many clients of this source."""
-        parts = source != Source.GROUPS and clients > MANY_CLIENTS
+        parts = source != Source.GROUPS and number > MANY_CLIENTS
         initial = {
             "source": source.value,
+            "clients": " ".join(map(str, client_ids)),
             "soak_time": suggest_soak_time(),
-            "wave_size": ceil(clients / SUGGESTED_WAVES) if parts else None,
+            "wave_size": ceil(number / SUGGESTED_WAVES) if parts else None,
         }
         super().__init__(data, initial=initial)
-        for name, field in self.fields.items():
-            classes = {"goal": SELECT_CLASSES, "rolls_back": CHECKBOX_CLASSES}
-            field.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
-        for name in ("group_name", "soak_time", "reason"):
+        # As they stand in the form: why comes last.
+        self.order_fields([name for name in self.fields if name != "reason"])
+        classes = {"goal": SELECT_CLASSES, "rolls_back": CHECKBOX_CLASSES}
+        for name, each in self.fields.items():
+            each.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
+        for name in ("group_name", "soak_time"):
             self.fields[name].widget.attrs["autocomplete"] = "off"
         hours = gettext(
             "Empty: at any hour. The hours are those of %(zone)s; they may span midnight."
@@ -331,17 +443,37 @@ class CampaignForm(forms.Form):
 
     def clean(self) -> None:
         super().clean()
+        if self.errors:
+            return
         found = self.cleaned_data
-        readable = not {"begins_at", "ends_at"} & set(self.errors)
-        if readable and (found.get("begins_at") is None) != (found.get("ends_at") is None):
-            self.add_error("ends_at", localize(HALF_THE_HOURS()))
-        if self.awaits_approval and not found.get("reason") and "reason" not in self.errors:
+        found["soak_minutes"] = ceil(found["soak_time"] / 60)
+        found["wave_size"] = found["wave_size"] or 0
+        try:
+            require_sense(self.campaign, found["groups"] if self.takes_groups else None)
+        except CampaignStartRefusedError as refusal:
+            is_of_hours = refusal.message.key == HALF_THE_HOURS.key
+            self.add_error("ends_at" if is_of_hours else None, localize(refusal.message))
+        if awaits_approval(self.campaign) and not found["reason"]:
             self.add_error("reason", gettext("Nothing was started: give a reason or a ticket."))
+        if self.takes_groups:
+            return
+        try:
+            name = parse_group_name(self.new_group_name)
+            if taken := ClientGroup.objects.find_by_name(name):
+                self.add_error("group_name", localize(GROUP_NAME_TAKEN(name=taken.name)))
+        except ClientGroupError as refusal:
+            self.add_error("group_name", localize(refusal.message))
+        if found["groups"]:
+            text = gettext("You typed places of groups: choose the groups here, or no places.")
+            self.add_error("source", text)
+        if found["source"] == Source.SELECTED and not found["clients"]:
+            text = gettext("No client is selected: select some in their list.")
+            self.add_error("source", text)
 
     @property
-    def chosen_source(self) -> Source:
-        """Return whom the campaign takes; groups, where the form doesn't say."""
-        return Source(self.cleaned_data.get("source") or Source.GROUPS)
+    def takes_groups(self) -> bool:
+        """Say whether it takes groups that are there, as it does where it doesn't say."""
+        return (self.cleaned_data.get("source") or Source.GROUPS) == Source.GROUPS
 
     @property
     def new_group_name(self) -> str:
@@ -353,114 +485,52 @@ class CampaignForm(forms.Form):
     @property
     def settings_fields(self) -> list[forms.BoundField]:
         """Return the fields of its settings, without those of its clients."""
-        return [field for field in self if field.name not in ("source", "group_name")]
-
-    def add_group_name_error(self) -> None:
-        """Add an error where no new group can have this name."""
-        try:
-            name = parse_group_name(self.new_group_name)
-        except ClientGroupError as refusal:
-            self.add_error("group_name", localize(refusal.message))
-            return
-        if taken := ClientGroup.objects.find_by_name(name):
-            self.add_error("group_name", localize(GROUP_NAME_TAKEN(name=taken.name)))
+        of_clients = ("source", "group_name", "groups", "clients", "shown")
+        return [each for each in self if each.name not in of_clients]
 
     @property
-    def awaits_approval(self) -> bool:
-        """Say whether somebody else has to approve the campaign."""
-        return needs_approval(Move.CUTOVER) and self.cleaned_data.get("goal") == Phase.AWS
-
-    def read_settings(self) -> CampaignSettings:
+    def settings(self) -> dict[str, Any]:
         """Return what was typed as `start_campaign` takes it."""
+        return {name: self.cleaned_data[name] for name in SETTINGS}
+
+    @property
+    def campaign(self) -> Campaign:
+        """Return the campaign, not stored."""
+        return Campaign(**self.settings)
+
+    @cached_property
+    def plan(self) -> CampaignPlan:
+        """Return what it would do, of a valid form."""
         found = self.cleaned_data
-        return {
-            "goal": Phase(found["goal"]),
-            "wave_size": found["wave_size"] or 0,
-            "soak_minutes": ceil(found["soak_time"] / 60),
-            "most_mismatches": found["most_mismatches"],
-            "most_failed_reads": found["most_failed_reads"],
-            "most_refused": found["most_refused"],
-            "begins_at": found["begins_at"],
-            "ends_at": found["ends_at"],
-            "rolls_back": found["rolls_back"],
-            "reason": found["reason"],
-        }
+        if self.takes_groups:
+            return plan_campaign(self.campaign, found["groups"])
+        only = found["clients"] if found["source"] == Source.SELECTED else None
+        return plan_campaign(self.campaign, name=self.new_group_name, only=only)
 
-    def read_group_order(self, typed: Mapping[int, str]) -> list[ClientGroup]:
-        """Return the groups in the order of their places; what is no order becomes an error of the form."""
-        places: dict[int, int] = {}
-        for pk, text in typed.items():
-            place = read_number(text) or 0
-            if place in places.values():
-                error = gettext("Two groups have the place %(place)s.") % {"place": text}
-                self.add_error(None, error)
-            elif not place:
-                error = gettext("“%(text)s” is no place: type 1, 2, 3 …") % {"text": text}
-                self.add_error(None, error)
-            else:
-                places[pk] = place
-        groups = ClientGroup.objects.with_counts().in_bulk(list(places))
-        if len(groups) < len(places):
-            self.add_error(None, gettext("A group was deleted while the form was open."))
-        if not typed:
-            self.add_error(None, localize(NO_GROUPS()))
-        return [groups[pk] for pk in sorted(groups, key=lambda pk: places[pk])]
+    def start(self, by: User) -> Campaign:
+        """Start it in the user's name with those that were shown.
+
+        Raises what `start_campaign` does, `OtherClientsShownError` and `ClientGroupError`.
+        """
+        shown = self.cleaned_data["shown"]
+        if self.takes_groups:
+            groups = self.cleaned_data["groups"]
+            return start_campaign(groups=groups, shown=shown, by=by, **self.settings)
+        if not self.plan.ids or self.plan.shown != shown:
+            raise OtherClientsShownError(OTHERS_CAN_GO())
+        chosen = all_clients().with_ids(self.plan.ids)
+        return start_campaign_with(chosen=chosen, name=self.new_group_name, by=by, **self.settings)
 
 
-def read_places_by_group_id(data: Mapping[str, str]) -> dict[int, str]:
-    """Return what was typed beside each group, by the group's id; without the empty ones."""
-    given = {
-        name.removeprefix(PLACE): text.strip()
-        for name, text in data.items()
-        if name.startswith(PLACE)
-    }
-    numbers = {read_number(name): text for name, text in given.items() if text}
-    return {pk: text for pk, text in numbers.items() if pk is not None}
+OTHERS_CAN_GO = Sentence(
+    "others_can_go", "Nothing was started: other clients can go now. Look at the numbers again."
+)
 
 
 # The pages: the form, and what the campaign would do before it is started
 
 # Django takes a form of at most a thousand fields.
 GROUPS_SHOWN = 500
-
-
-@dataclass(frozen=True)
-class GroupNumbers:
-    """A group, as it is or as it will be made, with its clients by phase and what a campaign to `goal` makes of it."""
-
-    name: str
-    by_phase: list[int]
-    goal: Phase
-    wave_size: int = 0
-
-    @classmethod
-    def of_group(cls, group: ClientGroup, goal: Phase, wave_size: int = 0) -> Self:
-        by_phase = [getattr(group, f"in_{phase}") for phase in Phase]
-        return cls(str(group), by_phase, goal, wave_size)
-
-    @property
-    def clients(self) -> int:
-        return sum(self.by_phase)
-
-    @property
-    def at_goal(self) -> int:
-        """Return the number of clients that stand at the goal or further: the campaign leaves them there."""
-        order = list(Phase)
-        return sum(self.by_phase[order.index(self.goal) :])
-
-    @property
-    def before_goal(self) -> int:
-        return self.clients - self.at_goal
-
-    @property
-    def waves(self) -> int:
-        return max(1, ceil(self.before_goal / self.wave_size)) if self.wave_size else 1
-
-    @property
-    def most_moves_per_client(self) -> int:
-        """Return the most moves that a client of the group makes up to the goal."""
-        first = next((n for n, number in enumerate(self.by_phase) if number), len(self.by_phase))
-        return max(0, list(Phase).index(self.goal) - first)
 
 
 def may_start_campaign(request: HttpRequest) -> bool:
@@ -484,8 +554,7 @@ def has_free_group() -> bool:
 class StartCampaignView(AdminView):
     """The form of a new campaign. What it would do is shown first, and then it is started.
 
-    It takes groups, or the clients that can go: of all, or of those that were selected in their list. Selected ones are
-    in one field: a form has at most a thousand of them.
+    It takes groups, or the clients that can go: of all, or of those that were selected in their list.
     """
 
     template_name = "admin/migration/campaign_start.html"
@@ -503,100 +572,29 @@ class StartCampaignView(AdminView):
 
     def show_first_form(self, ids: list[int]) -> HttpResponse:
         """Show the form as nobody has filled it in: for selected clients, groups that are there, or all clients."""
-        if not may_make_group(self.request):
-            return self.show_form(CampaignForm(), {}, [])
         source = Source.SELECTED if ids else Source.GROUPS if has_free_group() else Source.ALL
-        if source == Source.GROUPS:
-            return self.show_form(CampaignForm(), {}, [])
-        number = choose_clients(GOALS[-1], only=ids or None).number
-        return self.show_form(CampaignForm(source=source, clients=number), {}, ids, number)
+        if source == Source.GROUPS or not may_make_group(self.request):
+            return self.show_form(CampaignForm())
+        number = len(plan_campaign(Campaign(goal=GOALS[-1]), only=ids or None).ids)
+        form = CampaignForm(source=source, client_ids=ids, number=number)
+        return self.show_form(form, number)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.selected is not None:
             return self.show_first_form(list(self.selected.values_list("pk", flat=True)))
-        form, places = CampaignForm(request.POST), read_places_by_group_id(request.POST)
-        form.is_valid()
-        if form.chosen_source != Source.GROUPS:
-            return self.show_or_start_client_campaign(form, places)
-        groups = form.read_group_order(places)
-        step = request.POST.get("step", "")
-        if not form.errors:
-            self.add_error_if_senseless(form, groups)
-        if form.errors or step == "change":
-            return self.show_form(form, places, self.read_ids())
-        memberships = GroupMember.objects.filter(group__in=groups).values_list("pk", flat=True)
-        shown = digest_clients(list(memberships))
-        if step == "start" and read_raw_form_text(request, "shown") == shown:
-            return self.start(form, places, partial(start_campaign, groups=groups))
-        if step == "start":
-            text = gettext(
-                "Nothing was started: the groups have other clients now. Look at the numbers again."
-            )
-            messages.warning(request, text)
-        goal, size = form.read_settings()["goal"], form.read_settings()["wave_size"]
-        numbers = [GroupNumbers.of_group(group, goal, size) for group in groups]
-        before = [old for old, _new in Campaign(goal=goal).steps]
-        return self.show_numbers(
-            form, places, numbers, shown, blocked=count_by_group_and_blocker(groups, before)
-        )
-
-    def show_or_start_client_campaign(
-        self, form: CampaignForm, places: Mapping[int, str]
-    ) -> HttpResponse:
-        """Show or start a campaign of the clients that can go, of which a group is made."""
-        if not may_make_group(self.request):
+        form, step = CampaignForm(request.POST), request.POST.get("step")
+        is_valid = form.is_valid()
+        if not form.takes_groups and not may_make_group(request):
             raise PermissionDenied
-        ids, step = self.read_ids(), self.request.POST.get("step", "")
-        if not form.errors:
-            self.add_error_if_senseless(form, None)
-            form.add_group_name_error()
-        if places:
-            form.add_error(
-                "source",
-                gettext("You typed places of groups: choose the groups here, or no places."),
-            )
-        if form.chosen_source == Source.SELECTED and not ids:
-            form.add_error("source", gettext("No client is selected: select some in their list."))
-        if form.errors or step == "change":
-            return self.show_form(form, places, ids)
-        goal = form.read_settings()["goal"]
-        chosen = choose_clients(goal, only=ids if form.chosen_source == Source.SELECTED else None)
-        shown = digest_clients(chosen.ids)
-        is_as_shown = read_raw_form_text(self.request, "shown") == shown
-        if step == "start" and chosen.ids and is_as_shown:
-            clients = all_clients().with_ids(chosen.ids)
-            start = partial(start_campaign_with, chosen=clients, name=form.new_group_name)
-            return self.start(form, places, start)
-        if step == "start":
-            text = gettext(
-                "Nothing was started: other clients can go now. Look at the numbers again."
-            )
-            messages.warning(self.request, text)
-        by_phase = [chosen.by_phase[phase] for phase in Phase]
-        numbers = GroupNumbers(
-            form.new_group_name, by_phase, goal, form.read_settings()["wave_size"]
-        )
-        return self.show_numbers(form, places, [numbers], shown, chosen=chosen)
-
-    def read_ids(self) -> list[int]:
-        """Return the ids of the clients that were selected in the list, as the page itself names them."""
-        numbers = map(read_number, read_raw_form_text(self.request, "clients").split())
-        return list(dict.fromkeys(pk for pk in numbers if pk is not None))
-
-    def add_error_if_senseless(self, form: CampaignForm, groups: list[ClientGroup] | None) -> None:
-        """Add an error to the form where the start would be refused whatever the clients are."""
+        if not is_valid or step == "change":
+            return self.show_form(form)
+        if step != "start":
+            return self.show_plan(form)
         try:
-            require_sense(Campaign(**form.read_settings()), groups)
-        except CampaignStartRefusedError as refusal:
-            form.add_error(None, localize(refusal.message))
-
-    def start(
-        self, form: CampaignForm, places: Mapping[int, str], start: Callable[..., Campaign]
-    ) -> HttpResponse:
-        """Start the campaign and lead to its page; where it is refused, show the form as it was typed."""
-        by = get_signed_in_user(self.request)
-        try:
-            campaign = start(by=by, **form.read_settings())
+            campaign = form.start(get_signed_in_user(request))
+        except OtherClientsShownError as refusal:
+            messages.warning(request, localize(refusal.message))
+            return self.show_plan(form)
         except (
             CampaignStartRefusedError,
             ClientGroupError,
@@ -604,7 +602,7 @@ class StartCampaignView(AdminView):
             ReasonError,
         ) as refusal:
             form.add_error(None, localize(refusal.message))
-            return self.show_form(form, places, self.read_ids())
+            return self.show_form(form)
         now = timezone.now()
         if campaign.state == Campaign.State.REQUESTED:
             text = gettext("%(campaign)s is requested: somebody else has to approve it.")
@@ -613,33 +611,28 @@ class StartCampaignView(AdminView):
         else:
             text = gettext("%(campaign)s is started: its first wave begins about %(when)s.")
         when = show_time(campaign.find_opening(now))
-        messages.success(self.request, text % {"campaign": campaign, "when": when})
+        messages.success(request, text % {"campaign": campaign, "when": when})
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 
-    def show_form(
-        self,
-        form: CampaignForm,
-        places: Mapping[int, str],
-        ids: list[int],
-        number: int | None = None,
-    ) -> HttpResponse:
-        counted = ClientGroup.objects.with_counts().order_by("key")
-        groups = list(counted[: GROUPS_SHOWN + 1])
+    def show_form(self, form: CampaignForm, number: int | None = None) -> HttpResponse:
+        """Show the form; `number`: of the clients that its source has."""
+        groups = list(ClientGroup.objects.with_counts().order_by("key")[: GROUPS_SHOWN + 1])
         taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=groups)
         taken_by = {wave.group_id: wave.campaign for wave in taken.select_related("campaign")}
+        places = form["groups"].value() or {}
         return self.render_to_response(
             self.get_context_data(
                 form=form,
                 source=form["source"].value() or Source.GROUPS.value,
                 may_make_group=may_make_group(self.request),
-                ids=" ".join(map(str, ids)),
-                selected=len(ids),
+                selected=len(str(form["clients"].value() or "").split()),
                 number=number,
                 rows=[
                     {
-                        "numbers": GroupNumbers.of_group(group, GOALS[-1]),
+                        "group": group,
+                        "numbers": [getattr(group, f"in_{phase}") for phase in Phase],
                         "field": f"{PLACE}{group.pk}",
-                        "typed": places.get(group.pk, ""),
+                        "typed": places.get(str(group.pk), ""),
                         "taken_by": taken_by.get(group.pk),
                     }
                     for group in groups[:GROUPS_SHOWN]
@@ -652,45 +645,29 @@ class StartCampaignView(AdminView):
             )
         )
 
-    def show_numbers(
-        self,
-        form: CampaignForm,
-        places: Mapping[int, str],
-        numbers: list[GroupNumbers],
-        shown: str,
-        *,
-        blocked: Collection[tuple[ClientGroup, Blocker, int, str]] = (),
-        chosen: ChosenClients | None = None,
-    ) -> HttpResponse:
-        """Show how many clients of each group stand where, and a button that starts the campaign.
-
-        `shown` is a digest of them, which the button sends along.
-        """
-        campaign = Campaign(**form.read_settings())
-        sent = {name: self.request.POST.get(name, "") for name in form.fields}
-        sent |= {f"{PLACE}{pk}": text for pk, text in places.items()}
-        if chosen:
+    def show_plan(self, form: CampaignForm) -> HttpResponse:
+        """Show what it would do with whom, and a button that starts it with just these."""
+        plan, campaign = form.plan, form.plan.campaign
+        typed = form.cleaned_data["soak_time"] != campaign.soak_minutes * 60
+        sent = {
+            name: text
+            for name, text in self.request.POST.items()
+            if name in form.fields or name.startswith(PLACE)
+        }
+        sent |= {"shown": plan.shown}
+        if not form.takes_groups:
             sent["group_name"] = form.new_group_name
-        sent["shown"] = shown
-        if form.chosen_source == Source.SELECTED:
-            sent["clients"] = " ".join(map(str, self.read_ids()))
-        is_rounded = form.cleaned_data["soak_time"] != campaign.soak_minutes * 60
-        soaks = sum(row.waves * row.most_moves_per_client for row in numbers)
         self.template_name = "admin/migration/campaign_check.html"
         return self.render_to_response(
             self.get_context_data(
+                plan=plan,
+                groups=plan.describe_verdicts(),
+                takes_groups=form.takes_groups,
                 settings=campaign,
-                typed_soak=sent["soak_time"].strip() if is_rounded else "",
-                blocked=blocked,
-                chosen=chosen,
-                rows=numbers,
-                before_goal=sum(row.before_goal for row in numbers),
-                at_goal=sum(row.at_goal for row in numbers),
-                waves=sum(row.waves for row in numbers),
-                steps=max(row.most_moves_per_client for row in numbers),
-                lasts=localize(describe_duration(soaks * campaign.soak)) if campaign.soak else "",
-                sent=[(name, value) for name, value in sent.items() if value],
-                waits=form.awaits_approval,
+                typed_soak=sent["soak_time"].strip() if typed else "",
+                lasts=localize(describe_duration(plan.lasts)) if campaign.soak else "",
+                sent=[(name, text) for name, text in sent.items() if text],
+                waits=awaits_approval(campaign),
                 wants_reads=settings.NOVA_MIN_READS if campaign.goal == Phase.AWS else 0,
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -27,21 +27,21 @@ from migration.core.audit import (
     REQUEST_EVENT,
     require_storable_reason,
 )
-from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet
-from migration.core.groups import ClientGroup
+from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, digest_clients
+from migration.core.groups import ClientGroup, GroupMember
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
+from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import (
     APPROVAL_REFUSED,
-    OWN_REQUEST,
     ApprovalStepRefused,
-    find_second_user_refusal,
+    find_run_approval_refusal,
 )
 from migration.moves.evidence import describe_duration
-from migration.moves.gates import needs_approval
+from migration.runs.acts import Order
 from migration.runs.engine import skip_free_items_of_stopped_run
-from migration.runs.models import MANY_TRIES, PlannedMoves, Run, StaleRunError
+from migration.runs.models import Run, StaleRunError
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
-from nova_credentials.phases import MOVES, Move, Phase
+from nova_credentials.phases import Move, Phase
 
 # What people do: start, approve, stop and cancel a campaign
 
@@ -51,6 +51,10 @@ LARGEST = 2**31 - 1
 
 class CampaignStartRefusedError(MessageError):
     """The campaign can't be started; the message says why."""
+
+
+class OtherClientsShownError(MessageError):
+    """Nothing was started: the page showed other clients than it would be started with now."""
 
 
 CAMPAIGN_STARTED = Sentence(
@@ -66,44 +70,38 @@ def start_campaign(
     groups: Sequence[ClientGroup],
     goal: Phase = Phase.AWS,
     by: User | None = None,
-    reason: str = "",
-    wave_size: int = 0,
-    soak_minutes: int = 0,
-    most_mismatches: int = 1,
-    most_failed_reads: int = 1,
-    most_refused: int = 1,
-    begins_at: time | None = None,
-    ends_at: time | None = None,
-    rolls_back: bool = False,
+    shown: str | None = None,
+    **settings: Any,
 ) -> Campaign:
     """Store a campaign that takes the groups to `goal`, in their order. Where its cutover needs an approval, it waits.
+
+    `shown` is `digest_groups` of the page: a group that has other clients by now raises `OtherClientsShownError`.
+    `settings` are fields of `Campaign`.
 
     Raises `CampaignStartRefusedError`, `ReasonError`, and `ApprovalStepRefused` for a request without a reason, or
     without a user who may make the moves.
     """
-    require_storable_reason(reason)
-    campaign = Campaign(
-        goal=goal,
-        by=by,
-        reason=reason,
-        wave_size=wave_size,
-        soak_minutes=soak_minutes,
-        most_mismatches=most_mismatches,
-        most_failed_reads=most_failed_reads,
-        most_refused=most_refused,
-        begins_at=begins_at,
-        ends_at=ends_at,
-        rolls_back=rolls_back,
-    )
+    campaign = Campaign(goal=goal, by=by, **settings)
+    require_storable_reason(campaign.reason)
     require_sense(campaign, groups)
-    if waits := any(needs_approval(MOVES[step]) for step in campaign.steps):
-        if by is None or not reason:
+    if waits := awaits_approval(campaign):
+        if by is None or not campaign.reason:
             raise ApprovalStepRefused(ASK_BY_COMMAND())
         if not by.has_perm(MOVE_PERMISSIONS[Move.CUTOVER]):
             raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
         campaign.state = Campaign.State.REQUESTED
     with transaction.atomic():
+        # Whoever changes their members waits until the campaign has them.
         _lock_free_groups(groups)
+        if shown is not None:
+            now = digest_groups(groups).split()
+            changed = [
+                each.name
+                for each, digest in zip(groups, now, strict=True)
+                if digest not in shown.split()
+            ]
+            if changed:
+                raise OtherClientsShownError(GROUPS_CHANGED(groups=tuple(changed)))
         campaign.save()
         for position, group in enumerate(groups, start=1):
             Wave(campaign=campaign, position=position, group=group, group_name=group.name).save()
@@ -116,8 +114,22 @@ def start_campaign(
             groups=tuple(group.name for group in groups),
         )
         code = REQUEST_EVENT if waits else CAMPAIGN_EVENT
-        campaign.record_act(facts, by=by, code=code, reason=reason)
+        campaign.record_act(facts, by=by, code=code, reason=campaign.reason)
     return campaign
+
+
+def awaits_approval(campaign: Campaign) -> bool:
+    """Say whether somebody else has to approve the campaign before it begins."""
+    return any(MOVE_ACTS[step].needs_approval for step in campaign.steps)
+
+
+def digest_groups(groups: Sequence[ClientGroup]) -> str:
+    """Return the id of each group and a digest of its members, which tells whether it is as it was shown."""
+    members: dict[int, list[int]] = {group.pk: [] for group in groups}
+    rows = GroupMember.objects.filter(group__in=members)
+    for group_id, pk in rows.values_list("group_id", "pk"):
+        members[group_id].append(pk)
+    return " ".join(f"{group_id}:{digest_clients(pks)}" for group_id, pks in members.items())
 
 
 def start_campaign_with(
@@ -135,6 +147,11 @@ def start_campaign_with(
 
 
 # Why a campaign is refused
+GROUPS_CHANGED = Sentence(
+    "groups_changed",
+    "Nothing was started: these groups have other clients than were shown: %(groups)s. Look at the numbers again.",
+    glue=", ",
+)
 NO_GROUPS = Sentence("no_groups", "Nothing was started: choose at least one group.")
 GROUP_TWICE = Sentence("group_twice", "Nothing was started: %(group)s is listed more than once.")
 GOAL_NOT_POSSIBLE = Sentence(
@@ -212,21 +229,18 @@ def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
 
 
 def approve_campaign(
-    *, campaign_id: int, by: User, seen: datetime | None = None, shown: str | None = None
+    campaign: Campaign, *, by: User, seen: datetime | None = None, shown: str | None = None
 ) -> Campaign:
-    """Let a requested campaign begin in the name of `by`. Each client's gate counts at its turn.
+    """Let a requested campaign begin in the name of `by`, and return it. Each client's gate counts at its turn.
 
     `shown` is the `RequestContent` of the page, as text. Raises `ApprovalStepRefused` where `by` may not approve it or
-    it is another now, `StaleCampaignError`, and `Campaign.DoesNotExist`.
+    it is another now, and `StaleCampaignError`.
     """
     with transaction.atomic():
         # Of two who decide it, the second waits here, and what it covers stays as it is read.
-        campaign = Campaign.objects.select_for_update().get(pk=campaign_id)
-        why_not = find_second_user_refusal(campaign.by, campaign.by_name, by)
+        campaign = Campaign.objects.select_for_update().get(pk=campaign.pk)
+        why_not = find_run_approval_refusal(campaign, by)
         if campaign.state == Campaign.State.REQUESTED:
-            # Who had it go on asked for this approval.
-            if campaign.steered_by_id == by.pk:
-                why_not = OWN_REQUEST()
             why_not = why_not or read_campaign_request(campaign.pk).find_difference(shown)
         if why_not:
             facts = APPROVAL_REFUSED(why=why_not)
@@ -439,13 +453,9 @@ def _start_due_rollback(campaign: Campaign) -> Run | None:
         wave.rollback_is_due = False
         wave.save(update_fields=["rollback_is_due"])
         if wave.list_clients().in_phases(Phase.AWS).exists():
-            return Run.start(
-                kind=Run.Kind.MOVE,
-                chosen=wave.list_clients(),
-                tries=ROLLBACK_TRIES,
-                moves=PlannedMoves(Phase.AWS, Phase.DUAL_READ, only_where_equal=True),
-                campaign_wave=wave,
-            )
+            only_where_equal = {"only_where_equal": True}
+            order = Order(None, values=only_where_equal, tries=ROLLBACK_TRIES, wave=wave)
+            return MOVE_ACTS[Phase.AWS, Phase.DUAL_READ].start(wave.list_clients(), order)
     return None
 
 
@@ -467,23 +477,15 @@ NOBODY_TO_ASK = Sentence(
 def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
     """Start the run of a step; where it needs an approval that nobody was asked for yet, the campaign waits for it."""
     campaign = wave.campaign
-    approved = needs_approval(MOVES[old, new])
-    if approved and not campaign.approved_by_name:
+    act = MOVE_ACTS[old, new]
+    if act.needs_approval and not campaign.approved_by_name:
         if campaign.by is None:
             _stop(campaign, NOBODY_TO_ASK())
         else:
             campaign.ask_for_approval()
         return None
-    return Run.start(
-        kind=Run.Kind.MOVE,
-        chosen=wave.list_not_moved_back_by_others(),
-        by=campaign.by,
-        tries=MANY_TRIES,
-        moves=PlannedMoves(old, new, campaign.reason),
-        campaign_wave=wave,
-        approved_by=campaign.approved_by if approved else None,
-        approved_by_name=campaign.approved_by_name if approved else "",
-    )
+    order = Order(campaign.by, campaign.reason, wave=wave)
+    return act.start(wave.list_not_moved_back_by_others(), order)
 
 
 WAVE_BEGUN = Sentence(

@@ -168,7 +168,9 @@ class MoveAct(Act):
             return None
         return Override(order.reason, order.by, kinds=kinds)
 
-    def find_early_purges(self, client_ids: Collection[int]) -> dict[int, Message]:
+    def find_early_purges(
+        self, client_ids: Collection[int] | ClientPhaseQuerySet
+    ) -> dict[int, Message]:
         """Return why these clients can't be purged yet, whatever evidence there is."""
         if self.kind != Move.PURGE:
             return {}
@@ -315,8 +317,7 @@ class MoveAct(Act):
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
         kinds = [kind for kind in Evidence if kind in self.evidence_kinds & order.overrides]
-        ids = list(chosen.order_by().values_list("pk", flat=True))
-        if early := self.find_early_purges(ids):
+        if early := self.find_early_purges(chosen.order_by().values("pk")):
             raise ActRefused(next(iter(early.values())))
         try:
             return start_move_run(
@@ -328,7 +329,9 @@ class MoveAct(Act):
                 override_reason=order.reason if kinds else "",
                 override_lines=kinds,
                 schedule_deletion=bool(order.values.get("schedule_deletion")),
+                only_where_equal=bool(order.values.get("only_where_equal")),
                 tries=order.tries,
+                wave=order.wave,
             )
         except ApprovalStepRefused as refusal:
             raise ActRefused(refusal.message) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -37,6 +38,9 @@ from migration.runs.models import PlannedMoves, Run, StaleRunError
 from migration.runs.requests import MoveRequest, MoveRequestQuerySet
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
+
+if TYPE_CHECKING:
+    from migration.campaigns.models import Campaign, Wave
 
 
 class ApprovalStepRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
@@ -250,12 +254,15 @@ def start_move_run(
     override_reason: str = "",
     override_lines: Collection[Evidence] = (),
     schedule_deletion: bool = False,
+    only_where_equal: bool = False,
     tries: int = 1,
+    wave: Wave | None = None,
 ) -> Run:
     """Store a run that moves those of the clients that are in `old` to `new`, each through its gate at its turn.
 
-    Where the move needs an approval the run waits for one. `override_reason` lets evidence be missing, where `by` may:
-    that of the kinds in `override_lines`, or of any kind where these are none. An approver is asked for kinds alone.
+    Where the move needs an approval the run waits for one; that of a campaign's `wave` has its campaign's.
+    `override_reason` lets evidence be missing, where `by` may: that of the kinds in `override_lines`, or of any kind
+    where these are none. An approver is asked for kinds alone.
 
     Raises `IllegalMove`, `ApprovalStepRefused` where the request lacks a user or a reason, and `ReasonError`.
     """
@@ -267,18 +274,22 @@ def start_move_run(
         pks = list(chosen.in_phases(old).values_list("pk", flat=True))
         override_lines = list(count_missing_kinds(pks, new))
         override_reason = override_reason if override_lines else ""
+    lines = tuple(override_lines)
     moves = PlannedMoves(
-        old, new, reason, override_reason, tuple(override_lines), schedule_deletion, waits
+        old, new, reason, override_reason, lines, schedule_deletion, waits, only_where_equal
     )
-    if waits and (by is None or not reason):
-        raise ApprovalStepRefused(ASK_BY_COMMAND())
-    if waits and by and not by.has_perm(MOVE_PERMISSIONS[moves.kind]):
-        raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
-    return Run.start(kind=Run.Kind.MOVE, chosen=chosen, by=by, tries=tries, moves=moves)
+    if waits and wave is None:
+        if by is None or not reason:
+            raise ApprovalStepRefused(ASK_BY_COMMAND())
+        if not by.has_perm(MOVE_PERMISSIONS[moves.kind]):
+            raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
+    return Run.start(
+        kind=Run.Kind.MOVE, chosen=chosen, by=by, tries=tries, moves=moves, campaign_wave=wave
+    )
 
 
-def find_run_approval_refusal(run: Run, by: User) -> Message | None:
-    """Say why this user may not approve the run; None where they may."""
+def find_run_approval_refusal(run: Run | Campaign, by: User) -> Message | None:
+    """Say why this user may not approve the run, or the campaign; None where they may."""
     # Who had it go on asked for this approval.
     if run.state == Run.State.REQUESTED and run.steered_by_id == by.pk:
         return OWN_REQUEST()

@@ -38,6 +38,8 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
+    from migration.campaigns.models import Wave
+
 # So many clients are planned while the page waits; of more a plan is stored, which workers make.
 FEW_CLIENTS = 100
 # Of a stored plan, so many at a time.
@@ -70,6 +72,8 @@ class Order:
     # How often its run tries a client: once where a command works on it alone.
     tries: int = MANY_TRIES
     by_command: bool = False
+    # The wave whose step its run is: a campaign orders it, and has been approved where that is needed.
+    wave: Wave | None = None
     # What was shown of each client by id (`Act.see`), where the act itself has to hold what it does to it.
     seen: Mapping[int, str] = field(default_factory=dict)
 
@@ -107,14 +111,28 @@ class ActRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not 
         self.codes = list(codes) or message.codes
 
 
-class ActForm(forms.Form):
-    """The base of all acts' forms: the reason, and what is typed to confirm. An act's own fields are a subclass's."""
+class ReasonForm(forms.Form):
+    """The base of forms that ask why: the reason is one that can be stored."""
 
     reason = forms.CharField(
         label=_("Reason or ticket"),
         required=False,
         widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
     )
+
+    def clean_reason(self) -> str:
+        """Return the reason; an error says where it can't be stored."""
+        reason: str = self.cleaned_data["reason"].strip()
+        try:
+            require_storable_reason(reason)
+        except ReasonError as error:
+            raise forms.ValidationError(localize(error.message)) from None
+        return reason
+
+
+class ActForm(ReasonForm):
+    """The base of all acts' forms: the reason, and what is typed to confirm. An act's own fields are a subclass's."""
+
     typed = forms.CharField(
         required=True,
         widget=UnfoldAdminTextInputWidget({"autocomplete": "off", "spellcheck": "false"}),
@@ -145,15 +163,6 @@ class ActForm(forms.Form):
             del self.fields["typed"]
         # What all acts have stands below what this one asks.
         self.order_fields([name for name in self.fields if name not in ("reason", "typed")])
-
-    def clean_reason(self) -> str:
-        """Return the reason; an error says where it can't be stored."""
-        reason: str = self.cleaned_data["reason"].strip()
-        try:
-            require_storable_reason(reason)
-        except ReasonError as error:
-            raise forms.ValidationError(localize(error.message)) from None
-        return reason
 
     def clean_typed(self) -> str:
         """Return what was typed; an error where it isn't the slug, or the number with or without its separators."""

@@ -442,8 +442,6 @@ class Run(models.Model):
         secret_settings: dict[str, Any] | None = None,
         reason: str = "",
         campaign_wave: Wave | None = None,
-        approved_by: User | None = None,
-        approved_by_name: str = "",
         by_command: bool = False,
     ) -> Run:
         """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`.
@@ -456,7 +454,11 @@ class Run(models.Model):
         options |= {"secret_settings": secret_settings, "reason": reason}
         if moves:
             chosen, options = chosen.in_phases(moves.old), moves.columns
-            if moves.needs_approval:
+            if moves.needs_approval and campaign_wave:
+                campaign = campaign_wave.campaign
+                options["approved_by"] = campaign.approved_by
+                options["approved_by_name"] = campaign.approved_by_name
+            elif moves.needs_approval:
                 options["state"] = cls.State.REQUESTED
         with transaction.atomic():
             run = cls.objects.create(
@@ -464,8 +466,6 @@ class Run(models.Model):
                 by=by,
                 tries=tries,
                 wave=campaign_wave,
-                approved_by=approved_by,
-                approved_by_name=approved_by_name,
                 **options,
             )
             if plan:

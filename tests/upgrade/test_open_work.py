@@ -91,7 +91,7 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     approve_request(request_id=request.pk, by=ana)
     approved = approve_run(run_id=asked.pk, by=ana)
     engine.work_on_run(run_id=approved.pk)
-    approve_campaign(campaign_id=campaign.pk, by=ana)
+    approve_campaign(campaign, by=ana)
     advance_campaign(campaign.pk)
     for run in Run.objects.filter(wave__campaign=campaign):
         engine.work_on_run(run_id=run.pk)

@@ -9,6 +9,7 @@ from migration.core.clients import all_clients, digest_clients
 from migration.models import Campaign, ClientGroup
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user, sent_form
+from tests.migration.acts import by_verdict, client_of
 from tests.migration.campaigns.shown import do_next, make_campaign, make_group
 from tests.migration.moves.clients import enter_phase
 from tests.migration.pages import CLIENTS, text
@@ -16,6 +17,14 @@ from tests.migration.pages import CLIENTS, text
 pytestmark = pytest.mark.usefixtures("stores")
 
 START = "/admin/migration/campaign/start/"
+# Why clients of `clients` stay out.
+REFUSED = {
+    "bad name": "PostgreSQL: No secret can be made of its rows",
+    "differs": "Dual write: Stores differ",
+    "inactive": "PostgreSQL: Inactive: NOVA doesn't read it",
+    "italy-0": "PostgreSQL: In a campaign that is not over",
+    "no-login": "PostgreSQL: No login to push",
+}
 
 
 @pytest.fixture
@@ -68,16 +77,13 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
     look = client.post(START, typed("all", step="look"))
     shown = text(look)
 
-    assert "2 clients stand before the goal." in shown
-    assert "1 client stands at the goal already, or further, and stays there." in shown
-    assert "1 client is in a campaign that is not over, and is left out." in shown
-    for left in (
-        "PostgreSQL: Inactive: NOVA doesn't read it – 1 client: inactive",
-        "PostgreSQL: No login to push – 1 client: no-login",
-        "PostgreSQL: No secret can be made of its rows – 1 client: bad name",
-        "Dual write: Stores differ – 1 client: differs",
-    ):
-        assert left in shown
+    assert by_verdict(look) == {
+        "will": ["further", "new"],
+        "refused": ["bad name", "differs", "inactive", "italy-0", "no-login"],
+        "nothing": ["cut-over"],
+    }
+    assert {slug: client_of(look, slug)["kind"] for slug in REFUSED} == REFUSED
+    assert "Those that would be taken are put into a new group" in shown
     assert ClientGroup.objects.count() == Campaign.objects.count() == 1
 
     response = client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
@@ -92,13 +98,14 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
 def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, clients):
     Campaign.objects.get().cancel(by=None)
 
-    html = client.post(START, typed("all", step="look")).content.decode()
+    look = client.post(START, typed("all", step="look"))
 
+    (refused,) = (each for each in look.context["groups"] if each["verdict"] == "refused")
     for query, slug in (
         ("phase=postgres&amp;next=inactive", "inactive"),
         ("phase=dual_write&amp;next=differs", "differs"),
     ):
-        assert f'?{query}">1 client</a>' in html
+        assert [number for label, number in refused["kinds"] if f"?{query}" in label] == [1]
         shown = client.get(f"{CLIENTS}?{query.replace('amp;', '')}").context["cl"].result_list
         assert [row.slug for row in shown] == [slug]
 
@@ -113,9 +120,8 @@ def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
     shown = text(look)
     sent = dict(look.context_data["sent"])
 
-    assert "1 client stands before the goal." in shown
-    assert "They are put into a new group, “Pilot”." in shown
-    assert "Dual write: Stores differ – 1 client: differs" in shown
+    assert by_verdict(look) == {"will": ["new"], "refused": ["differs"]}
+    assert "are put into a new group, “Pilot”." in shown
     again = client.post(START, sent | {"step": "change"})
     assert sent_form(again.content.decode(), "campaign_form")["clients"] == sent["clients"]
     client.post(START, sent | {"step": "start"})
@@ -156,10 +162,10 @@ def test_other_clients_than_were_shown_are_not_started(client, clients):
     sent = dict(client.post(START, typed("all", step="look")).context_data["sent"])
     make_full_client("later")
 
-    words = text(client.post(START, sent | {"step": "start"}, follow=True))
+    again = client.post(START, sent | {"step": "start"}, follow=True)
 
-    assert "Nothing was started: other clients can go now." in words
-    assert "3 clients stand before the goal." in words
+    assert "Nothing was started: other clients can go now." in text(again)
+    assert by_verdict(again)["will"] == ["further", "later", "new"]
     assert Campaign.objects.count() == 1
 
 

@@ -194,7 +194,7 @@ def test_with_approval_it_waits_for_another_user(settings, command):
     # A command does not know who runs it: approving is possible on the page only.
     with pytest.raises(CommandError, match="invalid choice"):
         call_command("campaign", "approve", number, "--by", "peter")
-    approve_campaign(campaign_id=asked["campaign"], by=peter)
+    approve_campaign(Campaign.objects.get(), by=peter)
     (done,) = command("campaign", "status", number)[1]
     assert (done["state"], done["approved_by"]) == (Campaign.State.RUNNING, "peter")
 

@@ -290,11 +290,11 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        ({}, 302),
-        ({"reason": " "}, 302),
+        ({}, 200),
+        ({"reason": " "}, 200),
         ({"clients": "x" * 64, "reason": "T"}, 302),
-        ({"reason": "x" * 501}, 302),
-        ({"reason": "a\0b"}, 302),
+        ({"reason": "x" * 501}, 200),
+        ({"reason": "a\0b"}, 200),
         ({"reason": "T", "seen": "2020-01-01T00:00:00+00:00"}, 302),
         ({"reason": "T", "seen": "x"}, 400),
         ({"clients": "", "reason": "T"}, 400),

@@ -30,6 +30,7 @@ from tests.migration.campaigns.taken import (
     taken,
     work,
 )
+from tests.migration.pages import page_of
 
 STOPPED = Campaign.State.STOPPED
 
@@ -105,7 +106,7 @@ def test_an_approval_covers_the_clients_that_were_in_the_groups_then(maria, sett
     settings.NOVA_REQUIRE_APPROVAL = True
     group = make_group("north", 1)
     campaign = begin(group, by=maria, reason="INC-42")
-    approve_campaign(campaign_id=campaign.pk, by=make_user("ana", "migration.approve_move"))
+    approve_campaign(campaign, by=make_user("ana", "migration.approve_move"))
     late = make_group("late", 1)
     put("north", *members(late))
 
@@ -115,19 +116,24 @@ def test_an_approval_covers_the_clients_that_were_in_the_groups_then(maria, sett
     assert phases(late) == [Phase.POSTGRES]
 
 
-def test_who_has_it_go_on_is_not_the_one_who_approves_that(maria, settings):
+def test_who_has_it_go_on_is_not_the_one_who_approves_that(maria, settings, client):
     settings.NOVA_REQUIRE_APPROVAL = True
-    ana, peter = (make_user(name, "migration.approve_move") for name in ("ana", "peter"))
+    rights = ("migration.approve_move", "migration.view_campaign")
+    ana, peter = (make_user(name, *rights) for name in ("ana", "peter"))
     campaign = begin(make_group("north", 1), by=maria, reason="INC-42")
-    approve_campaign(campaign_id=campaign.pk, by=ana)
+    approve_campaign(campaign, by=ana)
     campaign.refresh_from_db()
     stop_campaign(campaign, by=ana)
     campaign.go_on(by=ana)
 
     with pytest.raises(ApprovalStepRefused):
-        approve_campaign(campaign_id=campaign.pk, by=ana)
+        approve_campaign(campaign, by=ana)
+    for user, is_offered in ((ana, False), (peter, True)):
+        client.force_login(user)
+        shown = client.get(page_of("migration_campaign", campaign.pk))
+        assert shown.context["may_approve"] == is_offered
 
-    assert approve_campaign(campaign_id=campaign.pk, by=peter).state == Campaign.State.RUNNING
+    assert approve_campaign(campaign, by=peter).state == Campaign.State.RUNNING
 
 
 def test_whom_somebody_moved_back_stays_where_they_are_while_the_others_go_on():

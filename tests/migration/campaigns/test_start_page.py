@@ -5,17 +5,22 @@ from datetime import datetime, time
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape
 
 from migration.campaigns import starts
-from migration.core.clients import all_clients, digest_clients
-from migration.models import AuditEvent, Campaign, ClientGroup, GroupMember
+from migration.campaigns.steps import digest_groups
+from migration.core.clients import all_clients
+from migration.models import AuditEvent, Campaign, ClientGroup
 from nova_credentials.phases import Phase
-from tests.factories import make_many, make_user, sent_form
+from tests.factories import make_comparison, make_many, make_user, sent_form
+from tests.migration.acts import by_verdict
 from tests.migration.campaigns.shown import make_campaign, make_group
-from tests.migration.pages import text
+from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import CLIENTS, text
 from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -39,8 +44,7 @@ def places(*groups: ClientGroup) -> dict[str, str]:
 def typed(*groups: ClientGroup, **more: str) -> dict[str, str]:
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1")
     # As the page with the numbers sends it, for a start.
-    rows = GroupMember.objects.filter(group__in=groups).values_list("pk", flat=True)
-    shown = {"shown": digest_clients(rows)}
+    shown = {"shown": digest_groups(groups)} if groups else {}
     return {"goal": "dual_read", "soak_time": "1 h"} | limits | places(*groups) | shown | more
 
 
@@ -109,11 +113,50 @@ def test_before_it_starts_the_numbers_are_shown_and_nothing_is_stored(client, ma
     response = client.post(START, typed(italy, spain, wave_size="2", step="look"))
     words = text(response)
 
-    assert "3 clients stand before the goal." in words
-    assert "2 clients stand at the goal already, or further, and stay there." in words
-    assert "1 Italy 2 0 0 2 0 0 0 2 1 2 Spain 3 3 0 0 0 0 3 0 2" in words
+    assert by_verdict(response) == {
+        "will": ["spain-0", "spain-1", "spain-2"],
+        "nothing": ["italy-0", "italy-1"],
+    }
+    assert "1 Italy 2 0 0 2 0 0 0 1 2 Spain 3 3 0 0 0 0 3 2" in words
+    assert "Start the campaign for 3 clients" in words
     assert "reads by NOVA" not in words
     assert not Campaign.objects.exists()
+
+
+def test_who_could_not_go_is_refused_in_the_plan_and_stays_in_the_wave(client, maria):
+    spain, italy = make_group("Spain", 2), make_group("Italy", 1)
+    pks = dict(all_clients().values_list("slug", "pk"))
+    enter_phase(pks["spain-0"], Phase.DUAL_WRITE)
+    make_comparison(pks["spain-0"], "mismatch", slug="spain-0")
+    italy.put_clients(all_clients().filter(slug="spain-1"))
+
+    response = client.post(START, typed(italy, spain, step="look"))
+
+    assert by_verdict(response) == {"will": ["italy-0", "spain-1"], "refused": ["spain-0"]}
+    italian, spanish = response.context_data["plan"].rows
+    assert (italian.taken, spanish.taken) == (2, 1)
+    (refused,) = (each for each in response.context["groups"] if each["verdict"] == "refused")
+    ((label, number),) = refused["kinds"]
+    query = f"group={spain.pk}&phase=dual_write&next=differs"
+    assert (f"?{escape(query)}" in label, number) == (True, 1)
+    assert [row.slug for row in client.get(f"{CLIENTS}?{query}").context["cl"].result_list] == [
+        "spain-0"
+    ]
+
+
+def test_a_group_that_changed_since_it_was_shown_is_named_and_nothing_is_started(client, maria):
+    spain, italy = make_group("Spain"), make_group("Italy")
+    sent = typed(spain, italy, step="start")
+    italy.put_clients(all_clients().filter(slug="spain-0"))
+
+    with pages_left_out():
+        response = client.post(START, sent)
+
+    (message,) = get_messages(response.wsgi_request)
+    assert "other clients than were shown: Italy." in str(message)
+    assert not Campaign.objects.exists()
+    client.post(START, dict(response.context_data["sent"]) | {"step": "start"})
+    assert Campaign.objects.exists()
 
 
 @pytest.mark.parametrize(

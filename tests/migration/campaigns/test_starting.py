@@ -148,10 +148,10 @@ class TestApproval:
         campaign = begin(group, by=maria, reason="INC-42")
         assert (campaign.state, take(campaign)) == (Campaign.State.REQUESTED, None)
         with pytest.raises(ApprovalStepRefused):
-            approve_campaign(campaign_id=campaign.pk, by=maria)
+            approve_campaign(campaign, by=maria)
         assert stand(campaign) == (Campaign.State.REQUESTED, [])
 
-        approve_campaign(campaign_id=campaign.pk, by=ana)
+        approve_campaign(campaign, by=ana)
         go(campaign)
 
         assert phases(group) == [Phase.AWS]
@@ -176,7 +176,7 @@ class TestApproval:
         PasswordReset.objects.record(user=maria, by=ana, what=PasswordReset.What.PASSWORD)
 
         with pytest.raises(ApprovalStepRefused):
-            approve_campaign(campaign_id=campaign.pk, by=ana)
+            approve_campaign(campaign, by=ana)
 
         assert stand(campaign) == (Campaign.State.REQUESTED, [])
 
@@ -185,7 +185,7 @@ class TestApproval:
         Campaign.objects.get().cancel(by=maria)
 
         with pytest.raises(StaleCampaignError):
-            approve_campaign(campaign_id=campaign.pk, by=ana)
+            approve_campaign(campaign, by=ana)
 
         assert take(campaign) is None
 
@@ -193,21 +193,21 @@ class TestApproval:
         group = make_group("north", 1, Phase.DUAL_READ)
         campaign = begin(group, by=maria, reason="INC-42")
         stale = Campaign.objects.get()  # read before the approval
-        approve_campaign(campaign_id=campaign.pk, by=ana)
+        approve_campaign(campaign, by=ana)
         campaign.refresh_from_db(), campaign.stop(by=maria)
 
         stale.go_on(by=maria)
 
         assert stand(campaign)[0] == Campaign.State.REQUESTED
         assert (campaign.approved_by, campaign.approved_by_name, take(campaign)) == (None, "", None)
-        approve_campaign(campaign_id=campaign.pk, by=ana)
+        approve_campaign(campaign, by=ana)
         go(campaign)
         assert phases(group) == [Phase.AWS]
 
     def test_switched_off_in_the_middle_the_requester_moves(self, maria, ana, settings):
         group = make_group("north", 1, Phase.DUAL_READ)
         campaign = begin(group, by=maria, reason="INC-42")
-        approve_campaign(campaign_id=campaign.pk, by=ana)
+        approve_campaign(campaign, by=ana)
         settings.NOVA_REQUIRE_APPROVAL = False
 
         go(campaign)
@@ -227,7 +227,7 @@ def test_switched_on_in_the_middle_it_waits_for_an_approval_at_the_cutover(maria
     assert stand(campaign) == (Campaign.State.REQUESTED, [])
     assert phases(group) == [Phase.DUAL_READ]
     assert ("north", *CUTOVER) not in steps(campaign)
-    approve_campaign(campaign_id=campaign.pk, by=ana)
+    approve_campaign(campaign, by=ana)
     go(campaign)
     assert phases(group) == [Phase.AWS]
     assert PhaseChange.objects.latest("pk").by == ana

@@ -431,7 +431,7 @@ def test_refused_clients_of_an_approved_run_that_somebody_asks_for_again_are_ask
     settings.NOVA_REQUIRE_APPROVAL = True
     group = make_group("north", 2, Phase.DUAL_READ)
     campaign = begin(group, by=maria, reason="T", rolls_back=True, most_refused=9)
-    approve_campaign(campaign_id=campaign.pk, by=ana)
+    approve_campaign(campaign, by=ana)
     run = take(campaign)
     write_password(members(group)[0], "example-new")
     work(run)

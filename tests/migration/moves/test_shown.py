@@ -371,7 +371,7 @@ def test_a_campaign_starts_with_the_clients_that_the_page_showed(client, olga, s
 
     response = client.post(f"{CAMPAIGNS}start/", sent | {"step": "start"})
 
-    assert "the groups have other clients now" in response.content.decode()
+    assert "other clients than were shown: Spain" in response.content.decode()
     assert not Campaign.objects.exists()
     sent = dict(response.context_data["sent"])
     client.post(f"{CAMPAIGNS}start/", sent | {"step": "start"})

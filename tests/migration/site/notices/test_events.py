@@ -256,7 +256,7 @@ def test_a_campaign_tells_that_it_wants_approval_and_what_was_decided(two_people
     first = start_campaign(**options)
     cancel_campaign(first, by=ana, only_requested=True)
     second = start_campaign(**options)
-    approve_campaign(campaign_id=second.pk, by=ana)
+    approve_campaign(second, by=ana)
 
     assert len(told(NoticeEvent.APPROVAL_WANTED)) == 2
     decided = Notice.objects.filter(event=NoticeEvent.APPROVAL_DECIDED)
