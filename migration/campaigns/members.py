@@ -166,6 +166,24 @@ _WAITS = """
         WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
     )
 """
+# Who is in a `campaign`, in a wave of it or waiting for one; a client in two of its groups comes twice.
+_OF_CAMPAIGN = f"""
+    SELECT taken.client_id
+    FROM migration_wave AS wave
+    JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
+    WHERE wave.campaign_id = campaign.id AND taken.left_out_at IS NULL
+    UNION ALL
+    SELECT member.client_id
+    FROM migration_wave AS wave
+    JOIN migration_groupmember AS member ON member.group_id = wave.group_id
+    WHERE wave.campaign_id = campaign.id AND {_WAITS}
+"""  # noqa: S608  # a constant
+# The same of some campaigns, each once, with the goal.
+_CHOSEN = f"""
+    SELECT DISTINCT every_client.client_id, campaign.goal
+    FROM migration_campaign AS campaign JOIN LATERAL ({_OF_CAMPAIGN}) AS every_client ON true
+    WHERE campaign.id = ANY(%(campaigns)s)
+"""  # noqa: S608  # a constant
 
 
 class CampaignShare(NamedTuple):
@@ -196,17 +214,7 @@ def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list
         FROM migration_campaign AS campaign
         JOIN LATERAL (
             SELECT count(DISTINCT client_id) AS number
-            FROM (
-                SELECT taken.client_id
-                FROM migration_wave AS wave
-                JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
-                WHERE wave.campaign_id = campaign.id AND taken.left_out_at IS NULL
-                UNION ALL
-                SELECT member.client_id
-                FROM migration_wave AS wave
-                JOIN migration_groupmember AS member ON member.group_id = wave.group_id
-                WHERE wave.campaign_id = campaign.id AND {_WAITS}
-            ) AS every_client
+            FROM ({_OF_CAMPAIGN}) AS every_client
             WHERE client_id IN ({chosen})
         ) AS counted ON counted.number > 0
         WHERE campaign.state = ANY(%s)
@@ -215,22 +223,6 @@ def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list
         [Campaign.State.RUNNING, *values, [state.value for state in Campaign.NOT_OVER]],
     )
     return [CampaignShare(each, each.number, each.moves_clients) for each in found]  # type: ignore[attr-defined]  # selected
-
-
-# Who is in one of these campaigns, in a wave of it or waiting for one, and its goal.
-_CHOSEN = f"""
-    SELECT taken.client_id, campaign.goal
-    FROM migration_wave AS wave
-    JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
-    JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
-    WHERE wave.campaign_id = ANY(%(campaigns)s) AND taken.left_out_at IS NULL
-    UNION
-    SELECT member.client_id, campaign.goal
-    FROM migration_wave AS wave
-    JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
-    JOIN migration_groupmember AS member ON member.group_id = wave.group_id
-    WHERE campaign.id = ANY(%(campaigns)s) AND {_WAITS}
-"""  # noqa: S608  # a constant
 
 
 def count_by_phase_before_goal(campaign_ids: Collection[int]) -> dict[str, int]:

@@ -366,6 +366,9 @@ def hour_field(label: StrPromise) -> forms.TimeField:
 class CampaignForm(ReasonForm):
     """Holds whom a campaign takes, its settings, and what was shown of its clients."""
 
+    # Of a valid form: not stored.
+    campaign: Campaign
+
     source = forms.ChoiceField(label=_("Which clients"), choices=Source, required=False)
     group_name = forms.CharField(
         label=_("Name of the group that is made of them"),
@@ -448,6 +451,7 @@ class CampaignForm(ReasonForm):
         found = self.cleaned_data
         found["soak_minutes"] = ceil(found["soak_time"] / 60)
         found["wave_size"] = found["wave_size"] or 0
+        self.campaign = Campaign(**self.settings)
         try:
             require_sense(self.campaign, found["groups"] if self.takes_groups else None)
         except CampaignStartRefusedError as refusal:
@@ -466,7 +470,7 @@ class CampaignForm(ReasonForm):
         if found["groups"]:
             text = gettext("You typed places of groups: choose the groups here, or no places.")
             self.add_error("source", text)
-        if found["source"] == Source.SELECTED and not found["clients"]:
+        elif found["source"] == Source.SELECTED and not found["clients"]:
             text = gettext("No client is selected: select some in their list.")
             self.add_error("source", text)
 
@@ -492,11 +496,6 @@ class CampaignForm(ReasonForm):
     def settings(self) -> dict[str, Any]:
         """Return what was typed as `start_campaign` takes it."""
         return {name: self.cleaned_data[name] for name in SETTINGS}
-
-    @property
-    def campaign(self) -> Campaign:
-        """Return the campaign, not stored."""
-        return Campaign(**self.settings)
 
     @cached_property
     def plan(self) -> CampaignPlan:
@@ -648,7 +647,7 @@ class StartCampaignView(AdminView):
     def show_plan(self, form: CampaignForm) -> HttpResponse:
         """Show what it would do with whom, and a button that starts it with just these."""
         plan, campaign = form.plan, form.plan.campaign
-        typed = form.cleaned_data["soak_time"] != campaign.soak_minutes * 60
+        is_rounded = form.cleaned_data["soak_time"] != campaign.soak_minutes * 60
         sent = {
             name: text
             for name, text in self.request.POST.items()
@@ -664,7 +663,7 @@ class StartCampaignView(AdminView):
                 groups=plan.describe_verdicts(),
                 takes_groups=form.takes_groups,
                 settings=campaign,
-                typed_soak=sent["soak_time"].strip() if typed else "",
+                typed_soak=form["soak_time"].value().strip() if is_rounded else "",
                 lasts=localize(describe_duration(plan.lasts)) if campaign.soak else "",
                 sent=[(name, text) for name, text in sent.items() if text],
                 waits=awaits_approval(campaign),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -169,7 +170,7 @@ class MoveAct(Act):
         return Override(order.reason, order.by, kinds=kinds)
 
     def find_early_purges(
-        self, client_ids: Collection[int] | ClientPhaseQuerySet
+        self, client_ids: Collection[int] | QuerySet[Any, int]
     ) -> dict[int, Message]:
         """Return why these clients can't be purged yet, whatever evidence there is."""
         if self.kind != Move.PURGE:
@@ -317,7 +318,7 @@ class MoveAct(Act):
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
         kinds = [kind for kind in Evidence if kind in self.evidence_kinds & order.overrides]
-        if early := self.find_early_purges(chosen.order_by().values("pk")):
+        if early := self.find_early_purges(chosen.order_by().values_list("pk", flat=True)):
             raise ActRefused(next(iter(early.values())))
         try:
             return start_move_run(

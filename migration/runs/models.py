@@ -453,7 +453,7 @@ class Run(models.Model):
         options |= {"include_inactive": include_inactive, "stores": stores.value if stores else ""}
         options |= {"secret_settings": secret_settings, "reason": reason}
         if moves:
-            chosen, options = chosen.in_phases(moves.old), moves.columns
+            chosen, options = chosen.in_phases(moves.old), {**moves.columns}
             if moves.needs_approval and campaign_wave:
                 campaign = campaign_wave.campaign
                 options["approved_by"] = campaign.approved_by
