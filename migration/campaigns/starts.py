@@ -128,9 +128,9 @@ class CampaignPlan:
     campaign: Campaign
     rows: list[PlannedGroup]
     # Who would be done, refused or left where they are: id and slug, by the reason and the client list's query of it.
-    found: dict[Verdict, dict[tuple[str, str], list[tuple[int, str]]]]
+    found: dict[Verdict, dict[tuple[str, str], list[tuple[int, str]]]] = field(repr=False)
     # Of a campaign that has groups these, else the clients that it takes.
-    shown: str = ""
+    shown: str = field(default="", repr=False)
 
     @property
     def ids(self) -> list[int]:
