@@ -11,9 +11,11 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils.translation import gettext_lazy
 
+from credentials.models import ClientRevision
 from migration.core.audit import AuditEvent, EventKind, require_reason
 from migration.core.aws_store import read_aws, secret_names, secrets_manager
 from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import ClientMigration
 from migration.core.comparisons import Comparison, Resolution
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import KnownSecret, Secret
@@ -210,6 +212,10 @@ def adopt_secrets(
             if held_too != noted:
                 raise NotResolved(TRY_AGAIN_LATER())
             _record_adoption(foreign, reason=reason, by=by)
+            if layout is None:
+                # Whoever adopts pushes next. Where a kill comes between, a push is pending, which workers make.
+                ClientRevision.objects.filter(client_id=client_id).update(pushed_revision=None)
+                ClientMigration.objects.record_refused([(client_id, None)])
     return foreign
 
 

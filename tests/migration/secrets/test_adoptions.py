@@ -1,9 +1,12 @@
 """Secrets of several clients are adopted by a run, which holds each to what was shown of it."""
 
 import pytest
+from django.core.management import call_command
 
+from credentials.models import Client
 from migration import tasks
 from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.core.pages import get_act_url
 from migration.models import AuditEvent, Resolution, RunPlan, Secret
 from migration.pushes.pushes import push
@@ -11,8 +14,11 @@ from migration.runs import act_pages
 from migration.runs.models import Run
 from migration.secrets import adoptions
 from migration.secrets.adoptions import SECRET_CHANGED_SINCE
+from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user
-from tests.migration.pages import CLIENTS
+from tests.migration.moves.clients import NAME, change_in_aws, enter_phase
+from tests.migration.pages import CLIENTS, login, text
+from tests.migration.pushes.pushed import make_anew, push_one, stored
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -107,6 +113,45 @@ def test_a_worker_that_is_killed_before_the_push_leaves_it_to_the_next(
 
     assert set(outcomes(run).values()) <= {"updated", "created"}
     assert "theirs" not in sm.get_value("nova/clients/acme").text
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS])
+def test_a_command_that_is_killed_between_adoption_and_push_leaves_it_to_the_workers(
+    sm, client, monkeypatch, phase
+):
+    """Before, nobody pushed until somebody asked for it; where NOVA reads PostgreSQL alone, the page offers that."""
+    pk = make_full_client("idom")
+    if phase == Phase.POSTGRES:
+        sm.sm.create_secret(Name=NAME, SecretString='{"theirs": "x"}')
+    else:
+        enter_phase(pk, phase)
+        make_anew(sm, NAME)
+        change_in_aws(sm, password="example-theirs")
+        sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
+    assert push_one(pk).refused
+
+    class Killed(BaseException):
+        pass
+
+    def die(**_options):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "start", die)
+        with pytest.raises(Killed):
+            call_command("migrate_clients", "idom", "--adopt", "--reason", "INC-42")
+
+    login(client, "ada", *VIEW, "migration.add_run", "migration.view_run")
+    history = text(client.get(f"{CLIENTS}{pk}/change/?tab=history"))
+    assert "Adopted secrets of somebody else" in history
+    tasks.push_pending()
+    for run in Run.objects.all():
+        tasks.work_on(run.pk)
+    if phase == Phase.POSTGRES:
+        assert "Push to Secrets Manager" in text(client.get(f"{CLIENTS}{pk}/change/"))
+        assert push_one(pk).outcome == "updated"
+    assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
+    assert not all_clients().with_ids([pk]).push_pending().exists()
 
 
 def test_of_many_the_stored_plan_holds_what_was_seen(foreign, browser, sm, monkeypatch):
