@@ -68,6 +68,12 @@ Each is `python manage.py NAME`. This page is made of what `--help` says (`make 
 A command exits with 0 if all is well, 1 if something failed, was refused, differs or was not begun, 2 if it was used
 wrongly.
 
+What does something to clients begins at once if they are named by slug, or with `--inline` or `--yes`. Over a selection
+it shows on a terminal how many would be done, and asks. Where nobody can be asked, as in a script, it begins, but for
+what replaces or deletes secret values or overrides evidence: `rotate_credential`, `--overwrite`, `--adopt`,
+`--schedule-deletion`, `--override`, `move_clients purged`. These need `--yes` or `--inline` there. Three commands never
+ask: `compare_clients` and `test_logins` change nothing, and `push_pending` does what workers do within a minute.
+
 A command that waits for a run, makes a plan or moves up to 50 clients by itself shows on standard error how far it is:
 a bar in a terminal, otherwise a line a second. Ctrl-C leaves a run to the workers; with `--inline` it ends the
 batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits with 130,

@@ -111,7 +111,7 @@ class RotateDatabases(Act):
     label = gettext_lazy("Rotate the database passwords")
     permission = ROTATE_PERMISSION
     menu = Menu.LOGINS
-    needs_reason = needs_typing = True
+    needs_reason = needs_typing = is_dangerous = True
     question_for_one = gettext_lazy("Rotate the database passwords of %(name)s?")
     question = ngettext_lazy(
         "Rotate the database passwords of %(n)s client?",

@@ -1,11 +1,16 @@
-"""The base of the commands that do an act to clients: their options are the fields of the act's form."""
+"""The base of the commands that do an act to clients: their options are the fields of the act's form.
+
+Nothing begins unseen. Naming clients by slug, `--inline` or `--yes` says that they are meant. Else, over a selection, a
+command that writes shows the counts of its plan and asks. Where nobody can be asked it begins, as scripts of earlier
+releases have it, but for what an act's page shows in red: that needs one of these options.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 from typing import Any, ClassVar, cast
@@ -16,7 +21,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import override
 
 from migration.core.audit import ReasonError
-from migration.core.clients import ClientPhaseQuerySet
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.management.base import (
     ClientsCommand,
     Options,
@@ -41,6 +46,8 @@ class PlanningCommand(ClientsCommand):
     """A command over clients that says first what it would do to each."""
 
     takes_locks = True
+    # It begins unasked: it only reads, or workers do the same within a minute.
+    begins_unasked: ClassVar[bool] = False
 
     def add_act_arguments(self, parser: CommandParser) -> None:
         """Add what every act takes."""
@@ -51,14 +58,47 @@ class PlanningCommand(ClientsCommand):
             "--reason", type=parse_reason, default="", help="kept with what is done"
         )
         self.add_run_arguments(parser)
+        if not self.begins_unasked:
+            parser.add_argument(
+                "--yes", action="store_true", help="without a question, also over a selection"
+            )
         self.add_format(parser)
+
+    def ask(
+        self,
+        chosen: ClientPhaseQuerySet,
+        plan: Callable[[ClientPhaseQuerySet], Iterable[list[PlannedClient]]],
+        options: Options,
+        *,
+        is_dangerous: bool,
+    ) -> ClientPhaseQuerySet:
+        """Show the counts of the plan and ask, unless the options answer; return the clients that were asked about.
+
+        Exits with 1 after a no, and with 2 where nobody can be asked and it is dangerous.
+        """
+        answers = (options[name] for name in ("slugs", "inline", "yes"))
+        if self.begins_unasked or any(answers):
+            return chosen
+        if not (sys.stdin.isatty() and self.stderr.isatty()):
+            if is_dangerous:
+                text = "nobody can be asked here: look at --dry-run, then pass --yes"
+                raise CommandError(text, returncode=2)
+            return chosen
+        # Who comes in while the question stands was not asked about.
+        chosen = all_clients().with_ids(list(chosen.values_list("pk", flat=True)))
+        counts = Counter(each.verdict for planned in plan(chosen) for each in planned)
+        self.stderr.write(f"{describe_counts(counts)}. Go on? [y/N] ", ending="")
+        self.stderr.flush()
+        if sys.stdin.readline().strip().lower() != "y":
+            raise CommandError("Nothing was done.", returncode=1)
+        return chosen
 
     def print_plan(self, found: Iterable[list[PlannedClient]], options: Options) -> None:
         """Print what would be done: the numbers, then who is refused and why; exit with 1 where somebody is.
 
         As JSON with every client.
         """
-        counts = Counter[str]()
+        counts = Counter[Verdict]()
         # The numbers are printed first, so the clients wait in a file where they are many.
         with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
             for planned in found:
@@ -72,10 +112,7 @@ class PlanningCommand(ClientsCommand):
             if options["format"] == "json":
                 self.print_json_items(items, {"clients": counts.total(), **numbers})
             else:
-                self.stdout.write(
-                    f"{counts.total()} clients: {counts[Verdict.WILL]} would be done, {counts[Verdict.NOTHING]} have"
-                    f" nothing to do, {counts[Verdict.REFUSED]} are refused"
-                )
+                self.stdout.write(describe_counts(counts))
                 for item in items:
                     self.stdout.write(f"{escape_name(item['slug'])}  {item['message']}")
         if counts[Verdict.REFUSED]:
@@ -148,9 +185,18 @@ class ActCommand(PlanningCommand):
         return replace(form.make_order(by), interactive=False, tries=tries, by_command=True)
 
     def do(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
-        """Do it as a run, and report what became of each client."""
+        """Do it as a run, if the answer to the question is yes, and report what became of each client."""
+        foreign = self.show_foreign_secrets(chosen, options)
         if self.act.writes_aws:
             (require_writes if options["inline"] else require_own_database)()
+        chosen = self.ask(
+            chosen,
+            lambda some: self.iterate_plan(some, order, options),
+            options,
+            is_dangerous=self.act.is_dangerous
+            or any(options.get(name) for name in ("adopt", "overwrite")),
+        )
+        self.adopt_shown_secrets(foreign, options)
         try:
             run = self.start(chosen, order, options)
         except (ActRefused, ReasonError) as refusal:
@@ -167,10 +213,10 @@ class ActCommand(PlanningCommand):
 
     def show_plan(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
         """Print what would be done."""
-        self.print_plan(self.iterate_plan(chosen, order), options)
+        self.print_plan(self.iterate_plan(chosen, order, options), options)
 
     def iterate_plan(
-        self, chosen: ClientPhaseQuerySet, order: Order
+        self, chosen: ClientPhaseQuerySet, order: Order, options: Options
     ) -> Iterator[list[PlannedClient]]:
         """Yield what would be done to the clients, some of them at a time, and show how far that is."""
         ids = list(chosen.order_by("slug").values_list("pk", flat=True))
@@ -179,6 +225,14 @@ class ActCommand(PlanningCommand):
                 some = ids[start : start + PLANNED_AT_ONCE]
                 yield self.act.plan(some, order)
                 work.done += len(some)
+
+
+def describe_counts(counts: Counter[Verdict]) -> str:
+    """Return the numbers of a plan in one line."""
+    return (
+        f"{counts.total()} clients: {counts[Verdict.WILL]} would be done, {counts[Verdict.NOTHING]} have"
+        f" nothing to do, {counts[Verdict.REFUSED]} are refused"
+    )
 
 
 def plan_clients(

@@ -311,11 +311,20 @@ class ClientsCommand(RunCommand):
         )
 
     def show_foreign_secrets(
-        self, chosen: ClientPhaseQuerySet, options: Options, *, layout: Layout | None = None
+        self, chosen: ClientPhaseQuerySet, options: Options
     ) -> list[ForeignSecrets]:
-        """With `--adopt`, print the secrets that are somebody else's: whose, and by field names what differs there."""
-        if not options["adopt"]:
+        """With `--adopt`, print the secrets that are somebody else's: whose, and by field names what differs there.
+
+        Exits where they could not be adopted.
+        """
+        if not options.get("adopt"):
             return []
+        if not options["dry_run"]:
+            if not options["reason"].strip():
+                raise CommandError("--adopt needs a --reason", returncode=2)
+            find_user(options["by"], permission=self.permission)
+            require_writes()
+        layout = read_layout(options)
         pks, found = list(chosen.values_list("pk", flat=True)), []
         try:
             for foreign in list_foreign_secrets(pks, layout=layout):
@@ -330,23 +339,16 @@ class ClientsCommand(RunCommand):
             raise CommandError(f"Nothing was adopted. {error}", returncode=1) from None
         return found
 
-    def adopt_foreign_secrets(
-        self, chosen: ClientPhaseQuerySet, options: Options, *, layout: Layout | None = None
-    ) -> None:
-        """With `--adopt`, show them and adopt just these, for the reason given. The run then writes over them."""
-        if options["adopt"] and not options["reason"].strip():
-            raise CommandError("--adopt needs a --reason", returncode=2)
-        by = find_user(options["by"], permission=self.permission)
-        if options["adopt"]:
-            require_writes()
-        for foreign in self.show_foreign_secrets(chosen, options, layout=layout):
+    def adopt_shown_secrets(self, shown: Iterable[ForeignSecrets], options: Options) -> None:
+        """Adopt just these, for the reason given. The run then writes over them."""
+        for foreign in shown:
             try:
                 adopt_secrets(
                     client_id=foreign.snapshot.client_id,
                     seen=foreign.versions,
                     reason=options["reason"],
-                    layout=layout,
-                    by=by,
+                    layout=read_layout(options),
+                    by=find_user(options["by"]),
                 )
             except (NotResolved, SecretsManagerError, DocumentError) as error:
                 self.stderr.write(f"{escape_name(foreign.snapshot.slug)}: {error.message}")
@@ -381,6 +383,11 @@ class ClientsCommand(RunCommand):
         if not inline:
             self.enqueue_run(run)
         self.wait_for_end(run, inline=inline)
+
+
+def read_layout(options: Options) -> Layout | None:
+    """Return the layout that the options name; None where the command changes none."""
+    return Layout(options["layout"]) if "layout" in options else None
 
 
 def require_writes() -> None:

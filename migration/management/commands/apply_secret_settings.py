@@ -43,9 +43,10 @@ class Command(ActCommand):
         else:
             super().handle(*args, **options)
 
-    def iterate_plan(
-        self, chosen: ClientPhaseQuerySet, order: Order
-    ) -> Iterator[list[PlannedClient]]:
+    def show_plan(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
+        self.print_plan(self._ask_aws(chosen), options)
+
+    def _ask_aws(self, chosen: ClientPhaseQuerySet) -> Iterator[list[PlannedClient]]:
         """Ask AWS, client by client, what is otherwise: a page shows what was known of that."""
         clients = list(chosen.order_by("slug").values_list("pk", "slug"))
         with show_work(self.stderr, "Plan", len(clients)) as work:

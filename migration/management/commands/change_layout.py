@@ -37,10 +37,6 @@ class Command(ActCommand):
         self.act_code = f"layout_{options['layout']}"
         super().handle(*args, **options)
 
-    def do(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
-        self.adopt_foreign_secrets(chosen, options, layout=Layout(options["layout"]))
-        super().do(chosen, order, options)
-
     def start(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> Run:
         return Run.start(
             kind=Run.Kind.LAYOUT,

@@ -27,6 +27,7 @@ class Compare(Act):
 
 class Command(ActCommand):
     act: ClassVar = Compare()
+    begins_unasked = True
     help = (
         "Compares clients in both stores; prints fingerprints only, never a value. What differs while a push is pending"
         " is no mismatch."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from typing import cast
 
@@ -17,7 +18,7 @@ from migration.pushes.plans import PlanSummary, describe_client, look_at_batches
 from migration.runs.acts import Order
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlanCounts, RunPlan
+from migration.runs.plans import PlanClass, PlanCounts, PlannedClient, RunPlan
 from nova_credentials.shown_names import escape_name
 
 LEFT_ALONE = ("left_alone", "left_to_aws")
@@ -39,10 +40,6 @@ class Command(ActCommand):
             "--include-inactive", action="store_true", help="include inactive clients"
         )
 
-    def do(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
-        self.adopt_foreign_secrets(chosen, options)
-        super().do(chosen, order, options)
-
     def start(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> Run:
         return Run.start(
             kind=Run.Kind.MIGRATE,
@@ -60,14 +57,12 @@ class Command(ActCommand):
         differing = 0
         # Its numbers are printed first, so the clients wait in a file where they are many.
         with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
-            with show_work(self.stderr, "Plan", chosen.count()) as work:
-                for found in look_at_batches(make_plan(chosen, options)):
-                    counts.add(found)
-                    work.done = counts.clients
-                    for item in map(describe_client, found):
-                        outcomes[item["outcome"]] += 1
-                        differing += item["code"] in LEFT_ALONE
-                        kept.write(f"{json.dumps(item)}\n")
+            for found in self.iterate_plan(chosen, order, options):
+                counts.add(found)
+                for item in map(describe_client, found):
+                    outcomes[item["outcome"]] += 1
+                    differing += item["code"] in LEFT_ALONE
+                    kept.write(f"{json.dumps(item)}\n")
             kept.seek(0)
             items, summary = map(json.loads, kept), summarize_plan(counts)
             if options["format"] == "json":
@@ -80,6 +75,14 @@ class Command(ActCommand):
                 self.stdout.write(describe_summary(summary))
         if outcomes["failed"] or differing:
             raise SystemExit(1)
+
+    def iterate_plan(
+        self, chosen: ClientPhaseQuerySet, order: Order, options: Options
+    ) -> Iterator[list[PlannedClient]]:
+        with show_work(self.stderr, "Plan", chosen.count()) as work:
+            for found in look_at_batches(make_plan(chosen, options)):
+                yield found
+                work.done += len(found)
 
     def print_item(self, item: Item) -> None:
         """Print a client's outcome in one line, and a line for each secret that the run replaces."""

@@ -62,9 +62,7 @@ ASKED_FOR = Sentence("asked_for", "Requested (request %(id)s): somebody else has
 
 
 class Command(PlanningCommand):
-    help = (
-        "Moves clients one phase forward or back; naming them, or their phase, is the confirmation."
-    )
+    help = "Moves clients one phase forward or back. Naming them is the confirmation; over a selection it asks."
 
     def add_arguments(self, parser: CommandParser) -> None:
         phases = [phase.value for phase in Phase]
@@ -94,15 +92,19 @@ class Command(PlanningCommand):
         if options["dry_run"]:
             self.print_plan(self._iterate_plan(chosen), options)
         elif old:
-            self._move_phase(Phase(old), options)
+            self._move_phase(Phase(old), chosen, options)
         elif not slugs:
-            results, runs = self._move_many(chosen)
+            results, runs = self._move_many(self._ask(chosen, options))
             self._report(results, options, runs)
         elif len(slugs) > MOST_AT_ONCE:
             results, _runs = self._move_many(chosen)
             self._report(results, options)
         else:
             self._report(self._move_few(chosen), options)
+
+    def _ask(self, chosen: ClientPhaseQuerySet, options: Options) -> ClientPhaseQuerySet:
+        is_dangerous = self.new == Phase.PURGED or self.deletes or bool(self.override_reason)
+        return self.ask(chosen, self._iterate_plan, options, is_dangerous=is_dangerous)
 
     def _iterate_plan(self, chosen: ClientPhaseQuerySet) -> Iterator[list[PlannedClient]]:
         """Yield what would become of the clients, phase by phase; of a few AWS is asked too."""
@@ -170,12 +172,12 @@ class Command(PlanningCommand):
                 f"{'' if result['moved'] else ', not moved'}. {' '.join(result['reasons'])}".strip()
             )
 
-    def _move_phase(self, old: Phase, options: Options) -> None:
+    def _move_phase(self, old: Phase, chosen: ClientPhaseQuerySet, options: Options) -> None:
         """Move every client in the phase `old`, as a run."""
         if (old, self.new) not in MOVES:
             text = f"no client moves from {old.value} to {self.new.value}"
             raise CommandError(text, returncode=2)
-        run = self._finish_moves(all_clients(), old)
+        run = self._finish_moves(self._ask(chosen, options), old)
         self._report(iterate_move_reports(run), options, [run])
 
     def _move_many(self, chosen: ClientPhaseQuerySet) -> tuple[Iterator[MoveReport], list[Run]]:

@@ -30,6 +30,7 @@ class PushPending(Act):
 
 class Command(ActCommand):
     act: ClassVar = PushPending()
+    begins_unasked = True
     help = (
         "Pushes the clients that write both stores and were written since their last push: of those that are named, or"
         " of all."

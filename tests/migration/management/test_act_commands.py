@@ -2,11 +2,16 @@
 
 import io
 import json
+import sys
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from migration.models import AuditEvent, ClientMigration, Rotation, RunPlan
+from migration.core.clients import all_clients
+from migration.core.groups import ClientGroup
+from migration.management import base
+from migration.management.progress import finish_in_this_process
+from migration.models import AuditEvent, ClientMigration, Rotation, RunPlan, Secret
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_user, update
@@ -160,3 +165,139 @@ def test_the_database_logins_of_several_clients_are_rotated_by_a_run(stores):
     done = Run.objects.get()
     assert (done.kind, done.reason, json.loads(out)["run"]) == ("rotate", "INC-1", done.pk)
     assert (code, json.loads(out)["clients"]) == (0, 2)
+
+
+# Over a selection: it asks
+
+
+WRITING = {
+    "migrate_clients": (),
+    "rotate_credential": ("database", "--reason", "INC-1"),
+    "change_layout": ("service",),
+    "apply_secret_settings": (),
+    "move_clients": ("dual_read",),
+}
+DANGEROUS = (
+    ("rotate_credential", "--all", "database", "--reason", "INC-1"),
+    ("migrate_clients", "--all", "--overwrite"),
+    ("migrate_clients", "--all", "--adopt", "--reason", "INC-1"),
+    ("change_layout", "--all", "service", "--adopt", "--reason", "INC-1"),
+    ("move_clients", "purged", "--all-in", "aws"),
+    ("move_clients", "postgres", "--all", "--schedule-deletion"),
+    ("move_clients", "aws", "--all-in", "dual_read", "--override", "INC-1"),
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def two(stores, monkeypatch) -> list[int]:
+    """Two clients in dual write, in a group; what would be handed to workers is done by the command."""
+    monkeypatch.setattr(base, "wait_for_workers", finish_in_this_process)
+    pks = [make_full_client("idom"), make_full_client("acme")]
+    for pk in pks:
+        enter_phase(pk, Phase.DUAL_WRITE)
+    group = ClientGroup.objects.get_or_add("Some", by=None)
+    group.put_clients(all_clients().with_ids(pks), by=None)
+    return pks
+
+
+def run_on_terminal(monkeypatch, answer: str, *arguments: str) -> tuple[int, str, str]:
+    """Its exit code, what it prints, and what it shows beside that."""
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    out, shown, code = io.StringIO(), Terminal(), 0
+    try:
+        call_command(*arguments, stdout=out, stderr=shown)
+    except SystemExit as end:
+        code = end.code
+    except CommandError as error:
+        code = error.returncode
+    return code, out.getvalue(), shown.getvalue()
+
+
+@pytest.mark.parametrize("selection", [("--all",), ("--all-in", "dual_write"), ("--group", "Some")])
+@pytest.mark.parametrize("command", WRITING)
+def test_over_a_selection_it_shows_its_counts_and_asks(two, monkeypatch, command, selection):
+    arguments = (command, *selection, *WRITING[command])
+    audit = AuditEvent.objects.count()
+    for answer in ("n\n", "\n", ""):
+        code, out, shown = run_on_terminal(monkeypatch, answer, *arguments)
+        assert (code, out) == (1, "")
+        assert "2 clients: " in shown
+        assert "[y/N]" in shown
+    assert not Run.objects.exists()
+    assert AuditEvent.objects.count() == audit
+
+    _code, out, _shown = run_on_terminal(monkeypatch, "y\n", *arguments, "--format", "json")
+
+    assert json.loads(out)["clients"] == 2
+    assert Run.objects.get().items.count() == 2
+
+
+@pytest.mark.parametrize("option", ["--yes", "--inline"])
+@pytest.mark.parametrize("command", WRITING)
+def test_an_option_answers_the_question(two, monkeypatch, command, option):
+    arguments = (command, "--all", *WRITING[command], option)
+
+    _code, _out, shown = run_on_terminal(monkeypatch, "", *arguments)
+
+    assert "[y/N]" not in shown
+    assert Run.objects.get().items.count() == 2
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_who_names_clients_means_them(two, monkeypatch, command):
+    arguments = (command, *WRITING[command][:1], "idom", "acme", *WRITING[command][1:])
+    if command == "rotate_credential":
+        arguments = (command, "idom", "acme", *WRITING[command])
+
+    _code, _out, shown = run_on_terminal(monkeypatch, "", *arguments)
+
+    assert "[y/N]" not in shown
+    assert AuditEvent.objects.exists()
+
+
+@pytest.mark.parametrize("command", ["compare_clients", "test_logins", "push_pending"])
+def test_what_only_reads_or_workers_would_do_begins_unasked(two, monkeypatch, command):
+    _code, _out, shown = run_on_terminal(monkeypatch, "", command, "--all")
+
+    assert "[y/N]" not in shown
+    assert Run.objects.exists()
+
+
+@pytest.mark.parametrize("arguments", DANGEROUS)
+def test_where_nobody_can_be_asked_what_is_dangerous_wants_an_option(two, arguments):
+    audit, secrets = AuditEvent.objects.count(), Secret.objects.count()
+
+    with pytest.raises(CommandError) as refused:
+        call_command(*arguments)
+
+    assert refused.value.returncode == 2
+    assert "--yes" in str(refused.value)
+    assert not Run.objects.exists()
+    assert (AuditEvent.objects.count(), Secret.objects.count()) == (audit, secrets)
+    run(*arguments, "--yes")
+    assert Run.objects.exists()
+
+
+@pytest.mark.parametrize("command", sorted(WRITING.keys() - {"rotate_credential"}))
+def test_what_is_not_dangerous_begins_in_a_script_as_ever(two, command):
+    run(command, "--all", *WRITING[command])
+
+    assert Run.objects.get().items.count() == 2
+
+
+def test_who_comes_while_the_question_stands_was_not_asked_about(two, monkeypatch):
+    class Slow(Terminal):
+        def readline(self) -> str:
+            make_full_client("later")
+            return "y\n"
+
+    monkeypatch.setattr(sys, "stdin", Slow())
+    call_command("change_layout", "service", "--all", stdout=io.StringIO(), stderr=Terminal())
+
+    slugs = Run.objects.get().items.values_list("slug", flat=True)
+    assert sorted(slugs) == ["acme", "idom"]
