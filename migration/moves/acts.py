@@ -58,7 +58,17 @@ from migration.moves.gates import (
     split_by_override,
 )
 from migration.moves.moves import MoveResult, move
-from migration.runs.acts import Act, ActForm, ActRefused, Done, Menu, Order, register_act
+from migration.runs.acts import (
+    Act,
+    ActForm,
+    ActRefused,
+    Done,
+    Menu,
+    Order,
+    mark_overridden,
+    read_overridden,
+    register_act,
+)
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlannedClient, Reason, Remedy
 from migration.runs.requests import MoveRequest
@@ -162,9 +172,11 @@ class MoveAct(Act):
     def make_override(self, order: Order, client_ids: Collection[int]) -> Override | None:
         """Return the override of evidence of these kinds; None where none is wanted, or a purge comes before its time.
 
-        No page offers a purge then: so nothing is overridden either.
+        No page offers a purge then: so nothing is overridden either. Nor what no page has shown to be missing.
         """
         kinds = self.evidence_kinds & order.overrides
+        if order.seen:
+            kinds &= read_overridden("".join(order.seen[pk] for pk in client_ids))
         if not kinds or self.find_early_purges(client_ids):
             return None
         return Override(order.reason, order.by, kinds=kinds)
@@ -206,7 +218,7 @@ class MoveAct(Act):
         waits = self.needs_approval and order.interactive and len(client_ids) == 1
         planned = []
         for pk, slug, phase, revision, _pushed, leaves in rows:
-            verdict, message, reasons = PlanClass.WILL, None, []
+            verdict, message, reasons, overridden = PlanClass.WILL, None, [], ""
             if phase != self.old:
                 is_there = phase == self.new or (not self.goes_back and _is_beyond(phase, self.new))
                 verdict = PlanClass.NOTHING if is_there else PlanClass.REFUSED
@@ -216,6 +228,9 @@ class MoveAct(Act):
             else:
                 shut = [check for check in checks.get(pk, ()) if not check.passed]
                 failed = split_by_override(shut, override)
+                overridden = mark_overridden(
+                    *sorted({str(check.evidence) for check in failed.overridden})
+                )
                 marks = self.evidence_kinds and pk not in early
                 reasons = [
                     show_check(pk, check, override, marks_evidence=bool(marks))
@@ -245,6 +260,7 @@ class MoveAct(Act):
                     outcome="",
                     message=message,
                     reasons=tuple(reasons),
+                    seen=overridden,
                 )
             )
         return planned

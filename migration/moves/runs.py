@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import cast
@@ -49,6 +50,7 @@ from migration.moves.moves import (
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.pushes.rows_from_aws import hold_rows_if_all_free
+from migration.runs.acts import read_overridden_of_run
 from migration.runs.engine import ItemsToRetry, works_on
 from migration.runs.items import PUSHED, TRANSIENT, Outcome, RunItem
 from migration.runs.models import PlannedMoves, Run
@@ -110,6 +112,7 @@ class MoveBatch:
         asked = ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
         self.note = in_a_row(asked, MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
+        self.overridden = read_overridden_of_run(run, list(items)) if self.override else None
         self.answers = get_kms_answers(run.pk, run.steered_at).begin_batch_without_refusals()
         # Clients that no other is moved together with
         self.one_by_one: list[int] = []
@@ -123,10 +126,17 @@ class MoveBatch:
             note=self.note,
             schedule_deletion=self.moves.schedule_deletion,
             approves=None,
-            override=self.override,
+            override=self.find_override(snapshot.client_id),
             answers=self.answers,
             run=self.run,
         )
+
+    def find_override(self, client_id: int) -> Override | None:
+        """Return the override of one client: of the evidence that its plan, where there is one, saw it lack."""
+        if self.override is None or self.overridden is None:
+            return self.override
+        kinds = self.override.kinds & self.overridden.get(client_id, frozenset())
+        return replace(self.override, kinds=kinds) if kinds else None
 
     def read_moves_made(self) -> dict[int, PhaseChange]:
         """Return client id -> the move that this run has made of it, before its worker was killed."""
@@ -261,7 +271,7 @@ def move_one_by_one(batch: MoveBatch, *, until: float) -> None:
                 reason=moves.reason,
                 note=batch.note,
                 schedule_deletion=moves.schedule_deletion,
-                override=batch.override,
+                override=batch.find_override(pk),
                 answers=batch.answers,
                 run=batch.run,
             )

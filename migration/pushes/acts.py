@@ -56,6 +56,9 @@ from migration.runs.acts import (
     Done,
     Menu,
     Order,
+    digest_facts,
+    mark_overridden,
+    read_overridden,
     register_act,
     see_clients,
 )
@@ -153,6 +156,7 @@ class Push(Act):
             client_id=client_id,
             by=order.by,
             overwrite=OVERWRITE in order.overrides,
+            shown_versions={pk: read_overridden(seen) for pk, seen in order.seen.items()} or None,
             reason=order.reason,
         )
         if result.outcome not in PUSHED:
@@ -181,7 +185,11 @@ def _explain_push(planned: PlannedClient, order: Order) -> PlannedClient:
         return replace(planned, reasons=(reason,))
     if planned.plan_class == PlanClass.OVERWRITTEN and OVERWRITE in order.overrides and message:
         reason = Reason(message, message.codes[0], evidence=OVERWRITE, overridden=True)
-        return replace(planned, reasons=(reason,))
+        others = (each for each in planned.replaced if not each.by_this_site)
+        overridden = mark_overridden(
+            *(digest_facts([each.name, each.version_id]) for each in others)
+        )
+        return replace(planned, reasons=(reason,), seen=f"{planned.seen}{overridden}")
     return planned
 
 

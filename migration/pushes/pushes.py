@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -41,6 +41,7 @@ from migration.pushes.secret_writer import (
     SecretWriter,
     prepare_writer,
 )
+from migration.runs.acts import read_overridden_of_run
 from migration.runs.engine import ItemsToRetry, works_on
 from migration.runs.items import PUSHED, TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run
@@ -118,6 +119,7 @@ def push(
     overwrite: bool = False,
     differing: DifferingPolicy = DifferingPolicy.WRITTEN_IF_PENDING,
     left_alone: Collection[int] = (),
+    shown_versions: Mapping[int, Collection[str]] | None = None,
     interactive: bool = False,
     seconds: float | None = None,
 ) -> list[PushResult]:
@@ -127,6 +129,7 @@ def push(
     is not ours.
     `overwrite`: also where AWS is the authority and holds what somebody else wrote. `differing`: what to do where it
     is not, and the newest comparison differs. `left_alone`: the clients that are left alone there whatever it says.
+    `shown_versions`: of somebody else's versions only these are overwritten, by client (`digest_facts` of name and id).
     `interactive`: give up early.
     `seconds`: begin to write no client after this time; the clients that are left are `postponed`.
 
@@ -159,7 +162,11 @@ def push(
             pk for pk in left_alone if pk in snapshots and snapshots[pk].phase != Phase.POSTGRES
         }
         writes = [
-            PendingWrite(snapshot, is_spared=pk in spared)
+            PendingWrite(
+                snapshot,
+                is_spared=pk in spared,
+                shown_versions=None if shown_versions is None else shown_versions.get(pk, ()),
+            )
             for pk, snapshot in snapshots.items()
             if not refusals[pk]
         ]
@@ -471,9 +478,16 @@ def write_document(
 
 
 def push_and_enter_dual_write(
-    *, client_id: int, by: User | None, overwrite: bool = False, reason: str = ""
+    *,
+    client_id: int,
+    by: User | None,
+    overwrite: bool = False,
+    shown_versions: Mapping[int, Collection[str]] | None = None,
+    reason: str = "",
 ) -> tuple[PushResult, bool]:
     """Push one client while its user waits, as a migration does; return its result, and whether it entered dual write.
+
+    `overwrite`: also what somebody else wrote, as `push` with these `shown_versions` does.
 
     Raises `Client.DoesNotExist`, and `ReasonError` where the reason can't be stored.
     """
@@ -481,6 +495,7 @@ def push_and_enter_dual_write(
     results = push(
         client_ids=[client_id],
         differing=DifferingPolicy.WRITTEN if overwrite else DifferingPolicy.LEFT_ALONE,
+        shown_versions=shown_versions if overwrite else None,
         interactive=True,
     )
     if not results:
@@ -521,13 +536,15 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     differing = DifferingPolicy.WRITTEN_IF_PENDING
     if migrates:
         differing = DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE
-    # Nobody was shown what somebody has written to AWS since: it isn't overwritten.
+    # Nobody was shown what somebody has written to AWS since: it isn't overwritten. A command has shown no versions.
+    shown = read_overridden_of_run(run, list(items)) if run.overwrite else None
     since = Comparison.objects.list_differing_otherwise_since
     results = push(
         client_ids=list(items),
         run=run,
         differing=differing,
         left_alone=since(list(items), run.created_at) if run.overwrite else (),
+        shown_versions=shown,
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,
         seconds=BATCH_SECONDS,

@@ -31,6 +31,7 @@ from migration.core.sentences import (
 )
 from migration.core.shared_facts import ACCOUNT, explain_differences, seen_account
 from migration.core.snapshots import ClientSnapshot
+from migration.runs.acts import digest_facts
 from migration.runs.items import Outcome
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import Answers, SecretDescription
@@ -155,6 +156,8 @@ class PendingWrite:
     snapshot: ClientSnapshot
     # It is known to differ: what somebody else wrote in AWS is not overwritten.
     is_spared: bool = False
+    # Of somebody else's versions only these are overwritten; None: any.
+    shown_versions: Collection[str] | None = None
     # What AWS holds, where that is all of its documents, in secrets that a push has met: nothing is to be written.
     held: list[SecretValue] = field(default_factory=list, repr=False)
     documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
@@ -462,7 +465,11 @@ class SecretWriter:
         if found.holds_document(pending.documents[name]):
             return
         if self.owners.is_foreign_version(found) and not self._is_adopted(pending, name):
-            if pending.is_spared:
+            is_shown = (
+                pending.shown_versions is None
+                or digest_facts([name, found.version_id]) in pending.shown_versions
+            )
+            if pending.is_spared or not is_shown:
                 sentence = LEFT_TO_AWS if by_authority else CLIENT_LEFT_ALONE
                 raise MismatchNotOverwrittenError(sentence(name=name, version=found.version_id))
             if by_authority and not self.options.overwrite:

@@ -47,7 +47,17 @@ from migration.core.pages import (
     read_raw_form_text,
     show_refusal,
 )
-from migration.runs.acts import ACTS, FEW_CLIENTS, Act, ActForm, ActRefused, Done, Order
+from migration.runs.acts import (
+    ACTS,
+    FEW_CLIENTS,
+    OVERRIDDEN,
+    Act,
+    ActForm,
+    ActRefused,
+    Done,
+    Order,
+    mark_seen,
+)
 from migration.runs.plans import (
     VERDICTS,
     PlanClass,
@@ -272,7 +282,8 @@ class BaseActView(AdminView):
             run = self.act.start(all_clients().with_ids(ids), order)
             if isinstance(run, Done):
                 return self.report(run)
-            if self.act.run_holds_to_plan and plan is None:
+            # The run has to know what was shown of each client.
+            if plan is None and (self.act.run_holds_to_plan or order.overrides):
                 slugs = dict(all_clients().with_ids(ids).values_list("pk", "slug"))
                 plan = RunPlan.store_shown(
                     by=order.by, act=self.act.code, shown=order.seen, slugs=slugs
@@ -304,7 +315,7 @@ class BaseActView(AdminView):
     def leave_out_changed(self, shown: dict[int, str]) -> list[int]:
         """Return the ids of those that look as the page showed them; name the others, which are left out."""
         now = self.act.see(list(shown))
-        changed = {pk for pk, seen in shown.items() if now.get(pk) != seen}
+        changed = {pk for pk, seen in shown.items() if now.get(pk) != seen.partition(OVERRIDDEN)[0]}
         told = self.act.explain_change(*changed) if len(shown) == len(changed) == 1 else None
         if told:
             messages.error(self.request, localize(told))
@@ -473,7 +484,7 @@ class ActView(BaseActView):
             get_signed_in_user(self.request), overrides=self.list_overrides(), interactive=True
         )
         seen = self.act.see(ids)
-        planned = self.act.plan(ids, order)
+        planned = mark_seen(self.act.plan(ids, order), seen)
         counts = PlanCounts()
         counts.add(planned)
         groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
@@ -495,7 +506,7 @@ class ActView(BaseActView):
             sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
             button=self.act.name_button(len(will)) if will else "",
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
-            shown=" ".join(f"{pk}:{seen.get(pk, '')}" for pk in will_ids),
+            shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
             overrides=self.describe_overrides(count_missing(planned)),
             campaign_notes=self.act.list_notes(self.request, ids),
             back=self.back,

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 FEW_CLIENTS = 100
 # Of a stored plan, so many at a time.
 PLANNED_AT_ONCE = 200
+# What a plan saw of a client ends with what an override stands in for, a mark before each.
+OVERRIDDEN = "+"
 
 
 class Menu(StrEnum):
@@ -298,7 +300,7 @@ class Act:
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         """Say of each client what would be done, by slug; reads only. One that is gone is left out.
 
-        `seen` is filled in by the caller.
+        Of `seen` it says what an override stands in for (`mark_overridden`); the rest is filled in by the caller.
         """
         raise NotImplementedError
 
@@ -377,8 +379,28 @@ def refuse(planned: PlannedClient, *why: Message) -> PlannedClient:
 
 
 def mark_seen(planned: Iterable[PlannedClient], seen: Mapping[int, str]) -> list[PlannedClient]:
-    """Return the clients of a plan, each with what was seen of it, by id."""
-    return [replace(each, seen=seen.get(each.client_id, "")) for each in planned]
+    """Return the clients of a plan, each with what was seen of it, by id, before what is overridden."""
+    return [replace(each, seen=f"{seen.get(each.client_id, '')}{each.seen}") for each in planned]
+
+
+def mark_overridden(*what: str) -> str:
+    """Return, for `PlannedClient.seen`, what an override stands in for: it stands in for nothing else at its turn."""
+    return "".join(f"{OVERRIDDEN}{each}" for each in what)
+
+
+def read_overridden(seen: str) -> frozenset[str]:
+    """Return what an override stands in for, of a client of which this was seen."""
+    return frozenset(seen.split(OVERRIDDEN)[1:])
+
+
+def read_overridden_of_run(
+    run: Run, client_ids: Collection[int]
+) -> dict[int, frozenset[str]] | None:
+    """Return what an override stands in for, by client of a run; None where nobody was shown a plan: a command's."""
+    plan: RunPlan | None = getattr(run, "plan", None)
+    if plan is None:
+        return None
+    return {pk: read_overridden(seen) for pk, seen in plan.read_seen_of(client_ids).items()}
 
 
 def see_clients(client_ids: Collection[int], *, compared: bool = True) -> dict[int, str]:

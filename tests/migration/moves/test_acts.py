@@ -360,6 +360,33 @@ def test_a_kind_that_was_not_chosen_is_not_overridden(client, log_in, unproven):
     assert [phase_of(pk) for pk in unproven] == [Phase.AWS, Phase.DUAL_READ, Phase.DUAL_READ]
 
 
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("is_few", [True, False])
+def test_evidence_that_nobody_saw_missing_is_not_overridden(
+    client, log_in, unproven, number, is_few, monkeypatch
+):
+    """The kind is overridden, for others: of this client it is missing only since the page was shown."""
+    log_in(MOVE, OVERRIDE)
+    proven = unproven[0]
+    address = overridden(move_page(*CUTOVER, *unproven[:number]), Evidence.READS)
+    if not is_few:
+        monkeypatch.setattr(act_pages, "FEW_CLIENTS", 0)
+        address = client.post(address, {"confirmed": "plan"}).url
+        tasks.work_on_plan(RunPlan.objects.get().pk)
+    page = client.get(address)
+    assert page.context["number"] == number
+    give_evidence(proven, matches=-20)
+
+    sent = {"confirmed": "1", "clients": page.context.get("shown", ""), "reason": "INC-42"}
+    typed = "proven" if number == 1 and is_few else str(number)
+    client.post(address, sent | {"typed": typed})
+    for run in Run.objects.all():
+        finish(run)
+
+    moved = [pk for pk in unproven if phase_of(pk) == Phase.AWS]
+    assert moved == unproven[1:number]
+
+
 def test_who_may_not_override_is_offered_none_and_overrides_nothing(client, log_in, unproven):
     log_in(MOVE)
     address = overridden(move_page(*CUTOVER, *unproven), *Evidence)

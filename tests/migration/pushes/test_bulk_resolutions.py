@@ -344,6 +344,30 @@ def test_a_run_looks_at_aws_itself_before_it_copies(browser, in_stores):
     assert run.items.filter(outcome="updated").count() == 2
 
 
+@pytest.mark.parametrize("act", ["copy_to_aws", "copy_to_postgres"])
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("where", ["aws", "rows"])
+def test_no_value_that_the_page_didnt_know_is_copied_or_overwritten(
+    browser, in_stores, act, number, where
+):
+    """The same field differs, and its value is as long: only its code tells."""
+    pk = in_stores["there"]
+    page = browser.get(act_page(act, *[pk, in_stores["written"]][:number]))
+    if where == "aws":
+        change_in_aws(secrets_manager(), "nova/clients/there", password="by-another!!")
+    else:
+        write_password(pk, "of-another-place-1")
+    before = passwords(in_stores)["there"]
+
+    confirm(browser, page, reason="INC-42")
+    for run in Run.objects.filter(kind=act.removeprefix("copy_")):
+        engine.work_on_run(run_id=run.pk)
+
+    assert passwords(in_stores)["there"] == before
+    assert not Resolution.objects.filter(client_id=pk).exists()
+    assert Resolution.objects.count() == number - 1
+
+
 def test_a_run_leaves_alone_who_differs_otherwise_than_the_page_showed(browser, in_stores):
     confirm(browser, open_page(browser, "copy_to_aws", {"all": "1"}))
     change_in_aws(secrets_manager(), "nova/clients/there", host="elsewhere.example.test")

@@ -48,11 +48,16 @@ def differing(monkeypatch):
     make_database(pk)
     push(client_ids=[pk])
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_WRITE)
-    document = Client.objects.get(pk=pk).build_document()
-    document["database"]["port"] = 6000
-    aws_store.secrets_manager().put_value("nova/clients/idom", json.dumps(document))
+    write_port(6000)
     compare(client_ids=[pk])
     return pk
+
+
+def write_port(port: int) -> None:
+    """As somebody else does in AWS."""
+    document = Client.objects.get(slug="idom").build_document()
+    document["database"]["port"] = port
+    aws_store.secrets_manager().put_value("nova/clients/idom", json.dumps(document))
 
 
 def make_plan(**options) -> RunPlan:
@@ -202,12 +207,44 @@ def test_what_somebody_wrote_after_the_page_is_not_overwritten(resolver, differi
         resolver, f"{act_page('push', differing, make_full_client('other'))}&override=overwrite"
     )
     run = Run.objects.get()
-    later = Client.objects.get(pk=differing).build_document()
-    later["database"]["port"] = 7000
-    aws_store.secrets_manager().put_value("nova/clients/idom", json.dumps(later))
+    write_port(7000)
     compare(client_ids=[differing])
 
     engine.finish_inline(run)
+
+    item = run.items.get(slug="idom")
+    assert (item.outcome, item.message.key) == ("skipped", "left_alone")
+    assert stored()["database"]["port"] == 7000
+    assert run.items.get(slug="other").outcome == "created"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_version_that_no_page_has_shown_is_not_overwritten(resolver, differing, number):
+    """Also where no comparison has met it."""
+    page = act_page("push", *[differing, make_full_client("other")][:number])
+    address = f"{page}&override=overwrite"
+    shown = resolver.get(address)
+    write_port(7000)
+
+    press_act(resolver, address, shown)
+    for run in Run.objects.all():
+        engine.finish_inline(run)
+
+    assert stored()["database"]["port"] == 7000
+    press_act(resolver, address)
+    for run in Run.objects.all():
+        engine.finish_inline(run)
+    assert stored()["database"]["port"] == 5432
+
+
+@pytest.mark.usefixtures("many")
+def test_a_stored_plan_overwrites_no_version_that_it_didnt_see(resolver, differing):
+    make_full_client("other")
+    plan = make_plan(values={"override": ["overwrite"]})
+    write_port(7000)
+
+    start_plan(resolver, plan)
+    engine.finish_inline(run := Run.objects.get())
 
     item = run.items.get(slug="idom")
     assert (item.outcome, item.message.key) == ("skipped", "left_alone")
