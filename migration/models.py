@@ -22,7 +22,7 @@ from migration.people.models import PasswordReset, RoleGrant, WrongPassword
 from migration.pushes.models import KnownValue, NotedClient
 from migration.runs.items import RunItem
 from migration.runs.models import Run
-from migration.runs.plans import PlanRow, RunPlan
+from migration.runs.plans import PlanRow
 from migration.runs.requests import MoveRequest
 from migration.secrets.models import (
     CopySearch,
@@ -76,7 +76,6 @@ __all__ = [
     "RotationSchedule",
     "Run",
     "RunItem",
-    "RunPlan",
     "SearchedClient",
     "Secret",
     "UnsearchedPlace",

@@ -48,8 +48,7 @@ from migration.people import lockouts
 from migration.pushes import known_values
 from migration.runs import acts, engine
 from migration.runs.items import RunItem
-from migration.runs.models import Run
-from migration.runs.plans import PlanInOtherStateError, RunPlan
+from migration.runs.models import Run, StaleRunError
 from migration.secrets import copies, layouts
 from migration.secrets import settings as secret_settings
 from migration.secrets.models import CopySearch
@@ -88,14 +87,14 @@ def enqueue(run: Run) -> bool:
 
     Call it once the run is committed, as a worker reads it at once.
     """
-    return all(
-        _enqueue_work(run.pk) for _number in range(min(run.count_open_batches(), WORKERS_A_RUN))
-    )
+    is_planning = run.state == Run.State.PLANNING
+    tasks = 1 if is_planning else min(run.count_open_batches(), WORKERS_A_RUN)
+    return all(_enqueue_work(run.pk) for _number in range(tasks))
 
 
 def _enqueue_work(run_id: int) -> bool:
     """Queue one task for the run; False where the queue can't be reached."""
-    return _queue_task(work_on, run_id, name="run", what_waits=f"Run {run_id} waits")
+    return _queue_task(work_on_run, run_id, name="run", what_waits=f"Run {run_id} waits")
 
 
 def _queue_task(
@@ -111,8 +110,17 @@ def _queue_task(
     return True
 
 
-def work_on(run_id: int) -> None:
-    """Work on a run for WORK_SECONDS, then queue it again if there is more to do."""
+def work_on_run(run_id: int) -> None:
+    """Plan a run that is to be planned, or work on one for WORK_SECONDS and queue it again if there is more to do.
+
+    The plan of an act that this release doesn't have is left to a worker that has it.
+    """
+    run = Run.objects.get(pk=run_id)
+    if run.state == Run.State.PLANNING:
+        if run.act in acts.ACTS:
+            with suppress(StaleRunError):  # discarded meanwhile, or planned by another worker
+                acts.make_plan(run)
+        return
     if engine.work_on_run(run_id=run_id, seconds=WORK_SECONDS):
         _enqueue_work(run_id)
     # Neither the next step of a campaign nor its stop rule need wait for the minute's task.
@@ -135,19 +143,6 @@ def take_campaign_further(campaign: Campaign) -> None:
     """Do what is next in the campaign, and queue the run that it starts. Call it once the campaign is committed."""
     if run := steps.advance_campaign(campaign.pk):
         enqueue(run)
-
-
-def enqueue_plan(plan: RunPlan) -> bool:
-    """Queue a look at a stored plan; False where the queue can't be reached: `resume_stalled_runs` does it later."""
-    return _queue_task(work_on_plan, plan.pk, name="plan", what_waits=f"{plan} waits")
-
-
-def work_on_plan(plan_id: int) -> None:
-    """Look at the clients of a stored plan; that of an act which this release doesn't have is left to one that has."""
-    plan = RunPlan.objects.get(pk=plan_id)
-    if plan.act in acts.ACTS:
-        with suppress(PlanInOtherStateError):  # discarded meanwhile, or made by another worker
-            acts.make_plan(plan)
 
 
 def enqueue_search(search: CopySearch) -> bool:
@@ -180,7 +175,7 @@ def refuse(function: str) -> None:
 
 
 def resume_stalled_runs() -> None:
-    """Queue runs and plans again whose workers were killed, or that were never queued. Scheduled every half minute."""
+    """Queue runs again whose workers were killed, or that were never queued. Scheduled every half minute."""
     leases.end_hung_sessions()
     # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
@@ -194,10 +189,6 @@ def resume_stalled_runs() -> None:
         elif not run.finish_if_done() and not busy:  # its worker may have been killed before it did
             Run.objects.record_worked_at(run.pk)
             enqueue(run)
-    if not busy:
-        for plan in RunPlan.objects.stalled():
-            plan.record_worked_at()
-            enqueue_plan(plan)
 
 
 def go_on_with_rotations() -> None:
@@ -315,7 +306,7 @@ def _forget_old_rows() -> None:
     """Delete what was kept long enough, of every table that keeps some for a time."""
     Comparison.objects.forget_old()
     Run.objects.forget_sweeps()
-    RunPlan.objects.forget_old()
+    Run.objects.forget_plans()
     Worker.objects.forget_old()
     ReaderProcess.objects.forget_old()
     PlannedVersion.objects.forget_old()

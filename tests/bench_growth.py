@@ -90,12 +90,12 @@ def make_site(clients: int) -> Took:
 
 def make_plan(clients: int) -> Took:
     from migration import tasks
-    from migration.models import RunPlan
+    from tests.migration.pages import store_plan
 
-    plan = RunPlan.store_request(by=None, chosen=None)
-    took = measure(lambda: tasks.work_on_plan(plan.pk))
+    plan = store_plan()
+    took = measure(lambda: tasks.work_on_run(plan.pk))
     plan.refresh_from_db()
-    assert plan.read_counts().classes == {"new": clients}, plan.counts
+    assert plan.read_plan_counts().classes == {"new": clients}, plan.plan_counts
     return took
 
 

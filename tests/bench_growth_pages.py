@@ -78,9 +78,11 @@ def open_failures(clients: int) -> Took:
 
 
 def open_plan(clients: int) -> Took:
-    from migration.models import RunPlan
 
-    return open_page(f"/admin/credentials/client/act/plan/{RunPlan.objects.get().pk}/")
+    from migration.runs.models import Run
+
+    plan = Run.objects.get(state=Run.State.PLANNED)
+    return open_page(f"/admin/credentials/client/act/plan/{plan.pk}/")
 
 
 def open_run(clients: int) -> Took:

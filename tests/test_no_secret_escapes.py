@@ -22,7 +22,7 @@ from migration import tasks
 from migration.core import aws_store, snapshots
 from migration.core.clients import all_clients, digest_clients
 from migration.core.pages import get_act_url
-from migration.models import Campaign, ClientGroup, Comparison, GroupMember, RunItem, RunPlan
+from migration.models import Campaign, ClientGroup, Comparison, GroupMember, RunItem
 from migration.pushes.pushes import push
 from migration.runs.acts import ACTS
 from migration.runs.models import Run
@@ -133,7 +133,7 @@ def every_admin_page() -> Iterator[str]:
         yield from pages_of_client(client)
     for act in ACTS:
         yield reverse("admin:credentials_client_act", args=[act]) + "?all=1"
-    for plan in RunPlan.objects.filter(act__in=ACTS):
+    for plan in Run.objects.filter(act__in=ACTS):
         yield reverse("admin:credentials_client_act_plan", args=[plan.pk])
     report = reverse("admin:migration_comparison_report")
     yield from (report, reverse("admin:migration_copysearch_report"))
@@ -227,15 +227,16 @@ def start_runs_from_pages(haystack: Haystack, browser) -> None:
     put = reverse("admin:credentials_client_act", args=["put_into_group"])
     assert "into wave 1" in page(haystack, browser, put, sent)
     start_a_campaign_from_pages(haystack, browser)
-    plan = [RunPlan.objects.get().pk]
+    plan = [Run.objects.get(state=Run.State.PLANNING).pk]
     address = reverse("admin:credentials_client_act_plan", args=plan)
     page(haystack, browser, f"{address}live/")
-    tasks.work_on_plan(*plan)
+    tasks.work_on_run(*plan)
     page(haystack, browser, address)
     for name in ("plan_sheet", "plan_file"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}", args=plan))
-    page(haystack, browser, address, {"confirmed": "1"})
-    page(haystack, browser, address, {"confirmed": "1"})
+    start = {"confirmed": "1", "look": str(Run.objects.get(pk=plan[0]).look)}
+    page(haystack, browser, address, start)
+    page(haystack, browser, address, start)
 
 
 def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:

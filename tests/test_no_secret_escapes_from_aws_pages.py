@@ -36,7 +36,7 @@ def test_neither_checking_aws_nor_the_cost_nor_keys_show_or_keep_a_value(browser
         url = get_act_url("secret_settings", [pk])
         seen = browser.get(url).context["shown"]
         page(haystack, browser, url, {"confirmed": "1", "clients": seen})
-        tasks.work_on(Run.objects.get(kind=Run.Kind.SECRET_SETTINGS).pk)
+        tasks.work_on_run(Run.objects.get(kind=Run.Kind.SECRET_SETTINGS).pk)
         page(haystack, browser, reverse("admin:credentials_client_versions", args=[pk]))
         url = reverse("admin:migration_run_check_aws")
         page(haystack, browser, url), page(haystack, browser, url, {})

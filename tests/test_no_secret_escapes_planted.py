@@ -68,7 +68,7 @@ PLANTS = {
     "text of a row": lambda haystack, browser: make_database(
         make_client("planted"), label="MARKER-THREE"
     ),
-    "queue": lambda haystack, browser: async_task("migration.tasks.work_on", "MARKER-ONE"),
+    "queue": lambda haystack, browser: async_task("migration.tasks.work_on_run", "MARKER-ONE"),
     "task results": planted_in_a_result,
 }
 

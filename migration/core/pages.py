@@ -203,7 +203,11 @@ class ObjectView(AdminView, Generic[AnyModel]):
         if found is None:
             return self.model_admin.redirect_missing_to_dashboard(request, object_id)
         self.original = found
-        return self.render_to_response(self.get_context_data(original=found))
+        return self.show()
+
+    def show(self) -> HttpResponse:
+        """Answer with the page of `original`."""
+        return self.render_to_response(self.get_context_data(original=self.original))
 
     def find_object(self, key: str) -> AnyModel | None:
         """Return the object with this key as the address has it, or None."""

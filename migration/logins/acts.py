@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from django import forms
 from django.db.models import Max, Q
@@ -12,7 +13,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget
 
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import NovaSchemaError
-from migration.core.clients import ClientPhaseQuerySet, Offboarding
+from migration.core.clients import Offboarding
 from migration.core.pages import ClientTab, get_tab_url
 from migration.core.sentences import IS_OFFBOARDED
 from migration.logins.models import (
@@ -95,13 +96,9 @@ class TestLogins(Act):
         url = get_tab_url(client_id, ClientTab.LOGINS, "login-tests")
         return Done(describe_results(tests), url, is_warning=not all(t.works for t in tests))
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(
-            kind=Run.Kind.TEST_LOGINS,
-            chosen=chosen,
-            **order.run_options,
-            stores=LoginStores(order.values["stores"]),
-        )
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        stores = LoginStores(order.values.get("stores", LoginStores.BOTH))
+        return {"kind": Run.Kind.TEST_LOGINS, "stores": stores}
 
 
 class RotateDatabases(Act):
@@ -145,8 +142,8 @@ class RotateDatabases(Act):
             for each in planned
         ]
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(kind=Run.Kind.ROTATE, chosen=chosen, **order.run_options)
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        return {"kind": Run.Kind.ROTATE}
 
 
 def explain_held_up(client_ids: Collection[int]) -> dict[int, Message]:

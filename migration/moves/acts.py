@@ -332,6 +332,9 @@ class MoveAct(Act):
             raise ActRefused(refusal.message) from None
         return Done(describe_move(moved))
 
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        return {"kind": Run.Kind.MOVE, "move_from": self.old.value, "move_to": self.new.value}
+
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
         kinds = [kind for kind in Evidence if kind in self.evidence_kinds & order.overrides]
         if early := self.find_early_purges(chosen.order_by().values_list("pk", flat=True)):
@@ -349,6 +352,7 @@ class MoveAct(Act):
                 only_where_equal=bool(order.values.get("only_where_equal")),
                 tries=order.tries,
                 wave=order.wave,
+                planned=order.planned,
             )
         except ApprovalStepRefused as refusal:
             raise ActRefused(refusal.message) from None

@@ -257,14 +257,17 @@ def start_move_run(
     only_where_equal: bool = False,
     tries: int = 1,
     wave: Wave | None = None,
+    planned: Run | None = None,
 ) -> Run:
-    """Store a run that moves those of the clients that are in `old` to `new`, each through its gate at its turn.
+    """Start a run that moves those of the clients that are in `old` to `new`, each through its gate at its turn.
 
-    Where the move needs an approval the run waits for one; that of a campaign's `wave` has its campaign's.
+    It is a new run, or the one that was `planned`. Where the move needs an approval the run waits for one; that of a
+    campaign's `wave` has its campaign's.
     `override_reason` lets evidence be missing, where `by` may: that of the kinds in `override_lines`, or of any kind
     where these are none. An approver is asked for kinds alone.
 
-    Raises `IllegalMove`, `ApprovalStepRefused` where the request lacks a user or a reason, and `ReasonError`.
+    Raises `IllegalMove`, `ApprovalStepRefused` where the request lacks a user or a reason, `ReasonError` and
+    `StaleRunError`.
     """
     require_storable_reason(reason)
     require_storable_reason(override_reason)
@@ -284,7 +287,13 @@ def start_move_run(
         if not by.has_perm(MOVE_PERMISSIONS[moves.kind]):
             raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
     return Run.start(
-        kind=Run.Kind.MOVE, chosen=chosen, by=by, tries=tries, moves=moves, campaign_wave=wave
+        kind=Run.Kind.MOVE,
+        chosen=chosen,
+        by=by,
+        tries=tries,
+        moves=moves,
+        campaign_wave=wave,
+        planned=planned,
     )
 
 

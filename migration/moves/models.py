@@ -178,7 +178,7 @@ def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]
 def select_write_runs_in_work() -> RunQuerySet:
     """Select the runs that write, and that workers work on."""
     since = timezone.now() - RUN_IS_LEFT_AFTER
-    runs: RunQuerySet = Run.objects.filter(finished_at=None, worked_at__gt=since)
+    runs: RunQuerySet = Run.objects.started().filter(finished_at=None, worked_at__gt=since)
     return runs.exclude(kind__in=Run.READS_ONLY).exclude(state=Run.State.REQUESTED)
 
 

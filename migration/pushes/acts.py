@@ -70,7 +70,6 @@ from migration.runs.plans import (
     PlannedClient,
     Reason,
     Remedy,
-    RunPlan,
     Verdict,
 )
 from migration.templatetags.migration_pages import duration
@@ -120,7 +119,7 @@ class Push(Act):
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         found = look_at_batches(
-            self._make_unsaved_plan(client_ids, order), interactive=order.interactive
+            self._make_unsaved_run(client_ids, order), interactive=order.interactive
         )
         planned = [_explain_push(each, order) for some in found for each in some]
         return sorted(planned, key=lambda each: each.slug)
@@ -129,13 +128,13 @@ class Push(Act):
         self, client_ids: Sequence[int], order: Order
     ) -> Iterator[list[PlannedClient]]:
         """Look at some batches at once, as fast as the read limit lets it."""
-        for found in look_at_batches(self._make_unsaved_plan(client_ids, order), see=self.see):
+        for found in look_at_batches(self._make_unsaved_run(client_ids, order), see=self.see):
             yield [_explain_push(each, order) for each in found]
 
-    def _make_unsaved_plan(self, client_ids: Collection[int], order: Order) -> RunPlan:
-        return RunPlan(
+    def _make_unsaved_run(self, client_ids: Collection[int], order: Order) -> Run:
+        return Run(
+            **self.describe_run(order),
             chosen=list(client_ids),
-            overwrite=OVERWRITE in order.overrides,
             # Who names one client means it, also an inactive one.
             include_inactive=order.interactive and len(client_ids) == 1,
         )
@@ -143,12 +142,12 @@ class Push(Act):
     def sum_up_plan(self, counts: PlanCounts) -> list[str]:
         return describe_summary(counts) if counts.clients else []
 
-    def list_plan_files(self, plan: RunPlan) -> list[tuple[str, str]]:
-        if not plan.made_at:
+    def list_plan_files(self, run: Run) -> list[tuple[str, str]]:
+        if not run.planned_at:
             return []
         return [
-            (_("Sheet to print"), reverse("admin:migration_run_plan_sheet", args=[plan.pk])),
-            (_("Download as JSON"), reverse("admin:migration_run_plan_file", args=[plan.pk])),
+            (_("Sheet to print"), reverse("admin:migration_run_plan_sheet", args=[run.pk])),
+            (_("Download as JSON"), reverse("admin:migration_run_plan_file", args=[run.pk])),
         ]
 
     def do_one(self, client_id: int, order: Order) -> Done:
@@ -166,13 +165,8 @@ class Push(Act):
             said.append(_("Writes go to both stores from now on."))
         return Done(" ".join(filter(None, said)))
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(
-            kind=Run.Kind.MIGRATE,
-            chosen=chosen,
-            overwrite=OVERWRITE in order.overrides,
-            **order.run_options,
-        )
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        return {"kind": Run.Kind.MIGRATE, "overwrite": OVERWRITE in order.overrides}
 
 
 def _explain_push(planned: PlannedClient, order: Order) -> PlannedClient:
@@ -335,8 +329,8 @@ class Copy(Resolve):
             raise ActRefused(refusal.message) from None
         return Done(f"{done.get_kind_display()}. {localize(done.message)}".strip())
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(kind=Run.Kind(self.kind), chosen=chosen, **order.run_options)
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        return {"kind": Run.Kind(self.kind)}
 
 
 class CopyToAws(Copy):

@@ -1,4 +1,4 @@
-"""The stored plan of a push as a sheet that prints and as a file, and where its former address leads."""
+"""The plan of a push as a sheet that prints and as a file, and where its former addresses lead."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from migration.core.pages import AdminView, add_pages
-from migration.pushes.plans import OVERWRITE, export_plan_as_json, summarize_plan
-from migration.runs.act_pages import get_act_plan_url
-from migration.runs.plans import PlanClass, RunPlan
+from migration.pushes.plans import export_plan_as_json, summarize_plan
+from migration.runs.models import Run
+from migration.runs.plans import PlanClass
+from migration.runs.starts import get_plan_url
 
 # The clients of these are named each; of the others the number is enough.
 NAMED = (PlanClass.OVERWRITTEN, PlanClass.LEFT_ALONE, PlanClass.FAILING, PlanClass.UPDATED)
 
 
-def list_plan_files(plan: RunPlan) -> list[tuple[str, str]]:
-    """Return label and address of the sheet and the file of a plan; none before it is made."""
-    if not plan.made_at:
-        return []
-    return [
-        (_("Sheet to print"), reverse("admin:migration_run_plan_sheet", args=[plan.pk])),
-        (_("Download as JSON"), reverse("admin:migration_run_plan_file", args=[plan.pk])),
-    ]
+class FormerPlanView(AdminView):
+    """Leads from an address of a release before 0.3.0, with its plan's own number, to what it showed."""
+
+    def get(self, request: HttpRequest, pk: int, rest: str = "") -> HttpResponse:
+        run = get_object_or_404(Run.objects.defer("chosen"), former_plan=pk)
+        pages = {"sheet/": "plan_sheet", "plan.json": "plan_file"}
+        if name := pages.get(rest):
+            return HttpResponseRedirect(reverse(f"admin:migration_run_{name}", args=[run.pk]))
+        return HttpResponseRedirect(get_plan_url(run))
 
 
 class BasePlanView(AdminView):
@@ -32,20 +34,13 @@ class BasePlanView(AdminView):
 
     @property
     def title(self) -> str:
-        return _("Plan %(n)d") % {"n": self.plan.pk}
+        return _("Plan of %(run)s") % {"run": self.run}
 
     @cached_property
-    def plan(self) -> RunPlan:
+    def run(self) -> Run:
         # The ids that were chosen may be very many, and no page shows them.
-        plans = RunPlan.objects.select_related("run").defer("chosen")
-        return get_object_or_404(plans, pk=self.kwargs["pk"], act="push")
-
-
-class FormerPlanView(BasePlanView):
-    """The address of a plan's page in former releases."""
-
-    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return HttpResponseRedirect(get_act_plan_url(self.plan))
+        planned = Run.objects.exclude(planned_at=None).defer("chosen")
+        return get_object_or_404(planned, pk=self.kwargs["pk"], act="push")
 
 
 class PrintedPlanView(BasePlanView):
@@ -54,13 +49,12 @@ class PrintedPlanView(BasePlanView):
     template_name = "admin/migration/run_plan_sheet.html"
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        counts = self.plan.read_counts()
+        counts = self.run.read_plan_counts()
         summary = summarize_plan(counts)
         names = [name for name in NAMED if counts.classes[name.value]]
-        clients = self.plan.rows.list_classes([name.value for name in names], most=None)
+        clients = self.run.plan_rows.list_classes([name.value for name in names], most=None)
         context = self.get_context_data(
-            plan=self.plan,
-            overwrites=OVERWRITE in self.plan.overrides,
+            run=self.run,
             summary=summary,
             counts=[
                 (name.value, name.label, summary.counts[name.value], name in names)
@@ -86,7 +80,7 @@ class DownloadPlanView(BasePlanView):
 
     def get(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         return StreamingHttpResponse(
-            export_plan_as_json(self.plan),
+            export_plan_as_json(self.run),
             content_type="application/json",
             headers={"Content-Disposition": f'attachment; filename="plan-{pk}.json"'},
         )
@@ -94,7 +88,8 @@ class DownloadPlanView(BasePlanView):
 
 add_pages(
     "run",
-    ("plan/<int:pk>/", "plan", FormerPlanView),
-    ("plan/<int:pk>/sheet/", "plan_sheet", PrintedPlanView),
-    ("plan/<int:pk>/plan.json", "plan_file", DownloadPlanView),
+    ("<int:pk>/plan-sheet/", "plan_sheet", PrintedPlanView),
+    ("<int:pk>/plan.json", "plan_file", DownloadPlanView),
+    ("plan/<int:pk>/", "former_plan", FormerPlanView),
+    ("plan/<int:pk>/<path:rest>", "former_plan_part", FormerPlanView),
 )

@@ -22,13 +22,14 @@ from credentials.nova_columns import NovaSchemaError
 from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TEN_THOUSAND_CALLS
 from migration.core.audit import AuditEvent
 from migration.core.aws_store import secret_names
-from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.clients import all_clients
 from migration.core.rates import Rate
 from migration.pushes.pushes import PushResult, push
 from migration.pushes.secret_writer import DifferingPolicy, ReplacedVersion
 from migration.runs.acts import mark_seen
 from migration.runs.items import Outcome
-from migration.runs.plans import PlanClass, PlanCounts, PlannedClient, ReplacedSecret, RunPlan
+from migration.runs.models import Run
+from migration.runs.plans import PlanClass, PlanCounts, PlannedClient, ReplacedSecret
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Sentence
@@ -51,22 +52,20 @@ CLASSES = {
 }
 
 
-def _select_clients(plan: RunPlan) -> ClientPhaseQuerySet:
-    chosen = all_clients().order_by("pk")
-    return chosen if plan.chosen is None else chosen.filter(pk__in=plan.chosen)
-
-
 def look_at_batches(
-    plan: RunPlan,
+    run: Run,
     *,
     interactive: bool = False,
     see: Callable[[Collection[int]], dict[int, str]] | None = None,
 ) -> Iterator[list[PlannedClient]]:
-    """Find out what a run would do with each client, 20 secrets a call, and yield some clients at a time, by id.
+    """Find out what the run would do with each client, 20 secrets a call, and yield some clients at a time, by id.
 
     `see` returns what is seen of clients, which is noted with each: it is asked before they are looked at.
     """
-    ids = list(_select_clients(plan).values_list("pk", flat=True))
+    chosen = all_clients().order_by("pk")
+    if run.chosen is not None:
+        chosen = chosen.filter(pk__in=run.chosen)
+    ids = list(chosen.values_list("pk", flat=True))
     batches = (
         ids[start : start + CLIENTS_AT_ONCE] for start in range(0, len(ids), CLIENTS_AT_ONCE)
     )
@@ -76,7 +75,7 @@ def look_at_batches(
         if is_down.is_set():  # every further batch would wait for the same time-out
             return list(_list_unseen(batch))
         seen = see(batch) if see else {}
-        looked = mark_seen(_look_at_batch(plan, batch, interactive=interactive), seen)
+        looked = mark_seen(_look_at_batch(run, batch, interactive=interactive), seen)
         asked = [client for client in looked if client.plan_class != PlanClass.LEFT_ALONE]
         if asked and all(c.error_class == ErrorClass.UNAVAILABLE for c in asked):
             is_down.set()
@@ -110,16 +109,16 @@ def _look_at_some_at_once(
 
 
 def _look_at_batch(
-    plan: RunPlan, client_ids: Collection[int], *, interactive: bool
+    run: Run, client_ids: Collection[int], *, interactive: bool
 ) -> Iterator[PlannedClient]:
     found = all_clients().with_phase().with_revision().filter(pk__in=client_ids)
     standing = {pk: (phase, n) for pk, phase, n in found.values_list("pk", "phase", "revision")}
     try:
         results = push(
             client_ids=client_ids,
-            after_adoption=plan.adopt,
-            include_inactive=plan.include_inactive,
-            differing=DifferingPolicy.WRITTEN if plan.overwrite else DifferingPolicy.LEFT_ALONE,
+            after_adoption=run.adopt,
+            include_inactive=run.include_inactive,
+            differing=DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE,
             dry_run=True,
             interactive=interactive,
         )
@@ -272,24 +271,21 @@ def describe_client(client: PlannedClient) -> dict[str, Any]:
     }
 
 
-def export_plan_as_json(plan: RunPlan) -> Iterator[str]:
-    """Yield the plan with all its clients as one JSON object, piece by piece, for somebody to review."""
+def export_plan_as_json(run: Run) -> Iterator[str]:
+    """Yield the plan of the run with all its clients as one JSON object, piece by piece, for somebody to review."""
     head = {
-        "plan": plan.pk,
-        "state": plan.state,
-        "by": plan.by_name,
-        "made_at": plan.made_at.isoformat() if plan.made_at else None,
-        "run": plan.run_id,
-        "adopt": plan.adopt,
-        "overwrite": OVERWRITE in plan.overrides,
-        "include_inactive": plan.include_inactive,
-        "summary": summarize_plan(plan.read_counts()).to_json(),
-        "differences": plan.differences,
+        "run": run.pk,
+        "state": run.state,
+        "by": run.by_name,
+        "made_at": run.planned_at.isoformat() if run.planned_at else None,
+        "overwrite": run.overwrite,
+        "include_inactive": run.include_inactive,
+        "summary": summarize_plan(run.read_plan_counts()).to_json(),
     }
     yield json.dumps(head, indent=1).removesuffix("\n}")
     yield ',\n "clients": ['
     separator = "\n  "
-    for client in plan.iterate_clients():
+    for client in run.plan_rows.iterate_clients():
         yield separator + json.dumps(describe_client(client))
         separator = ",\n  "
     yield "\n ]\n}"

@@ -14,7 +14,7 @@ from django.contrib.admin import ModelAdmin, helpers
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connection, transaction
-from django.db.models import Count, Func, IntegerField, OuterRef, Subquery, Value
+from django.db.models import Count, Func, IntegerField, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
@@ -56,19 +56,20 @@ from migration.runs.acts import (
     ActRefused,
     Done,
     Order,
+    list_planned,
     mark_seen,
 )
+from migration.runs.models import Run, StaleRunError
 from migration.runs.plans import (
     VERDICTS,
     PlanClass,
     PlanCounts,
-    PlanInOtherStateError,
     PlannedClient,
     PlanRow,
-    RunPlan,
     Verdict,
 )
-from migration.runs.starts import announce_and_enqueue_run, get_run_url
+from migration.runs.progress import Progress, select_runs_for_progress
+from migration.runs.starts import announce_and_enqueue_run, get_plan_url, get_run_url
 from nova_credentials.shown_names import escape_name
 
 # Of an address: all clients that the list shows with the filters that stand beside it.
@@ -77,6 +78,8 @@ ALL = "all"
 CONFIRMED = "confirmed"
 # Of a form, too: its button said that it only requests the act.
 APPROVAL = "approval"
+# Of a form, too: by which look the plan was made that the page showed.
+LOOK = "look"
 # Kinds of evidence that may be missing.
 OVERRIDE = "override"
 OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
@@ -112,11 +115,6 @@ def get_act_url_for_source(code: str, source: str, filters: Mapping[str, str], *
     return f"{reverse('admin:credentials_client_act', args=[code])}?{urlencode(query)}"
 
 
-def get_act_plan_url(plan: RunPlan) -> str:
-    """Return the address of the page of a stored plan."""
-    return reverse("admin:credentials_client_act_plan", args=[plan.pk])
-
-
 def list_acts_of_many(request: HttpRequest) -> list[Act]:
     """Return the acts that the user may do to several clients, in the order of menus."""
     return [act for act in ACTS.values() if act.takes_many and act.menu and act.may(request.user)]
@@ -127,15 +125,15 @@ def lead_to_act(request: HttpRequest, code: str, client_ids: Sequence[int]) -> H
     if len(client_ids) <= FEW_CLIENTS:
         return HttpResponseRedirect(get_act_url(code, client_ids))
     by = get_signed_in_user(request)
-    return lead_to_plan(request, RunPlan.store_request(by=by, chosen=client_ids, act=code))
+    return lead_to_plan(request, ACTS[code].store_plan(by=by, chosen=client_ids))
 
 
-def lead_to_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
-    """Have workers make a stored plan, and lead to its page."""
-    if not tasks.enqueue_plan(plan):
+def lead_to_plan(request: HttpRequest, run: Run) -> HttpResponseRedirect:
+    """Have workers plan a stored run, and lead to the page of its plan."""
+    if not tasks.enqueue(run):
         text = _("The task queue can't be reached. The plan is made once the queue answers again.")
         messages.warning(request, text)
-    return HttpResponseRedirect(get_act_plan_url(plan))
+    return HttpResponseRedirect(get_plan_url(run))
 
 
 def list_client_menu(request: HttpRequest, client_id: int) -> list[tuple[str, str]]:
@@ -262,14 +260,17 @@ class BaseActView(AdminView):
         return changed
 
     def start(
-        self, shown: dict[int, str], form: ActForm, plan: RunPlan | None = None
+        self, shown: dict[int, str], form: ActForm, planned: Run | None = None
     ) -> HttpResponse:
         """Start, or request, a run over the clients that look as they were shown, and lead to its page.
 
-        Back to this page where none does. Raises `ActRefused`, `ReasonError` and `PlanInOtherStateError`.
+        Back to this page where none does. Raises `ActRefused`, `ReasonError` and `StaleRunError`.
         """
-        # What AWS is asked for is asked without the lock: the run holds the clients to it.
-        ids = self.leave_out_changed(shown) if self.act.run_holds_to_plan else None
+        ids: list[int] | None = None
+        if self.act.run_holds_to_plan:
+            # What AWS is asked for is asked without the lock, and of very many clients by workers alone: the run holds
+            # the clients to it.
+            ids = list(shown) if planned else self.leave_out_changed(shown)
         with transaction.atomic():
             # Of two who press at once the second sees the first one's run at the clients.
             with connection.cursor() as cursor:
@@ -279,17 +280,13 @@ class BaseActView(AdminView):
             if not ids:
                 return HttpResponseRedirect(self.address)
             order = self.make_order(form, ids, shown)
-            run = self.act.start(all_clients().with_ids(ids), order)
+            # The run has to know what was shown of each client.
+            if planned is None and (self.act.run_holds_to_plan or order.overrides):
+                planned = self.act.store_plan(by=order.by, chosen=ids, overrides=order.overrides)
+                planned.finish_planning([mark_seen(list_planned(ids), shown)])
+            run = self.act.start(all_clients().with_ids(ids), replace(order, planned=planned))
             if isinstance(run, Done):
                 return self.report(run)
-            # The run has to know what was shown of each client.
-            if plan is None and (self.act.run_holds_to_plan or order.overrides):
-                slugs = dict(all_clients().with_ids(ids).values_list("pk", "slug"))
-                plan = RunPlan.store_shown(
-                    by=order.by, act=self.act.code, shown=order.seen, slugs=slugs
-                )
-            if plan:
-                plan.attach_to(run)
         announce_and_enqueue_run(self.request, run)
         may = self.request.user.has_perm
         if may(VIEW_RUNS) or may(RUN_PERMISSION):
@@ -533,27 +530,28 @@ class ActView(BaseActView):
     def store_plan(self) -> HttpResponse:
         """Have the plan of those who are selected by now made by workers, and lead to its page."""
         chosen = self.selected.order_by("pk").values_list("pk", flat=True)
-        plan = RunPlan.store_request(
+        run = self.act.store_plan(
             by=get_signed_in_user(self.request),
             chosen=list(chosen),
-            act=self.act.code,
-            values={OVERRIDE: sorted(self.list_overrides())},
+            overrides=self.list_overrides(),
         )
-        return lead_to_plan(self.request, plan)
+        return lead_to_plan(self.request, run)
 
 
 class ActPlanView(BaseActView):
-    """The page of a stored plan: it is being made, can be started or discarded, or was."""
+    """The page with the plan of a run: it is being made, can be started or discarded, or was."""
 
     template_name = "admin/migration/act_plan.html"
 
     @cached_property
-    def plan(self) -> RunPlan:
+    def run(self) -> Run:
         # The ids that were chosen may be very many, and no page shows them.
-        rows = PlanRow.objects.filter(plan=OuterRef("pk")).order_by().values("plan")
+        rows = PlanRow.objects.filter(run=OuterRef("pk")).order_by().values("run")
         everybody = all_clients().order_by().annotate(of=Value(1)).values("of")
-        plans = RunPlan.objects.select_related("run").defer("chosen")
-        plans = plans.annotate(
+        # One that was never planned has no such page.
+        planned = ~Q(planned_at=None) | Q(state__in=Run.NOT_STARTED)
+        runs = select_runs_for_progress().filter(planned).defer("chosen")
+        runs = runs.annotate(
             looked_at=Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n")), 0),
             number_chosen=Coalesce(
                 Func("chosen", function="jsonb_array_length", output_field=IntegerField()),
@@ -561,24 +559,28 @@ class ActPlanView(BaseActView):
                 0,
             ),
         )
-        return get_object_or_404(plans, pk=self.kwargs["pk"], act__in=ACTS)
+        return get_object_or_404(runs, pk=self.kwargs["pk"], act__in=ACTS)
 
     @cached_property
     def act(self) -> Act:  # type: ignore[override]
-        return ACTS[self.plan.act]
+        return ACTS[self.run.act]
+
+    @cached_property
+    def counts(self) -> PlanCounts:
+        return self.run.read_plan_counts()
 
     @cached_property
     def numbers(self) -> dict[Verdict, int]:
-        return self.plan.count_verdicts()
+        return self.counts.count_verdicts()
 
     @property
     def number_chosen(self) -> int:
         """Return how many clients it is made for, or to be made for."""
-        number: int = self.plan.read_counts().clients or self.plan.number_chosen  # type: ignore[attr-defined]  # annotated
+        number: int = self.counts.clients or self.run.number_chosen  # type: ignore[attr-defined]  # annotated
         return number
 
     def read_overrides(self) -> frozenset[str]:
-        return self.act.evidence_kinds & self.plan.overrides
+        return self.act.evidence_kinds.intersection(self.run.override_lines)
 
     def get_url_with_overrides(self, kinds: Collection[str]) -> str:
         return ""
@@ -588,35 +590,34 @@ class ActPlanView(BaseActView):
 
     @property
     def may_start(self) -> bool:
-        """Say whether the user may start it: it may stand on overrides that only some may order.
-
-        One of an earlier release that overwrites says nothing of what is in AWS by now: it is planned again.
-        """
-        if not self.read_overrides():
-            return True
-        return self.act.may_override(self.request.user) and not self.plan.overwrite
+        """Say whether the user may start it: it may stand on overrides that only some may order."""
+        return not self.read_overrides() or self.act.may_override(self.request.user)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         here = HttpResponseRedirect(request.path)
         order = request.POST.get(CONFIRMED)
         if order == "1" and not self.may_start:
             raise PermissionDenied(self.act.permission)
-        if order == "1" and self.plan.state not in RunPlan.MADE:
-            messages.warning(request, localize(PlanInOtherStateError(self.plan).message))
-            return here
         try:
             if order == "discard":
-                self.plan.discard(by=get_signed_in_user(request))
+                self.run.discard(by=get_signed_in_user(request))
                 return HttpResponseRedirect(self.back)
             if order == "plan":
                 return self.plan_again()
             if order != "1":
                 return here
+            self.run.require_planned()
+            if request.POST.get(LOOK) != str(self.run.look):
+                text = _(
+                    "Nothing was done: this isn't the plan that the page showed. Look at it again."
+                )
+                messages.warning(request, text)
+                return here
             form = self.make_form(self.numbers[Verdict.WILL], "")
             if self.is_no_longer_approved() or not form.is_valid():
                 return self.show_plan()
-            return self.start(self.read_shown(), form, self.plan)
-        except PlanInOtherStateError as error:
+            return self.start(self.run.plan_rows.select_work().read_seen(), form, self.run)
+        except StaleRunError as error:
             messages.warning(request, localize(error.message))
         except (ActRefused, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
@@ -628,62 +629,50 @@ class ActPlanView(BaseActView):
         asked = self.act.evidence_kinds.intersection(self.request.POST.getlist(OVERRIDE))
         kinds = sorted(asked) if self.act.may_override(by) else []
         with transaction.atomic():
-            if self.plan.is_open:
-                self.plan.discard(by=by)
-            plan = RunPlan.store_request(
-                by=by,
-                chosen=self.plan.chosen,
-                act=self.act.code,
-                values={**self.plan.values, OVERRIDE: kinds},
-            )
-        return lead_to_plan(self.request, plan)
-
-    def read_shown(self) -> dict[int, str]:
-        """Return what the plan saw of each client. One of an earlier release saw nothing: it takes who is there."""
-        found = self.plan.read_seen()
-        without = [pk for pk, seen in found.items() if seen is None]
-        return {pk: seen or "" for pk, seen in found.items()} | self.act.see(without)
+            self.run.discard(by=by)
+            run = self.act.store_plan(by=by, chosen=self.run.chosen, overrides=kinds)
+        return lead_to_plan(self.request, run)
 
     def show_looking(self) -> HttpResponse:
         """Show how far workers are with making the plan; open pages ask for it again and again."""
         return self.show(
             self.act.ask(self.number_chosen, ""),
-            plan=self.plan,
+            run=self.run,
             groups=[],
             number=0,
             selected=self.number_chosen,
-            looked_at=self.plan.looked_at,  # type: ignore[attr-defined]  # annotated
-            waiting_reason=self.plan.explain_missing_worker(),
+            looked_at=self.run.looked_at,  # type: ignore[attr-defined]  # annotated
+            waiting_reason=Progress(self.run, []).delay_reason,
             back=self.back,
         )
 
     def show_plan(self) -> HttpResponse:
-        if self.plan.is_looking:
+        if self.run.state == Run.State.PLANNING:
             return self.show_looking()
         number, selected = self.numbers[Verdict.WILL], self.number_chosen
-        of_class = self.plan.rows.list_classes(SHOWN_CLASSES, most=CLIENTS_SHOWN)
+        rows = self.run.plan_rows
+        of_class = rows.list_classes(SHOWN_CLASSES, most=CLIENTS_SHOWN)
         planned = [each for some in of_class.values() for each in some]
         groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
-        counts, rows = self.plan.read_counts(), self.plan.rows
         notes = list[SafeString]()
-        if self.plan.is_open:
+        if self.run.is_open_plan:
             ids = rows.values_list("client_id", flat=True)
             notes = self.act.list_notes(self.request, ids, number=selected)
         return self.show(
             self.act.ask(number or selected, ""),
-            plan=self.plan,
-            groups=describe_groups(self.request, groups, self.numbers, counts, self.address),
+            run=self.run,
+            groups=describe_groups(self.request, groups, self.numbers, self.counts, self.address),
             number=number,
             selected=selected,
             sums=[
                 *self.act.sum_up(rows.select_work().values_list("client_id", flat=True)),
-                *self.act.sum_up_plan(counts),
+                *self.act.sum_up_plan(self.counts),
             ],
-            files=self.act.list_plan_files(self.plan),
+            files=self.act.list_plan_files(self.run),
             button=self.act.name_button(number) if number else "",
             may_start=self.may_start,
             form=self.make_form(number, ""),
-            overrides=self.describe_overrides(counts.missing),
+            overrides=self.describe_overrides(self.counts.missing),
             overridden=sorted(self.read_overrides()),
             campaign_notes=notes,
             back=self.back,
@@ -698,7 +687,7 @@ class LiveActPlanView(ActPlanView):
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         response = super().get(request, pk)
-        if not self.plan.is_looking:
+        if self.run.state != Run.State.PLANNING:
             response["HX-Refresh"] = "true"
         return response
 

@@ -23,15 +23,8 @@ from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.pages import describe_notes_of_clients
 from migration.runs.items import RunItem
-from migration.runs.models import MANY_TRIES, Run
-from migration.runs.plans import (
-    PlanClass,
-    PlanCounts,
-    PlanInOtherStateError,
-    PlannedClient,
-    Reason,
-    RunPlan,
-)
+from migration.runs.models import MANY_TRIES, Run, StaleRunError
+from migration.runs.plans import PlanClass, PlanCounts, PlannedClient, Reason
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
@@ -78,6 +71,8 @@ class Order:
     wave: Wave | None = None
     # What was shown of each client by id (`Act.see`), where the act itself has to hold what it does to it.
     seen: Mapping[int, str] = field(default_factory=dict)
+    # The run whose plan was shown, which is the one to start; None: a new one.
+    planned: Run | None = None
 
     @property
     def run_options(self) -> dict[str, Any]:
@@ -87,6 +82,7 @@ class Order:
             "reason": self.reason,
             "tries": self.tries,
             "by_command": self.by_command,
+            "planned": self.planned,
         }
 
 
@@ -267,7 +263,7 @@ class Act:
         """Say, a sentence each, what a plan with these counts comes to: how long it takes, what it costs."""
         return []
 
-    def list_plan_files(self, plan: RunPlan) -> list[tuple[str, str]]:
+    def list_plan_files(self, run: Run) -> list[tuple[str, str]]:
         """Return label and address of each other form of a stored plan: to print, to download."""
         return []
 
@@ -320,35 +316,49 @@ class Act:
         """
         raise NotImplementedError
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run | Done:
-        """Store a run that does it to the clients, or requests it; the caller enqueues it. Raises `ActRefused`.
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        """Return the columns of `Run` that say what its run does: the kind, and what is asked of it beside the clients.
 
-        An act that `is_quick` does it, and says what came of it.
+        Of a run that is to be planned, whose form nobody has filled in yet, `order` has no values.
         """
         raise NotImplementedError
 
+    def store_plan(
+        self, *, by: User | None, chosen: Collection[int] | None, overrides: Collection[str] = ()
+    ) -> Run:
+        """Store a run over these clients, or all, that is to be planned first; the caller enqueues it."""
+        order = Order(by, overrides=frozenset(overrides))
+        columns = self.describe_run(order) | {"override_lines": sorted(overrides)}
+        return Run.store_plan(by=by, chosen=chosen, act=self.code, **columns)
 
-def make_plan(plan: RunPlan) -> None:
-    """Look at the clients of a stored plan, batch by batch, and store what would be done. Can be done twice.
+    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run | Done:
+        """Start the run that does it to the clients, or request it; the caller enqueues it. Raises `ActRefused`.
 
-    Raises `PlanInOtherStateError` where it was discarded meanwhile, or another worker made it.
+        An act that `is_quick` does it, and says what came of it.
+        """
+        return Run.start(chosen=chosen, **self.describe_run(order), **order.run_options)
+
+
+def make_plan(run: Run) -> None:
+    """Look at the clients of a run that is being planned, some at a time, and store what would be done.
+
+    Can be done twice. Raises `StaleRunError` where the run was discarded meanwhile, or another worker has planned it.
     """
-    if plan.state != RunPlan.State.MAKING:
-        return
-    act, chosen = ACTS[plan.act], all_clients()
-    if plan.chosen is not None:
-        chosen = chosen.with_ids(plan.chosen)
+    act, chosen = ACTS[run.act], all_clients()
+    if run.chosen is not None:
+        chosen = chosen.with_ids(run.chosen)
     ids = list(chosen.order_by("pk").values_list("pk", flat=True))
+    order = Order(run.by, overrides=frozenset(run.override_lines))
 
     def look() -> Iterator[list[PlannedClient]]:
-        for planned in act.plan_in_batches(ids, Order(plan.by, overrides=plan.overrides)):
-            plan.refresh_from_db(fields=["state"])
-            if plan.state != RunPlan.State.MAKING:
-                raise PlanInOtherStateError(plan)
+        for planned in act.plan_in_batches(ids, order):
+            run.refresh_from_db(fields=["state"])
+            if run.state != Run.State.PLANNING:
+                raise StaleRunError(run, Run.State.PLANNED)
             yield planned
-            plan.record_worked_at()
+            Run.objects.record_worked_at(run.pk)
 
-    plan.finish_making(look())
+    run.finish_planning(look())
 
 
 # By code, in the order in which menus show them.
@@ -397,10 +407,10 @@ def read_overridden_of_run(
     run: Run, client_ids: Collection[int]
 ) -> dict[int, frozenset[str]] | None:
     """Return what an override stands in for, by client of a run; None where nobody was shown a plan: a command's."""
-    plan: RunPlan | None = getattr(run, "plan", None)
-    if plan is None:
+    if run.planned_at is None:
         return None
-    return {pk: read_overridden(seen) for pk, seen in plan.read_seen_of(client_ids).items()}
+    seen = run.plan_rows.filter(client_id__in=client_ids).read_seen()
+    return {pk: read_overridden(each) for pk, each in seen.items()}
 
 
 def see_clients(client_ids: Collection[int], *, compared: bool = True) -> dict[int, str]:

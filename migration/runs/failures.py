@@ -78,7 +78,8 @@ def count_failed_clients() -> SiteFailureCounts:
             default=Coalesce("client__client_migration__comparison_status", Value("")),
         ),
     )
-    latest = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
+    started = Run.objects.started().filter(kind=Run.Kind.MIGRATE)
+    latest = started.order_by("-created_at", "-pk").values("pk")[:1]
     rest = (
         RunItem.objects.never_begun()
         .filter(run__in=latest)

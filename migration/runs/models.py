@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -47,7 +48,7 @@ from migration.runs.items import (
     RunItemQuerySet,
     was_never_begun,
 )
-from migration.runs.plans import RunPlan
+from migration.runs.plans import PlanCounts, PlannedClient, PlanRow, PlanRowQuerySet
 from migration.runs.requests import RequestContent, read_request_content
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import MOVES, Move, Phase
@@ -58,11 +59,14 @@ if TYPE_CHECKING:
 
 # Working workers begin or end a batch more often than this.
 STALLED_AFTER = timedelta(seconds=60)
+# Longer than a look at some of a plan's clients takes at AWS's read quota.
+PLAN_STALLED_AFTER = timedelta(minutes=5)
 # Enough for about an hour.
 MANY_TRIES = 60
 # Items are made in portions, so that memory doesn't grow with the number of clients.
 ITEMS_AT_ONCE = 1000
 SWEEPS_ARE_KEPT = timedelta(days=2)
+PLANS_ARE_KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -129,14 +133,16 @@ class WithdrawnRunError(StaleRunError):
 
 
 class RunQuerySet(models.QuerySet["Run"]):
+    def started(self) -> Self:
+        """Leave out the runs that are only planned, or were before somebody discarded them."""
+        return self.exclude(state__in=Run.NOT_STARTED)
+
     def stalled(self) -> Self:
-        """Select running or stopped runs that no worker has worked on for STALLED_AFTER."""
-        before = timezone.now() - STALLED_AFTER
-        return self.filter(
-            state__in=(Run.State.RUNNING, Run.State.STOPPED),
-            finished_at=None,
-            worked_at__lt=before,
-        )
+        """Select running or stopped runs, and plans that are being made, that no worker has worked on for some time."""
+        now, states = timezone.now(), (Run.State.RUNNING, Run.State.STOPPED)
+        in_work = models.Q(state__in=states, worked_at__lt=now - STALLED_AFTER)
+        planning = models.Q(state=Run.State.PLANNING, worked_at__lt=now - PLAN_STALLED_AFTER)
+        return self.filter(in_work | planning, finished_at=None).defer("chosen")
 
     def running_with_writes(self) -> Self:
         """Select the running runs of kinds that write to AWS; most of them wait while writes are stopped."""
@@ -165,6 +171,14 @@ class RunQuerySet(models.QuerySet["Run"]):
         before = timezone.now() - SWEEPS_ARE_KEPT
         self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
 
+    def forget_plans(self) -> None:
+        """Delete the plans older than PLANS_ARE_KEPT that nobody started, with their rows."""
+        old = self.filter(state__in=Run.NOT_STARTED, created_at__lt=timezone.now() - PLANS_ARE_KEPT)
+        with transaction.atomic():
+            # Who starts one meanwhile waits, and finds none.
+            ids = list(old.select_for_update().values_list("pk", flat=True))
+            self.filter(pk__in=ids).delete()
+
     def without_sweeps(self) -> Self:
         """Leave out the comparison runs that no user started: the schedule's, and those of commands."""
         return self.exclude(by_name="", kind=Run.Kind.COMPARE)
@@ -177,7 +191,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         count, left_out = models.Count, was_never_begun("items__")
         differs = models.Q(items__comparison_status__in=Comparison.DIFFERS)
         others = ["", Outcome.SKIPPED, *CAN_BE_RETRIED]
-        return self.annotate(
+        return self.defer("chosen").annotate(
             total=count("items"),
             left_out=count("items", filter=left_out),
             done=count("items", filter=~models.Q(items__outcome="")) - models.F("left_out"),
@@ -190,6 +204,8 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
 
+RUN_PLANNED = Sentence("run_planned", "Had %(run)s planned.")
+RUN_DISCARDED = Sentence("run_discarded", "Discarded %(run)s. It was only planned.")
 RUN_STARTED = Sentence("run_started", "Started %(run)s.")
 MOVES_STARTED = Sentence(
     "moves_started",
@@ -233,7 +249,10 @@ RUN_NAMES = {
 
 
 class Run(models.Model):
-    """One request over many clients. It is finished once every item has an outcome."""
+    """One request over many clients. It is finished once every item has an outcome.
+
+    One that is planned first has rows of its plan from then on (`PlanRow`), and items once it is started.
+    """
 
     class Kind(models.TextChoices):
         MIGRATE = "migrate", _("Migration")
@@ -250,18 +269,34 @@ class Run(models.Model):
         TO_POSTGRES = "to_postgres", _("Copies to PostgreSQL")
 
     class State(models.TextChoices):
+        # Workers look what it would do to each client; then somebody starts or discards it.
+        PLANNING = "planning", _("Being planned")
+        PLANNED = "planned", _("Planned")
         REQUESTED = "requested", _("Requested")
         RUNNING = "running", _("Running")
         PAUSED = "paused", _("Paused")
         STOPPED = "stopped", _("Stopped")
         FINISHED = "finished", _("Finished")
+        DISCARDED = "discarded", _("Discarded")
 
+    # Without items, and in no count of runs.
+    NOT_STARTED = (State.PLANNING, State.PLANNED, State.DISCARDED)
     READS_ONLY: ClassVar = (Kind.COMPARE, Kind.TEST_LOGINS)
     COPIES: ClassVar = (Kind.TO_AWS, Kind.TO_POSTGRES)
     # Large enough for few statements a client, small enough that repeating a batch is cheap.
     BATCH = 100
 
     kind = models.CharField(_("kind"), max_length=16, choices=Kind)
+    # Of one that was planned: the act (`runs.acts.ACTS`), and until it is started its clients' ids, NULL for all.
+    act = models.CharField(max_length=32, blank=True, default="", db_default="")
+    chosen = models.JSONField(null=True)
+    # When its plan was made, by which look (`PlanRow.look`), and the `PlanCounts` of that look.
+    planned_at = models.DateTimeField(null=True)
+    look = models.UUIDField(null=True)
+    plan_counts = models.JSONField(default=dict, db_default={})
+    # The plan's number in releases before 0.3.0, by which addresses name it that people may have kept.
+    former_plan = models.BigIntegerField(null=True, unique=True)
+    # Of a plan whoever had it made, then whoever started it.
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -286,6 +321,7 @@ class Run(models.Model):
     )
     reason = models.TextField(_("reason"), blank=True, db_default="")
     override_reason = models.TextField(_("reason of the override"), blank=True, db_default="")
+    # The kinds of evidence that may be missing: of moves, and of whatever is planned.
     override_lines = models.JSONField(default=list, db_default=[])
     schedule_deletion = models.BooleanField(default=False, db_default=False)
     # Of a run of login tests: whose values log in.
@@ -300,6 +336,7 @@ class Run(models.Model):
     wave = models.ForeignKey("Wave", models.SET_NULL, null=True, related_name="runs")
     # The number of times that a client is tried if its error may pass by itself.
     tries = models.PositiveSmallIntegerField(default=1, db_default=1)
+    # When it was planned, and from its start on when it was started or requested.
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     state = models.CharField(
         _("state"),
@@ -435,7 +472,7 @@ class Run(models.Model):
         overwrite: bool = False,
         include_inactive: bool = False,
         tries: int = 1,
-        plan: RunPlan | None = None,
+        planned: Run | None = None,
         moves: PlannedMoves | None = None,
         layout: str = "",
         stores: LoginStores | None = None,
@@ -444,10 +481,11 @@ class Run(models.Model):
         campaign_wave: Wave | None = None,
         by_command: bool = False,
     ) -> Run:
-        """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`.
+        """Start a run over the chosen clients, with an item for each: a new one, or the one that was `planned`.
 
-        A run of `moves` takes the clients in the phase that these begin in, and waits where they need an approval. One
-        of a campaign belongs to a wave, and is approved by who approved the campaign.
+        Workers learn of it by `tasks.enqueue`. A run of `moves` takes the clients in the phase that these begin in, and
+        waits where they need an approval. One of a campaign belongs to a wave, and is approved by who approved the
+        campaign. Raises StaleRunError where somebody else has started or discarded the plan.
         """
         options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite, "layout": layout}
         options |= {"include_inactive": include_inactive, "stores": stores.value if stores else ""}
@@ -460,22 +498,96 @@ class Run(models.Model):
                 options["approved_by_name"] = campaign.approved_by_name
             elif moves.needs_approval:
                 options["state"] = cls.State.REQUESTED
+        options |= {"kind": kind, "by": by, "by_name": get_kept_name(by), "tries": tries}
+        options |= {"wave": campaign_wave, "state": options.get("state", cls.State.RUNNING)}
         with transaction.atomic():
-            run = cls.objects.create(
-                kind=kind,
-                by=by,
-                tries=tries,
-                wave=campaign_wave,
-                **options,
-            )
-            if plan:
-                plan.attach_to(run)
+            if planned:
+                now = timezone.now()
+                options |= {"chosen": None, "created_at": now, "worked_at": now}
+                planned.leave_state(cls.State.PLANNED, **options)
+                run = planned
+            else:
+                run = cls.objects.create(**options)
             rows = chosen.order_by("pk").values_list("pk", "slug")
             run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
             if moves or by_command or not run.is_of_schedule:
                 run.record_start(by)
             run.finish_if_done()
         return run
+
+    @classmethod
+    def store_plan(cls, *, by: User | None, chosen: Collection[int] | None, **columns: Any) -> Run:
+        """Store a run of an act that is to be planned first, over these clients or all; workers make its plan."""
+        with transaction.atomic():
+            run = cls.objects.create(
+                by=by,
+                chosen=None if chosen is None else sorted(chosen),
+                state=cls.State.PLANNING,
+                **columns,
+            )
+            run.record_act(RUN_PLANNED(run=run.name_message), by=by)
+        return run
+
+    @property
+    def is_open_plan(self) -> bool:
+        """Say whether it is or will be planned, and can still be started or discarded."""
+        return self.state in (Run.State.PLANNING, Run.State.PLANNED)
+
+    def require_planned(self) -> None:
+        """Raise StaleRunError unless it is planned, and neither started nor discarded yet."""
+        if self.state != Run.State.PLANNED:
+            raise StaleRunError(self, Run.State.RUNNING)
+
+    @property
+    def plan_rows(self) -> PlanRowQuerySet:
+        """Select what was planned, a row for each client; none before the plan is made."""
+        return PlanRow.objects.filter(run=self.pk, look=self.look)  # type: ignore[misc]  # no row has NULL
+
+    def read_plan_counts(self) -> PlanCounts:
+        """Return the counts of the plan, as they were stored."""
+        return PlanCounts.from_json(self.plan_counts)
+
+    def finish_planning(self, batches: Iterable[Collection[PlannedClient]]) -> None:
+        """Store these clients as the plan, batch by batch; raises StaleRunError if another worker made it.
+
+        Two workers may look at the same plan: each has rows of its own, and those of the one that is late are deleted.
+        """
+        look, counts = uuid4(), PlanCounts()
+        own = PlanRow.objects.filter(run=self.pk, look=look)
+        try:
+            for found in batches:
+                PlanRow.objects.add(self.pk, look, found)
+                counts.add(found)
+            self.leave_state(
+                Run.State.PLANNING,
+                state=Run.State.PLANNED,
+                look=look,
+                plan_counts=counts.to_json(),
+                planned_at=timezone.now(),
+            )
+        except Exception:
+            own.delete()  # or each look that a defect ends would leave its rows
+            raise
+        PlanRow.objects.filter(run=self.pk).exclude(look=look).delete()
+
+    def discard(self, *, by: User | None) -> None:
+        """Close a plan: it never begins."""
+        with transaction.atomic():
+            self.leave_state(
+                Run.State.PLANNING,
+                Run.State.PLANNED,
+                state=Run.State.DISCARDED,
+                finished_at=timezone.now(),
+            )
+            self.record_act(RUN_DISCARDED(run=self.name_message), by=by)
+
+    def leave_state(self, *old: State, state: State, **fields: Any) -> None:
+        """Give it this state and these columns if it is in one of the `old`; raises StaleRunError where it is not."""
+        fields |= {"state": state}
+        if Run.objects.filter(pk=self.pk, state__in=old, finished_at=None).update(**fields) != 1:
+            self._raise_stale(state)
+        for name, value in fields.items():
+            setattr(self, name, value)
 
     @property
     def is_of_schedule(self) -> bool:
@@ -568,7 +680,9 @@ class Run(models.Model):
     def finish_if_done(self) -> bool:
         """Finish it where no item is open, with an event and a notice; True for the one caller that did."""
         open_items = RunItem.objects.open().filter(run_id=models.OuterRef("pk"))
-        unfinished = Run.objects.filter(~models.Exists(open_items), pk=self.pk, finished_at=None)
+        unfinished = Run.objects.started().filter(
+            ~models.Exists(open_items), pk=self.pk, finished_at=None
+        )
         stays = models.When(state=self.State.STOPPED, then=models.F("state"))
         new = models.Case(stays, default=models.Value(self.State.FINISHED))
         now = timezone.now()

@@ -60,6 +60,7 @@ from migration.core.pages import (
 from migration.core.rates import Rate
 from migration.core.sentences import LOGINS_NOT_REACHED, NOT_OURS, NOVA_WROTE, PUSH_TAKES_TOO_LONG
 from migration.core.text import make_csv_line
+from migration.runs.acts import ACTS
 from migration.runs.engine import count_in_work, is_in_work, skip_free_items_of_stopped_run
 from migration.runs.failures import count_failed_clients, select_current_failures
 from migration.runs.items import (
@@ -83,7 +84,7 @@ from migration.runs.models import (
     WithdrawnRunError,
 )
 from migration.runs.progress import Progress, find_progress, select_runs_for_progress
-from migration.runs.starts import enqueue_run, get_run_url, may_go_on, start_run
+from migration.runs.starts import enqueue_run, get_plan_url, get_run_url, may_go_on, start_run
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.aws.secrets_manager import ErrorClass
 
@@ -233,11 +234,14 @@ def _select_items(run: Run, tab: str) -> QuerySet[Any]:
 
 
 STATE_LOOKS = {
+    Run.State.PLANNING: ("info", "progress_activity"),
+    Run.State.PLANNED: ("info", "checklist"),
     Run.State.REQUESTED: ("info", "approval"),
     Run.State.RUNNING: ("info", "progress_activity"),
     Run.State.PAUSED: ("warning", "pause"),
     Run.State.STOPPED: ("warning", "stop"),
     Run.State.FINISHED: ("default", "check"),
+    Run.State.DISCARDED: ("default", "close"),
 }
 
 
@@ -346,13 +350,21 @@ class RunView(ObjectView[Run]):
         self.progress = found
         return found.run
 
+    def show(self) -> HttpResponse:
+        """Answer with the page of the run; who may start one that is only planned is led to its plan."""
+        run, user = self.original, self.request.user
+        if run.state in Run.NOT_STARTED and user.has_perm(VIEW_CLIENTS):
+            act = ACTS.get(run.act)
+            if act and act.may(user):
+                return HttpResponseRedirect(get_plan_url(run))
+        return super().show()
+
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         progress = self.progress
         context = super().get_context_data(**kwargs)
         context |= get_progress_context(self.request, progress)
         context |= get_items_context(self.request, progress)
         context |= get_history_context(self.request, self.original)
-        context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
         for get_more in MORE_OF_RUN:
             context |= get_more(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
@@ -704,6 +716,8 @@ class RunAdmin(ReadOnlyAdmin):
     @display(description=_("progress"))
     def done_of_total(self, run: Run) -> str:
         """Show how many clients have an outcome, whichever: the column beside it says which."""
+        if run.state in Run.NOT_STARTED:
+            return ""
         numbers = {"done": intcomma(run.done), "total": intcomma(run.total)}
         return gettext("%(done)s of %(total)s") % numbers
 

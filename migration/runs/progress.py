@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast, JSONObject
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -54,7 +54,6 @@ def select_runs_for_progress() -> QuerySet[Run]:
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
     seen = Worker.objects.taking_tasks().order_by("-seen_at").values("seen_at")[:1]
     return Run.objects.annotate(
-        plan_id=F("plan__pk"),
         throttled_at=Subquery(throttled),
         worker_seen_at=Subquery(seen),
         **{
@@ -106,6 +105,7 @@ def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[Any, ItemGro
     return grouped
 
 
+PLAN_TO_START = Sentence("plan_to_start", "Planned: it begins once somebody starts it.")
 RUN_REQUESTED = Sentence(
     "run_requested", "Requested: it begins once somebody else has approved it."
 )
@@ -290,6 +290,11 @@ class Progress:
         """Say why the run waits or is slow; None where it does neither."""
         if self.finished:
             return None
+        if self.run.state == Run.State.PLANNING:
+            is_idle = self._is_idle_for(Worker.GONE_AFTER)
+            return NO_WORKER() if self.worker_is_gone and is_idle else None
+        if self.run.state == Run.State.PLANNED:
+            return PLAN_TO_START()
         if self.run.state == Run.State.REQUESTED:
             return RUN_REQUESTED()
         if self.run.state == Run.State.PAUSED:

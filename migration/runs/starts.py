@@ -82,3 +82,8 @@ def get_run_url(run: Run | int) -> str:
     """Return the address of the page of a run, or of the run with this id."""
     pk = run.pk if isinstance(run, Run) else run
     return reverse("admin:migration_run_change", args=[pk])
+
+
+def get_plan_url(run: Run) -> str:
+    """Return the address of the page with the plan of a run."""
+    return reverse("admin:credentials_client_act_plan", args=[run.pk])

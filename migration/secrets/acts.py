@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from credentials.prices import SECRET_A_MONTH
 from migration.core.aws_store import secret_names
 from migration.core.aws_writes import find_write_refusal
-from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.clients import all_clients
 from migration.core.pages import RUN_PERMISSION, ClientTab, get_act_url, get_tab_url
 from migration.core.secrets import find_layout
 from migration.logins.acts import explain_held_up
@@ -123,10 +123,8 @@ class ChangeLayout(Act):
             raise ActRefused(refusal.message) from None
         return Done(changed.message, get_tab_url(client_id, ClientTab.COMPARISON))
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(
-            kind=Run.Kind.LAYOUT, chosen=chosen, layout=self.layout, **order.run_options
-        )
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        return {"kind": Run.Kind.LAYOUT, "layout": self.layout}
 
 
 class OneSecretPerClient(ChangeLayout):
@@ -226,13 +224,8 @@ class ApplySecretSettings(Act):
             planned.append(refuse(told, stopped) if stopped else told)
         return planned
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(
-            kind=Run.Kind.SECRET_SETTINGS,
-            chosen=chosen,
-            secret_settings=describe_settings(),
-            **order.run_options,
-        )
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        return {"kind": Run.Kind.SECRET_SETTINGS, "secret_settings": describe_settings()}
 
 
 def sum_up_drift(drift: SettingsDrift) -> list[str]:
@@ -395,8 +388,8 @@ class Adopt(Act):
             raise ActRefused(refusal.message) from None
         return Done(adopted.message)
 
-    def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        return Run.start(kind=Run.Kind.ADOPT, chosen=chosen, **order.run_options)
+    def describe_run(self, order: Order) -> dict[str, Any]:
+        return {"kind": Run.Kind.ADOPT}
 
 
 def list_unpurged(client_ids: Collection[int]) -> list[int]:

@@ -33,7 +33,6 @@ from migration.pushes.secret_writer import load_owners
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import PUSHED, Outcome, RunItem
 from migration.runs.models import Run
-from migration.runs.plans import RunPlan
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import (
     SecretDescription,
@@ -290,8 +289,7 @@ def adopt_and_overwrite_secrets(
 @works_on(Run.Kind.ADOPT)
 def process_adoption_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Adopt the secrets of each item's client that were shown when the run was started, and push its rows to them."""
-    plan: RunPlan | None = getattr(run, "plan", None)
-    seen = plan.read_seen_of(list(items)) if plan else {}
+    seen = run.plan_rows.filter(client_id__in=items).read_seen()
 
     def adopt(client_id: int) -> tuple[Outcome, Message | None]:
         try:

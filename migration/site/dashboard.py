@@ -133,7 +133,8 @@ def load_dashboard() -> Dashboard:
     counts = look.read(read_or_count_clients)
     clients, comparisons = add_up_counts(counts)
     running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
-    run = select_runs_for_progress().order_by(running_first, "-pk").first()
+    runs = select_runs_for_progress().exclude(state__in=Run.NOT_STARTED)
+    run = runs.order_by(running_first, "-created_at", "-pk").first()
     work = look.read(read_background_facts)
     look.give(is_any_client_read_from_aws, clients.reads_aws)
     return Dashboard(

@@ -114,9 +114,9 @@ def _count_runs() -> UnfinishedRuns:
         cursor.execute(
             """
             SELECT kind, state, count(*), min(worked_at) FILTER (WHERE state = %s)
-            FROM migration_run WHERE finished_at IS NULL GROUP BY kind, state
+            FROM migration_run WHERE finished_at IS NULL AND state <> ALL(%s) GROUP BY kind, state
             """,
-            [Run.State.RUNNING],
+            [Run.State.RUNNING, list(Run.NOT_STARTED)],
         )
         runs = cursor.fetchall()
         cursor.execute(

@@ -29,7 +29,7 @@ from migration.core.sentences import LOGIN_OUTCOMES
 from migration.logins.reveals import RevealedValue
 from migration.people.roles import logs_in_by_provider
 from migration.runs.items import Outcome
-from migration.runs.plans import RunPlan
+from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
 from migration.site.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -99,9 +99,10 @@ register.simple_tag(describe_environment, name="find_environment")
 
 
 @register.simple_tag
-def find_open_plan() -> RunPlan | None:
-    """Return the newest plan of a push that was neither started nor discarded."""
-    return RunPlan.objects.filter(act="push").open().defer_client_columns().first()
+def find_open_plan() -> Run | None:
+    """Return the newest push that is planned, or being planned, and was neither started nor discarded."""
+    planned = Run.objects.filter(state__in=(Run.State.PLANNING, Run.State.PLANNED), act="push")
+    return planned.defer("chosen").first()
 
 
 @register.simple_tag

@@ -16,13 +16,14 @@ from django.test import Client
 from django.urls import get_resolver
 
 from credentials.models import DatabaseCredential
-from migration.models import AuditEvent, Campaign, RunPlan
+from migration.models import AuditEvent, Campaign
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.attacks import malformed
 from tests.attacks.malformed import DIGITS, NUL
 from tests.factories import all_tables, make_comparison, make_full_client, make_user
 from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import store_plan
 from tests.page_forms import errors_of, forms_alone, send_form
 from tests.test_headers import list_addresses
 
@@ -47,13 +48,18 @@ def ids(stores) -> dict[str, int]:
     run = Run.objects.create(kind=Run.Kind.PUSH)
     run.add_items([(client_id, "idom")])
     run.items.update(outcome="failed")
+    discarded = store_plan("test_logins")
+    discarded.discard(by=None)
+    former = store_plan()
+    former.discard(by=None)
+    Run.objects.filter(pk=former.pk).update(former_plan=former.pk)
     administrator = make_user("maria", is_superuser=True)  # every page is open to her
     return {
         "/client/": client_id,
         "/database/": DatabaseCredential.objects.get(client=client_id).pk,
         "/run/": run.pk,
-        "/run/plan/": RunPlan.objects.create(state="discarded").pk,
-        "/act/plan/": RunPlan.objects.create(act="test_logins", state="discarded").pk,
+        "/run/plan/": former.pk,
+        "/act/plan/": discarded.pk,
         "/campaign/": Campaign.objects.create(goal="aws", state="cancelled").pk,
         "/comparison/": make_comparison(client_id, "mismatch").pk,
         "/user/": administrator.pk,

@@ -13,7 +13,7 @@ from migration.campaigns.steps import find_broken_rule
 from migration.core import aws_store
 from migration.core.clients import all_clients
 from migration.core.pages import ClientTab
-from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, RunPlan
+from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner
 from migration.pushes.comparisons import compare
 from migration.runs import act_pages
 from migration.runs.acts import ACTS
@@ -32,6 +32,7 @@ from tests.migration.campaigns.shown import begin_wave, make_campaign, make_grou
 from tests.migration.moves.clients import LINE, change_in_aws
 from tests.migration.nova.readers import statistics
 from tests.migration.nova.readers.test_other_statements import HELPER
+from tests.migration.pages import store_plan
 
 pytestmark = pytest.mark.browser
 
@@ -146,13 +147,13 @@ def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
     change_in_aws(aws_store.secrets_manager(), password="another")
     compare(client_ids=[pk])
     make_full_client("b d"), make_full_client("new")
-    plan = RunPlan.store_request(by=None, chosen=None)
+    plan = store_plan()
     address = f"{CLIENT}act/plan/{plan.pk}/"
     looking = look_at(address)
-    tasks.work_on_plan(plan.pk)
+    tasks.work_on_run(plan.pk)
     few = f"{CLIENT}act/push/?all=1"
 
-    assert looking == look_at(address, f"{RUNS}plan/{plan.pk}/sheet/", few, CLIENT) == {}
+    assert looking == look_at(address, f"{RUNS}{plan.pk}/plan-sheet/", few, CLIENT) == {}
 
 
 def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
@@ -184,10 +185,10 @@ def test_the_page_of_an_act_for_one_for_several_and_for_many(look_at, client_in,
         page = f"{CLIENT}act/{act.code}/"
         several = [f"{page}?clients={','.join(map(str, ids))}"] if act.takes_many else []
         found |= look_at(f"{page}?clients={ids[0]}", *several)
-    plan = RunPlan.store_request(by=None, chosen=ids, act="rotate")
+    plan = store_plan("rotate", chosen=ids)
     monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
     found |= look_at(f"{CLIENT}act/rotate/?all=1", f"{CLIENT}act/plan/{plan.pk}/")
-    tasks.work_on_plan(plan.pk)
+    tasks.work_on_run(plan.pk)
     found |= look_at(f"{CLIENT}act/plan/{plan.pk}/")
     plan.discard(by=None)
 

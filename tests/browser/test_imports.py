@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from credentials.models import Client, DatabaseCredential
 from migration import tasks
-from migration.models import ClientMigration, RunPlan
+from migration.models import ClientMigration
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -85,13 +85,13 @@ def test_a_thousand_clients_are_previewed_confirmed_migrated_and_compared(visit,
         file.unlink()
         assert Client.objects.count() == 1_000
 
-        plan = RunPlan.objects.get()
-        tasks.work_on_plan(plan.pk)
+        plan = Run.objects.get()
+        tasks.work_on_run(plan.pk)
         page.reload()
         press(page, "Push 1,000 clients")
         page.wait_for_url("**/migration/run/*/change/")
         run = Run.objects.get(kind=Run.Kind.MIGRATE)
-        tasks.work_on(run.pk)
+        tasks.work_on_run(run.pk)
         go_to(page, f"/admin/migration/run/{run.pk}/change/")
         page.get_by_text("Finished").first.wait_for()
         haystack.add("run", page.content())
@@ -99,7 +99,7 @@ def test_a_thousand_clients_are_previewed_confirmed_migrated_and_compared(visit,
         go_to(page, "/admin/credentials/client/")
         press(page, "Compare all clients")
         page.wait_for_url("**/migration/run/*/change/")
-        tasks.work_on(Run.objects.get(kind=Run.Kind.COMPARE).pk)
+        tasks.work_on_run(Run.objects.get(kind=Run.Kind.COMPARE).pk)
         go_to(page, "/admin/migration/comparison/")
         haystack.add("comparisons", page.content())
     add_tables(haystack)

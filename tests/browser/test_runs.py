@@ -148,7 +148,7 @@ def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, s
     page.goto(f"{page.url.partition('/admin/')[0]}/admin/migration/run/{run.pk}/change/")
     press(page.get_by_role("button", name="Retry", exact=True))
     operator.reads("Running")
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
     if not scripts:
         press(page.get_by_role("link", name="Reload the page"))
 
@@ -169,7 +169,7 @@ def test_many_that_are_ready_are_moved_from_the_dashboard_to_the_end_of_their_ru
     page.evaluate("window.notReloaded = true")
     stop = page.get_by_role("button", name="Stop the run")
     stop.focus()
-    tasks.work_on(Run.objects.get(kind=Run.Kind.MOVE).pk)
+    tasks.work_on_run(Run.objects.get(kind=Run.Kind.MOVE).pk)
 
     expect(page.get_by_text("2 of 2")).to_be_visible()
     expect(page.get_by_text("Finished", exact=True).first).to_be_visible()

@@ -39,7 +39,7 @@ def test_what_a_run_will_do_is_read_and_then_it_does_it(visit, stores, settings,
 
     run = Run.objects.get()
     expect(page.get_by_role("heading", name=f"Key and regions {run.pk}").first).to_be_visible()
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
     page.reload()
     expect(page.get_by_text("2 of 2").filter(visible=True).first).to_be_visible()
     assert (violations(page), fits(page)) == ([], True)

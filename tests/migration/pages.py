@@ -8,7 +8,9 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
+from migration import tasks
 from migration.models import RunItem
+from migration.runs.acts import ACTS
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from tests.factories import make_comparison, make_full_client, make_user
@@ -106,9 +108,23 @@ def plan_page(plan) -> str:
     return f"{CLIENTS}act/plan/{plan.pk}/"
 
 
+def store_plan(code: str = "push", *, by=None, chosen=None, overrides=()) -> Run:
+    """A run that is to be planned, over these clients or all."""
+    return ACTS[code].store_plan(by=by, chosen=chosen, overrides=overrides)
+
+
+def make_plan(code: str = "push", **options) -> Run:
+    """A run that a worker has planned."""
+    plan = store_plan(code, **options)
+    tasks.work_on_run(plan.pk)
+    plan.refresh_from_db()
+    return plan
+
+
 def start_plan(browser: Browser, plan, **fields):
-    """Press the button of a stored plan's page."""
-    return browser.post(plan_page(plan), {"confirmed": "1", **fields})
+    """Press the button of a stored plan's page as it is now."""
+    look = Run.objects.get(pk=plan.pk).look
+    return browser.post(plan_page(plan), {"confirmed": "1", "look": str(look), **fields})
 
 
 def act_page(code: str, *client_ids: int) -> str:

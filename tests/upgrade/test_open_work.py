@@ -4,11 +4,10 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from migration import tasks
 from migration.campaigns.steps import advance_campaign, approve_campaign, start_campaign
 from migration.core.clients import all_clients
 from migration.logins.models import RotationOutcome
-from migration.models import Campaign, ClientGroup, MoveRequest, RunPlan
+from migration.models import Campaign, ClientGroup, MoveRequest
 from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
 from migration.pushes.comparisons import compare
 from migration.runs import engine
@@ -25,7 +24,7 @@ from tests.migration.logins.rotations.killed import (
 )
 from tests.migration.moves.clients import enter_phase_together, phase_of
 from tests.migration.moves.runs.moved import outcomes
-from tests.migration.pages import start_plan
+from tests.migration.pages import make_plan, start_plan
 
 __all__ = ["login", "login_server", "role", "role_in"]
 
@@ -68,8 +67,7 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     one, *two = in_dual_read("one", "two-1", "two-2")
     three = in_dual_read("three-1", "three-2")
     make_full_client("four")
-    plan = RunPlan.store_request(by=maria, chosen=None)
-    tasks.work_on_plan(plan.pk)
+    plan = make_plan(by=maria)
     request = request_move(client_id=one, new=Phase.AWS, by=maria, reason="INC-1")
     asked = start_move_run(
         chosen=all_clients().filter(pk__in=two),
@@ -99,13 +97,12 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     assert {phase_of(pk) for pk in (one, *two, *three)} == {Phase.AWS}
     assert Campaign.objects.get().state == Campaign.State.FINISHED
     assert MoveRequest.objects.get().state == MoveRequest.State.DONE
-    plan.refresh_from_db()
+    plan = Run.objects.get(state=Run.State.PLANNED)
     client.force_login(make_user("eva", "migration.add_run", "credentials.view_client"))
     start_plan(client, plan)
-    plan.refresh_from_db()
     # The others were moved since.
-    engine.work_on_run(run_id=plan.run_id)
-    assert outcomes(plan.run) == {"four": Outcome.CREATED}
+    engine.work_on_run(run_id=plan.pk)
+    assert outcomes(plan) == {"four": Outcome.CREATED}
 
 
 def test_a_rotation_that_was_killed_before_the_upgrade_is_ended_after_it(role_in):

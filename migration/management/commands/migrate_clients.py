@@ -18,7 +18,7 @@ from migration.pushes.plans import PlanSummary, describe_client, look_at_batches
 from migration.runs.acts import Order
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlanCounts, PlannedClient, RunPlan
+from migration.runs.plans import PlanClass, PlanCounts, PlannedClient
 from nova_credentials.shown_names import escape_name
 
 LEFT_ALONE = ("left_alone", "left_to_aws")
@@ -80,7 +80,7 @@ class Command(ActCommand):
         self, chosen: ClientPhaseQuerySet, order: Order, options: Options
     ) -> Iterator[list[PlannedClient]]:
         with show_work(self.stderr, "Plan", chosen.count()) as work:
-            for found in look_at_batches(make_plan(chosen, options)):
+            for found in look_at_batches(make_unsaved_run(chosen, options)):
                 yield found
                 work.done += len(found)
 
@@ -98,9 +98,9 @@ class Command(ActCommand):
             )
 
 
-def make_plan(chosen: ClientPhaseQuerySet, options: Options) -> RunPlan:
-    """Return a plan over the clients as the options ask for it, not stored."""
-    return RunPlan(
+def make_unsaved_run(chosen: ClientPhaseQuerySet, options: Options) -> Run:
+    """Return a run over the clients as the options ask for it, to be looked at and not stored."""
+    return Run(
         chosen=None if options["all"] else sorted(chosen.values_list("pk", flat=True)),
         adopt=options["adopt"],
         overwrite=options["overwrite"],

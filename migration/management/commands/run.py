@@ -162,9 +162,15 @@ class Pause(SteerCommand):
 
 
 class Stop(SteerCommand):
-    help = "Stops a run: clients that nobody has begun are left out. One that is only requested is withdrawn."
+    help = (
+        "Stops a run: clients that nobody has begun are left out. One that is only requested is withdrawn, one that is"
+        " only planned is discarded."
+    )
 
     def steer(self, run: Run, by: User | None) -> None:
+        if run.is_open_plan:
+            run.discard(by=by)
+            return
         if run.state == Run.State.REQUESTED:
             if by and by.pk != run.by_id and not by.has_perm(APPROVE_MOVES):
                 text = f"{escape_name(by.username)} lacks the permission {APPROVE_MOVES}"
@@ -232,6 +238,8 @@ class Resume(OneRunCommand):
             return True
         if run.state == Run.State.RUNNING:
             return False
+        if run.state in Run.NOT_STARTED:
+            raise StaleRunError(run, Run.State.RUNNING)
         if run.items.left_out_by_withdrawal().exists():
             raise WithdrawnRunError(run)
         failed = run.items.filter(outcome__in=CAN_BE_RETRIED)

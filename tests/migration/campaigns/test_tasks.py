@@ -57,7 +57,7 @@ def test_a_worker_that_ends_a_run_takes_its_campaign_further_at_once():
 
     for _ in range(3):
         for run in Run.objects.filter(finished_at=None):
-            tasks.work_on(run.pk)
+            tasks.work_on_run(run.pk)
 
     assert (phases(group), stand(campaign)) == ([Phase.DUAL_READ], (Campaign.State.FINISHED, []))
 

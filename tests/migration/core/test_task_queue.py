@@ -39,7 +39,14 @@ class Evil:
 
 @pytest.mark.parametrize(
     "name",
-    ["work_on", "push_pending", "resume_stalled_runs", "resume_dead_searches", "sweep", "refuse"],
+    [
+        "work_on_run",
+        "push_pending",
+        "resume_stalled_runs",
+        "resume_dead_searches",
+        "sweep",
+        "refuse",
+    ],
 )
 def test_public_functions_of_the_module_are_tasks(name):
     assert is_task_name(f"migration.tasks.{name}")
@@ -48,10 +55,10 @@ def test_public_functions_of_the_module_are_tasks(name):
 @pytest.mark.parametrize(
     "function",
     [
-        *("os.system", "builtins.eval", "migration.tasks", "work_on", "", None, os.system),
+        *("os.system", "builtins.eval", "migration.tasks", "work_on_run", "", None, os.system),
         *("migration.tasks.os.system", "migration.tasks._enqueue_work", "migration.tasks.partial"),
         *("migration.tasks.Run", "migration.tasks.engine.finish_inline", "migration.tasks.get_broker"),
-        *("migration.tasks.work_on.__globals__", "migration..tasks.work_on", " migration.tasks.sweep"),
+        *("migration.tasks.work_on_run.__globals__", "migration..tasks.work_on_run", " migration.tasks.sweep"),
         tasks.sweep,
     ],
 )  # fmt: skip

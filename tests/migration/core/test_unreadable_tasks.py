@@ -22,7 +22,7 @@ from tests.migration.runs.steering.runs import start
 from tests.redis_server import REDIS_SERVER, RedisServer, do_without
 
 OLD, NEW = "example-key-of-before-" * 3, "example-key-of-today-" * 3
-TASK = "migration.tasks.work_on"
+TASK = "migration.tasks.work_on_run"
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def take(host):
     return [SignedPackage.loads(payload)["args"] for _ in range(2) for _, payload in host.dequeue()]
 
 def package(key):
-    task = {"id": "7", "name": "x", "func": "migration.tasks.work_on", "args": (7,), "kwargs": {}}
+    task = {"id": "7", "name": "x", "func": "migration.tasks.work_on_run", "args": (7,), "kwargs": {}}
     return signing.dumps(task, key=key, salt="nova_admin", serializer=PickleSerializer)
 
 broker = host("new", "old")

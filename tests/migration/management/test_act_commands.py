@@ -11,7 +11,7 @@ from migration.core.clients import all_clients
 from migration.core.groups import ClientGroup
 from migration.management import base
 from migration.management.progress import finish_in_this_process
-from migration.models import AuditEvent, ClientMigration, Rotation, RunPlan, Secret
+from migration.models import AuditEvent, ClientMigration, Rotation, Secret
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_user, update
@@ -51,7 +51,6 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(stores, command):
     assert [item["slug"] for item in plan["items"]] == ["acme", "idom"]
     assert set(plan["items"][0]) == {"slug", "verdict", "code", "message"}
     assert not Run.objects.exists()
-    assert not RunPlan.objects.exists()
     assert AuditEvent.objects.count() == audit
 
 

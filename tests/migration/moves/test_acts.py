@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from credentials.models import Client
 from migration import tasks
 from migration.core.clients import ClientMigration
-from migration.models import MoveRequest, PhaseChange, RunPlan
+from migration.models import MoveRequest, PhaseChange
 from migration.moves import account, acts
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.evidence import Evidence
@@ -28,7 +28,7 @@ from tests.migration.acts import (
     send,
 )
 from tests.migration.moves.clients import advance, enter_phase_together, phase_of, write_password
-from tests.migration.pages import CLIENTS, text
+from tests.migration.pages import CLIENTS, start_plan, text
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -96,7 +96,7 @@ def test_choosing_a_move_for_all_clients_writes_nothing(client, log_in, act, is_
         assert client.get(answer.url).status_code == 200
     else:
         assert "act/" not in answer.url
-    for table in (Run, RunPlan, PhaseChange, MoveRequest):
+    for table in (Run, PhaseChange, MoveRequest):
         assert not table.objects.exists()
     assert dict(ClientMigration.objects.values_list("pk", "phase")) == before
 
@@ -204,9 +204,9 @@ def test_what_no_page_sends_moves_nobody(client, log_in, three, sent, query):
     )
 
     assert answer.status_code < 500
-    assert not Run.objects.exists()
+    assert not Run.objects.started().exists()
     assert {phase_of(pk) for pk in three} == {Phase.DUAL_READ, Phase.POSTGRES}
-    assert not [plan for plan in RunPlan.objects.all() if set(plan.values["override"]) - {"reads"}]
+    assert not [plan for plan in Run.objects.all() if set(plan.override_lines) - {"reads"}]
 
 
 def test_a_restore_needs_the_right_to_purge(client, log_in):
@@ -241,7 +241,6 @@ def test_several_are_never_purged_at_once(client, log_in):
     assert "one client at a time" in said_on(client.post(address, {"confirmed": "plan"}))
     assert "one client at a time" in said_on(client.get(address))
     assert not Run.objects.exists()
-    assert not RunPlan.objects.exists()
     assert {phase_of(pk) for pk in pks} == {Phase.AWS}
 
 
@@ -372,12 +371,14 @@ def test_evidence_that_nobody_saw_missing_is_not_overridden(
     if not is_few:
         monkeypatch.setattr(act_pages, "FEW_CLIENTS", 0)
         address = client.post(address, {"confirmed": "plan"}).url
-        tasks.work_on_plan(RunPlan.objects.get().pk)
+        tasks.work_on_run(Run.objects.get().pk)
     page = client.get(address)
     assert page.context["number"] == number
     give_evidence(proven, matches=-20)
 
+    plan = page.context.get("run")
     sent = {"confirmed": "1", "clients": page.context.get("shown", ""), "reason": "INC-42"}
+    sent["look"] = str(plan.look) if plan else ""
     typed = "proven" if number == 1 and is_few else str(number)
     client.post(address, sent | {"typed": typed})
     for run in Run.objects.all():
@@ -409,22 +410,22 @@ def test_a_stored_plan_counts_what_is_missing_and_is_planned_again_with_an_overr
     monkeypatch.setattr(act_pages, "FEW_CLIENTS", 2)
     log_in(MOVE, OVERRIDE)
     first = client.post(f"{CLIENTS}act/cutover/?all=1", {"confirmed": "plan"}).url
-    tasks.work_on_plan(RunPlan.objects.get().pk)
+    tasks.work_on_run(Run.objects.get().pk)
     page = client.get(first)
     assert by_verdict(page) == {"will": ["proven"], "refused": ["a", "b"]}
     (each,) = page.context["overrides"]
     assert (each["number"], each["kinds"]) == (2, ["reads"])
 
     second = client.post(first, {"confirmed": "plan", "override": each["kinds"]}).url
-    plan = RunPlan.objects.get(state=RunPlan.State.MAKING)
-    assert (plan.values, RunPlan.objects.count()) == ({"override": ["reads"]}, 2)
-    tasks.work_on_plan(plan.pk)
+    plan = Run.objects.get(state=Run.State.PLANNING)
+    assert (plan.override_lines, Run.objects.count()) == (["reads"], 2)
+    tasks.work_on_run(plan.pk)
     again = client.get(second)
     assert by_verdict(again) == {"will": ["proven", "a", "b"]}
     assert again.context["is_dangerous"]
-    client.post(second, {"confirmed": "1", "typed": "3", "reason": "INC-42"})
+    start_plan(client, plan, typed="3", reason="INC-42")
 
-    finish(Run.objects.get())
+    finish(plan)
     assert {phase_of(pk) for pk in unproven} == {Phase.AWS}
     assert "discarded" in text(client.get(first))
 

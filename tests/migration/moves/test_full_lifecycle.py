@@ -137,7 +137,7 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         assert [item.slug for item in run.items.all()] == ["idom"]
         tasks.sweep()  # the one before is not done yet
         assert Run.objects.filter(finished_at=None).count() == 1
-        tasks.work_on(run.pk)
+        tasks.work_on_run(run.pk)
         assert all_clients().get(pk=idom).client_migration.clean_streak == streak
         # A quarter of an hour later:
         ClientMigration.objects.update(
@@ -180,7 +180,7 @@ def test_without_the_triggers_the_sweep_pushes_too(idom, reader, counting_again)
     update("client_database_credentials", row.pk, db_password_encrypted="example-unseen")
     tasks.sweep()
     for run in Run.objects.filter(finished_at=None).order_by("pk"):
-        tasks.work_on(run.pk)
+        tasks.work_on_run(run.pk)
     assert all_clients().get().client_migration.comparison.status == "match"
 
 

@@ -6,7 +6,6 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.urls import URLResolver, get_resolver, reverse
-from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration.campaigns.steps import start_campaign
@@ -20,7 +19,6 @@ from migration.models import (
     CopySearch,
     MoveRequest,
     ReaderProcess,
-    RunPlan,
 )
 from migration.moves.acts import MOVE_ACTS
 from migration.people.roles import ROLES
@@ -37,7 +35,7 @@ from tests.factories import (
 )
 from tests.migration.acts import move_page
 from tests.migration.moves.clients import LINE, advance, enter_phase, phase_of, write_password
-from tests.migration.pages import DIFFERENT
+from tests.migration.pages import DIFFERENT, store_plan
 from tests.nova_credentials.in_phases import bring
 from tests.page_forms import pages_left_out
 
@@ -185,7 +183,7 @@ OTHERS |= {
     f"{CLIENT}_{page}"
     for page in ("owner", "adopt", "layout", "copy", "dialog", "cutover", "ready")
 }
-OTHERS |= {"migration_run_plan"}
+OTHERS |= {"migration_run_former_plan", "migration_run_former_plan_part"}
 # tests/migration/runs/acts/test_every_act.py tries each act as each role.
 OTHERS |= {f"{CLIENT}_act", f"{CLIENT}_act_plan"}
 # For whoever may see the console; tests/test_documents.py has their tests.
@@ -248,14 +246,14 @@ class Site:
             "_notices",
         )
         models = {
-            f"{CLIENT}_act_plan": lambda: RunPlan.objects.latest("pk").pk,
+            f"{CLIENT}_act_plan": lambda: Run.objects.get(act="push").pk,
             "credentials_client_": lambda: client,
             "credentials_columnmapping_": lambda: 1,
             f"{GROUP}_": lambda: ClientGroup.objects.earliest("pk").pk,
             "migration_campaign_": lambda: Campaign.objects.latest("pk").pk,
             "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
-            "migration_run_plan": lambda: RunPlan.objects.latest("pk").pk,
-            "migration_run_": lambda: Run.objects.latest("pk").pk,
+            "migration_run_plan": lambda: Run.objects.get(act="push").pk,
+            "migration_run_": lambda: Run.objects.started().latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
             "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
@@ -291,7 +289,7 @@ def site(stores) -> Site:
     start_campaign(groups=[wave], goal=Phase.DUAL_READ)
     write_password(site.clients[Phase.DUAL_READ], "example-new")
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
-    RunPlan.objects.create(state="differs", made_at=timezone.now())
+    store_plan().finish_planning([])
     make_reader_process()
     ClientComment.objects.create(
         client_id=site.clients[Phase.DUAL_READ], slug="dual-read", text="-"

@@ -14,7 +14,7 @@ from credentials.models import Client, ClientRevision, DatabaseCredential
 from migration.core.aws_store import secrets_manager
 from migration.core.clients import all_clients
 from migration.core.comparisons import COMPARISON_EVENT
-from migration.models import AuditEvent, ClientOwner, OpenMismatch, Resolution, RunItem, RunPlan
+from migration.models import AuditEvent, ClientOwner, OpenMismatch, Resolution, RunItem
 from migration.pushes.comparisons import compare
 from migration.pushes.resolutions import copy_to_aws
 from migration.runs import engine
@@ -167,7 +167,7 @@ def test_all_that_the_filters_show_are_those_of_the_address(browser, differing, 
     url = many.request["PATH_INFO"] + "?" + many.request["QUERY_STRING"]
     browser.post(url, {"confirmed": "plan"})
 
-    assert RunPlan.objects.get().chosen == [differing["one"], differing["two"]]
+    assert Run.objects.get().chosen == [differing["one"], differing["two"]]
 
 
 def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
@@ -210,7 +210,6 @@ def test_any_number_is_acknowledged_while_its_user_waits(browser, differing, mon
     confirm(browser, page, reason="INC-42", until=UNTIL)
 
     assert set(Resolution.objects.values_list("slug", flat=True)) == {"one", "two"}
-    assert not RunPlan.objects.exists()
 
 
 def test_an_undo_takes_nothing_back_that_is_somebody_elses(differing, maria):

@@ -7,12 +7,14 @@ import psycopg
 import pytest
 
 from migration import tasks
-from migration.models import PlanRow, RunPlan
+from migration.models import PlanRow
 from migration.pushes import plans
 from migration.pushes.plans import export_plan_as_json
-from migration.runs.plans import PlanInOtherStateError, PlannedClient
+from migration.runs.models import Run, RunQuerySet, StaleRunError
+from migration.runs.plans import PlannedClient
 from tests.factories import make_full_client, make_many
 from tests.migrated import migrate, migrated_database
+from tests.migration.pages import make_plan, store_plan
 
 ROWS = [
     {
@@ -26,18 +28,15 @@ ROWS = [
         "replaced": [], "versions": {"c": "3"}, "writes": {},
     },
 ]  # fmt: skip
-PLANS = """
-INSERT INTO migration_runplan (adopt, overwrite, include_inactive, state, created_at, made_at, rows, differences)
-VALUES (false, false, false, 'ready', now(), now(), %s, '[]'), (false, false, false, 'making', now(), NULL, '[]', '[]')
-RETURNING id
+RUN = """
+INSERT INTO migration_run (kind, adopt, include_inactive, created_at)
+VALUES ('migrate', false, false, now()) RETURNING id
 """
-
-
-def make_plan() -> RunPlan:
-    plan = RunPlan.store_request(by=None, chosen=None)
-    tasks.work_on_plan(plan.pk)
-    plan.refresh_from_db()
-    return plan
+PLAN = """
+INSERT INTO migration_runplan (
+    adopt, overwrite, include_inactive, run_id, state, created_at, made_at, rows, differences
+) VALUES (true, %(overwrite)s, true, %(run)s, %(state)s, now(), %(made)s, %(rows)s, '[]') RETURNING id
+"""
 
 
 def count_in_memory() -> int:
@@ -51,13 +50,13 @@ def test_the_making_of_a_plan_holds_some_of_its_clients_at_a_time(monkeypatch):
     monkeypatch.setattr(plans, "BATCHES_AT_ONCE", 2)
     before, most = count_in_memory(), []
     monkeypatch.setattr(
-        RunPlan, "record_worked_at", lambda _: most.append(count_in_memory() - before)
+        RunQuerySet, "record_worked_at", lambda *_: most.append(count_in_memory() - before)
     )
     make_many(24, phase="postgres")
 
     plan = make_plan()
 
-    assert plan.rows.count() == 24
+    assert plan.plan_rows.count() == 24
     assert len(most) == 12
     # Two that are stored, those of the batch before, as many rows beside them, and those that are looked at meanwhile.
     assert max(most) <= 10
@@ -67,76 +66,108 @@ def test_the_making_of_a_plan_holds_some_of_its_clients_at_a_time(monkeypatch):
 def test_of_two_workers_that_make_the_same_plan_one_has_made_it():
     for slug in ("a", "b"):
         make_full_client(slug)
-    plan = RunPlan.store_request(by=None, chosen=None)
+    plan = store_plan()
 
     def look_while_another_makes_it():
         for found in plans.look_at_batches(plan):
-            tasks.work_on_plan(plan.pk)
+            tasks.work_on_run(plan.pk)
             yield found
 
-    with pytest.raises(PlanInOtherStateError):
-        plan.finish_making(look_while_another_makes_it())
+    with pytest.raises(StaleRunError):
+        plan.finish_planning(look_while_another_makes_it())
 
     plan.refresh_from_db()
-    assert (plan.state, plan.counts["clients"]) == (RunPlan.State.READY, 2)
-    assert [client.slug for client in plan.rows.list_clients()] == ["a", "b"]
+    assert (plan.state, plan.plan_counts["clients"]) == (Run.State.PLANNED, 2)
+    assert [client.slug for client in plan.plan_rows.list_clients()] == ["a", "b"]
     assert PlanRow.objects.count() == 2
 
 
 @pytest.mark.usefixtures("stores")
 def test_what_a_killed_look_left_is_no_part_of_the_plan():
     make_full_client("idom")
-    plan = RunPlan.store_request(by=None, chosen=None)
+    plan = store_plan()
 
     def look_until_it_is_killed():
         yield from plans.look_at_batches(plan)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plan.finish_making(look_until_it_is_killed())
-    assert (PlanRow.objects.count(), plan.rows.list_clients()) == (1, [])
+        plan.finish_planning(look_until_it_is_killed())
+    assert (PlanRow.objects.count(), plan.plan_rows.list_clients()) == (1, [])
 
-    tasks.work_on_plan(plan.pk)
+    tasks.work_on_run(plan.pk)
 
     plan.refresh_from_db()
-    assert [client.slug for client in plan.rows.list_clients()] == ["idom"]
+    assert [client.slug for client in plan.plan_rows.list_clients()] == ["idom"]
     assert PlanRow.objects.count() == 1
 
 
-def test_plans_of_the_release_before_are_carried_over_and_back():
+def test_plans_of_the_release_before_are_runs_and_plans_again(django_db_blocker):
     path = "-c search_path=nova_admin"
     with migrated_database() as uri, psycopg.connect(uri, autocommit=True, options=path) as old:
         migrate(uri, "migration", "0040")
         cursor = psycopg.ClientCursor(old)
-        made, open_plan = [pk for (pk,) in cursor.execute(PLANS, [json.dumps(ROWS)]).fetchall()]
+        ((run,),) = old.execute(RUN).fetchall()
+
+        def plant(state: str, *, made: bool = True, run=None, overwrite=False) -> int:
+            values = {
+                "state": state,
+                "run": run,
+                "overwrite": overwrite,
+                "made": "now" if made else None,
+            }
+            values["rows"] = json.dumps(ROWS if made else [])
+            return cursor.execute(PLAN, values).fetchone()[0]
+
+        started, kept_no_more = plant("started", run=run), plant("started")
+        ready, checking = plant("ready", overwrite=True), plant("checking")
+        differs, making = plant("differs"), plant("making", made=False)
+        discarded = plant("discarded")
 
         migrate(uri)
 
-        counts = "SELECT id, counts, look IS NOT NULL FROM migration_runplan ORDER BY id"
-        assert old.execute(counts).fetchall() == [
-            (
-                made,
-                {
-                    "clients": 2,
-                    "classes": {"updated": 1, "left_alone": 1},
-                    "writes": {"updated": 1, "created": 1},
-                    "present": 3,
-                    "spared": 1,
-                },
-                True,
-            ),
-            (open_plan, {}, False),
+        runs = """
+            SELECT former_plan, state, act, overwrite, override_lines, adopt, planned_at IS NOT NULL, look IS NOT NULL,
+                finished_at IS NOT NULL FROM migration_run ORDER BY id
+        """
+        push, anew = ("push", False, [], False), (False, False, False)
+        assert old.execute(runs).fetchall() == [
+            (started, "running", *push, True, True, False),
+            (ready, "planning", "push", True, ["overwrite"], False, *anew),
+            *((pk, "planning", *push, *anew) for pk in (checking, differs, making)),
+            (discarded, "discarded", "push", False, [], True, True, True, True),
         ]
-        rows = "SELECT plan_id, client_id, plan_class, content FROM migration_planrow ORDER BY id"
+        rows = """
+            SELECT former_plan, client_id, plan_class, content FROM migration_planrow
+            JOIN migration_run AS run ON run.id = run_id ORDER BY former_plan, client_id
+        """
         assert old.execute(rows).fetchall() == [
-            (made, 5, "left_alone", ROWS[1]),
-            (made, 7, "updated", ROWS[0]),
+            (pk, client["id"], client["class"], client)
+            for pk in (started, discarded)
+            for client in ROWS[::-1]
         ]
+        counts = "SELECT plan_counts FROM migration_run WHERE id = %s"
+        assert old.execute(counts, [run]).fetchone()[0] == {
+            "clients": 2,
+            "classes": {"updated": 1, "left_alone": 1},
+            "writes": {"updated": 1, "created": 1},
+            "present": 3,
+            "spared": 1,
+            "only_moved": 0,
+        }
 
         migrate(uri, "migration", "0040")
 
-        kept = "SELECT rows FROM migration_runplan ORDER BY id"
-        assert old.execute(kept).fetchall() == [(ROWS[::-1],), ([],)]
+        kept = "SELECT id, run_id, state, overwrite, rows FROM migration_runplan ORDER BY id"
+        assert old.execute(kept).fetchall() == [
+            (started, run, "started", False, ROWS[::-1]),
+            (ready, None, "making", True, []),
+            *((pk, None, "making", False, []) for pk in (checking, differs, making)),
+            (discarded, None, "discarded", False, ROWS[::-1]),
+        ]
+        assert old.execute("SELECT count(*) FROM migration_run").fetchone() == (1,)
+        assert plant("making", made=False) > discarded
+        assert kept_no_more
 
 
 @pytest.mark.usefixtures("stores")

@@ -13,7 +13,7 @@ from django_q.models import OrmQ
 from credentials.models import Client
 from migration import tasks
 from migration.core.clients import all_clients
-from migration.models import AuditEvent, ClientMigration, Comparison, RunPlan
+from migration.models import AuditEvent, ClientMigration, Comparison
 from migration.pushes import plans
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import NOT_LOOKED_AT, export_plan_as_json, summarize_plan
@@ -32,15 +32,9 @@ from tests.factories import (
     make_user,
     update,
 )
-from tests.migration.pages import plan_page, start_plan
+from tests.migration.pages import make_plan, plan_page, start_plan, store_plan
 
 pytestmark = pytest.mark.usefixtures("stores")
-
-# What a client of a plan had in 0.2.0.
-OF_RELEASE_BEFORE = (
-    *("id", "slug", "phase", "revision", "class", "outcome", "error_class", "message"),
-    *("versions", "writes", "replaced"),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -49,28 +43,20 @@ def once(monkeypatch):
     monkeypatch.setattr("migration.pushes.comparisons.RECHECK_AFTER_SECONDS", 0)
 
 
-def make_plan(**options) -> RunPlan:
-    plan = RunPlan.store_request(by=make_user("planner"), chosen=None, **options)
-    tasks.work_on_plan(plan.pk)
-    plan.refresh_from_db()
-    return plan
-
-
 @pytest.fixture
 def begin(client):
     """Starts a plan by its page; the run, or None."""
     client.force_login(make_user("starter", *VIEW, "migration.add_run"))
 
-    def begin(plan: RunPlan) -> Run | None:
+    def begin(plan: Run) -> Run | None:
         start_plan(client, plan)
-        plan.refresh_from_db()
-        return plan.run
+        return Run.objects.started().filter(pk=plan.pk).first()
 
     return begin
 
 
-def classes(plan: RunPlan) -> dict[str, str]:
-    return {client.slug: client.plan_class for client in plan.rows.list_clients()}
+def classes(plan: Run) -> dict[str, str]:
+    return {client.slug: client.plan_class for client in plan.plan_rows.list_clients()}
 
 
 def make_written(slug: str) -> tuple[int, int]:
@@ -110,7 +96,7 @@ def one_of_each(sm):
 def test_a_plan_says_what_the_run_then_does(sm, one_of_each, begin):
     plan = make_plan()
 
-    assert plan.state == RunPlan.State.READY
+    assert plan.state == Run.State.PLANNED
     assert classes(plan) == {
         "new": PlanClass.NEW,
         "empty": PlanClass.LEFT_ALONE,
@@ -120,7 +106,7 @@ def test_a_plan_says_what_the_run_then_does(sm, one_of_each, begin):
         "overwritten": PlanClass.OVERWRITTEN,
         "left-alone": PlanClass.LEFT_ALONE,
     }
-    found = {client.slug: client for client in plan.rows.list_clients()}
+    found = {client.slug: client for client in plan.plan_rows.list_clients()}
     (ours,), (theirs,) = found["updated"].replaced, found["overwritten"].replaced
     assert (ours.by_this_site, theirs.by_this_site, theirs.who) == (True, False, "")
     assert ours.who == AuditEvent.objects.filter(slug="updated").first().who
@@ -131,7 +117,7 @@ def test_a_plan_says_what_the_run_then_does(sm, one_of_each, begin):
     run = begin(plan)
     engine.finish_inline(run)
 
-    assert (run.by.username, run.plan) == ("starter", plan)
+    assert (run.by.username, run.pk) == ("starter", plan.pk)
     assert {item.slug: item.outcome for item in run.items.all()} == {
         slug: found[slug].outcome for slug in ("new", "updated", "overwritten")
     }
@@ -145,7 +131,7 @@ def test_a_plan_holds_no_value(one_of_each):
 
 
 def test_with_overwrite_it_is_planned_as_overwritten(one_of_each):
-    plan = make_plan(values={"override": ["overwrite"]})
+    plan = make_plan(overrides=["overwrite"])
 
     assert classes(plan)["left-alone"] == PlanClass.OVERWRITTEN
     assert json.loads("".join(export_plan_as_json(plan)))["overwrite"] is True
@@ -156,7 +142,7 @@ def test_a_client_in_postgres_whose_secret_is_as_it_should_be_is_moved_all_the_s
     push(client_ids=[pk])
     plan = make_plan()
     assert classes(plan) == {"idom": PlanClass.UNCHANGED}
-    assert plan.count_verdicts() == {"will": 1, "nothing": 0, "refused": 0}
+    assert plan.read_plan_counts().count_verdicts() == {"will": 1, "nothing": 0, "refused": 0}
 
     engine.finish_inline(begin(plan))
 
@@ -178,7 +164,6 @@ def test_who_changed_since_is_left_out_and_who_came_is_no_part_of_the_run(
 
     run = begin(plan)
 
-    assert plan.state == RunPlan.State.STARTED
     assert set(run.items.values_list("slug", flat=True)) == {"new", "updated", "overwritten"}
     said = " ".join(map(str, client.get(plan_page(plan)).context["messages"]))
     assert "2 clients" in said
@@ -203,73 +188,61 @@ def test_what_somebody_writes_in_aws_since_the_plan_the_push_decides(sm, begin):
 
 def test_a_plan_starts_one_run_and_none_once_it_is_discarded(begin):
     make_full_client("idom")
-    plan, other = make_plan(), RunPlan.store_request(by=None, chosen=None)
+    plan, other = make_plan(), store_plan()
     first = begin(plan)
 
     assert begin(plan) == first
     other.discard(by=None)
-    tasks.work_on_plan(other.pk)
+    tasks.work_on_run(other.pk)
     assert begin(other) is None
 
-    assert Run.objects.count() == 1
+    assert Run.objects.started().count() == 1
     other.refresh_from_db()
-    assert (other.state, other.rows.list_clients()) == (RunPlan.State.DISCARDED, [])
+    assert (other.state, other.plan_rows.list_clients()) == (Run.State.DISCARDED, [])
 
 
 def test_the_acts_are_in_the_audit(begin):
     make_full_client("idom")
-    plan = make_plan()
+    plan = make_plan(by=make_user("planner"))
     begin(plan)
-    RunPlan.store_request(by=None, chosen=[]).discard(by=make_user("other"))
+    other = store_plan(chosen=[])
+    other.discard(by=make_user("other"))
 
-    acts = [(event.message.key, event.who) for event in AuditEvent.objects.filter(code="run")]
-    assert ("plan_requested", "planner") in acts
-    assert ("plan_started", "starter") in acts
-    assert ("plan_discarded", "other") in acts
-
-
-@pytest.mark.parametrize("state", ["ready", "checking", "differs"])
-def test_a_plan_of_the_release_before_is_shown_and_started(client, one_of_each, begin, state):
-    push(client_ids=[one_of_each["new"]])
-    plan = make_plan()
-    for row in plan.rows:
-        row.content = {name: row.content[name] for name in OF_RELEASE_BEFORE}
-        row.save()
-    counts = {name: plan.counts[name] for name in ("clients", "classes", "writes")}
-    RunPlan.objects.filter(pk=plan.pk).update(state=state, counts=counts)
-    Client.objects.filter(pk=one_of_each["updated"]).update(is_active=False)
-
-    page = client.get(plan_page(plan))
-    assert (page.context["number"], page.context["selected"]) == (3, 7)
-    run = begin(plan)
-
-    assert set(run.items.values_list("slug", flat=True)) == {"new", "updated", "overwritten"}
+    told = AuditEvent.objects.filter(code="run").order_by("pk")
+    assert [
+        (event.message.key, event.who) for event in told.filter(correlation=f"run {plan.pk}")
+    ] == [
+        ("run_planned", "planner"),
+        ("run_started", "starter"),
+    ]
+    assert told.filter(correlation=f"run {other.pk}").last().message.key == "run_discarded"
+    assert told.filter(correlation=f"run {other.pk}").last().who == "other"
 
 
 def test_a_killed_look_is_begun_again(monkeypatch):
     make_full_client("idom")
-    plan = RunPlan.store_request(by=None, chosen=None)
+    plan = store_plan()
     tasks.resume_stalled_runs()
     assert not OrmQ.objects.exists()
-    RunPlan.objects.update(worked_at="2020-01-01T00:00:00Z")
+    Run.objects.update(worked_at="2020-01-01T00:00:00Z")
 
     tasks.resume_stalled_runs()
 
     (task,) = OrmQ.objects.all()
-    assert (task.task["func"], task.task["args"]) == ("migration.tasks.work_on_plan", (plan.pk,))
-    tasks.work_on_plan(plan.pk)
-    tasks.work_on_plan(plan.pk)  # a second worker gets it too
+    assert (task.task["func"], task.task["args"]) == ("migration.tasks.work_on_run", (plan.pk,))
+    tasks.work_on_run(plan.pk)
+    tasks.work_on_run(plan.pk)  # a second worker gets it too
     plan.refresh_from_db()
-    assert (plan.state, plan.rows.count()) == (RunPlan.State.READY, 1)
+    assert (plan.state, plan.plan_rows.count()) == (Run.State.PLANNED, 1)
 
 
 def test_plans_that_no_run_came_of_are_forgotten():
-    kept, old = make_plan(), RunPlan.store_request(by=None, chosen=None)
-    RunPlan.objects.filter(pk=old.pk).update(created_at="2020-01-01T00:00:00Z")
+    kept, old = make_plan(), store_plan()
+    Run.objects.filter(pk=old.pk).update(created_at="2020-01-01T00:00:00Z")
 
-    RunPlan.objects.forget_old()
+    Run.objects.forget_plans()
 
-    assert list(RunPlan.objects.all()) == [kept]
+    assert list(Run.objects.all()) == [kept]
 
 
 def test_a_look_costs_as_many_statements_for_many_clients_as_for_few(monkeypatch):
@@ -287,7 +260,7 @@ def test_a_look_costs_as_many_statements_for_many_clients_as_for_few(monkeypatch
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            (found,) = plans.look_at_batches(RunPlan())
+            (found,) = plans.look_at_batches(Run())
             assert len(found) == number
         return len(queries)
 
@@ -301,7 +274,7 @@ def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
         make_full_client(slug)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
-    looks = plans.look_at_batches(RunPlan(), interactive=True)
+    looks = plans.look_at_batches(Run(), interactive=True)
     clients = [client for found in looks for client in found]
 
     assert [(c.slug, c.plan_class, c.error_class) for c in clients] == [
@@ -314,7 +287,7 @@ def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
 def test_the_summary_counts_calls_seconds_and_dollars(settings, one_of_each):
     settings.NOVA_SWEEP_MINUTES = 30 * 24 * 60
     settings.NOVA_AWS_WRITES_PER_SECOND = 2
-    summary = summarize_plan(make_plan().read_counts())
+    summary = summarize_plan(make_plan().read_plan_counts())
 
     assert (summary.clients, summary.creates, summary.updates) == (7, 1, 2)
     assert summary.batch_reads == 2
@@ -350,7 +323,6 @@ def test_a_dry_run_prints_the_plan(run, one_of_each):
     items = {item["slug"]: item for item in result["items"]}
     assert items["overwritten"]["replaced"][0]["by_this_site"] is False
     assert items["left-alone"]["code"] == "left_alone"
-    assert not RunPlan.objects.exists()
 
 
 def test_a_dry_run_for_people_names_who_wrote_last(capsys, one_of_each):
@@ -390,7 +362,6 @@ def test_a_run_by_command_makes_no_plan_and_reads_each_secret_once(run, monkeypa
     assert (code, result["unchanged"], len(result["items"])) == (0, 51, 51)
     assert sorted(asked) == sorted(set(asked))
     assert len(asked) == 51
-    assert not RunPlan.objects.exists()
     assert "plan" not in said.lower()
 
 
@@ -406,6 +377,6 @@ def test_a_look_some_batches_at_once_is_told_in_their_order(monkeypatch, clients
 
     monkeypatch.setattr(plans, "_look_at_batch", look_late)
 
-    found = [each.client_id for batch in plans.look_at_batches(RunPlan()) for each in batch]
+    found = [each.client_id for batch in plans.look_at_batches(Run()) for each in batch]
 
     assert found == list(all_clients().order_by("pk").values_list("pk", flat=True))

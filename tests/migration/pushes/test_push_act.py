@@ -8,7 +8,7 @@ from django_q.models import OrmQ
 from credentials.models import Client
 from migration import tasks
 from migration.core import aws_store
-from migration.models import ClientMigration, RunPlan
+from migration.models import ClientMigration
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import act_pages, acts, engine
@@ -22,6 +22,7 @@ from tests.migration.pages import (
     START,
     act_page,
     login,
+    make_plan,
     plan_page,
     press_act,
     run_page,
@@ -60,13 +61,6 @@ def write_port(port: int) -> None:
     aws_store.secrets_manager().put_value("nova/clients/idom", json.dumps(document))
 
 
-def make_plan(**options) -> RunPlan:
-    plan = RunPlan.store_request(by=None, chosen=None, **options)
-    tasks.work_on_plan(plan.pk)
-    plan.refresh_from_db()
-    return plan
-
-
 def reasons(page, slug: str) -> list[str]:
     clients = [client for group in page.context["groups"] for client, _name in group["clients"]]
     lines = next(client["lines"] for client in clients if client["slug"] == slug)
@@ -91,7 +85,6 @@ def test_the_page_says_what_would_be_done_with_each_and_stores_nothing(operator,
     assert kinds["refused"] == {"Left alone": 2, "Will fail": 1}
     assert len(page.context["sums"]) == 2
     assert not Run.objects.exists()
-    assert not RunPlan.objects.exists()
 
 
 def test_what_is_as_it_should_be_has_nothing_to_do_but_to_leave_postgres(operator):
@@ -261,7 +254,7 @@ def test_who_may_not_resolve_mismatches_overwrites_nothing(operator, differing):
 
     operator.post(plan_page(plan), {"confirmed": "plan", "override": "overwrite"})
 
-    assert RunPlan.objects.first().overrides == frozenset()
+    assert Run.objects.first().override_lines == []
 
 
 # Many
@@ -278,26 +271,26 @@ def test_a_plan_over_many_is_made_and_started_in_the_background(operator):
 
     page = operator.get(START)
     assert (page.context["selected"], dict(page.context["phases"])) == (2, {"PostgreSQL": 2})
-    assert not RunPlan.objects.exists()
     answer = operator.post(START, {"confirmed": "plan"})
 
-    plan = RunPlan.objects.get()
+    plan = Run.objects.get()
     live = f"{plan_page(plan)}live/"
     assert answer.url == plan_page(plan)
-    assert OrmQ.objects.get().task["func"] == "migration.tasks.work_on_plan"
+    assert OrmQ.objects.get().task["func"] == "migration.tasks.work_on_run"
     looking = operator.get(live)
     assert (looking.context["looked_at"], looking.context["selected"]) == (0, 2)
     assert "HX-Refresh" not in looking
     assert b"<html" not in looking.content  # of a whole page the policy would refuse the styles
     assert "No worker is running" not in text(operator.get(answer.url))
-    RunPlan.objects.update(worked_at="2020-01-01T00:00:00Z")
+    Run.objects.update(worked_at="2020-01-01T00:00:00Z")
     assert "No worker is running" in text(operator.get(answer.url))
-    tasks.work_on_plan(plan.pk)
+    tasks.work_on_run(plan.pk)
     assert operator.get(live)["HX-Refresh"] == "true"
-    run = Run.objects.get(pk=start_plan(operator, plan).url.split("/")[-3])
-    assert (run.plan, run.items.count()) == (plan, 2)
-    assert f"From plan {plan.pk}" in text(operator.get(run_page(run)))
-    assert run_page(run) in operator.get(plan_page(plan)).content.decode()
+    assert operator.get(run_page(plan)).url == plan_page(plan)
+    assert start_plan(operator, plan).url == run_page(plan)
+    assert plan.items.count() == 2
+    assert plan_page(plan) in operator.get(run_page(plan)).content.decode()
+    assert run_page(plan) in operator.get(plan_page(plan)).content.decode()
 
 
 @pytest.mark.usefixtures("many")
@@ -310,31 +303,31 @@ def test_a_selection_of_many_has_a_plan_over_exactly_these(operator):
     sent = {"confirmed": "plan", "clients": page.context["named"]}
     operator.post(f"{CLIENTS}act/push/", sent)
 
-    assert RunPlan.objects.get().chosen == chosen
+    assert Run.objects.get().chosen == chosen
 
 
 def test_a_discarded_plan_is_not_started(operator):
     make_full_client("idom")
     plan = make_plan()
-    assert f"Plan {plan.pk} is not started yet" in text(operator.get(CLIENTS))
+    assert f"{plan} is not started yet" in text(operator.get(CLIENTS))
 
     operator.post(plan_page(plan), {"confirmed": "discard"})
 
     assert "is discarded" in text(operator.get(start_plan(operator, plan).url))
-    assert not Run.objects.exists()
+    assert not Run.objects.started().exists()
     assert "not started yet" not in text(operator.get(CLIENTS))
 
 
 def test_a_plan_is_made_again_over_the_same_clients(operator):
     chosen = [make_full_client("idom")]
     plan = make_plan()
-    RunPlan.objects.filter(pk=plan.pk).update(chosen=chosen)
+    Run.objects.filter(pk=plan.pk).update(chosen=chosen)
 
     answer = operator.post(plan_page(plan), {"confirmed": "plan"})
 
-    again = RunPlan.objects.first()
+    again = Run.objects.first()
     assert answer.url == plan_page(again)
-    assert (again.chosen, again.state) == (chosen, "making")
+    assert (again.chosen, again.state) == (chosen, "planning")
     plan.refresh_from_db()
     assert plan.state == "discarded"
 
@@ -345,14 +338,14 @@ def test_who_may_resolve_mismatches_has_a_plan_made_that_overwrites(resolver, di
     assert (offered["number"], offered["url"]) == (1, "")
 
     resolver.post(plan_page(plan), {"confirmed": "plan", "override": offered["kinds"]})
-    overwriting = RunPlan.objects.first()
-    tasks.work_on_plan(overwriting.pk)
+    overwriting = Run.objects.first()
+    tasks.work_on_run(overwriting.pk)
     page = resolver.get(plan_page(overwriting))
 
     assert verdicts(page) == {"will": ["idom"]}
     assert "by somebody else" in text(page)
     start_plan(resolver, overwriting)
-    assert Run.objects.get().overwrite
+    assert Run.objects.started().get().overwrite
 
 
 def test_the_sheet_and_the_file_name_every_client(operator, monkeypatch, differing):
@@ -380,25 +373,29 @@ def test_a_viewer_reviews_a_plan_by_its_sheet_and_its_file_and_starts_none(viewe
     make_full_client("b d")
     plan = make_plan()
 
-    assert "b d" in text(viewer.get(f"/admin/migration/run/plan/{plan.pk}/sheet/"))
-    file = viewer.get(f"/admin/migration/run/plan/{plan.pk}/plan.json")
+    assert "b d" in text(viewer.get(f"/admin/migration/run/{plan.pk}/plan-sheet/"))
+    file = viewer.get(f"/admin/migration/run/{plan.pk}/plan.json")
     assert json.loads(file.getvalue())["clients"][0]["slug"] == "b d"
     assert viewer.get(plan_page(plan)).status_code == 403
     assert start_plan(viewer, plan).status_code == 403
     assert viewer.get(START).status_code == 403
 
 
-def test_the_former_address_of_a_plan_leads_to_its_page(operator):
+def test_the_former_addresses_of_a_plan_lead_to_it_by_its_former_number(operator):
     plan = make_plan()
-    former = f"/admin/migration/run/plan/{plan.pk}/"
+    Run.objects.update(former_plan=plan.pk + 1)
+    former = f"/admin/migration/run/plan/{plan.pk + 1}/"
+    run = f"/admin/migration/run/{plan.pk}/"
 
-    assert operator.get(former).url == plan_page(plan)
+    assert operator.get(former).url == operator.get(f"{former}live/").url == plan_page(plan)
+    assert operator.get(f"{former}sheet/").url == f"{run}plan-sheet/"
+    assert operator.get(f"{former}plan.json").url == f"{run}plan.json"
+    assert operator.get(f"/admin/migration/run/plan/{plan.pk}/").status_code == 404
     assert operator.get(plan_page(plan).replace(str(plan.pk), "999999")).status_code == 404
     assert operator.post(former).status_code == 405
     for address in (f"{former}order/", "/admin/migration/run/start-all/"):
         operator.post(address, {"order": "start", "seen": "ready"})
-    assert RunPlan.objects.get().state == "ready"
-    assert not Run.objects.exists()
+    assert Run.objects.get().state == "planned"
 
 
 def test_the_page_takes_as_many_queries_for_many_clients_as_for_few(

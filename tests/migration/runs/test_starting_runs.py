@@ -3,7 +3,7 @@
 import pytest
 from django_q.models import OrmQ
 
-from migration.models import RunItem, RunPlan
+from migration.models import RunItem
 from migration.runs.models import Run
 from tests.factories import make_client, make_full_client, make_many
 from tests.migration.pages import CLIENTS, COMPARE, START, run_page, text, verdicts
@@ -25,7 +25,7 @@ def test_a_comparison_starts_at_once_over_exactly_the_chosen_clients(operator):
         (first, "a", ""),
         (third, "c", ""),
     ]
-    assert queued() == [("migration.tasks.work_on", (run.pk,))]
+    assert queued() == [("migration.tasks.work_on_run", (run.pk,))]
     assert answer.url == run_page(run)
     assert "started for 2 clients" in text(operator.get(answer.url))
 
@@ -37,7 +37,7 @@ def test_the_button_starts_a_comparison_of_all_clients_in_batches(operator):
 
     run = Run.objects.get()
     assert (run.kind, run.by.username, run.items.count()) == ("compare", "operator", 230)
-    assert queued() == [("migration.tasks.work_on", (run.pk,))] * 3
+    assert queued() == [("migration.tasks.work_on_run", (run.pk,))] * 3
 
 
 def across(browser, address: str, action: str):
@@ -56,7 +56,7 @@ def test_an_action_over_more_clients_than_a_page_holds_takes_them_all(operator):
     assert Run.objects.get().items.count() == 120
     assert operator.get(answer.url).context["selected"] == 120
     operator.post(answer.url, {"confirmed": "plan"})
-    assert len(RunPlan.objects.get().chosen) == 120
+    assert len(Run.objects.get(state=Run.State.PLANNING).chosen) == 120
 
 
 def test_an_action_over_all_of_a_narrowed_list_takes_no_other_client(operator, stores):

@@ -8,7 +8,7 @@ from migration import tasks
 from migration.core import aws_store
 from migration.core.clients import all_clients
 from migration.core.pages import get_act_url
-from migration.models import AuditEvent, Resolution, RunPlan, Secret
+from migration.models import AuditEvent, Resolution, Secret
 from migration.pushes.pushes import push
 from migration.runs import act_pages
 from migration.runs.models import Run
@@ -17,7 +17,7 @@ from migration.secrets.adoptions import SECRET_CHANGED_SINCE
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import NAME, change_in_aws, enter_phase
-from tests.migration.pages import CLIENTS, login, text
+from tests.migration.pages import CLIENTS, login, plan_page, start_plan, text
 from tests.migration.pushes.pushed import make_anew, push_one, stored
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -70,7 +70,7 @@ def test_several_are_shown_and_adopted_by_a_run(foreign, browser, sm):
     # Nothing is adopted before a worker has it.
     assert not sm.describe_secret("nova/clients/acme").has_our_tag
     assert (run.kind, run.reason, run.by.username) == ("adopt", "INC-42", "ada")
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
     assert outcomes(run) == {"acme": "updated", "idom": "updated"}
     for slug in ("acme", "idom"):
         assert sm.describe_secret(f"nova/clients/{slug}").has_our_tag
@@ -84,7 +84,7 @@ def test_what_somebody_writes_before_the_worker_comes_is_not_written_over(foreig
     run = start(browser, get_act_url("adopt", foreign))
     sm.put_value("nova/clients/idom", '{"newer": "x"}')
 
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
 
     assert outcomes(run) == {"acme": "updated", "idom": "failed"}
     assert run.items.get(slug="idom").message.key == SECRET_CHANGED_SINCE.key
@@ -106,10 +106,10 @@ def test_a_worker_that_is_killed_before_the_push_leaves_it_to_the_next(
     with monkeypatch.context() as patched:
         patched.setattr(adoptions, "push", die)
         with pytest.raises(Killed):
-            tasks.work_on(run.pk)
+            tasks.work_on_run(run.pk)
     assert "theirs" in sm.get_value("nova/clients/acme").text
 
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
 
     assert set(outcomes(run).values()) <= {"updated", "created"}
     assert "theirs" not in sm.get_value("nova/clients/acme").text
@@ -157,14 +157,11 @@ def test_a_command_that_is_killed_between_adoption_and_push_leaves_it_to_the_wor
 def test_of_many_the_stored_plan_holds_what_was_seen(foreign, browser, sm, monkeypatch):
     monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
     browser.post(f"{CLIENTS}act/adopt/?all=1", {"confirmed": "plan"})
-    plan = RunPlan.objects.get()
-    tasks.work_on_plan(plan.pk)
-    sent = {"confirmed": "1", "typed": "2", "reason": "INC-42"}
+    plan = Run.objects.get()
+    tasks.work_on_run(plan.pk)
 
-    browser.post(f"{CLIENTS}act/plan/{plan.pk}/", sent)
+    start_plan(browser, plan, typed="2", reason="INC-42")
 
     run = Run.objects.get()
-    plan.refresh_from_db()
-    assert plan.run_id == run.pk
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
     assert outcomes(run) == {"acme": "updated", "idom": "updated"}

@@ -41,7 +41,7 @@ from migration.moves.evidence import CLEAN_STREAK
 from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
 from migration.pushes.resolutions import RESOLUTIONS
 from migration.runs.models import RUN_STARTED, Run
-from migration.runs.plans import PLAN_DISCARDED
+from migration.runs.plans import FORMER_SENTENCES
 from migration.site.dashboard import (
     ACTIVITIES_SHOWN,
     Activity,
@@ -283,7 +283,7 @@ def test_what_the_schedule_starts_and_what_a_run_does_to_clients_is_no_news_of_i
     with acting(Actor("", "run 5")):
         move(7)
         make_event(RUN_EVENT, RUN_STARTED(run="Migration 5"))
-    make_event(RUN_EVENT, PLAN_DISCARDED(id="5"))
+    make_event(RUN_EVENT, FORMER_SENTENCES[-1](id="5"))
 
     told = [item.event.message.key for item in list_all_activity()]
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from migration.campaigns import history
 from migration.campaigns.history import digest_campaign
-from migration.models import Campaign, RunPlan
+from migration.models import Campaign
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.migration.people.test_roles import CLIENT, Site, site
@@ -19,7 +19,6 @@ __all__ = ["site"]
 def list_polls(site: Site) -> dict[str, str]:
     client, campaign = site.clients[Phase.AWS], site.address("migration_campaign_live")
     Run.objects.create(kind=Run.Kind.PUSH).add_items([(client, "aws")])
-    RunPlan.objects.update(state="making")
     return {
         **{page: reverse(f"admin:{CLIENT}_{page}", args=[client]) for page in ("live", "watch")},
         "campaign": f"{campaign}?seen={digest_campaign(Campaign.objects.get().pk)}",

@@ -75,7 +75,7 @@ def failing_task(monkeypatch) -> None:
 @pytest.mark.usefixtures("admins", "failing_task")
 def test_a_task_that_fails_leaves_no_value_in_its_result_the_log_or_the_mail():
     with written_log() as (lines, objects), correlating(REQUEST):
-        run_task("migration.tasks.work_on", 1)
+        run_task("migration.tasks.work_on_run", 1)
 
     (task,) = Task.objects.all()
     (sent,) = mail.outbox
@@ -90,7 +90,7 @@ def test_a_task_that_fails_leaves_no_value_in_its_result_the_log_or_the_mail():
     assert task.result == f"RuntimeError {LEFT_OUT} [{REQUEST}]"
     failed = [entry for entry in map(json.loads, told["json"].splitlines()) if "error" in entry]
     assert [entry["correlation"] for entry in failed] == [REQUEST]
-    assert "work_on" in failed[0]["error"]
+    assert "work_on_run" in failed[0]["error"]
     assert failed[0]["message"] == f"Task {task.name} failed"
     assert f"Correlation: {REQUEST}" in sent.body
 
@@ -99,7 +99,7 @@ def test_a_task_that_fails_leaves_no_value_in_its_result_the_log_or_the_mail():
 @pytest.mark.usefixtures("failing_task")
 def test_a_task_of_the_schedule_has_a_name_of_its_own():
     with written_log() as (_lines, objects):
-        run_task("migration.tasks.work_on", 1)
+        run_task("migration.tasks.work_on_run", 1)
 
     (task,) = Task.objects.all()
     failed = [

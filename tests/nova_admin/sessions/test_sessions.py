@@ -13,12 +13,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from migration.models import Campaign, RunPlan
+from migration.models import Campaign
 from migration.people.lockouts import forget_old_attempts_and_sessions
 from migration.runs.models import Run
 from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 from tests.checkout import manage
 from tests.factories import VIEW, make_client, make_user
+from tests.migration.pages import store_plan
 from tests.nova_admin.sessions.conftest import PASSWORD
 from tests.page_forms import pages_left_out
 from tests.test_settings import PRODUCTION
@@ -48,7 +49,7 @@ def polls(db) -> list[str]:
         reverse("admin:migration_run_live", args=[run.pk]),
         reverse("admin:credentials_client_watch", args=[make_client("idom")]),
         reverse("admin:credentials_client_live", args=[make_client("acme")]),
-        reverse("admin:credentials_client_act_plan_live", args=[RunPlan.objects.create().pk]),
+        reverse("admin:credentials_client_act_plan_live", args=[store_plan().pk]),
         reverse("admin:migration_campaign_live", args=[Campaign.objects.create(goal="aws").pk]),
         END,
     ]

@@ -5,11 +5,11 @@ from django.test import Client as Browser
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import PlanRow, RunPlan
+from migration.models import PlanRow
 from migration.runs import act_pages, acts
 from migration.runs.models import Run
 from tests.factories import make_client, make_full_client, make_in_role, make_many, update
-from tests.migration.pages import CLIENTS, text
+from tests.migration.pages import CLIENTS, make_plan, plan_page, run_page, start_plan, text
 
 TEST_LOGINS = f"{CLIENTS}act/test_logins/"
 
@@ -38,7 +38,6 @@ def test_choosing_an_act_of_the_list_only_opens_its_page(operator):
     assert answer.url.startswith(f"{TEST_LOGINS}?clients={first},{third}&back=")
     assert "Test the logins of 2 clients?" in text(page)
     assert not Run.objects.exists()
-    assert not RunPlan.objects.exists()
 
 
 def test_the_page_says_of_whom_nothing_is_to_be_done(operator):
@@ -115,38 +114,56 @@ def test_many_have_a_stored_plan_first(operator, monkeypatch):
 
     page = operator.get(f"{TEST_LOGINS}?all=1")
     assert "4 clients are selected." in text(page)
-    assert not RunPlan.objects.exists()
     answer = operator.post(f"{TEST_LOGINS}?all=1", {"confirmed": "plan"})
 
-    plan = RunPlan.objects.get()
-    assert (plan.act, plan.state, len(plan.chosen)) == ("test_logins", "making", 4)
+    plan = Run.objects.get()
+    assert (plan.act, plan.state, len(plan.chosen)) == ("test_logins", "planning", 4)
     assert "The plan is being made" in text(operator.get(answer.url))
-    tasks.work_on_plan(plan.pk)
+    tasks.work_on_run(plan.pk)
     plan.refresh_from_db()
     made = operator.get(answer.url)
-    assert made.context["number"] == plan.rows.filter(plan_class="will").count()
-    assert not Run.objects.exists()
+    assert made.context["number"] == plan.plan_rows.filter(plan_class="will").count()
+    assert not plan.items.exists()
 
 
 def test_a_stored_plan_is_started_once_with_who_is_as_planned(operator, monkeypatch):
     monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
     ids = [make_full_client(slug) for slug in ("a", "b", "c")]
     operator.post(f"{TEST_LOGINS}?all=1", {"confirmed": "plan"})
-    plan = RunPlan.objects.get()
-    tasks.work_on_plan(plan.pk)
+    plan = Run.objects.get()
+    tasks.work_on_run(plan.pk)
     make_full_client("came later")
     update("clients", ids[2], slug="renamed")
-    address = f"{CLIENTS}act/plan/{plan.pk}/"
 
-    answer = operator.post(address, {"confirmed": "1", "stores": "aws"})
-    again = operator.post(address, {"confirmed": "1", "stores": "aws"}, follow=True)
+    answer = start_plan(operator, plan, stores="aws")
+    again = start_plan(operator, plan, stores="aws")
 
     run = Run.objects.get()
-    assert answer.url.endswith(f"/run/{run.pk}/change/")
+    assert answer.url == run_page(run)
     assert list(run.items.values_list("slug", flat=True)) == ["a", "b"]
-    assert "plan" in text(again)
-    plan.refresh_from_db()
-    assert (plan.state, plan.run_id) == ("started", run.pk)
+    assert (run.state, run.stores, run.by.username, run.chosen) == (
+        "running",
+        "aws",
+        "operator",
+        None,
+    )
+    shown = operator.get(again.url)
+    assert [each.level_tag for each in shown.context["messages"]] == ["warning"] * 2
+    assert run_page(run) in shown.content.decode()
+
+
+def test_another_plan_than_the_page_showed_is_not_started(operator):
+    make_full_client("a")
+    plan = make_plan("test_logins")
+    page = operator.get(plan_page(plan))
+    assert str(plan.look) in page.content.decode()
+
+    for look in ({}, {"look": ""}, {"look": "00000000-0000-4000-8000-000000000000"}):
+        answer = operator.post(plan_page(plan), {"confirmed": "1", "stores": "aws", **look})
+        assert answer.url == plan_page(plan)
+
+    assert not Run.objects.started().exists()
+    assert "this isn't the plan that the page showed" in text(operator.get(plan_page(plan)))
 
 
 def test_all_that_the_list_shows_are_those_of_its_filters(operator):
@@ -189,36 +206,14 @@ def test_a_rotation_of_many_wants_a_reason_and_their_number(client, db):
     assert Run.objects.get().kind == "rotate"
 
 
-def store_plan(browser: Browser, code: str) -> RunPlan:
-    browser.post(f"{CLIENTS}act/{code}/?all=1", {"confirmed": "plan"})
-    plan = RunPlan.objects.get()
-    tasks.work_on_plan(plan.pk)
-    return plan
-
-
-def test_a_stored_plan_of_which_one_client_is_left_is_started_by_its_number(
-    client, db, monkeypatch
-):
-    monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
+def test_a_stored_plan_of_which_one_client_is_left_is_started_by_its_number(client, db):
     client.force_login(make_in_role("admin", "Administrator"))
     make_full_client("idom")
     make_client("empty")
-    plan = store_plan(client, "rotate")
 
-    sent = {"confirmed": "1", "typed": "1", "reason": "INC-3"}
-    client.post(f"{CLIENTS}act/plan/{plan.pk}/", sent)
+    start_plan(client, make_plan("rotate"), typed="1", reason="INC-3")
 
     assert list(Run.objects.get().items.values_list("slug", flat=True)) == ["idom"]
-
-
-def test_an_overwriting_plan_of_a_former_release_is_only_made_anew(client, db):
-    client.force_login(make_in_role("admin", "Administrator"))
-    plan = RunPlan.objects.create(chosen=[], overwrite=True, state=RunPlan.State.DIFFERS)
-
-    answer = client.post(f"{CLIENTS}act/plan/{plan.pk}/", {"confirmed": "1"})
-
-    assert answer.status_code == 403
-    assert not Run.objects.exists()
 
 
 def test_a_look_that_fails_leaves_no_rows(operator, monkeypatch):
@@ -237,10 +232,10 @@ def test_a_look_that_fails_leaves_no_rows(operator, monkeypatch):
 
     monkeypatch.setattr(act, "plan", plan_once)
     with pytest.raises(ZeroDivisionError):
-        tasks.work_on_plan(RunPlan.objects.get().pk)
+        tasks.work_on_run(Run.objects.get().pk)
 
     assert not PlanRow.objects.exists()
-    assert RunPlan.objects.get().state == "making"
+    assert Run.objects.get().state == "planning"
 
 
 def test_a_kind_of_evidence_that_nobody_lacks_is_named_where_it_is_overridden(client, db):

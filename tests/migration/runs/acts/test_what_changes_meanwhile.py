@@ -19,13 +19,13 @@ from migration import tasks
 from migration.core.clients import all_clients
 from migration.logins.acts import TestLogins
 from migration.logins.testing import NO_LOGIN_TO_TEST
-from migration.models import PlanRow, Rotation, RunPlan
+from migration.models import PlanRow, Rotation
 from migration.runs.acts import ACTS, FEW_CLIENTS
-from migration.runs.models import Run
-from migration.runs.plans import PLANS_ARE_KEPT, PlanClass, Reason
+from migration.runs.models import PLANS_ARE_KEPT, Run
+from migration.runs.plans import PlanClass, Reason
 from tests.factories import make_full_client, make_in_role, make_many, nova_uri, update
 from tests.hosts import ROOT, wait_until
-from tests.migration.pages import CLIENTS, text
+from tests.migration.pages import CLIENTS, run_page, start_plan, text
 
 ROTATE = f"{CLIENTS}act/rotate/"
 TEST_LOGINS = f"{CLIENTS}act/test_logins/"
@@ -79,23 +79,23 @@ def delete(pk: int) -> None:
         cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
 
 
-def make_plan(browser: Browser, act: str = "test_logins", filters: str = "") -> RunPlan:
+def make_plan(browser: Browser, act: str = "test_logins", filters: str = "") -> Run:
     """A stored plan over all that the list shows, made by a worker."""
     browser.post(f"{CLIENTS}act/{act}/?all=1{filters}", {"confirmed": "plan"})
-    plan = RunPlan.objects.first()
-    tasks.work_on_plan(plan.pk)
+    plan = Run.objects.first()
+    tasks.work_on_run(plan.pk)
     plan.refresh_from_db()
     return plan
 
 
-def page_of(plan: RunPlan) -> str:
+def page_of(plan: Run) -> str:
     return f"{CLIENTS}act/plan/{plan.pk}/"
 
 
-def start(browser: Browser, plan: RunPlan, **fields):
-    number = plan.rows.filter(plan_class=PlanClass.WILL).count()
-    sent = {"confirmed": "1", "stores": "aws", "typed": str(number)}
-    return browser.post(page_of(plan), sent | REASON | fields)
+def start(browser: Browser, plan: Run, **fields):
+    number = plan.plan_rows.filter(plan_class=PlanClass.WILL).count()
+    sent = {"stores": "aws", "typed": str(number)}
+    return start_plan(browser, plan, **(sent | REASON | fields))
 
 
 # Two people
@@ -145,8 +145,7 @@ def test_a_stored_plan_is_started_once_by_two_at_the_same_moment(maria, paco):
 
     run = Run.objects.get()
     assert {answer.status_code for answer in answers} == {302}
-    plan.refresh_from_db()
-    assert (plan.state, plan.run_id, run.items.count()) == ("started", run.pk, 3)
+    assert (run.pk, run.state, run.items.count()) == (plan.pk, "running", 3)
 
 
 def test_a_plan_is_started_or_discarded_never_both(maria, paco):
@@ -158,7 +157,7 @@ def test_a_plan_is_started_or_discarded_never_both(maria, paco):
     )
 
     plan.refresh_from_db()
-    assert (plan.state, Run.objects.count()) in {("started", 1), ("discarded", 0)}
+    assert (plan.state, plan.items.count()) in {("running", 1), ("discarded", 0)}
 
 
 # Clients
@@ -204,7 +203,7 @@ def test_a_plan_of_yesterday_starts_with_who_is_as_it_was(maria):
     ids = [make_full_client(slug) for slug in ("a", "b", "c", "d")]
     plan = make_plan(maria)
     day_ago = timezone.now() - timedelta(days=1)
-    RunPlan.objects.update(created_at=day_ago, made_at=day_ago, worked_at=day_ago)
+    Run.objects.update(created_at=day_ago, planned_at=day_ago, worked_at=day_ago)
     update("clients", ids[0], slug="renamed")
     update("clients", ids[1], is_active=False)
     delete(ids[2])
@@ -223,12 +222,12 @@ def test_a_plan_whose_clients_all_changed_starts_nothing_and_can_be_made_again(m
     update("clients", pk, slug="renamed")
 
     assert start(maria, plan).url == page_of(plan)
-    assert not Run.objects.exists()
+    assert not Run.objects.started().exists()
     again = maria.post(page_of(plan), {"confirmed": "plan"})
 
-    newest = RunPlan.objects.first()
+    newest = Run.objects.first()
     plan.refresh_from_db()
-    assert (plan.state, newest.state, newest.chosen) == ("discarded", "making", [pk])
+    assert (plan.state, newest.state, newest.chosen) == ("discarded", "planning", [pk])
     assert again.url == page_of(newest)
 
 
@@ -243,7 +242,7 @@ def test_more_are_selected_by_hand_than_an_address_holds(maria):
 
     assert (answer.status_code, "clients=" in answer.url) == (307, False)
     assert page.context["selected"] == FEW_CLIENTS + 1
-    assert RunPlan.objects.get().chosen == ids
+    assert Run.objects.get().chosen == ids
     assert maria.get(plan_page.url).status_code == 200
 
 
@@ -306,25 +305,25 @@ def test_a_button_that_requests_does_nothing_at_once(maria, trial):
     answers = [press(maria, address, page, approval="1"), start(maria, plan, approval="1")]
 
     assert [answer.status_code for answer in answers] == [200, 200]
-    assert not Run.objects.exists()
+    assert not Run.objects.started().exists()
     press(maria, address, page)
-    assert Run.objects.count() == 1
+    assert Run.objects.started().count() == 1
 
 
 def test_a_plan_with_overrides_is_started_by_who_may_override(maria, trial):
     operator = log_in("operator", "Operator")
     make_full_client("a")
     plan = make_plan(maria, "trial", "&override=reads")
-    assert plan.values == {"override": ["reads"]}
+    assert plan.override_lines == ["reads"]
     shown = operator.get(page_of(plan))
 
     assert start(operator, plan).status_code == 403
     assert 'confirmed" value="1"' not in shown.content.decode()
-    assert not Run.objects.exists()
+    assert not Run.objects.started().exists()
     operator.post(page_of(plan), {"confirmed": "plan", "override": "reads"})
 
-    newest = RunPlan.objects.first()
-    assert (newest.by.username, newest.values) == ("operator", {"override": []})
+    newest = Run.objects.first()
+    assert (newest.by.username, newest.override_lines) == ("operator", [])
 
 
 def test_the_button_is_red_while_evidence_is_overridden(maria, trial):
@@ -375,7 +374,7 @@ def plan(*given):
         time.sleep(600)
     return look(*given)
 acts.ACTS["test_logins"].plan = plan
-tasks.work_on_plan(int(sys.argv[1]))
+tasks.work_on_run(int(sys.argv[1]))
 """
 
 
@@ -383,7 +382,7 @@ def test_a_worker_that_is_killed_while_it_makes_a_plan_is_followed_by_another(ma
     for n in range(7):
         make_full_client(f"c-{n}")
     maria.post(f"{TEST_LOGINS}?all=1", {"confirmed": "plan"})
-    plan = RunPlan.objects.get()
+    plan = Run.objects.get()
     environment = {
         "DATABASE_URL": nova_uri(),
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": stores.endpoint,
@@ -394,7 +393,7 @@ def test_a_worker_that_is_killed_while_it_makes_a_plan_is_followed_by_another(ma
     )
     try:
         wait_until(
-            lambda: worker.poll() is not None or PlanRow.objects.filter(plan=plan).count() == 4
+            lambda: worker.poll() is not None or PlanRow.objects.filter(run=plan).count() == 4
         )
         assert worker.poll() is None
     finally:
@@ -402,9 +401,9 @@ def test_a_worker_that_is_killed_while_it_makes_a_plan_is_followed_by_another(ma
         worker.wait(30)
     assert maria.get(page_of(plan)).context["number"] == 0
     assert start(maria, plan).url == page_of(plan)
-    assert not Run.objects.exists()
+    assert not Run.objects.started().exists()
 
-    tasks.work_on_plan(plan.pk)
+    tasks.work_on_run(plan.pk)
 
     plan.refresh_from_db()
     assert (plan.state, plan.rows.count(), PlanRow.objects.count()) == ("ready", 7, 7)
@@ -416,47 +415,33 @@ def test_two_workers_that_make_the_same_plan_leave_one(maria):
     for n in range(5):
         make_full_client(f"c-{n}")
     maria.post(f"{TEST_LOGINS}?all=1", {"confirmed": "plan"})
-    plan = RunPlan.objects.get()
+    plan = Run.objects.get()
 
-    all_at_once(lambda: tasks.work_on_plan(plan.pk), lambda: tasks.work_on_plan(plan.pk))
+    all_at_once(lambda: tasks.work_on_run(plan.pk), lambda: tasks.work_on_run(plan.pk))
 
     plan.refresh_from_db()
-    assert (plan.state, plan.rows.count(), PlanRow.objects.count()) == ("ready", 5, 5)
+    assert (plan.state, plan.plan_rows.count(), PlanRow.objects.count()) == ("planned", 5, 5)
 
 
 def test_a_plan_of_an_act_that_this_release_lacks_is_left_alone_and_forgotten(maria):
     pk = make_full_client("a")
-    plan = RunPlan.store_request(by=None, chosen=[pk], act="of_another_release")
+    plan = Run.store_plan(by=None, chosen=[pk], kind=Run.Kind.PUSH, act="of_another_release")
 
-    tasks.work_on_plan(plan.pk)
+    tasks.work_on_run(plan.pk)
 
     plan.refresh_from_db()
-    assert (plan.state, PlanRow.objects.count()) == ("making", 0)
+    assert (plan.state, PlanRow.objects.count()) == ("planning", 0)
     assert maria.get(page_of(plan)).status_code == 404
-    assert maria.get(f"/admin/migration/run/plan/{plan.pk}/").status_code == 404
+    assert maria.get(run_page(plan)).status_code == 200
     assert maria.get(CLIENTS).status_code == 200
 
 
 def test_old_plans_are_forgotten_with_their_clients(maria):
     make_full_client("a")
     plan = make_plan(maria)
-    RunPlan.objects.update(created_at=timezone.now() - PLANS_ARE_KEPT - timedelta(days=1))
+    Run.objects.update(created_at=timezone.now() - PLANS_ARE_KEPT - timedelta(days=1))
 
-    RunPlan.objects.forget_old()
+    Run.objects.forget_plans()
 
-    assert not RunPlan.objects.exists()
     assert not PlanRow.objects.exists()
     assert maria.get(page_of(plan)).status_code == 404
-
-
-def test_a_plan_whose_run_is_no_longer_kept_starts_nothing(maria):
-    make_full_client("a")
-    plan = make_plan(maria)
-    start(maria, plan)
-    RunPlan.objects.update(run=None)
-
-    page = maria.get(page_of(plan))
-    start(maria, plan)
-
-    assert 'confirmed" value=' not in page.content.decode()
-    assert Run.objects.count() == 1

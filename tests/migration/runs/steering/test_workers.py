@@ -138,7 +138,7 @@ def test_a_task_that_has_no_time_left_comes_again(monkeypatch):
     OrmQ.objects.all().delete()
     monkeypatch.setattr(tasks, "WORK_SECONDS", 1e-9)
 
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
 
     assert OrmQ.objects.count() == 1
     assert left(run) == 6
@@ -159,7 +159,7 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
     other.start()
     inside.wait(10)
     try:
-        tasks.work_on(run.pk)
+        tasks.work_on_run(run.pk)
     finally:
         leave.set()
         other.join()

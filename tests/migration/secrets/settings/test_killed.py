@@ -57,7 +57,7 @@ def take_up(run: Run, pk: int) -> None:
         assert held
     Run.objects.filter(pk=run.pk).update(worked_at=timezone.now() - timedelta(minutes=2))
     tasks.resume_stalled_runs()
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
     run.refresh_from_db()
     assert run.finished_at
 

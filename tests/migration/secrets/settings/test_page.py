@@ -58,7 +58,7 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     settings.NOVA_REPLICA_REGIONS = {"eu-west-3": ""}
     tasks.describe_secrets()
     apply(operator, open_act(operator))
-    tasks.work_on(Run.objects.get().pk)
+    tasks.work_on_run(Run.objects.get().pk)
     settings.NOVA_KMS_KEY_ID, settings.NOVA_REPLICA_REGIONS = KEY, {"eu-west-1": "alias/nova"}
 
     shown = operator.get(PAGE).content.decode()
@@ -78,7 +78,7 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     said = apply(operator, act, follow=True).content.decode()
     run = Run.objects.latest("pk")
     assert f"Key and regions {run.pk}" in said
-    tasks.work_on(run.pk)
+    tasks.work_on_run(run.pk)
 
     assert set(run.items.values_list("outcome", flat=True)) == {"updated"}
     there = aws_store.secrets_manager().describe_secret(NAME)
