@@ -38,7 +38,7 @@ from migration.runs.acts import (
     register_act,
 )
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlannedClient, Verdict
+from migration.runs.plans import PlanClass, PlannedClient
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
@@ -137,7 +137,7 @@ class RotateDatabases(Act):
         planned = plan_by_logins(client_ids, ROTATION_NO_DATABASE_LOGIN(), CredentialType.DATABASE)
         return [
             refuse(each, held_up[each.client_id])
-            if each.client_id in held_up and each.verdict == Verdict.WILL
+            if each.client_id in held_up and each.verdict == PlanClass.WILL
             else each
             for each in planned
         ]

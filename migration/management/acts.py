@@ -33,7 +33,7 @@ from migration.management.base import (
 from migration.management.progress import show_work
 from migration.runs.acts import ACTS, PLANNED_AT_ONCE, Act, ActRefused, Order, list_planned
 from migration.runs.models import MANY_TRIES, Run
-from migration.runs.plans import PlanClass, PlannedClient, Verdict
+from migration.runs.plans import VERDICTS, PlanClass, PlannedClient
 from nova_credentials.shown_names import escape_name
 
 # The characters of what is printed of clients after their numbers: some thousand clients.
@@ -98,24 +98,24 @@ class PlanningCommand(ClientsCommand):
 
         As JSON with every client.
         """
-        counts = Counter[Verdict]()
+        counts = Counter[PlanClass]()
         # The numbers are printed first, so the clients wait in a file where they are many.
         with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
             for planned in found:
                 for each in planned:
                     counts[each.verdict] += 1
-                    if options["format"] == "json" or each.verdict == Verdict.REFUSED:
+                    if options["format"] == "json" or each.verdict == PlanClass.REFUSED:
                         kept.write(f"{json.dumps(describe_planned(each))}\n")
             kept.seek(0)
             items = map(json.loads, kept)
-            numbers = {verdict.value: counts[verdict] for verdict in Verdict}
+            numbers = {verdict.value: counts[verdict] for verdict in VERDICTS}
             if options["format"] == "json":
                 self.print_json_items(items, {"clients": counts.total(), **numbers})
             else:
                 self.stdout.write(describe_counts(counts))
                 for item in items:
                     self.stdout.write(f"{escape_name(item['slug'])}  {item['message']}")
-        if counts[Verdict.REFUSED]:
+        if counts[PlanClass.REFUSED]:
             sys.exit(1)
 
 
@@ -227,11 +227,11 @@ class ActCommand(PlanningCommand):
                 work.done += len(some)
 
 
-def describe_counts(counts: Counter[Verdict]) -> str:
+def describe_counts(counts: Counter[PlanClass]) -> str:
     """Return the numbers of a plan in one line."""
     return (
-        f"{counts.total()} clients: {counts[Verdict.WILL]} would be done, {counts[Verdict.NOTHING]} have"
-        f" nothing to do, {counts[Verdict.REFUSED]} are refused"
+        f"{counts.total()} clients: {counts[PlanClass.WILL]} would be done, {counts[PlanClass.NOTHING]} have"
+        f" nothing to do, {counts[PlanClass.REFUSED]} are refused"
     )
 
 

@@ -70,7 +70,6 @@ from migration.runs.plans import (
     PlannedClient,
     Reason,
     Remedy,
-    Verdict,
 )
 from migration.templatetags.migration_pages import duration
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -172,7 +171,7 @@ class Push(Act):
 def _explain_push(planned: PlannedClient, order: Order) -> PlannedClient:
     """Add why a client is refused, with what mends it, and what an overwriting push would overwrite."""
     message = planned.message
-    if planned.verdict == Verdict.REFUSED and message:
+    if planned.verdict == PlanClass.REFUSED and message:
         evidence = OVERWRITE if message.key == CLIENT_LEFT_ALONE.key else ""
         remedy = partial(_find_push_remedy, planned.client_id, message, planned.error_class)
         reason = Reason(message, message.codes[0], evidence=evidence, find_remedy=remedy)

@@ -66,7 +66,6 @@ from migration.runs.plans import (
     PlanCounts,
     PlannedClient,
     PlanRow,
-    Verdict,
 )
 from migration.runs.progress import Progress, select_runs_for_progress
 from migration.runs.starts import announce_and_enqueue_run, get_plan_url, get_run_url
@@ -484,8 +483,8 @@ class ActView(BaseActView):
         planned = mark_seen(self.act.plan(ids, order), seen)
         counts = PlanCounts()
         counts.add(planned)
-        groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
-        will = groups[Verdict.WILL]
+        groups = {each: [p for p in planned if p.verdict == each] for each in VERDICTS}
+        will = groups[PlanClass.WILL]
         will_ids = [each.client_id for each in will]
         # The title asks about those to whom it would be done; where it is none, about all that were selected.
         asked = will or planned
@@ -493,8 +492,8 @@ class ActView(BaseActView):
             self.act.ask(len(asked), get_name(asked[0]) if len(asked) == 1 else ""),
             groups=describe_groups(
                 self.request,
-                {each: groups[each][:CLIENTS_SHOWN] for each in Verdict},
-                {each: len(groups[each]) for each in Verdict},
+                {each: groups[each][:CLIENTS_SHOWN] for each in VERDICTS},
+                {each: len(groups[each]) for each in VERDICTS},
                 counts,
                 self.address,
             ),
@@ -570,7 +569,7 @@ class ActPlanView(BaseActView):
         return self.run.read_plan_counts()
 
     @cached_property
-    def numbers(self) -> dict[Verdict, int]:
+    def numbers(self) -> dict[PlanClass, int]:
         return self.counts.count_verdicts()
 
     @property
@@ -613,7 +612,7 @@ class ActPlanView(BaseActView):
                 )
                 messages.warning(request, text)
                 return here
-            form = self.make_form(self.numbers[Verdict.WILL], "")
+            form = self.make_form(self.numbers[PlanClass.WILL], "")
             if self.is_no_longer_approved() or not form.is_valid():
                 return self.show_plan()
             return self.start(self.run.plan_rows.select_work().read_seen(), form, self.run)
@@ -649,11 +648,11 @@ class ActPlanView(BaseActView):
     def show_plan(self) -> HttpResponse:
         if self.run.state == Run.State.PLANNING:
             return self.show_looking()
-        number, selected = self.numbers[Verdict.WILL], self.number_chosen
+        number, selected = self.numbers[PlanClass.WILL], self.number_chosen
         rows = self.run.plan_rows
         of_class = rows.list_classes(SHOWN_CLASSES, most=CLIENTS_SHOWN)
         planned = [each for some in of_class.values() for each in some]
-        groups = {each: [p for p in planned if p.verdict == each] for each in Verdict}
+        groups = {each: [p for p in planned if p.verdict == each] for each in VERDICTS}
         notes = list[SafeString]()
         if self.run.is_open_plan:
             ids = rows.values_list("client_id", flat=True)
@@ -701,7 +700,7 @@ SHOWN_CLASSES: Sequence[str] = [
 ONLY_MOVED = gettext_lazy("In AWS already: only moved to dual write")
 
 # Of Unfold's labels.
-LABELS = {Verdict.WILL: "success", Verdict.REFUSED: "danger", Verdict.NOTHING: "default"}
+LABELS = {PlanClass.WILL: "success", PlanClass.REFUSED: "danger", PlanClass.NOTHING: "default"}
 
 
 def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict[str, Any]:
@@ -734,8 +733,8 @@ def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict
 
 def describe_groups(
     request: HttpRequest,
-    groups: dict[Verdict, list[PlannedClient]],
-    numbers: dict[Verdict, int],
+    groups: dict[PlanClass, list[PlannedClient]],
+    numbers: dict[PlanClass, int],
     counts: PlanCounts,
     back: str,
 ) -> list[dict[str, Any]]:
@@ -745,7 +744,7 @@ def describe_groups(
     """
     ids = [each.client_id for planned in groups.values() for each in planned]
     names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
-    first = Verdict.REFUSED if groups[Verdict.REFUSED] else Verdict.WILL
+    first = PlanClass.REFUSED if groups[PlanClass.REFUSED] else PlanClass.WILL
     return [
         {
             "verdict": verdict.value,
@@ -760,8 +759,8 @@ def describe_groups(
             "more": numbers[verdict] - len(groups[verdict]),
             "is_open": verdict == first,
         }
-        for verdict in (Verdict.WILL, Verdict.REFUSED, Verdict.NOTHING)
-        if numbers[verdict] or verdict == Verdict.WILL
+        for verdict in (PlanClass.WILL, PlanClass.REFUSED, PlanClass.NOTHING)
+        if numbers[verdict] or verdict == PlanClass.WILL
     ]
 
 
@@ -776,26 +775,26 @@ def name_kind(planned: PlannedClient) -> str:
     if planned.is_only_moved:
         return str(ONLY_MOVED)
     kind = PlanClass(planned.plan_class)
-    return "" if kind.value in Verdict.values else str(kind.label)
+    return "" if kind in VERDICTS else str(kind.label)
 
 
 def list_kinds(
-    verdict: Verdict, numbers: Mapping[Verdict, int], counts: PlanCounts
+    verdict: PlanClass, numbers: Mapping[PlanClass, int], counts: PlanCounts
 ) -> list[tuple[str, int]]:
     """Return the words and the number of clients of each class of this verdict, where the act sorts finer."""
     classes = {PlanClass(name): number for name, number in counts.classes.items()}
-    moved = numbers[Verdict.WILL] - sum(
-        number for kind, number in classes.items() if VERDICTS[kind] == Verdict.WILL
+    moved = numbers[PlanClass.WILL] - sum(
+        number for kind, number in classes.items() if kind.verdict == PlanClass.WILL
     )
     unchanged = classes.pop(PlanClass.UNCHANGED, 0) - moved
     found = [
         (str(kind.label), classes.get(kind, 0))
         for kind in map(PlanClass, SHOWN_CLASSES)
-        if VERDICTS[kind] == verdict and kind.value not in Verdict.values
+        if kind.verdict == verdict and kind not in VERDICTS
     ]
-    if verdict == Verdict.WILL:
+    if verdict == PlanClass.WILL:
         found.append((str(ONLY_MOVED), moved))
-    elif verdict == Verdict.NOTHING:
+    elif verdict == PlanClass.NOTHING:
         found.append((str(PlanClass.UNCHANGED.label), unchanged))
     return [(label, number) for label, number in found if number]
 

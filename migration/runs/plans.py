@@ -36,39 +36,31 @@ FindRemedy: TypeAlias = Callable[[HttpRequest, str], Remedy | None]
 
 
 class PlanClass(models.TextChoices):
-    """The classes into which a plan sorts clients, by what its run would do with each."""
+    """What a plan says of a client: one of the three verdicts, or, of pushes, a finer class that has its verdict."""
 
-    # Of pushes.
     NEW = "new", _("New in AWS")
     UNCHANGED = "unchanged", _("Unchanged")
     UPDATED = "updated", _("Updated over this site's version")
     OVERWRITTEN = "overwritten", _("Overwritten: somebody else's version")
     LEFT_ALONE = "left_alone", _("Left alone")
     FAILING = "failing", _("Will fail")
-    # Of acts that sort no finer.
     WILL = "will", _("Would be done")
     NOTHING = "nothing", _("Nothing to do")
     REFUSED = "refused", _("Refused")
 
-
-class Verdict(models.TextChoices):
-    """What a plan says of a client: it would be done, there is nothing to do, or it is refused."""
-
-    WILL = "will", _("Would be done")
-    NOTHING = "nothing", _("Nothing to do")
-    REFUSED = "refused", _("Refused")
+    @property
+    def verdict(self) -> PlanClass:
+        return VERDICTS_OF_PUSHES.get(self, self)
 
 
-VERDICTS = {
-    PlanClass.NEW: Verdict.WILL,
-    PlanClass.UPDATED: Verdict.WILL,
-    PlanClass.OVERWRITTEN: Verdict.WILL,
-    PlanClass.UNCHANGED: Verdict.NOTHING,
-    PlanClass.LEFT_ALONE: Verdict.REFUSED,
-    PlanClass.FAILING: Verdict.REFUSED,
-    PlanClass.WILL: Verdict.WILL,
-    PlanClass.NOTHING: Verdict.NOTHING,
-    PlanClass.REFUSED: Verdict.REFUSED,
+VERDICTS = (PlanClass.WILL, PlanClass.NOTHING, PlanClass.REFUSED)
+VERDICTS_OF_PUSHES = {
+    PlanClass.NEW: PlanClass.WILL,
+    PlanClass.UPDATED: PlanClass.WILL,
+    PlanClass.OVERWRITTEN: PlanClass.WILL,
+    PlanClass.UNCHANGED: PlanClass.NOTHING,
+    PlanClass.LEFT_ALONE: PlanClass.REFUSED,
+    PlanClass.FAILING: PlanClass.REFUSED,
 }
 
 
@@ -150,8 +142,8 @@ class PlannedClient:
         return [Mismatch.from_json(row) for row in self.mismatches]
 
     @property
-    def verdict(self) -> Verdict:
-        return Verdict.WILL if self.is_only_moved else VERDICTS[PlanClass(self.plan_class)]
+    def verdict(self) -> PlanClass:
+        return PlanClass.WILL if self.is_only_moved else PlanClass(self.plan_class).verdict
 
     @property
     def is_only_moved(self) -> bool:
@@ -234,13 +226,13 @@ class PlanCounts:
             self.spared += bool(client.message and client.message.key == CLIENT_LEFT_ALONE.key)
             self.only_moved += client.is_only_moved
 
-    def count_verdicts(self) -> dict[Verdict, int]:
+    def count_verdicts(self) -> dict[PlanClass, int]:
         """Count the clients by what would be done with them."""
-        counted = dict.fromkeys(Verdict, 0)
+        counted = dict.fromkeys(VERDICTS, 0)
         for name, number in self.classes.items():
-            counted[VERDICTS[PlanClass(name)]] += number
-        counted[Verdict.WILL] += self.only_moved
-        counted[Verdict.NOTHING] -= self.only_moved
+            counted[PlanClass(name).verdict] += number
+        counted[PlanClass.WILL] += self.only_moved
+        counted[PlanClass.NOTHING] -= self.only_moved
         return counted
 
     def to_json(self) -> dict[str, Any]:
@@ -293,7 +285,7 @@ class PlanRowQuerySet(models.QuerySet["PlanRow"]):
 
     def select_work(self) -> Self:
         """Select the clients that something would be done to (`PlannedClient.verdict`)."""
-        names = [name.value for name in PlanClass if VERDICTS[name] == Verdict.WILL]
+        names = [name.value for name in PlanClass if name.verdict == PlanClass.WILL]
         return self.filter(models.Q(plan_class__in=names) | ONLY_MOVED)
 
     def list_classes(
