@@ -575,8 +575,8 @@ class ActPlanView(BaseActView):
     @property
     def number_chosen(self) -> int:
         """Return how many clients it is made for, or to be made for."""
-        number: int = self.counts.clients or self.run.number_chosen  # type: ignore[attr-defined]  # annotated
-        return number
+        chosen: int = self.run.number_chosen  # type: ignore[attr-defined]  # annotated
+        return self.counts.clients if self.run.planned_at else chosen
 
     def read_overrides(self) -> frozenset[str]:
         return self.act.evidence_kinds.intersection(self.run.override_lines)
