@@ -344,7 +344,7 @@ def test_who_loses_the_permission_meanwhile_is_refused(maria):
     assert press(maria, address, page).status_code == 403
     assert start(maria, plan).status_code == 403
     assert maria.post(page_of(plan), {"confirmed": "discard"}).status_code == 403
-    assert not Run.objects.exists()
+    assert not Run.objects.started().exists()
 
 
 def test_the_plan_of_who_may_no_longer_is_started_by_who_may_in_their_own_name(maria, paco):
@@ -406,7 +406,7 @@ def test_a_worker_that_is_killed_while_it_makes_a_plan_is_followed_by_another(ma
     tasks.work_on_run(plan.pk)
 
     plan.refresh_from_db()
-    assert (plan.state, plan.rows.count(), PlanRow.objects.count()) == ("ready", 7, 7)
+    assert (plan.state, plan.plan_rows.count(), PlanRow.objects.count()) == ("planned", 7, 7)
     start(maria, plan)
     assert Run.objects.get().items.count() == 7
 
