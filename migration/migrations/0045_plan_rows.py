@@ -31,7 +31,8 @@ UPDATE migration_runplan SET counts = jsonb_build_object(
     'spared', (
         SELECT count(*) FROM jsonb_array_elements(rows) AS client WHERE client #>> '{message,key}' = 'left_alone'
     )
-) WHERE look IS NOT NULL
+) WHERE look IS NOT NULL;
+SET CONSTRAINTS ALL IMMEDIATE
 """
 CARRY_BACK = """
 UPDATE migration_runplan AS plan SET rows = coalesce((
