@@ -19,6 +19,7 @@ __all__ = ["site"]
 def list_polls(site: Site) -> dict[str, str]:
     client, campaign = site.clients[Phase.AWS], site.address("migration_campaign_live")
     Run.objects.create(kind=Run.Kind.PUSH).add_items([(client, "aws")])
+    Run.objects.filter(state=Run.State.PLANNED).update(state=Run.State.PLANNING)
     return {
         **{page: reverse(f"admin:{CLIENT}_{page}", args=[client]) for page in ("live", "watch")},
         "campaign": f"{campaign}?seen={digest_campaign(Campaign.objects.get().pk)}",
