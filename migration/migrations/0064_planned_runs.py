@@ -25,7 +25,7 @@ USING nova_admin.migration_runplan AS plan
 WHERE plan.id = plan_id AND of_another_look.look IS DISTINCT FROM plan.look;
 
 UPDATE nova_admin.migration_runplan AS plan
-SET state = 'making', look = NULL, made_at = NULL, counts = '{}', adopt = false, include_inactive = false
+SET state = 'making', look = NULL, made_at = NULL, counts = '{}'
 WHERE state IN ('checking', 'differs') OR state = 'ready' AND EXISTS (
     SELECT FROM nova_admin.migration_planrow WHERE plan_id = plan.id AND NOT content ? 'seen'
 );
@@ -52,7 +52,7 @@ SELECT 'migrate', act, chosen, made_at, look, counts, id,
     CASE state WHEN 'making' THEN 'planning' WHEN 'ready' THEN 'planned' ELSE state END,
     CASE state WHEN 'discarded' THEN worked_at END,
     is_overwriting, CASE WHEN is_overwriting THEN '["overwrite"]'::jsonb ELSE '[]' END,
-    adopt, include_inactive, by_id, by_name, created_at, worked_at
+    false, false, by_id, by_name, created_at, worked_at
 FROM nova_admin.migration_runplan, LATERAL (
     SELECT overwrite OR coalesce("values" -> 'override' ? 'overwrite', false) AS is_overwriting
 ) AS asked

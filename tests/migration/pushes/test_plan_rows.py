@@ -135,7 +135,7 @@ def test_plans_of_the_release_before_are_runs_and_plans_again(django_db_blocker)
             (started, "running", *push, True, True, False),
             (ready, "planning", "push", True, ["overwrite"], False, *anew),
             *((pk, "planning", *push, *anew) for pk in (checking, differs, making)),
-            (discarded, "discarded", "push", False, [], True, True, True, True),
+            (discarded, "discarded", *push, True, True, True),
         ]
         rows = """
             SELECT former_plan, client_id, plan_class, content FROM migration_planrow
