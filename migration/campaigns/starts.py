@@ -69,7 +69,7 @@ from migration.moves.models import Blocker, Standing, find_standing, with_blocke
 from migration.moves.readiness import select_unpushable
 from migration.runs.act_pages import CLIENTS_SHOWN, LABELS
 from migration.runs.acts import ReasonForm
-from migration.runs.plans import Verdict
+from migration.runs.plans import PlanClass
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 UNFIT = _("No secret can be made of its rows")
 IN_CAMPAIGN = _("In a campaign that is not over")
 # As the page of an act has them.
-SHOWN_VERDICTS = (Verdict.WILL, Verdict.REFUSED, Verdict.NOTHING)
+SHOWN_VERDICTS = (PlanClass.WILL, PlanClass.REFUSED, PlanClass.NOTHING)
 
 
 @dataclass
@@ -128,14 +128,14 @@ class CampaignPlan:
     campaign: Campaign
     rows: list[PlannedGroup]
     # Who would be done, refused or left where they are: id and slug, by the reason and the client list's query of it.
-    found: dict[Verdict, dict[tuple[str, str], list[tuple[int, str]]]] = field(repr=False)
+    found: dict[PlanClass, dict[tuple[str, str], list[tuple[int, str]]]] = field(repr=False)
     # Of a campaign that has groups these, else the clients that it takes.
     shown: str = field(default="", repr=False)
 
     @property
     def ids(self) -> list[int]:
         """Return the ids of those to whom it would be done."""
-        return [pk for clients in self.found[Verdict.WILL].values() for pk, _slug in clients]
+        return [pk for clients in self.found[PlanClass.WILL].values() for pk, _slug in clients]
 
     @property
     def taken(self) -> int:
@@ -166,7 +166,7 @@ class CampaignPlan:
         names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
         url = reverse("admin:credentials_client_changelist")
         link = '<a class="text-link underline" href="{}?{}">{}</a>'
-        first = Verdict.REFUSED if shown[Verdict.REFUSED] else Verdict.WILL
+        first = PlanClass.REFUSED if shown[PlanClass.REFUSED] else PlanClass.WILL
         return [
             {
                 "verdict": verdict.value,
@@ -185,7 +185,7 @@ class CampaignPlan:
                 "is_open": verdict == first,
             }
             for verdict, kinds in self.found.items()
-            if kinds or verdict == Verdict.WILL
+            if kinds or verdict == PlanClass.WILL
         ]
 
 
@@ -221,10 +221,10 @@ def plan_campaign(
     found = with_blocker(clients).order_by("slug", "pk")
     for pk, slug, phase, code in found.values_list("pk", "slug", "phase", "blocker"):
         blocker, row = Blocker(code), rows[members.get(pk, 0)]
-        verdict, label, query = Verdict.REFUSED, str(PhaseChoices(phase).label), ""
+        verdict, label, query = PlanClass.REFUSED, str(PhaseChoices(phase).label), ""
         is_busy = pk in busy
         if phase not in before:
-            verdict = Verdict.NOTHING
+            verdict = PlanClass.NOTHING
         elif is_busy:
             label = f"{label}: {IN_CAMPAIGN}"
         elif find_standing(phase, blocker) == Standing.BLOCKED:
@@ -235,14 +235,14 @@ def plan_campaign(
         elif pk in unfit:
             label = f"{label}: {UNFIT}"
         else:
-            verdict = Verdict.WILL
-        if groups and verdict == Verdict.REFUSED:
+            verdict = PlanClass.WILL
+        if groups and verdict == PlanClass.REFUSED:
             label = f"{row.name}: {label}"
         plan.found[verdict].setdefault((label, query), []).append((pk, slug))
-        stays = bool(groups) and verdict == Verdict.REFUSED and not is_busy
-        if verdict == Verdict.WILL or stays:
+        stays = bool(groups) and verdict == PlanClass.REFUSED and not is_busy
+        if verdict == PlanClass.WILL or stays:
             row.taken_by_phase[phase] += 1
-        if verdict == Verdict.WILL or groups:
+        if verdict == PlanClass.WILL or groups:
             row.by_phase[phase] += 1
     plan.shown = digest_groups(groups) if groups else digest_clients(plan.ids)
     return plan
