@@ -233,7 +233,7 @@ def test_a_version_that_no_page_has_shown_is_not_overwritten(resolver, differing
 @pytest.mark.usefixtures("many")
 def test_a_stored_plan_overwrites_no_version_that_it_didnt_see(resolver, differing):
     make_full_client("other")
-    plan = make_plan(values={"override": ["overwrite"]})
+    plan = make_plan(overrides=["overwrite"])
     write_port(7000)
 
     start_plan(resolver, plan)
