@@ -22,6 +22,8 @@ from credentials.localization import localize
 from credentials.models import Client
 from migration.core.audit import (
     APPROVAL_EVENT,
+    CANCELLATION_EVENT,
+    REQUEST_EVENT,
     Actor,
     AuditEvent,
     EventKind,
@@ -388,8 +390,8 @@ class Campaign(models.Model):
     def ask_for_approval(self) -> None:
         """Have a running campaign, which nobody had to approve before, wait for an approval."""
         with transaction.atomic():
-            told = CAMPAIGN_WAITS(campaign=self.name_message)
-            self._change_state(None, self.State.REQUESTED, self.State.RUNNING, told=told)
+            told, code = CAMPAIGN_WAITS(campaign=self.name_message), REQUEST_EVENT
+            self._change_state(None, self.State.REQUESTED, self.State.RUNNING, told=told, code=code)
             self.fix_members()
 
     def fix_members(self) -> None:
@@ -409,11 +411,13 @@ class Campaign(models.Model):
             # Somebody may have approved it since this row was read.
             now = Campaign.objects.select_for_update().get(pk=self.pk)
             new, fields = self.State.RUNNING, dict[str, Any](stopped_because=None)
-            told = CAMPAIGN_WENT_ON(campaign=self.name_message)
+            told, code = CAMPAIGN_WENT_ON(campaign=self.name_message), CAMPAIGN_EVENT
             if now.approved_by_name:
-                new, told = self.State.REQUESTED, CAMPAIGN_ASKED_AGAIN(campaign=self.name_message)
+                new, code = self.State.REQUESTED, REQUEST_EVENT
+                told = CAMPAIGN_ASKED_AGAIN(campaign=self.name_message)
                 fields |= {"approved_by": None, "approved_by_name": "", "approved_at": None}
-            self._change_state(by, new, self.State.STOPPED, told=told, seen=seen, **fields)
+            old = self.State.STOPPED
+            self._change_state(by, new, old, told=told, code=code, seen=seen, **fields)
             if new == self.State.REQUESTED:
                 self.fix_members()
             self.waves.restart_stop_rule_counts(self)
@@ -427,8 +431,12 @@ class Campaign(models.Model):
         """
         old = (self.State.REQUESTED,) if only_requested else self.NOT_OVER
         with transaction.atomic():
+            # Somebody may have approved it since this row was read. Before that its request is taken back, or refused.
+            now = Campaign.objects.select_for_update().get(pk=self.pk)
+            waits = now.state == self.State.REQUESTED
+            code = CANCELLATION_EVENT if waits else CAMPAIGN_EVENT
             told = CAMPAIGN_CANCELLED(campaign=self.name_message)
-            self._change_state(by, self.State.CANCELLED, *old, told=told, seen=seen)
+            self._change_state(by, self.State.CANCELLED, *old, told=told, code=code, seen=seen)
             self.waves.update(rollback_is_due=False)
 
     def finish(self) -> None:
@@ -457,7 +465,7 @@ class Campaign(models.Model):
         if seen is not None:
             found = found.filter(changed_at=seen)
         with transaction.atomic():
-            act = self._record_change(by, new, old, told, code) if found.update(**fields) else None
+            act = self._record_change(by, told, code) if found.update(**fields) else None
         if act is None:
             self.refresh_from_db(fields=["state"])
             raise StaleCampaignError(self)
@@ -465,16 +473,11 @@ class Campaign(models.Model):
             setattr(self, name, value)
         return act
 
-    def _record_change(
-        self, by: User | None, new: State, old: tuple[State, ...], told: Message, code: EventKind
-    ) -> AuditEvent:
+    def _record_change(self, by: User | None, told: Message, code: EventKind) -> AuditEvent:
         """Record in the audit that its state was changed, and the notices of that."""
-        reason = self.reason if code == APPROVAL_EVENT else ""
+        # As a run's, a request and what was decided of it have the reason for which it was asked.
+        reason = "" if code == CAMPAIGN_EVENT else self.reason
         act = self.record_act(told, by=by, code=code, reason=reason)
-        if new == self.State.REQUESTED:
-            Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
-        elif old == (self.State.REQUESTED,) and new == self.State.CANCELLED:
-            Notice.objects.record_act_as(NoticeEvent.APPROVAL_DECIDED, act, also_tell=self.by)
         # Of a stop by a person nobody was told.
         by_person = (STOPPED_BY.key, STOPPED_BY_COMMAND.key)
         why = self.stopped_because if self.state == self.State.STOPPED else None

@@ -332,10 +332,14 @@ def get_wave_context(wave: WaveSummary) -> dict[str, object]:
 
 
 def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:
-    """Say whether the user may cancel the campaign: who may steer it, and while it waits who may approve moves."""
+    """Say whether the user may cancel the campaign, as who may steer it may.
+
+    While it waits for an approval its requester may take it back, and who may approve moves may refuse it.
+    """
     waits = campaign.state == Campaign.State.REQUESTED
-    approves = waits and request.user.has_perm(APPROVE_MOVES)
-    return approves or request.user.has_perm(STEER_PERMISSION)
+    is_own = campaign.by_id == request.user.pk
+    decides = waits and (is_own or request.user.has_perm(APPROVE_MOVES))
+    return decides or request.user.has_perm(STEER_PERMISSION)
 
 
 # Its buttons
@@ -408,7 +412,7 @@ class SteerCampaignView(CampaignButtonView):
 
 
 class CancelCampaignView(CampaignButtonView):
-    """Ends the campaign for good. Who may approve a requested one may refuse it so."""
+    """Ends the campaign for good. A requested one is taken back so by who requested it, or refused by an approver."""
 
     def has_permission(self) -> bool:
         campaign = Campaign.objects.filter(pk=self.kwargs["pk"]).first()

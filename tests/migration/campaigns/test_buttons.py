@@ -8,6 +8,8 @@ from django.contrib.messages import get_messages
 
 from migration.campaigns import pages as campaign_views
 from migration.campaigns.steps import advance_campaign
+from migration.core.audit import CANCELLATION_EVENT
+from migration.core.notices import Notice, NoticeEvent
 from migration.models import AuditEvent, Campaign
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
@@ -136,6 +138,33 @@ def test_an_approver_refuses_a_request_and_cancels_nothing_else(client, log_in, 
     assert press(client, running, "cancel").status_code == 403
     assert press(client, asked, "cancel").status_code == 302
     assert (asked.state, running.state) == (Campaign.State.CANCELLED, Campaign.State.RUNNING)
+
+
+def test_who_requested_one_takes_it_back_until_it_is_approved(client, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    maria = make_user("maria", "migration.move_client", "migration.view_campaign")
+    options = {"goal": Phase.AWS, "by": maria, "reason": "CHG-1", "soak_minutes": 1440}
+    asked, approved = make_campaign(**options), make_campaign(make_group("Italy"), **options)
+    approved.approve(by=make_user("ana"))
+    client.force_login(maria)
+
+    assert buttons(client.get(page(asked))) == ["Cancel the campaign…"]
+    assert press(client, asked, "cancel").status_code == 302
+    assert press(client, approved, "cancel").status_code == 403
+
+    assert (asked.state, approved.state) == (Campaign.State.CANCELLED, Campaign.State.RUNNING)
+    event = AuditEvent.objects.get(facts__contains="campaign_cancelled")
+    assert (event.code, event.who, event.reason) == (CANCELLATION_EVENT, "maria", "CHG-1")
+
+
+def test_whoever_cancels_a_request_its_requester_is_told(settings, maria):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    campaign = make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=1440)
+
+    campaign.cancel(by=make_user("root", is_superuser=True))
+
+    (told,) = Notice.objects.filter(event=NoticeEvent.APPROVAL_DECIDED)
+    assert told.recipient == maria
 
 
 def test_who_may_not_move_clients_has_none_go_on(client):
