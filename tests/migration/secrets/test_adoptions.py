@@ -146,7 +146,7 @@ def test_a_command_that_is_killed_between_adoption_and_push_leaves_it_to_the_wor
     assert "Adopted secrets of somebody else" in history
     tasks.push_pending()
     for run in Run.objects.all():
-        tasks.work_on(run.pk)
+        tasks.work_on_run(run.pk)
     if phase == Phase.POSTGRES:
         assert "Push to Secrets Manager" in text(client.get(f"{CLIENTS}{pk}/change/"))
         assert push_one(pk).outcome == "updated"
