@@ -10,7 +10,6 @@ from migration.clients.groups import ClientGroupAdmin
 from migration.core.audit import AuditEvent
 from migration.core.comparisons import Comparison
 from migration.core.groups import ClientGroup
-from migration.moves.approval_pages import MoveRequestAdmin
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin
 from migration.nova.tables import NovaTablesAdmin
@@ -19,7 +18,6 @@ from migration.people.password_pages import WrongPasswordAdmin
 from migration.pushes.pages import ComparisonAdmin
 from migration.runs.models import Run
 from migration.runs.pages import RunAdmin
-from migration.runs.requests import MoveRequest
 from migration.secrets.copy_pages import CopySearchAdmin
 from migration.secrets.models import CopySearch
 from migration.site.audit import AuditEventAdmin
@@ -29,7 +27,6 @@ admin.site.register(ClientGroup, ClientGroupAdmin)
 admin.site.register(Campaign, CampaignAdmin)
 admin.site.register(Run, RunAdmin)
 admin.site.register(Comparison, ComparisonAdmin)
-admin.site.register(MoveRequest, MoveRequestAdmin)
 admin.site.register(ColumnMapping, NovaTablesAdmin)
 admin.site.register(ReaderProcess, ReaderProcessAdmin)
 admin.site.register(CopySearch, CopySearchAdmin)

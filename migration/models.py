@@ -23,7 +23,6 @@ from migration.pushes.models import KnownValue, NotedClient
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.runs.plans import PlanRow
-from migration.runs.requests import MoveRequest
 from migration.secrets.models import (
     CopySearch,
     FoundCopy,
@@ -52,7 +51,6 @@ __all__ = [
     "KnownValue",
     "Lease",
     "LoginTest",
-    "MoveRequest",
     "NotedClient",
     "Notice",
     "NoticeDelivery",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
+from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -19,7 +20,14 @@ def is_at_runs(request: HttpRequest) -> bool:
     pages = ("health", "check_aws", "aws_writes", "notices")
     own = [f"migration_run_{page}" for page in pages]
     at = request.resolver_match.url_name if request.resolver_match else None
-    return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
+    is_below = request.path.startswith(reverse("admin:migration_run_changelist"))
+    return is_below and at not in own and not is_at_requests(request)
+
+
+def is_at_requests(request: HttpRequest) -> bool:
+    """Say whether the page is the list of the runs that wait for a second person."""
+    is_list = request.path == reverse("admin:migration_run_changelist")
+    return is_list and request.GET.get("state") == "requested"
 
 
 def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
@@ -121,8 +129,13 @@ UNFOLD = {
                     {
                         "title": _("Requests"),
                         "icon": "approval",
-                        "link": reverse_lazy("admin:migration_moverequest_changelist"),
-                        "permission": make_any_permission_test("migration.view_moverequest"),
+                        "link": format_lazy(
+                            "{}?state=requested", reverse_lazy("admin:migration_run_changelist")
+                        ),
+                        "active": is_at_requests,
+                        "permission": make_any_permission_test(
+                            "migration.view_run", "migration.add_run"
+                        ),
                     },
                     {
                         "title": _("Health"),

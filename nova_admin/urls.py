@@ -1,7 +1,7 @@
 """The site's addresses: the admin with the login, the end of a session, the language, and pages where there is none."""
 
 from django.contrib import admin
-from django.urls import include, path, reverse_lazy
+from django.urls import include, path, re_path, reverse_lazy
 from django.utils.text import format_lazy
 from django.views.generic import RedirectView
 
@@ -41,6 +41,14 @@ urlpatterns = [
     path(
         "admin/migration/run/check-nova/",
         RedirectView.as_view(pattern_name="admin:migration_run_health", permanent=True),
+    ),
+    # Pages of requests for one client, which are runs now.
+    re_path(
+        "^admin/migration/moverequest/",
+        RedirectView.as_view(
+            url=format_lazy("{}?state=requested", reverse_lazy("admin:migration_run_changelist")),
+            permanent=True,
+        ),
     ),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),

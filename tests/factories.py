@@ -312,6 +312,16 @@ def add_mail_and_commit(nova: psycopg.Connection, client_id: int) -> None:
     nova.commit()
 
 
+def request_run(client_id: int, *, by: Any = None, slug: str = "idom", **fields: Any) -> "Run":
+    """A cutover of one client that somebody requested."""
+    from migration.models import Run, RunItem
+
+    fields = {"move_from": "dual_read", "move_to": "aws", "reason": "INC-42"} | fields
+    run = Run.objects.create(kind="move", state="requested", by=by, **fields)
+    RunItem.objects.create(run=run, client_id=client_id, slug=slug, batch=0)
+    return run
+
+
 def start_run(**options: Any) -> "Run":
     """Start a run for the workers, as the pages do."""
     # Later than at the top: benchmarks import this module before they name their settings.

@@ -81,7 +81,7 @@ from migration.core.pages import (
     link_to_audit,
     read_number,
 )
-from migration.moves.approvals import ApprovalStepRefused, find_run_approval_refusal
+from migration.moves.approvals import ApprovalStepRefused, find_approval_refusal
 from migration.moves.models import Blocker
 from migration.runs.acts import ReasonForm
 from migration.runs.models import Run
@@ -220,7 +220,7 @@ def get_buttons_context(
     user, state = get_signed_in_user(request), campaign.state
     may_steer = user.has_perm(STEER_PERMISSION)
     approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_MOVES)
-    why_not = find_run_approval_refusal(campaign, user) if approves else None
+    why_not = find_approval_refusal(campaign, user) if approves else None
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
     stuck: set[int] = set()
     if may_go_on and not summary.unfinished_run:  # while a run is in work it may leave more

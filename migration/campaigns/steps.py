@@ -34,7 +34,7 @@ from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import (
     APPROVAL_REFUSED,
     ApprovalStepRefused,
-    find_run_approval_refusal,
+    find_approval_refusal,
 )
 from migration.moves.evidence import describe_duration
 from migration.runs.acts import Order
@@ -239,7 +239,7 @@ def approve_campaign(
     with transaction.atomic():
         # Of two who decide it, the second waits here, and what it covers stays as it is read.
         campaign = Campaign.objects.select_for_update().get(pk=campaign.pk)
-        why_not = find_run_approval_refusal(campaign, by)
+        why_not = find_approval_refusal(campaign, by)
         if campaign.state == Campaign.State.REQUESTED:
             why_not = why_not or read_campaign_request(campaign.pk).find_difference(shown)
         if why_not:

@@ -393,7 +393,7 @@ EXPORT_PERMISSIONS = (
     "credentials.view_client",
     "migration.view_comparison",
     "migration.view_copysearch",
-    "migration.view_moverequest",
+    "migration.view_run",
 )
 
 

@@ -62,7 +62,7 @@ from migration.core.snapshots import (
 from migration.logins.models import Rotation, RotationSchedule
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import ShutGate
-from migration.moves.moves import fail_overtaken_requests, move
+from migration.moves.moves import MOVED_MEANWHILE, move
 from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
@@ -145,7 +145,8 @@ def find_recent_counted_read(client_id: int) -> datetime | None:
 def find_unfinished_write_run(client_id: int) -> Run | None:
     """Return a run that is not finished, writes, and still has the client to do."""
     items = RunItem.objects.open_of([client_id]).filter(run__finished_at=None)
-    item = items.exclude(run__kind__in=Run.READS_ONLY).select_related("run").first()
+    begun = items.exclude(run__state=Run.State.REQUESTED)
+    item = begun.exclude(run__kind__in=Run.READS_ONLY).select_related("run").first()
     return item.run if item else None
 
 
@@ -543,7 +544,7 @@ def _walk(now: ClientSnapshot, *, reason: str, by: User | None) -> None:
         ClientMigration.objects.change_phase(
             [now.client_id], old, new, by=by, reason=reason, note=note
         )
-    fail_overtaken_requests([now.client_id], Phase.PURGED, by=by)
+    Run.objects.close_requests([now.client_id], MOVED_MEANWHILE(phase=Phase.PURGED.label), by=by)
 
 
 GOES_ON_WITHOUT_OFFBOARDED = Sentence(

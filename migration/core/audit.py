@@ -284,15 +284,13 @@ def list_kinds() -> list[tuple[str, str]]:
 # Several drawers record these. Every other kind stands where it is recorded.
 IMPORT_EVENT = EventKind("import", _("Import"), icon="upload", in_history=True)
 PUSH_EVENT = EventKind("push", _("Push"), icon="cloud_upload", in_history=True)
-# A client's history tells requests to who may view these.
-VIEW_REQUESTS = "migration.view_moverequest"
 REQUEST_EVENT = EventKind(
     "request",
     _("Request"),
     icon="approval",
     in_history=True,
     in_activity=True,
-    permission=VIEW_REQUESTS,
+    permission="migration.view_run",
 )
 APPROVAL_EVENT = EventKind(
     "approval",
@@ -300,7 +298,7 @@ APPROVAL_EVENT = EventKind(
     icon="approval",
     in_history=True,
     in_activity=True,
-    permission=VIEW_REQUESTS,
+    permission="migration.view_run",
     names_user=True,
 )
 CANCELLATION_EVENT = EventKind(
@@ -309,9 +307,11 @@ CANCELLATION_EVENT = EventKind(
     icon="approval",
     in_history=True,
     in_activity=True,
-    permission=VIEW_REQUESTS,
+    permission="migration.view_run",
     names_user=True,
 )
+# What is done with a request: an entry of its run, and of the client where it asks for one alone.
+REQUEST_KINDS = (REQUEST_EVENT, APPROVAL_EVENT, CANCELLATION_EVENT)
 REFUSAL_EVENT = EventKind("refusal", _("Refused"))
 RUN_EVENT = EventKind(
     "run",
@@ -437,8 +437,12 @@ def is_ahead(when: Combinable | str) -> GreaterThan:
 
 
 def is_by_hand() -> models.Q:
-    """Return the condition that an event is no client's part of a run: that run's own events tell of all of them."""
-    return models.Q(slug="") | ~models.Q(correlation__startswith="run ")
+    """Return the condition that an event is no client's part of a run: that run's own events tell of all of them.
+
+    A request for one client is the run's own.
+    """
+    requests = models.Q(code__in=[str(kind) for kind in REQUEST_KINDS])
+    return models.Q(slug="") | ~models.Q(correlation__startswith="run ") | requests
 
 
 class EventPage(NamedTuple):

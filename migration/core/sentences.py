@@ -21,6 +21,23 @@ CERTIFICATE_MADE = Sentence("certificate_made", "Made a certificate of the cutov
 CERTIFICATE_DOWNLOADED = Sentence(
     "certificate_downloaded", "Downloaded the certificate of the cutover made at %(at)s."
 )
+# What was asked for one client, up to release 0.2.0.
+MOVE_REQUESTED = Sentence("requested", "Requested the move from %(old)s to %(new)s.")
+MOVE_REQUESTED_TO_WAIT = Sentence(
+    "requested_to_wait",
+    "Requested the move from %(old)s to %(new)s. It can't be made yet: %(reasons)s",
+)
+APPROVED = Sentence("approved", "Approved what %(who)s requested: %(old)s to %(new)s.")
+CANCELLED_REQUEST = Sentence(
+    "cancelled_request", "Cancelled what %(who)s requested: %(old)s to %(new)s."
+)
+REQUEST_OVER = Sentence("request_over", "This request is closed already: %(state)s, by %(who)s.")
+REQUEST_REQUESTED = Sentence("request_requested", "Requested")
+REQUEST_WAITING = Sentence("request_waiting", "Waiting")
+REQUEST_DONE = Sentence("request_done", "Done")
+REQUEST_IS_FAILED = Sentence("request_failed", "Failed")
+REQUEST_CANCELLED = Sentence("request_cancelled", "Cancelled")
+SOMEBODY = Sentence("somebody", "somebody")
 MINUTES = Sentence("minutes", "%(n)s minutes", one="%(n)s minute")
 HOURS = Sentence("hours", "%(n)s hours", one="%(n)s hour")
 LOGIN_OUTCOMES = {

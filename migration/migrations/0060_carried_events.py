@@ -34,6 +34,12 @@ from migration.core.clients import (
     OVERRIDE_EVENT,
 )
 from migration.core.comparisons import COMPARISON_EVENT, RESOLUTION_EVENT, describe_result
+from migration.core.sentences import (
+    APPROVED,
+    CANCELLED_REQUEST,
+    MOVE_REQUESTED,
+    MOVE_REQUESTED_TO_WAIT,
+)
 from migration.logins.models import (
     ROTATION_ENDED,
     ROTATION_EVENT,
@@ -42,8 +48,6 @@ from migration.logins.models import (
 )
 from migration.logins.reveals import REVEAL_EVENT, REVEALED
 from migration.logins.testing import LOGIN_TEST_EVENT, LOGINS_TESTED, describe_test
-from migration.moves.approvals import CANCELLED_REQUEST
-from migration.moves.moves import APPROVED
 from migration.pushes.resolutions import ACKNOWLEDGED_UNTIL, RESOLUTIONS
 from migration.pushes.saves import (
     CLIENT_ADDED,
@@ -55,8 +59,13 @@ from migration.pushes.saves import (
     LOGIN_CHANGED,
 )
 from migration.runs.engine import FAILURE_EVENT, describe_failure
-from migration.runs.models import MOVES_STARTED, RUN_ENDED, RUN_ENDED_BY_STOP, RUN_NAMES
-from migration.runs.requests import MOVE_REQUESTED, MOVE_REQUESTED_TO_WAIT, REQUEST_FAILED
+from migration.runs.models import (
+    MOVES_STARTED,
+    REQUEST_FAILED,
+    RUN_ENDED,
+    RUN_ENDED_BY_STOP,
+    RUN_NAMES,
+)
 from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase
 

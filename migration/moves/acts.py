@@ -11,7 +11,6 @@ from django import forms
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
@@ -19,16 +18,16 @@ from unfold.widgets import UnfoldBooleanWidget
 
 from credentials.localization import localize
 from credentials.nova_columns import NovaSchemaError
-from migration.core.audit import VIEW_REQUESTS
 from migration.core.clients import (
     MOVE_PERMISSIONS,
+    VIEW_RUNS,
     ClientMigration,
     ClientPhaseQuerySet,
     PhaseChange,
     PhaseChoices,
     all_clients,
 )
-from migration.core.sentences import ASK_BY_COMMAND, IS_OFFBOARDED
+from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import ClientSnapshot, read_snapshots_for_page
 from migration.moves.account import KmsAnswers
 from migration.moves.approvals import (
@@ -57,7 +56,7 @@ from migration.moves.gates import (
     needs_approval,
     split_by_override,
 )
-from migration.moves.moves import MoveResult, move
+from migration.moves.moves import move
 from migration.runs.acts import (
     Act,
     ActForm,
@@ -71,7 +70,7 @@ from migration.runs.acts import (
 )
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlannedClient, Reason, Remedy
-from migration.runs.requests import MoveRequest
+from migration.runs.starts import get_run_url
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 from nova_credentials.tables import is_push_pending
@@ -210,10 +209,7 @@ class MoveAct(Act):
         }
         checks = self.check_gates(movable, order) if not self.goes_back else {}
         override, early = self.make_override(order, movable), self.find_early_purges(movable)
-        asked: dict[int, int] = {}
-        if self.needs_approval:
-            requests = MoveRequest.objects.open().filter(client_id__in=movable)
-            asked = dict(requests.values_list("client_id", "pk"))
+        asked = Run.objects.find_requested(movable) if self.needs_approval else {}
         # One request waits for its checks; of a run each client is refused whose gate is shut at its turn.
         waits = self.needs_approval and order.interactive and len(client_ids) == 1
         planned = []
@@ -242,7 +238,7 @@ class MoveAct(Act):
                     if order.interactive or not check.passed
                 ]
                 if pk in asked:
-                    find_remedy = partial(_link_request, request_id=asked[pk])
+                    find_remedy = partial(_link_request, run=asked[pk])
                     text = ASKED_ALREADY(slug=slug)
                     reasons.insert(0, Reason(text, text.key, find_remedy=find_remedy))
                 if pk in asked or pk in early:
@@ -303,8 +299,6 @@ class MoveAct(Act):
         override = self.make_override(order, [client_id])
         try:
             if self.needs_approval:
-                if order.by is None:
-                    raise ActRefused(ASK_BY_COMMAND())
                 made = request_move(
                     client_id=client_id,
                     new=self.new,
@@ -313,8 +307,9 @@ class MoveAct(Act):
                     seen=self.old,
                     override=override,
                 )
-                text = _("Requested (%(what)s): somebody else has to approve it.") % {"what": made}
-                return Done(" ".join([text, *map(localize, made.reasons)]))
+                text = _("Requested (%(what)s): somebody else has to approve it.")
+                reasons = map(localize, made.waits_for)
+                return Done(" ".join([text % {"what": made.run}, *reasons]))
             moved = move(
                 client_id=client_id,
                 new=self.new,
@@ -330,7 +325,7 @@ class MoveAct(Act):
             raise ActRefused(self.explain_change(client_id) or refusal.message) from None
         except (IllegalMove, ApprovalStepRefused) as refusal:
             raise ActRefused(refusal.message) from None
-        return Done(describe_move(moved))
+        return Done(describe_move(moved.slug, moved.new, moved.message_with_overridden))
 
     def describe_run(self, order: Order) -> dict[str, Any]:
         return {"kind": Run.Kind.MOVE, "move_from": self.old.value, "move_to": self.new.value}
@@ -364,11 +359,10 @@ def _is_beyond(phase: str, new: Phase) -> bool:
     return line.index(Phase(phase)) > line.index(new)
 
 
-def _link_request(request: HttpRequest, _back: str, *, request_id: int) -> Remedy | None:
-    if not request.user.has_perm(VIEW_REQUESTS):
+def _link_request(request: HttpRequest, _back: str, *, run: Run) -> Remedy | None:
+    if not request.user.has_perm(VIEW_RUNS):
         return None
-    url = reverse("admin:migration_moverequest_change", args=[request_id])
-    return {"label": _("See the request"), "url": url}
+    return {"label": _("See the request"), "url": get_run_url(run)}
 
 
 def show_check(
@@ -386,11 +380,10 @@ def show_check(
     )
 
 
-def describe_move(moved: MoveResult) -> str:
+def describe_move(slug: str, new: Phase, message: Message | None) -> str:
     """Say in which phase the client is now, and what else came of its move."""
-    values = {"slug": moved.slug, "phase": PhaseChoices(moved.new).label}
-    text = _("%(slug)s is in %(phase)s now.") % values
-    return f"{text} {localize(moved.message_with_overridden)}".strip()
+    text = _("%(slug)s is in %(phase)s now.") % {"slug": slug, "phase": PhaseChoices(new).label}
+    return f"{text} {localize(message)}".strip()
 
 
 class ToDualWrite(MoveAct):

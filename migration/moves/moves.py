@@ -5,7 +5,7 @@ The phase changes in one transaction. If a move fails before it, the client stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, require_storable_reason
+from migration.core.audit import REFUSAL_EVENT, require_storable_reason
 from migration.core.aws_store import (
     AwsCopy,
     list_versions_since_backup,
@@ -62,8 +62,7 @@ from migration.pushes.rows_from_aws import (
 )
 from migration.pushes.secret_writer import RefusedBySiteError
 from migration.runs.items import PUSHED
-from migration.runs.models import Run
-from migration.runs.requests import MoveRequest
+from migration.runs.models import Run, StaleRunError
 from migration.secrets.deletions import schedule_secret_deletion
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.comparison import are_equal
@@ -95,7 +94,6 @@ class MoveResult:
 
 
 LINE_OVERRIDDEN = Sentence("line_overridden", "Overridden: %(line)s")
-APPROVED = Sentence("approved", "Approved what %(who)s requested: %(old)s to %(new)s.")
 COMPARED_JUST_NOW = Sentence("compared_just_now", "Compared just now: %(result)s")
 NOTHING_ASKED_FOR = Sentence("nothing_asked_for", "The request is no longer open.")
 
@@ -110,7 +108,7 @@ class MoveAttempt:
     reason: str
     note: Message | None
     schedule_deletion: bool
-    approves: MoveRequest | None
+    approves: Run | None
     override: Override | None = None
     answers: KmsAnswers | None = None
     run: Run | None = None
@@ -157,19 +155,20 @@ class MoveAttempt:
             self.new,
             by=self.by,
             reason=self.reason,
-            run=self.run,
+            run=self.run or self.approves,
             override_reason=self.override.reason if self.override else "",
         )
         if not moved:
             client_migration = ClientMigration.objects.get(pk=snapshot.client_id)
             raise StalePhase(snapshot.slug, snapshot.phase, Phase(client_migration.phase))
-        # The approved request is done, others of the client have failed.
-        if self.approves:
-            approved = MoveRequest.objects.filter(pk=self.approves.pk, client_id=snapshot.client_id)
-            if not approved.close_open(MoveRequest.State.DONE, by=self.by):
-                raise self.make_shut_gate(NOTHING_ASKED_FOR())  # it was cancelled meanwhile
-            self.approves.record_act(APPROVAL_EVENT, APPROVED, by=self.by)
-        fail_overtaken_requests([snapshot.client_id], self.new, by=self.by)
+        if self.approves and self.by:
+            try:
+                self.approves.approve(by=self.by, is_done=True)
+            except StaleRunError:  # it was cancelled meanwhile
+                raise self.make_shut_gate(NOTHING_ASKED_FOR()) from None
+        # Whatever else was requested for the client can't be done any more.
+        why = MOVED_MEANWHILE(phase=self.new.label)
+        Run.objects.close_requests([snapshot.client_id], why, by=self.by, now_in=self.new)
 
     def plan_change(self, note: Message | None = None) -> PlannedChange:
         """Return what is stored with the move: its note followed by `note`, the overridden checks, and the gate."""
@@ -183,17 +182,6 @@ class MoveAttempt:
 
 
 MOVED_MEANWHILE = Sentence("moved_meanwhile", "The client was moved to %(phase)s meanwhile.")
-
-
-def fail_overtaken_requests(client_ids: Collection[int], new: Phase, *, by: User | None) -> None:
-    """Close the open requests of clients that were moved to `new` in another way, as failed.
-
-    Within the caller's transaction.
-    """
-    asked = MoveRequest.objects.filter(client_id__in=client_ids)
-    asked.fail_open(MOVED_MEANWHILE(phase=new.label), by=by)
-
-
 NEEDS_APPROVAL = Sentence(
     "needs_approval", "A second person has to approve this move: request it first."
 )
@@ -211,7 +199,7 @@ def move(
     note: Message | None = None,
     seen: Phase | None = None,
     schedule_deletion: bool = False,
-    approves: MoveRequest | None = None,
+    approves: Run | None = None,
     override: Override | None = None,
     answers: KmsAnswers | None = None,
     run: Run | None = None,
@@ -220,9 +208,9 @@ def move(
 
     `schedule_deletion`: back in `postgres`, its secrets are to be deleted after the recovery window.
     `reason` is the text that the user typed, `note` this site's own message about the move.
-    `approves` is the request that `by` approves with it. `override` lets missing evidence pass, and is recorded
-    where it does. `answers` is shared by the moves of one run. `run` is the run of which it is a part: nobody waits for
-    it, and what refuses it is recorded by the run.
+    `approves` is the requested run of this one client that `by` approves with it. `override` lets missing evidence
+    pass, and is recorded where it does. `answers` is shared by the moves of one run. `run` is the run of which it is a
+    part: nobody waits for it, and what refuses it is recorded by the run.
 
     Returns the move, with the missing evidence that was let pass. Raises `Client.DoesNotExist`, `IllegalMove`,
     `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.

@@ -11,8 +11,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from migration.core.audit import VIEW_REQUESTS
-from migration.core.clients import ClientMigration, Offboarding, PhaseChange, ReadCount
+from migration.core.clients import (
+    VIEW_RUNS,
+    ClientMigration,
+    Offboarding,
+    PhaseChange,
+    ReadCount,
+)
 from migration.core.comparisons import Comparison
 from migration.core.pages import (
     RESOLVE_PERMISSION,
@@ -24,7 +29,8 @@ from migration.core.pages import (
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.evidence import find_end_of_purge_wait
 from migration.runs.acts import ACTS, Act
-from migration.runs.requests import MoveRequest
+from migration.runs.models import Run
+from migration.runs.pages import make_run_badge
 from nova_credentials.phases import MOVES, Move, Phase
 
 # A client's page watches its cutover for this time.
@@ -64,12 +70,13 @@ class MoveOption:
 def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     """Return the template context of the moves from the client's phase; `may_resolve`: the user may resolve too."""
     phase = Phase(client.phase)
-    requests = MoveRequest.objects.none()
-    if request.user.has_perm(VIEW_REQUESTS):
-        requests = MoveRequest.objects.filter(client_id=client.pk)
+    requested = None
+    if request.user.has_perm(VIEW_RUNS):
+        requested = Run.objects.find_requested([client.pk]).get(client.pk)
     return {
         "moves": list_moves(request, client, phase),
-        "move_request": requests.open().first(),
+        "requested_run": requested,
+        "requested_badge": make_run_badge(requested) if requested else "",
         "watch": measure_cutover(client.pk),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),

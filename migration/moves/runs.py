@@ -39,12 +39,12 @@ from migration.moves.moves import (
     AWS_UNREAD,
     LOCK_WAIT_SECONDS,
     MOVE_UNDER_WAY,
+    MOVED_MEANWHILE,
     NEEDS_APPROVAL,
     READS_AWS,
     TO_BE_DELETED,
     MoveAttempt,
     MoveResult,
-    fail_overtaken_requests,
     move,
 )
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
@@ -166,7 +166,8 @@ class MoveBatch:
             run=self.run,
             override_reason=self.moves.override_reason,
         )
-        fail_overtaken_requests(moved, self.moves.new, by=self.by)
+        why = MOVED_MEANWHILE(phase=self.moves.new.label)
+        Run.objects.close_requests(moved, why, by=self.by, now_in=self.moves.new)
         return moved
 
     def record_move(self, client_id: int, moved: MoveResult) -> None:

@@ -423,6 +423,7 @@ def see_clients(client_ids: Collection[int], *, compared: bool = True) -> dict[i
         comparison = "client_migration__comparison"
         columns += [f"{comparison}__status", f"{comparison}__mismatches"]
     at_work = RunItem.objects.filter(client__in=client_ids, finished_at=None)
+    at_work = at_work.exclude(run__state=Run.State.REQUESTED)
     runs = dict(
         at_work.exclude(run__kind__in=Run.READS_ONLY).order_by("pk").values_list("client", "run")
     )

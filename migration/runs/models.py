@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from uuid import uuid4
@@ -14,11 +15,15 @@ from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
 from migration.core.audit import (
+    APPROVAL_EVENT,
+    CANCELLATION_EVENT,
     REQUEST_EVENT,
+    REQUEST_KINDS,
     RUN_EVENT,
     SYSTEM,
     Actor,
@@ -166,6 +171,69 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
         return next(iter(running), None)
 
+    def find_requested(self, client_ids: Collection[int]) -> dict[int, Run]:
+        """Return client id -> the newest run that was requested for it and that nobody has decided."""
+        # The runs in a second look, as for gates (`GateFacts.open_write_items`).
+        items = RunItem.objects.open_of(client_ids).order_by("run_id")
+        pairs = list(items.values_list("client_id", "run_id"))
+        asked = self.filter(state=Run.State.REQUESTED).in_bulk({run_id for _pk, run_id in pairs})
+        return {pk: asked[run_id] for pk, run_id in pairs if run_id in asked}
+
+    def close_requests(
+        self,
+        client_ids: Collection[int],
+        why: Message,
+        *,
+        by: User | None,
+        now_in: Phase | None = None,
+    ) -> None:
+        """Leave these clients out of the runs that were requested for them; one that has no other client is over.
+
+        `now_in`: the phase in which they are now; a run that moves clients from there keeps them. Nobody is told.
+        Within the caller's transaction.
+        """
+        opened = list(RunItem.objects.open_of(client_ids))
+        runs = {
+            run.pk: run
+            for run in self.filter(pk__in={item.run_id for item in opened})
+            .filter(state=Run.State.REQUESTED)
+            .exclude(move_from=now_in or "")
+            .select_for_update(no_key=True)
+            .order_by("pk")
+        }
+        left = [item for item in opened if item.run_id in runs]
+        if not left:
+            return
+        events = []
+        for item in left:
+            run = runs[item.run_id]
+            item.outcome, item.message = Outcome.SKIPPED, why
+            facts = REQUEST_FAILED(
+                who=run.by_name or "?",
+                why=why,
+                old=Phase(run.move_from).label,
+                new=Phase(run.move_to).label,
+            )
+            with acting(run.as_actor()):
+                events.append(
+                    AuditEvent.make_signed(
+                        CANCELLATION_EVENT,
+                        facts,
+                        by=by,
+                        client_id=item.client_id,
+                        slug=item.slug,
+                        reason=run.reason,
+                    )
+                )
+        RunItem.objects.record(left)
+        AuditEvent.objects.insert_already_signed(events)
+        rest = RunItem.objects.open().filter(run_id=models.OuterRef("pk"))
+        emptied = self.filter(~models.Exists(rest), pk__in=runs)
+        # Some of its clients may have been worked on, before others needed another approval.
+        began = models.When(began_at__isnull=False, then=models.Value(Run.State.FINISHED))
+        state = models.Case(began, default=models.Value(Run.State.STOPPED))
+        emptied.update(state=state, finished_at=timezone.now())
+
     def forget_sweeps(self) -> None:
         """Delete the comparison runs that no user started, of more than two days ago, with their items."""
         before = timezone.now() - SWEEPS_ARE_KEPT
@@ -216,6 +284,15 @@ MOVES_REQUESTED = Sentence(
     "moves_requested",
     "Requested %(run)s: %(n)s clients from %(old)s to %(new)s.",
     one="Requested %(run)s: %(n)s client from %(old)s to %(new)s.",
+)
+MOVES_REQUESTED_TO_WAIT = Sentence(
+    "moves_requested_to_wait",
+    "Requested %(run)s: one client from %(old)s to %(new)s. It can't be moved yet: %(reasons)s",
+)
+MOVES_APPROVED = Sentence("moves_approved", "Approved %(run)s, which %(who)s requested.")
+REQUEST_FAILED = Sentence(
+    "request_has_failed",
+    "The move from %(old)s to %(new)s that %(who)s requested can't be made any more: %(why)s",
 )
 OVERRIDE_ASKED_FOR = Sentence(
     "override_asked_for", "Asked that %(run)s moves clients although evidence is missing."
@@ -378,11 +455,13 @@ class Run(models.Model):
     refused: int
     mismatched: int
     in_work: int
+    notes: list[SafeString]
 
     objects = RunQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        permissions: ClassVar = [("approve_move", _("Can approve cutovers and purges"))]
         constraints: ClassVar = [
             require_kept_name("run", "by"),
             require_kept_name("run", "steered_by"),
@@ -480,12 +559,15 @@ class Run(models.Model):
         reason: str = "",
         campaign_wave: Wave | None = None,
         by_command: bool = False,
+        waits_for: Collection[Message] = (),
     ) -> Run:
         """Start a run over the chosen clients, with an item for each: a new one, or the one that was `planned`.
 
         Workers learn of it by `tasks.enqueue`. A run of `moves` takes the clients in the phase that these begin in, and
         waits where they need an approval. One of a campaign belongs to a wave, and is approved by who approved the
         campaign. Raises StaleRunError where somebody else has started or discarded the plan.
+
+        `waits_for`: the checks that the one client of a requested run fails now.
         """
         options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite, "layout": layout}
         options |= {"include_inactive": include_inactive, "stores": stores.value if stores else ""}
@@ -511,7 +593,7 @@ class Run(models.Model):
             rows = chosen.order_by("pk").values_list("pk", "slug")
             run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
             if moves or by_command or not run.is_of_schedule:
-                run.record_start(by)
+                run.record_start(by, waits_for)
             run.finish_if_done()
         return run
 
@@ -594,18 +676,17 @@ class Run(models.Model):
         """Say whether the schedule started it, as its single try shows; a command's with `--inline` looks like one."""
         return not self.by_name and self.tries == 1 and self.wave_id is None
 
-    def record_start(self, by: User | None) -> None:
+    def record_start(self, by: User | None, waits_for: Collection[Message] = ()) -> None:
         """Record in the audit that it was started or requested; of the schedule's runs there are too many."""
         within = self._find_correlation()
         if moves := self.moves:
             requested = self.state == self.State.REQUESTED
             sentence = MOVES_REQUESTED if requested else MOVES_STARTED
-            facts = sentence(
-                run=self.name_message,
-                n=self.items.count(),
-                old=moves.old.label,
-                new=moves.new.label,
-            )
+            phases = {"old": moves.old.label, "new": moves.new.label}
+            facts = sentence(run=self.name_message, n=self.items.count(), **phases)
+            if waits_for:
+                reasons = tuple(waits_for)
+                facts = MOVES_REQUESTED_TO_WAIT(run=self.name_message, reasons=reasons, **phases)
             code = REQUEST_EVENT if requested else RUN_EVENT
             self.record_act(facts, by=by, code=code, reason=moves.reason, within=within)
             if moves.override_reason:
@@ -642,6 +723,12 @@ class Run(models.Model):
         while some := list(islice(numbered, ITEMS_AT_ONCE)):
             clients = [(pk, slug, position // self.BATCH) for position, (pk, slug) in some]
             RunItem.objects.add(self.pk, ACTS[self.kind], clients)
+
+    @cached_property
+    def only_item(self) -> RunItem | None:
+        """Return the item of a run of one client; None of any other."""
+        items = list(self.items.order_by("pk")[:2])
+        return items[0] if len(items) == 1 else None
 
     def count_open_batches(self) -> int:
         """Count the batches with an open item: more tasks than these find nothing to do."""
@@ -727,12 +814,23 @@ class Run(models.Model):
         """
         self._change_state(by, self.State.STOPPED, self.State.RUNNING, self.State.PAUSED)
 
-    def approve(self, *, by: User) -> None:
-        """Let a requested run begin, in the name of `by`; the caller enqueues it."""
+    def approve(self, *, by: User, is_done: bool = False) -> None:
+        """Let a requested run begin, in the name of `by`; the caller enqueues it.
+
+        `is_done`: its one client was moved in the same transaction, and so it is finished.
+        """
+        now, new = timezone.now(), self.State.RUNNING
         approved: dict[str, Any] = {"approved_by": by, "approved_by_name": get_kept_name(by)}
         if self.began_at is None:
-            approved["began_at"] = timezone.now()
-        self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
+            approved["began_at"] = now
+        if is_done:
+            new, approved["finished_at"] = self.State.FINISHED, now
+        with transaction.atomic():
+            self._change_state(by, new, self.State.REQUESTED, **approved)
+            if is_done:
+                self.items.open().update(outcome=Outcome.MOVED, finished_at=now)
+            facts = MOVES_APPROVED(run=self.name_message, who=self.by_name)
+            self.record_act(facts, by=by, code=APPROVAL_EVENT, reason=self.reason)
 
     def stop_unapproved(self, *, by: User | None) -> None:
         """Stop a run that nobody has approved; `engine.skip_free_items_of_stopped_run` skips its items."""
@@ -777,7 +875,7 @@ class Run(models.Model):
         """Set the state if it is one of `old`; raises StaleRunError where it is not."""
         now = timezone.now()
         # A stopped run that is not finished yet cannot be retried: workers may still finish their batches.
-        is_over = "finished_at" in fields
+        is_over = fields.get("finished_at", now) is None
         fields |= {"state": new, "steered_by": by, "steered_by_name": get_kept_name(by)}
         fields |= {"steered_at": now, "worked_at": now}
         found = Run.objects.filter(pk=self.pk, state__in=old, finished_at__isnull=not is_over)
@@ -801,12 +899,25 @@ class Run(models.Model):
         reason: str = "",
         within: str = "",
     ) -> AuditEvent:
-        """Record in the audit what was done with the run, under the name that its entries share, or `within`."""
-        actor = current_actor()
-        with acting(Actor(actor.origin, within or f"run {self.pk}", actor.find_name)):
-            act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
+        """Record in the audit what was done with the run, under the name that its entries share, or `within`.
+
+        What is done with the request for one client is an entry of that client too.
+        """
+        about = self.describe_client() if code in REQUEST_KINDS else {}
+        with acting(self.as_actor(within)):
+            act = AuditEvent.objects.record(code, facts, by=by, reason=reason, **about)
         Notice.objects.record_act(act, also_tell=self.by)
         return act
+
+    def as_actor(self, within: str = "") -> Actor:
+        """Return who acts now, for entries under the name that those of the run share, or `within`."""
+        actor = current_actor()
+        return Actor(actor.origin, within or f"run {self.pk}", actor.find_name)
+
+    def describe_client(self) -> dict[str, Any]:
+        """Return the client of a run of one, as an entry of the audit names it; {} of any other."""
+        item = self.only_item
+        return {"client_id": item.client_id, "slug": item.slug} if item else {}
 
     def _raise_stale(self, wanted: State) -> NoReturn:
         self.refresh_from_db(fields=["state"])

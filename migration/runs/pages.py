@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC
 from operator import attrgetter
@@ -40,6 +40,7 @@ from migration.core.audit import (
     APPROVAL_EVENT,
     CANCELLATION_EVENT,
     MOST_AHEAD,
+    REQUEST_KINDS,
     AuditEvent,
     first_id_at,
 )
@@ -75,6 +76,7 @@ from migration.runs.items import (
 )
 from migration.runs.models import (
     MOVES_REQUESTED,
+    MOVES_REQUESTED_TO_WAIT,
     MOVES_STARTED,
     RUN_STARTED,
     RUN_STEERED,
@@ -279,11 +281,17 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
 # How much of the history is shown: a run that is stopped and goes on very often has more.
 EVENTS_SHOWN = 100
 # With one of these a history begins.
-STARTS = {sentence.key for sentence in (RUN_STARTED, MOVES_STARTED, MOVES_REQUESTED)}
+STARTS = {
+    sentence.key
+    for sentence in (RUN_STARTED, MOVES_STARTED, MOVES_REQUESTED, MOVES_REQUESTED_TO_WAIT)
+}
 
 
 def load_run_history(run: Run, *, has_permission: HasPermission) -> list[HistoryLine]:
-    """Return what was done with the run as a whole, newest first, in one query. Of its clients each has its own."""
+    """Return what was done with the run as a whole, newest first. Of its clients each has its own.
+
+    Takes a query; another one where it may have been requested for one client.
+    """
     own = Q(correlation=f"run {run.pk}")
     if run.wave:
         # Its start and its end are events of the campaign, which name it.
@@ -294,7 +302,11 @@ def load_run_history(run: Run, *, has_permission: HasPermission) -> list[History
         )
     # By their ids, as the index has them: it says how few there are.
     until = first_id_at(timezone.now() + MOST_AHEAD)
-    found = AuditEvent.objects.filter(own, slug="", pk__lt=until).newest_first()
+    slugs = [""]
+    if run.kind == Run.Kind.MOVE and run.only_item:
+        slugs.append(run.only_item.slug)
+    own &= Q(slug="") | Q(code__in=REQUEST_KINDS)
+    found = AuditEvent.objects.filter(own, slug__in=slugs, pk__lt=until).newest_first()
     events = list(found.order_by("-pk")[:EVENTS_SHOWN])
     lines, newer, begun_as = list[HistoryLine](), None, set[str]()
     for event in sorted(events, key=attrgetter("place"), reverse=True):
@@ -332,8 +344,9 @@ def get_history_context(request: HttpRequest, run: Run) -> dict[str, object]:
     }
 
 
-# What other features add to a run's page.
+# What other features add to a run's page, and to the names of runs in their list, by id.
 MORE_OF_RUN: list[Callable[[HttpRequest, Run], dict[str, object]]] = []
+NOTES_OF_RUNS: list[Callable[[Sequence[Run]], dict[int, SafeString]]] = []
 
 
 class RunView(ObjectView[Run]):
@@ -690,7 +703,11 @@ class RunAdmin(ReadOnlyAdmin):
     def run_name(self, run: Run) -> SafeString | str:
         if run.kind != Run.Kind.MOVE:
             return str(run)
-        return format_html('{}<span class="block list-second-line">{}</span>', run, run.move_shown)
+        lines = [run.move_shown, *run.notes]
+        more = format_html_join(
+            "", '<span class="block list-second-line">{}</span>', ((line,) for line in lines)
+        )
+        return format_html("{}{}", run, more)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
@@ -703,14 +720,16 @@ class RunAdmin(ReadOnlyAdmin):
         return make_run_badge(run)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Note at each run how many of its clients workers hold now."""
+        """Note at each run how many of its clients workers hold now, and what other features say of it."""
         changelist = super().get_changelist_instance(request)
         if leaves_out_sweeps(request):
             # Else the page's header would count the others, and its link would lead here again.
             changelist.full_result_count = changelist.result_count
         in_work = count_in_work(changelist.result_list)
+        found = [describe(changelist.result_list) for describe in NOTES_OF_RUNS]
         for run in changelist.result_list:
             run.in_work = in_work.get(run.pk, 0)
+            run.notes = [notes[run.pk] for notes in found if run.pk in notes]
         return changelist
 
     @display(description=_("progress"))

@@ -15,7 +15,6 @@ from migration.core.comparisons import OF_AWS, Comparison
 from migration.core.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from migration.logins.models import make_next_query, today
 from migration.runs.models import Run
-from migration.runs.requests import MoveRequest
 from nova_credentials.messages import Message
 from nova_credentials.tables import CLIENTS
 
@@ -34,8 +33,6 @@ class BackgroundFacts:
     # No sweep has begun for two intervals, though a client has been in both stores for longer.
     is_sweep_overdue: bool
     requested_runs: int
-    # The open requests of moves by state, those that fail a check first.
-    move_requests: dict[str, int]
     # The campaigns that are not over, by id; only id, state and the reason of a stop are loaded.
     campaigns: tuple[Campaign, ...]
     # The clients whose rotation stopped, is not finished, or is overdue: as the filter of their list calls them.
@@ -66,9 +63,6 @@ def read_background_facts() -> BackgroundFacts:
                     WHERE m.phase = ANY(%(in_both)s) AND m.phase_changed_at < %(due_since)s
                 ),
                 (SELECT count(*) FROM migration_run WHERE state = %(requested)s),
-                (SELECT coalesce(json_object_agg(state, n ORDER BY state DESC), '{{}}') FROM (
-                    SELECT state, count(*) AS n FROM migration_moverequest WHERE state = ANY(%(open)s) GROUP BY state
-                ) AS requests),
                 (SELECT count(*) FROM migration_rotation AS r WHERE outcome = 'stopped' AND NOT EXISTS (
                     SELECT FROM migration_rotation AS newer WHERE newer.client_id = r.client_id AND newer.id > r.id
                 )),
@@ -98,7 +92,6 @@ def read_background_facts() -> BackgroundFacts:
                 "in_both": [phase.value for phase in WRITES_BOTH],
                 "compare": Run.Kind.COMPARE,
                 "requested": Run.State.REQUESTED,
-                "open": list(MoveRequest.OPEN),
                 "not_over": list(Campaign.NOT_OVER),
                 "offboarded": OffboardingState.OFFBOARDED,
                 "of_aws": list(OF_AWS),
@@ -112,7 +105,6 @@ def read_background_facts() -> BackgroundFacts:
             swept_at,
             is_overdue,
             runs,
-            moves,
             *rotations,
             left,
             differing,
@@ -129,7 +121,6 @@ def read_background_facts() -> BackgroundFacts:
         swept_at,
         is_overdue,
         runs,
-        moves,
         campaigns,
         numbers,
         left,

@@ -12,7 +12,6 @@ from django.utils.translation import gettext_lazy
 from migration.campaigns.models import Campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import read_or_count_clients
-from migration.core.audit import VIEW_REQUESTS
 from migration.core.clients import (
     APPROVE_MOVES,
     VIEW_CAMPAIGNS,
@@ -37,8 +36,6 @@ from migration.core.problems import (
 from migration.logins import models as rotation_schedules
 from migration.logins.models import Rotation, RotationOutcome, RotationSchedule
 from migration.runs.items import Act
-from migration.runs.models import Run
-from migration.runs.requests import MoveRequest
 from migration.site.background import read_background_facts
 from nova_credentials.messages import Sentence, in_a_row
 
@@ -465,42 +462,6 @@ def _find_campaigns(look: Look, state: Campaign.State, sentence: Sentence) -> It
             yield report_failure(why, url=url, actions=(action,))
 
 
-NOTHING_REQUESTED = Sentence("nothing_requested", "No requested move is open.")
-REQUESTS_FAIL_A_CHECK = Sentence(
-    "requests_fail_a_check",
-    "%(n)s requested moves do not pass all checks.",
-    one="%(n)s requested move does not pass all checks.",
-)
-REQUESTS_WAIT = Sentence(
-    "requests_wait",
-    "%(n)s requested moves are waiting for approval.",
-    one="%(n)s requested move is waiting for approval.",
-)
-
-
-@of_clients(
-    "requests",
-    gettext_lazy("Requested moves"),
-    severity=Severity.TODO,
-    page="moverequest_changelist",
-    permission=VIEW_REQUESTS,
-)
-def find_requests(look: Look) -> Iterator[Finding]:
-    """Yield the requested moves that fail a check, and those that a second user has to decide."""
-    states = look.read(read_background_facts).move_requests
-    for state, number in states.items():
-        url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
-        if state == MoveRequest.State.WAITING:
-            message = REQUESTS_FAIL_A_CHECK(n=number)
-            action = Action(_("See the checks that fail"), url, VIEW_REQUESTS)
-        else:
-            message = REQUESTS_WAIT(n=number)
-            action = Action(_("Approve or refuse"), url, APPROVE_MOVES)
-        yield report_failure(message, count=number, url=url, actions=(action,))
-    if not states:
-        yield report_ok(NOTHING_REQUESTED())
-
-
 NO_RUN_REQUESTED = Sentence("no_run_requested", "No run of moves is waiting for approval.")
 RUNS_REQUESTED = Sentence(
     "runs_requested",
@@ -521,6 +482,6 @@ def find_requested_runs(look: Look) -> Iterator[Finding]:
     if not number:
         yield report_ok(NO_RUN_REQUESTED())
         return
-    url = f"{reverse('admin:migration_run_changelist')}?state={Run.State.REQUESTED}"
+    url = f"{reverse('admin:migration_run_changelist')}?state=requested"
     action = Action(_("Approve or refuse"), url, APPROVE_MOVES)
     yield report_failure(RUNS_REQUESTED(n=number), count=number, url=url, actions=(action,))

@@ -334,8 +334,8 @@ PAGES = {
     NoticeEvent.MISMATCH: "comparison_report",
     NoticeEvent.RUN_ENDED: "run_changelist",
     NoticeEvent.WAVE_STOPPED: "campaign_changelist",
-    NoticeEvent.APPROVAL_WANTED: "moverequest_changelist",
-    NoticeEvent.APPROVAL_DECIDED: "moverequest_changelist",
+    NoticeEvent.APPROVAL_WANTED: "run_changelist?state=requested",
+    NoticeEvent.APPROVAL_DECIDED: "run_changelist?state=requested",
     NoticeEvent.AWS_GONE: "run_check_aws",
     NoticeEvent.WORKERS_GONE: "run_health",
     NoticeEvent.READERS_GONE: "readerprocess_changelist",
@@ -389,7 +389,10 @@ def make_link(event: str) -> str:
     hosts = [f"https://{each}" for each in settings.ALLOWED_HOSTS if each[0] not in ".*"]
     site = next(iter(origins + hosts), "")
     page = PAGES.get(event)  # type: ignore[call-overload]  # a later release's event is in no list
-    return site and site + reverse(f"admin:migration_{page}" if page else "admin:index")
+    name, mark, query = page.partition("?") if page else ("", "", "")
+    return (
+        site and site + reverse(f"admin:migration_{name}" if name else "admin:index") + mark + query
+    )
 
 
 # Sending

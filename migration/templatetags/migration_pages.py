@@ -30,7 +30,6 @@ from migration.logins.reveals import RevealedValue
 from migration.people.roles import logs_in_by_provider
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.runs.requests import MoveRequest
 from migration.site.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import UNKNOWN_NAME, Mismatch, MismatchKind
@@ -48,7 +47,6 @@ LABELS = {
     **dict(PhaseChoices.choices),
     **dict(Comparison.Status.choices),
     **dict(Outcome.choices),
-    **dict(MoveRequest.State.choices),
 }
 # Each has a colour and an icon, since not everybody can tell the colours apart.
 LOOKS: dict[str, tuple[str, str]] = {
@@ -72,10 +70,6 @@ LOOKS: dict[str, tuple[str, str]] = {
     Outcome.FAILED: ("danger", "error"),
     Outcome.MOVED: ("success", "arrow_forward"),
     Outcome.REFUSED: ("warning", "block"),
-    MoveRequest.State.REQUESTED: ("info", "approval"),
-    MoveRequest.State.WAITING: ("warning", "hourglass"),
-    MoveRequest.State.DONE: ("success", "check"),
-    MoveRequest.State.CANCELLED: ("default", "cancel"),
 }
 
 

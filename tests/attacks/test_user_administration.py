@@ -15,9 +15,8 @@ from django.db import connection
 from django.forms import BaseForm
 from django.http import HttpRequest
 
-from migration.models import AuditEvent, MoveRequest, PasswordReset
-from nova_credentials.phases import Phase
-from tests.factories import all_tables, make_user
+from migration.models import AuditEvent, PasswordReset, Run
+from tests.factories import all_tables, make_user, request_run
 from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.django_db
@@ -245,10 +244,8 @@ def test_an_administrator_keeps_no_users(client, maria):
 # Approving what one requested in another's name.
 
 
-def ask_as(user: User) -> MoveRequest:
-    return MoveRequest.objects.create(
-        client_id=1, slug="idom", old=Phase.DUAL_READ, new=Phase.AWS, requested_by=user
-    )
+def ask_as(user: User) -> Run:
+    return request_run(1, by=user)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -260,13 +257,13 @@ def test_who_reset_a_password_does_not_approve_what_its_owner_requested(client, 
     assert authenticate(HttpRequest(), username="maria", password=NEW) == maria
     asked = ask_as(maria)
 
-    page = f"/admin/migration/moverequest/{asked.pk}"
+    page = f"/admin/migration/run/{asked.pk}"
     answer = client.post(f"{page}/approve/")
 
     (said,) = [str(each) for each in get_messages(answer.wsgi_request)][-1:]
     assert said.startswith("keeper changed how maria logs in less than a minute ago")
     asked.refresh_from_db()
-    assert asked.state == MoveRequest.State.REQUESTED
+    assert asked.state == Run.State.REQUESTED
     shown = client.get(f"{page}/change/").content.decode()
     assert "keeper changed how maria logs in" in shown
     assert "/approve/" not in shown
@@ -288,7 +285,7 @@ def test_who_made_an_account_does_not_approve_what_it_requested(client, keeper):
     assert client.post(f"{USERS}add/", sent).status_code == 302
     asked = ask_as(User.objects.get(username="eva"))
 
-    answer = client.post(f"/admin/migration/moverequest/{asked.pk}/approve/")
+    answer = client.post(f"/admin/migration/run/{asked.pk}/approve/")
 
     said = " ".join(str(each) for each in get_messages(answer.wsgi_request))
     assert "keeper changed how eva logs in" in said

@@ -41,7 +41,6 @@ RUNS = "/admin/migration/run/"
 CAMPAIGNS = "/admin/migration/campaign/"
 COMPARISONS = "/admin/migration/comparison/"
 HEALTH = f"{RUNS}health/"
-REQUESTS = "/admin/migration/moverequest/"
 GROUPS = "/admin/migration/clientgroup/"
 READERS = "/admin/migration/readerprocess/"
 COPIES = "/admin/migration/copysearch/"
@@ -81,7 +80,15 @@ def test_a_form_without_its_token(visit, complaints):
 
 def test_a_site_on_which_nothing_has_happened(look_at):
     found = look_at(
-        *("/admin/", CLIENT, RUNS, COMPARISONS, f"{COMPARISONS}report/", REQUESTS, HEALTH),
+        *(
+            "/admin/",
+            CLIENT,
+            RUNS,
+            COMPARISONS,
+            f"{COMPARISONS}report/",
+            f"{RUNS}?state=requested",
+            HEALTH,
+        ),
         *(COPIES, f"{COPIES}report/"),
     )
 

@@ -36,7 +36,6 @@ pytestmark = pytest.mark.browser
 CLIENT = "/admin/credentials/client/"
 RUNS = "/admin/migration/run/"
 COMPARISONS = "/admin/migration/comparison/"
-REQUESTS = "/admin/migration/moverequest/"
 COPIES = "/admin/migration/copysearch/"
 
 
@@ -77,8 +76,8 @@ def test_requests(look_at, client_in, settings):
     )
 
     found = look_at(
-        REQUESTS,
-        f"{REQUESTS}{asked.pk}/change/",
+        f"{RUNS}?state=requested",
+        f"{RUNS}{asked.pk}/change/",
         f"{CLIENT}{pk}/change/",
         act_page("cutover", pk),
     )

@@ -18,7 +18,7 @@ from migration.core.outgoing import LoginOutcome
 from migration.core.sentences import LOGIN_OUTCOMES
 from migration.logins.models import LoginStore
 from migration.logins.testing import ADVICE, STORES, CopyAdvice
-from migration.models import Comparison, MoveRequest, Rate, Resolution
+from migration.models import Comparison, Rate, Resolution
 from migration.moves.evidence import EVIDENCE, FAILURE_CAUSES, Evidence
 from migration.moves.moves import NO_VALUE_IN_AWS
 from migration.nova.models import AwsFailure
@@ -28,7 +28,6 @@ from migration.pushes.resolutions import RESOLUTIONS
 from migration.runs.items import Outcome
 from migration.runs.models import RUN_NAMES, Run
 from migration.runs.progress import RATE_REACHED
-from migration.runs.requests import REQUEST_STATES
 from migration.secrets.layouts import LAYOUTS
 from migration.secrets.versions import KINDS
 from nova_credentials import sentences as shared
@@ -109,7 +108,6 @@ def test_a_key_that_rows_may_hold_is_declared_for_ever():
 LABELS = (
     (STATUSES, Comparison.Status.choices),
     (OUTCOMES, Outcome.choices),
-    (REQUEST_STATES, MoveRequest.State.choices),
     (shared.PHASES, PhaseChoices.choices),
     (
         RUN_NAMES,

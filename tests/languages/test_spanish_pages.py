@@ -14,12 +14,13 @@ from django.utils.translation import override
 from credentials.localization import localize
 from credentials.models import ROW_NAMES, DatabaseCredential
 from migration.campaigns.steps import find_broken_rule
+from migration.core.audit import REQUEST_EVENT
 from migration.core.comparisons import STATUSES
 from migration.core.pages import ClientTab
 from migration.models import (
+    AuditEvent,
     ClientMigration,
     Comparison,
-    MoveRequest,
     PhaseChange,
     Rate,
     ReadCount,
@@ -142,7 +143,9 @@ def world(stores, client, settings) -> dict[str, int]:
     ids = make_world()
     asker = User.objects.create_superuser("asker")
     with override("es"):  # as within a request
-        asked = request_move(client_id=ids["dual_read"], new=Phase.AWS, by=asker, reason="CHG-4")
+        asked = request_move(
+            client_id=ids["dual_read"], new=Phase.AWS, by=asker, reason="CHG-4"
+        ).run
     return ids | {"request": asked.pk, "comparison": Comparison.objects.order_by("pk").last().pk}
 
 
@@ -153,7 +156,6 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         "migration_campaign",
         "migration_run",
         "migration_comparison",
-        "migration_moverequest",
         "migration_readerprocess",
         "auth_user",
         "auth_group",
@@ -193,7 +195,8 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         yield reverse(f"admin:migration_campaign_{name}", args=[world["campaign"]])
     yield reverse("admin:migration_campaign_start")
     yield reverse("admin:migration_comparison_change", args=[world["comparison"]])
-    yield reverse("admin:migration_moverequest_change", args=[world["request"]])
+    yield reverse("admin:migration_run_change", args=[world["request"]])
+    yield f"{reverse('admin:migration_run_changelist')}?state=requested"
 
 
 def test_no_page_shows_english_where_spanish_is_wanted(world, client):
@@ -319,9 +322,8 @@ def test_numbers_within_attributes_keep_their_point(world, client):
 
 
 def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
-    asked = MoveRequest.objects.get(pk=world["request"])
-    assert asked.reasons
-    for reason in asked.reasons:
+    entry = AuditEvent.objects.get(code=REQUEST_EVENT, client_id=world["dual_read"])
+    for reason in entry.message.values["reasons"]:
         assert reason.text == str(reason)
         with override("es"):
             assert localize(reason) != reason.text
@@ -335,17 +337,18 @@ def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
 
 
 def test_a_time_in_a_reason_that_was_stored_ages(world, client):
-    asked = MoveRequest.objects.get(pk=world["request"])
-    newest = Comparison.objects.newest().get(client_id=asked.client_id)
-    (stored,) = (r for r in asked.reasons if r.key == NEWEST_COMPARISON.key)
+    entry = AuditEvent.objects.get(code=REQUEST_EVENT, client_id=world["dual_read"])
+    newest = Comparison.objects.newest().get(client_id=entry.client_id)
+    (stored,) = (r for r in entry.message.values["reasons"] if r.key == NEWEST_COMPARISON.key)
     assert stored.values["ago"] == newest.compared_at
     assert stored.text == "Newest comparison: Mismatch, less than a minute ago."
 
     later = newest.compared_at - timedelta(hours=3)
-    asked.reasons = [NEWEST_COMPARISON(result=newest.status_message, ago=later)]
-    asked.save()
+    aged = NEWEST_COMPARISON(result=newest.status_message, ago=later)
+    run = Run.objects.get(pk=world["request"])
+    run.record_start(run.by, [aged])
 
-    page = client.get(reverse("admin:migration_moverequest_changelist"), **SPANISH)
+    page = client.get(reverse("admin:migration_run_change", args=[run.pk]), **SPANISH)
     assert "Última comparación: Discrepancia, hace 3 horas." in text(page)
 
 

@@ -7,11 +7,11 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from migration.core.clients import MOVE_EVENT
-from migration.models import AuditEvent, MoveRequest, PhaseChange, Resolution
+from migration.models import AuditEvent, PhaseChange, Resolution
 from migration.pushes.resolutions import record_resolution
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
-from tests.factories import make_comparison, make_full_client
+from tests.factories import make_comparison, make_full_client, request_run
 from tests.languages.spanish import SPANISH
 from tests.migration.acts import act_page
 from tests.migration.moves.clients import enter_phase, phase_of
@@ -36,22 +36,16 @@ def test_what_somebody_typed_stays_as_it_is_on_every_page(stores, root, client, 
     user = User.objects.get(username="root")
     make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT])
     record_resolution(pk, Resolution.Kind.TO_AWS, user, typed, None)
-    asked = ask_for_cutover(pk, user, reason=typed)
-    asked.record_request()
+    asked = request_run(pk, by=user, reason=typed)
+    asked.record_start(user)
 
     assert PhaseChange.objects.first().reason == typed
     url = reverse("admin:credentials_client_change", args=[pk])
     page = text(client.get(url, {"tab": "history"}, **SPANISH))
     assert page.count(f"Motivo {typed}") == 3
     assert typed in text(client.get("/admin/", **SPANISH))
-    shown = client.get(reverse("admin:migration_moverequest_change", args=[asked.pk]), **SPANISH)
+    shown = client.get(reverse("admin:migration_run_change", args=[asked.pk]), **SPANISH)
     assert typed in text(shown)
-
-
-def ask_for_cutover(pk: int, by: User, *, reason: str) -> MoveRequest:
-    return MoveRequest.objects.create(
-        client_id=pk, slug="idom", old="dual_read", new="aws", requested_by=by, reason=reason
-    )
 
 
 def test_a_long_reason_of_repeated_sentences_is_refused_and_an_old_one_costs_nothing(

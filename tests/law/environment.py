@@ -74,7 +74,6 @@ FORGET = "; ".join(
         "migration_phasechange",
         "migration_resolution",
         "migration_openmismatch",
-        "migration_moverequest",
         "migration_dailycomparisons",
         "migration_comparison",
         "migration_runitem",

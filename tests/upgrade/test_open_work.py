@@ -1,14 +1,17 @@
 """Work that stands open over an upgrade from the state before 0.2.0 was released: everything goes on after it."""
 
 import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection
 
 from migration.campaigns.steps import advance_campaign, approve_campaign, start_campaign
 from migration.core.clients import all_clients
 from migration.logins.models import RotationOutcome
-from migration.models import Campaign, ClientGroup, MoveRequest
-from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
+from migration.models import Campaign, ClientGroup
+from migration.moves.approvals import approve_run, request_move, start_move_run
+from migration.moves.gates import Override
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from migration.runs.items import Outcome
@@ -28,6 +31,7 @@ from tests.migration.pages import make_plan, start_plan
 
 __all__ = ["login", "login_server", "role", "role_in"]
 
+ASKED = ("by", "by_name", "reason", "created_at", "move_to", "override_reason", "override_lines")
 BEFORE = ("migration", "0049_run_began_at"), ("credentials", "0005_pushed_at")
 
 
@@ -68,7 +72,7 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     three = in_dual_read("three-1", "three-2")
     make_full_client("four")
     plan = make_plan(by=maria)
-    request = request_move(client_id=one, new=Phase.AWS, by=maria, reason="INC-1")
+    request_move(client_id=one, new=Phase.AWS, by=maria, reason="INC-1")
     asked = start_move_run(
         chosen=all_clients().filter(pk__in=two),
         old=Phase.DUAL_READ,
@@ -86,7 +90,9 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     engine.work_on_run(run_id=compared.pk)
     compared.refresh_from_db()
     assert compared.state == Run.State.FINISHED
-    approve_request(request_id=request.pk, by=ana)
+    request = Run.objects.find_requested([one])[one]
+    assert (request.by, request.reason, request.move_shown) == (maria, "INC-1", asked.move_shown)
+    approve_run(run_id=request.pk, by=ana)
     approved = approve_run(run_id=asked.pk, by=ana)
     engine.work_on_run(run_id=approved.pk)
     approve_campaign(campaign, by=ana)
@@ -96,13 +102,49 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     advance_campaign(campaign.pk)
     assert {phase_of(pk) for pk in (one, *two, *three)} == {Phase.AWS}
     assert Campaign.objects.get().state == Campaign.State.FINISHED
-    assert MoveRequest.objects.get().state == MoveRequest.State.DONE
+    assert not Run.objects.filter(state=Run.State.REQUESTED).exists()
     plan = Run.objects.get(state=Run.State.PLANNED)
     client.force_login(make_user("eva", "migration.add_run", "credentials.view_client"))
     start_plan(client, plan)
     # The others were moved since.
     engine.work_on_run(run_id=plan.pk)
     assert outcomes(plan) == {"four": Outcome.CREATED}
+
+
+def test_a_request_keeps_what_it_overrides_and_no_more_on_the_way_back_and_up(maria, settings):
+    settings.NOVA_MIN_READS = 20
+    (pk,) = in_dual_read("one")
+    boss = make_user("boss", "migration.move_client", "migration.override_gate")
+    override = Override("Test client", boss, kinds=frozenset({"reads"}))
+    request_move(client_id=pk, new=Phase.AWS, by=boss, reason="INC-1", override=override)
+    before = Run.objects.values(*ASKED).get()
+
+    upgrade()
+
+    assert Run.objects.values(*ASKED).get() == before
+    assert before["override_lines"] == ["reads"]
+    assert [item.client_id for item in Run.objects.get().items.open()] == [pk]
+
+
+def test_permissions_of_requests_are_those_of_runs_for_who_had_them():
+    approver = make_user("approver", "migration.approve_move")
+    viewers = Group.objects.create(name="Viewers of requests")
+    viewers.user_set.add(viewer := make_user("viewer"))
+    for app, name in BEFORE:
+        call_command("migrate", app, name, verbosity=0)
+    viewers.permissions.add(Permission.objects.get(codename="view_moverequest"))
+    Permission.objects.get(codename="view_moverequest").user_set.add(approver)
+    connection.close()
+    call_command("migrate", verbosity=0)
+
+    for user in (User.objects.get(pk=approver.pk), User.objects.get(pk=viewer.pk)):
+        assert user.has_perm("migration.view_run")
+    assert User.objects.get(pk=approver.pk).has_perm("migration.approve_move")
+    (approve,) = Permission.objects.filter(codename="approve_move")
+    assert approve.content_type.model == "run"
+    assert Group.objects.get(name="Approver").permissions.filter(pk=approve.pk).exists()
+    assert not Permission.objects.filter(codename__endswith="_moverequest").exists()
+    assert not ContentType.objects.filter(model="moverequest").exists()
 
 
 def test_a_rotation_that_was_killed_before_the_upgrade_is_ended_after_it(role_in):

@@ -15,8 +15,7 @@ from typing import Any, TypedDict
 from django.core.management.base import CommandError, CommandParser
 from django.db.models.functions import Collate
 
-from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, all_clients
-from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.management.acts import PlanningCommand
 from migration.management.base import Options, find_user, parse_reason
 from migration.management.progress import ITEMS_AT_ONCE, show_work
@@ -58,7 +57,7 @@ class MoveReport(TypedDict):
 
 
 OVERRIDES = Sentence("overrides", "The request overrides missing evidence: %(lines)s")
-ASKED_FOR = Sentence("asked_for", "Requested (request %(id)s): somebody else has to approve it.")
+ASKED_FOR = Sentence("asked_for", "Requested (%(run)s): somebody else has to approve it.")
 
 
 class Command(PlanningCommand):
@@ -240,7 +239,7 @@ class Command(PlanningCommand):
         moved = False
         try:
             if kind and needs_approval(kind):
-                reasons = self._request_approval(client_id, new, kind)
+                reasons = self._request_approval(client_id, new)
             else:
                 done = move(
                     client_id=client_id,
@@ -263,12 +262,8 @@ class Command(PlanningCommand):
         (phase,) = self.find_named_clients([slug]).with_phase().values_list("phase", flat=True)
         return make_report(slug, phase, *reasons, moved=moved)
 
-    def _request_approval(self, client_id: int, new: Phase, kind: Move) -> list[Message]:
+    def _request_approval(self, client_id: int, new: Phase) -> list[Message]:
         """Request the move. Needs `--by`: somebody else than the user named there has to approve it."""
-        if self.by is None or not self.reason:
-            return [ASK_BY_COMMAND()]
-        if not self.by.has_perm(MOVE_PERMISSIONS[kind]):
-            return [MAY_NOT_ASK(who=str(self.by))]
         asked = request_move(
             client_id=client_id,
             new=new,
@@ -278,7 +273,7 @@ class Command(PlanningCommand):
         )
         lines = tuple(asked.overridden)
         overrides = [OVERRIDES(lines=lines)] if lines else []
-        return [ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]
+        return [ASKED_FOR(run=asked.run.name_message), *overrides, *asked.waits_for]
 
 
 def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -> MoveReport:

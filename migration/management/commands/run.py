@@ -20,6 +20,7 @@ from migration.management.base import (
 from migration.management.names import CommandGroup
 from migration.management.progress import describe_progress, reread_progress
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
+from migration.moves.gates import ShutGate
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.items import CAN_BE_RETRIED
 from migration.runs.models import Run, StaleRunError, WithdrawnRunError
@@ -146,7 +147,7 @@ class SteerCommand(OneRunCommand):
         run = find_run(options["run"])
         try:
             self.steer(run, by)
-        except (StaleRunError, ApprovalStepRefused) as error:
+        except (StaleRunError, ApprovalStepRefused, ShutGate) as error:
             raise CommandError(str(error), returncode=1) from None
         self.print_state(run, options)
 
@@ -182,7 +183,8 @@ class Stop(SteerCommand):
 
 
 class Approve(SteerCommand):
-    help = "Lets a requested run begin, in the name of somebody else than who requested it."
+    takes_locks = True
+    help = "Lets a requested run begin, in the name of somebody else than who requested it. One client is moved now."
     permission = APPROVE_MOVES
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -192,8 +194,8 @@ class Approve(SteerCommand):
         )
 
     def steer(self, run: Run, by: User | None) -> None:
-        if by:
-            self.enqueue_run(approve_run(run_id=run.pk, by=by))
+        if by and (approved := approve_run(run_id=run.pk, by=by)).finished_at is None:
+            self.enqueue_run(approved)
 
 
 class Resume(OneRunCommand):

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from credentials.models import Client
 from migration import tasks
 from migration.core.clients import ClientMigration
-from migration.models import MoveRequest, PhaseChange
+from migration.models import PhaseChange
 from migration.moves import account, acts
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.evidence import Evidence
@@ -96,7 +96,7 @@ def test_choosing_a_move_for_all_clients_writes_nothing(client, log_in, act, is_
         assert client.get(answer.url).status_code == 200
     else:
         assert "act/" not in answer.url
-    for table in (Run, PhaseChange, MoveRequest):
+    for table in (Run, PhaseChange):
         assert not table.objects.exists()
     assert dict(ClientMigration.objects.values_list("pk", "phase")) == before
 
@@ -470,12 +470,12 @@ def test_of_one_client_a_shut_gate_is_requested_all_the_same_and_waits(
 
     send(client, address, page, typed="behind", reason="INC-42")
 
-    request = MoveRequest.objects.get()
-    assert (request.client_id, request.state) == (behind, MoveRequest.State.WAITING)
+    run = Run.objects.get()
+    assert (run.only_item.client_id, run.state) == (behind, Run.State.REQUESTED)
     assert by_verdict(client.get(address)) == {"refused": ["behind"]}
     assert "asked_already" in reasons_of(client.get(address), "behind")
     send(client, address, page, typed="behind", reason="INC-42")
-    assert MoveRequest.objects.count() == 1
+    assert Run.objects.count() == 1
 
 
 def test_a_way_back_is_never_requested(client, log_in, with_approval):

@@ -13,25 +13,28 @@ from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
+from migration.clients.offboarding import find_unfinished_write_run
 from migration.core.audit import APPROVAL_EVENT, REQUEST_EVENT
 from migration.core.sentences import ASK_BY_COMMAND
 from migration.management.commands.move_clients import ASKED_FOR
-from migration.models import AuditEvent, ClientMigration, MoveRequest, PhaseChange
+from migration.models import AuditEvent, ClientMigration, PhaseChange, Run, RunItem
 from migration.moves import approvals
 from migration.moves.approvals import (
     CLIENT_GONE,
-    REQUEST_OVER,
+    RUN_NOT_REQUESTED,
     ApprovalStepRefused,
-    approve_request,
-    cancel_request,
+    approve_run,
+    cancel_run_request,
     request_move,
 )
+from migration.moves.evidence import GateFacts
 from migration.moves.gates import PUSH_PENDING, ShutGate
 from migration.moves.moves import MOVE_UNDER_WAY, MOVED_MEANWHILE, NEEDS_APPROVAL, move
 from migration.moves.runs import ASKED_FOR_BY
 from migration.pushes.comparisons import compare
-from migration.pushes.pushes import push
-from nova_credentials.messages import Message
+from migration.pushes.pushes import MOVED_BY_RUN, push
+from migration.runs.acts import see_clients
+from migration.runs.items import Outcome
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.acts import act_page
@@ -44,13 +47,13 @@ from tests.migration.moves.clients import (
     write_password,
 )
 
-State = MoveRequest.State
+State = Run.State
 MOVE, PURGE, APPROVE = (
     "migration.move_client",
     "migration.purge_client",
     "migration.approve_move",
 )
-SEE = "migration.view_moverequest"
+SEE = "migration.view_run"
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +84,23 @@ def idom() -> int:
     return ready_for(Phase.AWS)
 
 
-def state_of(asked: MoveRequest) -> tuple[str, list[Message]]:
-    asked.refresh_from_db()
-    return asked.state, asked.reasons
+def ask(pk: int, new: Phase, by: User, reason: str = "INC-42") -> Run:
+    return request_move(client_id=pk, new=new, by=by, reason=reason).run
+
+
+def state_of(run: Run) -> tuple[str, str, list[str]]:
+    """The run's state, its client's outcome, and the message of that."""
+    run.refresh_from_db()
+    item = run.items.get()
+    assert (run.finished_at is not None) == (item.outcome != "")
+    return run.state, item.outcome, item.message.codes if item.message else []
+
+
+OPEN = (State.REQUESTED, "", [])
+
+
+def list_open() -> list[Run]:
+    return list(Run.objects.filter(state=State.REQUESTED))
 
 
 @pytest.mark.parametrize("new", [Phase.AWS, Phase.PURGED])
@@ -93,18 +110,18 @@ def test_nobody_cuts_over_or_purges_alone(maria, new):
 
     assert codes(pk, new) == [NEEDS_APPROVAL.key]
 
-    asked = request_move(client_id=pk, new=new, by=maria, reason="INC-42")
+    asked = ask(pk, new, maria)
     with pytest.raises(ApprovalStepRefused, match="somebody else"):
-        approve_request(request_id=asked.pk, by=maria)
-    assert (phase_of(pk), state_of(asked)) == (before, (State.REQUESTED, []))
+        approve_run(run_id=asked.pk, by=maria)
+    assert (phase_of(pk), state_of(asked)) == (before, OPEN)
 
 
 def test_a_superuser_approves_no_request_of_his_own(idom):
     root = User.objects.create_superuser("root")
-    asked = request_move(client_id=idom, new=Phase.AWS, by=root, reason="INC-42")
+    asked = ask(idom, Phase.AWS, root)
 
     with pytest.raises(ApprovalStepRefused):
-        approve_request(request_id=asked.pk, by=root)
+        approve_run(run_id=asked.pk, by=root)
 
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -112,27 +129,29 @@ def test_a_superuser_approves_no_request_of_his_own(idom):
 @pytest.mark.parametrize("new", [Phase.AWS, Phase.PURGED])
 def test_another_approves_and_both_are_recorded(maria, ana, new):
     pk = ready_for(new)
-    asked = request_move(client_id=pk, new=new, by=maria, reason="INC-42")
+    asked = ask(pk, new, maria)
 
-    approve_request(request_id=asked.pk, by=ana)
+    approve_run(run_id=asked.pk, by=ana)
 
     assert phase_of(pk) == new
-    assert state_of(asked) == (State.DONE, [])
-    assert (asked.requested_by, asked.decided_by) == (maria, ana)
+    assert state_of(asked)[:2] == (State.FINISHED, Outcome.MOVED)
+    assert (asked.by, asked.approved_by) == (maria, ana)
     change = PhaseChange.objects.first()
-    assert (change.by, change.reason) == (ana, "INC-42")
-    assert change.note == ASKED_FOR_BY(who="maria")
+    assert (change.by, change.reason, change.run) == (ana, "INC-42", asked)
+    assert change.note.codes == [ASKED_FOR_BY.key, MOVED_BY_RUN.key]
     approved = AuditEvent.objects.get(code=APPROVAL_EVENT)
     assert (approved.who, approved.client_id, approved.reason) == ("ana", pk, "INC-42")
 
 
 def test_the_database_itself_keeps_a_request_from_being_done_by_who_asked(idom, maria):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
 
     with pytest.raises(IntegrityError) as refused:
-        MoveRequest.objects.filter(pk=asked.pk).update(state=State.DONE, decided_by=maria)
+        Run.objects.filter(pk=asked.pk).update(
+            state=State.FINISHED, approved_by=maria, approved_by_name="maria"
+        )
 
-    assert refused.value.__cause__.diag.constraint_name == "approved_by_another"
+    assert refused.value.__cause__.diag.constraint_name == "run_approved_by_another"
 
 
 def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
@@ -140,94 +159,89 @@ def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
 
     asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
-    assert asked.state == State.WAITING
-    assert PUSH_PENDING() in asked.reasons
+    assert PUSH_PENDING() in asked.waits_for
     entry = AuditEvent.objects.get(code=REQUEST_EVENT)
-    assert (entry.who, entry.message.values["reasons"]) == ("maria", tuple(asked.reasons))
-    assert list(MoveRequest.objects.open()) == [asked]
+    assert (entry.who, entry.client_id, entry.slug) == ("maria", idom, "idom")
+    assert entry.message.values["reasons"] == tuple(asked.waits_for)
+    assert list_open() == [asked.run]
 
 
 def test_the_gate_counts_when_it_is_approved(idom, maria, ana):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
     write_password(idom, "example-new")
 
     with pytest.raises(ShutGate, match="A push is pending"):
-        approve_request(request_id=asked.pk, by=ana)
+        approve_run(run_id=asked.pk, by=ana)
 
     assert phase_of(idom) == Phase.DUAL_READ
-    assert state_of(asked)[0] == State.WAITING
+    assert state_of(asked) == OPEN
     push(client_ids=[idom])
     compare(client_ids=[idom])
-    approve_request(request_id=asked.pk, by=ana)
-    assert (phase_of(idom), state_of(asked)) == (Phase.AWS, (State.DONE, []))
-    assert not MoveRequest.objects.open().exists()
+    approve_run(run_id=asked.pk, by=ana)
+    assert (phase_of(idom), state_of(asked)[:2]) == (Phase.AWS, (State.FINISHED, Outcome.MOVED))
+    assert not list_open()
 
 
 def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, ana):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
     move(client_id=idom, new=Phase.DUAL_WRITE)
 
-    assert state_of(asked) == (
-        State.FAILED,
-        [MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)],
-    )
+    assert state_of(asked) == (State.STOPPED, Outcome.SKIPPED, [MOVED_MEANWHILE.key])
     move(client_id=idom, new=Phase.DUAL_READ)
-    with pytest.raises(ApprovalStepRefused, match="This request is closed already: Failed"):
-        approve_request(request_id=asked.pk, by=ana)
+    with pytest.raises(ApprovalStepRefused, match="is not waiting for an approval"):
+        approve_run(run_id=asked.pk, by=ana)
     assert phase_of(idom) == Phase.DUAL_READ
 
 
 def test_a_client_that_moved_behind_our_back_fails_its_request(idom, maria, ana):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
     ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
 
     with pytest.raises(ApprovalStepRefused, match="no longer in Dual read"):
-        approve_request(request_id=asked.pk, by=ana)
+        approve_run(run_id=asked.pk, by=ana)
 
-    assert state_of(asked)[0] == State.FAILED
+    assert state_of(asked)[:2] == (State.STOPPED, Outcome.SKIPPED)
 
 
 def test_a_client_that_is_gone_fails_its_request(idom, maria, ana):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE public.clients CASCADE")
 
     with pytest.raises(ApprovalStepRefused, match="no longer exists"):
-        approve_request(request_id=asked.pk, by=ana)
+        approve_run(run_id=asked.pk, by=ana)
 
-    assert state_of(asked) == (State.FAILED, [CLIENT_GONE()])
+    assert state_of(asked) == (State.STOPPED, Outcome.SKIPPED, [CLIENT_GONE.key])
 
 
 def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
 
-    cancel_request(request_id=asked.pk, by=maria)
+    cancel_run_request(run_id=asked.pk, by=maria)
 
-    with pytest.raises(
-        ApprovalStepRefused, match="This request is closed already: Cancelled, by maria"
-    ):
-        approve_request(request_id=asked.pk, by=ana)
-    with pytest.raises(ApprovalStepRefused, match="This request is closed already"):
-        cancel_request(request_id=asked.pk, by=ana)
-    assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
+    with pytest.raises(ApprovalStepRefused, match="is not waiting for an approval"):
+        approve_run(run_id=asked.pk, by=ana)
+    with pytest.raises(ApprovalStepRefused, match="is not waiting for an approval"):
+        cancel_run_request(run_id=asked.pk, by=ana)
+    assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.STOPPED)
 
 
 def test_a_cancel_while_it_is_being_approved_stops_it(idom, maria, ana, monkeypatch):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
 
     def cancelled_first(**arguments):
-        cancel_request(request_id=asked.pk, by=maria)
+        cancel_run_request(run_id=asked.pk, by=maria)
         return move(**arguments)
 
     monkeypatch.setattr(approvals, "move", cancelled_first)
     with pytest.raises(ShutGate, match="no longer open"):
-        approve_request(request_id=asked.pk, by=ana)
+        approve_run(run_id=asked.pk, by=ana)
 
-    assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
+    assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.STOPPED)
 
 
 def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
     other = make_user("eva", APPROVE)
     told: list[object] = []
     at_once = threading.Barrier(2)
@@ -235,7 +249,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
     def press(user: User) -> None:
         try:
             at_once.wait(10)
-            told.append(approve_request(request_id=asked.pk, by=user))
+            told.append(approve_run(run_id=asked.pk, by=user))
         except (ApprovalStepRefused, ShutGate) as refusal:
             told.append(refusal.codes if isinstance(refusal, ShutGate) else [refusal.message.key])
         finally:
@@ -249,8 +263,8 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
 
     lost = [found for found in told if isinstance(found, list)]
     assert (len(told), len(lost)) == (2, 1)
-    assert lost[0] in ([REQUEST_OVER.key], [MOVE_UNDER_WAY.key])
-    assert state_of(asked)[0] == State.DONE
+    assert lost[0] in ([RUN_NOT_REQUESTED.key], [MOVE_UNDER_WAY.key])
+    assert state_of(asked)[:2] == (State.FINISHED, Outcome.MOVED)
     assert PhaseChange.objects.filter(new=Phase.AWS).count() == 1
 
 
@@ -270,15 +284,25 @@ def test_nothing_is_asked_for_that_is_no_move_or_needs_nobody(idom, maria):
         request_move(client_id=idom, new=Phase.AWS, by=maria, reason="x", seen=Phase.DUAL_WRITE)
     with pytest.raises(Client.DoesNotExist):
         request_move(client_id=999_999, new=Phase.AWS, by=maria, reason="x")
-    assert not MoveRequest.objects.exists()
+    assert not Run.objects.exists()
 
 
 def test_a_request_of_a_user_who_is_gone_is_approved_by_nobody(idom, maria, ana):
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
-    MoveRequest.objects.update(requested_by=None)
+    asked = ask(idom, Phase.AWS, maria)
+    Run.objects.update(by=None)
 
     with pytest.raises(ApprovalStepRefused):
-        approve_request(request_id=asked.pk, by=ana)
+        approve_run(run_id=asked.pk, by=ana)
+
+
+def test_a_request_is_nothing_that_others_see_or_wait_for(idom, maria):
+    before = see_clients([idom])
+
+    ask(idom, Phase.AWS, maria)
+
+    assert see_clients([idom]) == before
+    assert not GateFacts([idom]).open_write_items
+    assert find_unfinished_write_run(idom) is None
 
 
 def test_the_way_back_waits_for_no_approval(settings):
@@ -304,10 +328,10 @@ def press(client):
 
     def press(user: User, address: str, **data: str) -> tuple[int, str]:
         client.force_login(user)
-        if asked := re.search(r"moverequest/(\d+)/approve/", address):
+        if asked := re.search(r"run/(\d+)/approve/", address):
             # As the page that is opened now would send it.
-            for each in MoveRequest.objects.filter(pk=asked[1]):
-                data["shown"] = str(each.read_content())
+            for each in Run.objects.filter(pk=asked[1]):
+                data["shown"] = str(each.read_request())
         response = client.post(address, data)
         said = " ".join(str(message) for message in get_messages(response.wsgi_request))
         return response.status_code, said
@@ -319,8 +343,15 @@ def client_page(pk: int, *more: str) -> str:
     return "/".join(["/admin/credentials/client", str(pk), *more, ""])
 
 
-def request_page(asked: MoveRequest, *more: str) -> str:
-    return "/".join(["/admin/migration/moverequest", str(asked.pk), *more, ""])
+def request_page(asked: Run, *more: str) -> str:
+    return "/".join(["/admin/migration/run", str(asked.pk), *more, ""])
+
+
+def read_list(client, user: User) -> list[Run]:
+    """The runs that wait for a second person, as their list shows them."""
+    client.force_login(user)
+    response = client.get("/admin/migration/run/?state=requested")
+    return list(response.context["cl"].result_list)
 
 
 def page(client, user: User, address: str) -> str:
@@ -331,34 +362,34 @@ def page(client, user: User, address: str) -> str:
 
 
 @pytest.fixture
-def ask(client, maria, press):
+def ask_by_form(client, maria, press):
     """Has maria open the page of the cutover, and send its form."""
 
-    def ask(pk: int, **typed: str) -> tuple[int, str]:
+    def ask_by_form(pk: int, **typed: str) -> tuple[int, str]:
         address = act_page("cutover", pk)
         client.force_login(maria)
         shown = client.get(address).context["shown"]
         sent = {"confirmed": "1", "clients": shown, "typed": "idom", "reason": "INC-42"}
         return press(maria, address, **sent | typed)
 
-    return ask
+    return ask_by_form
 
 
 @pytest.mark.parametrize("reason", ["x" * 501, "INC\0-42"])
-def test_nothing_is_asked_for_with_a_reason_that_cannot_be_kept(idom, ask, reason):
-    assert ask(idom, reason=reason) == (200, "")
-    assert not MoveRequest.objects.exists()
+def test_nothing_is_asked_for_with_a_reason_that_cannot_be_kept(idom, ask_by_form, reason):
+    assert ask_by_form(idom, reason=reason) == (200, "")
+    assert not Run.objects.exists()
 
 
-def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask, client):
+def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask_by_form, client):
     assert act_page("cutover", idom) in page(client, maria, client_page(idom, "change"))
     assert "Somebody else has to approve it" in page(client, maria, act_page("cutover", idom))
 
-    status, said = ask(idom)
+    status, said = ask_by_form(idom)
 
     assert (status, phase_of(idom)) == (302, Phase.DUAL_READ)
     assert "somebody else has to approve it" in said
-    asked = MoveRequest.objects.get()
+    asked = Run.objects.get()
     assert "requested by maria" in page(client, ana, client_page(idom, "change"))
     assert act_page("cutover", idom) not in page(client, maria, client_page(idom, "change"))
     assert "/approve/" not in page(client, maria, request_page(asked, "change"))
@@ -373,51 +404,71 @@ def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask, c
     assert "/approve/" not in page(client, ana, request_page(asked, "change"))
 
 
-def test_a_request_that_waits_is_told_on_the_page_of_requests(idom, ana, ask, client):
+def test_what_a_request_waits_for_is_told_as_of_now(idom, ana, ask_by_form, client):
     write_password(idom, "example-new")
 
-    _, said = ask(idom)
+    _, said = ask_by_form(idom)
 
     assert "A push is pending" in said
-    listed = page(client, ana, "/admin/migration/moverequest/?state__exact=waiting")
-    assert "Cutover: idom" in listed
-    assert "A push is pending" in listed
+    asked = Run.objects.get()
+    (listed,) = read_list(client, ana)
+    assert listed.pk == asked.pk
+    assert "idom A push is pending" in str(listed.notes)
+    shown = client.get(request_page(asked, "change")).context
+    shut = [line["text"] for line in shown["lines"] if not line["passed"]]
+    assert any("A push is pending" in text for text in shut)
+    assert shown["may_approve"]
+    push(client_ids=[idom])
+    compare(client_ids=[idom])
+    assert [run.notes for run in read_list(client, ana)] == [["idom"]]
+    assert all(
+        each["passed"] for each in client.get(request_page(asked, "change")).context["lines"]
+    )
 
 
 def test_who_asked_or_who_approves_may_cancel_and_nobody_else(idom, maria, ana, press):
     other = make_user("eva", *VIEW, SEE, MOVE)
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = ask(idom, Phase.AWS, maria)
 
     assert press(other, request_page(asked, "cancel"))[0] == 403
     assert "The request is cancelled." in press(ana, request_page(asked, "cancel"))[1]
-    again = request_move(client_id=idom, new=Phase.AWS, by=other, reason="INC-43")
+    again = ask(idom, Phase.AWS, other, "INC-43")
     press(other, request_page(again, "cancel"))
-    assert state_of(again)[0] == State.CANCELLED
-    assert (
-        "This request is closed already: Cancelled" in press(ana, request_page(again, "approve"))[1]
-    )
+    assert state_of(again)[0] == State.STOPPED
+    assert "is not waiting for an approval" in press(ana, request_page(again, "approve"))[1]
     assert phase_of(idom) == Phase.DUAL_READ
 
 
 def test_requests_that_are_not_there_are_not_found(idom, ana, press):
-    assert press(ana, "/admin/migration/moverequest/999999/approve/")[0] == 404
-    assert press(ana, "/admin/migration/moverequest/999999/cancel/")[0] == 403
+    assert press(ana, "/admin/migration/run/999999/approve/")[0] == 404
+    assert press(ana, "/admin/migration/run/999999/cancel/")[0] == 403
+
+
+@pytest.mark.parametrize("former", ["", "5/change/", "?state__exact=waiting"])
+def test_former_addresses_of_requests_lead_to_their_list(idom, maria, client, former):
+    asked = ask(idom, Phase.AWS, maria)
+    client.force_login(maria)
+
+    response = client.get(f"/admin/migration/moverequest/{former}", follow=True)
+
+    assert [run.pk for run in response.context["cl"].result_list] == [asked.pk]
 
 
 def test_the_list_of_requests_takes_as_many_queries_for_fifty_as_for_one(idom, maria, client):
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert client.get("/admin/migration/moverequest/").status_code == 200
+            assert client.get("/admin/migration/run/?state=requested").status_code == 200
         return len(captured)
 
     client.force_login(maria)
-    request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    ask(idom, Phase.AWS, maria)
     with_one = queries()
-    MoveRequest.objects.bulk_create(
-        MoveRequest(
-            client_id=1000 + n, slug=f"c{n}", old=Phase.DUAL_READ, new=Phase.AWS, requested_by=maria
-        )
+    runs = Run.objects.bulk_create(
+        Run(kind="move", state="requested", move_from="dual_read", move_to="aws", by=maria)
         for n in range(49)
+    )
+    RunItem.objects.bulk_create(
+        RunItem(run=run, client_id=1000 + run.pk, slug=f"c{run.pk}", batch=0) for run in runs
     )
 
     assert queries() == with_one
@@ -439,10 +490,10 @@ def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
     code, (told,) = run_command("aws", "idom", "--by", "maria", "--reason", "INC-42")
 
     assert (code, told["moved"], told["phase"]) == (1, False, "dual_read")
-    asked = MoveRequest.objects.get()
-    assert told["reasons"][0].startswith(f"Requested (request {asked.pk})")
+    asked = Run.objects.get()
+    assert told["reasons"][0].startswith(f"Requested (Move run {asked.pk})")
     assert told["codes"] == [ASKED_FOR.key]
-    assert (asked.requested_by, asked.reason) == (maria, "INC-42")
+    assert (asked.by, asked.reason) == (maria, "INC-42")
 
 
 @pytest.mark.parametrize("more", [(), ("--by", "maria"), ("--reason", "INC-42")])
@@ -452,16 +503,33 @@ def test_the_command_says_how_to_ask(idom, maria, more):
     assert code == 1
     assert "--by USER --reason TEXT" in told["reasons"][0]
     assert told["codes"] == [ASK_BY_COMMAND.key]
-    assert not MoveRequest.objects.exists()
+    assert not Run.objects.exists()
 
 
 def test_the_command_asks_for_nobody_who_may_not(idom, ana):
     code, (told,) = run_command("aws", "idom", "--by", "ana", "--reason", "INC-42")
 
     assert (code, told["reasons"]) == (1, ["ana has no permission to request it."])
-    assert not MoveRequest.objects.exists()
+    assert not Run.objects.exists()
     with pytest.raises(CommandError, match="unknown user: none"):
         run_command("aws", "idom", "--by", "none")
+
+
+def test_the_command_approves_what_was_requested_once_every_check_passes(idom, maria, ana):
+    asked = ask(idom, Phase.AWS, maria)
+    approve = ("run", "approve", str(asked.pk), "--by")
+    with pytest.raises(CommandError, match="somebody else has to"):
+        call_command(*approve, "maria")
+    write_password(idom, "example-new")
+    with pytest.raises(CommandError, match="A push is pending") as shut:
+        call_command(*approve, "ana")
+    assert (shut.value.returncode, state_of(asked)) == (1, OPEN)
+    push(client_ids=[idom])
+    compare(client_ids=[idom])
+
+    call_command(*approve, "ana")
+
+    assert (phase_of(idom), state_of(asked)[0]) == (Phase.AWS, State.FINISHED)
 
 
 def test_the_command_goes_back_without_approval_in_the_users_name(idom, maria):

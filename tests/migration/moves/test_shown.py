@@ -16,7 +16,6 @@ from migration.models import (
     Campaign,
     ClientGroup,
     ClientMigration,
-    MoveRequest,
     RunItem,
 )
 from migration.moves.approvals import request_move
@@ -278,8 +277,7 @@ def test_an_approver_who_lost_the_right_approves_nothing(client, maria, ana):
 
 def test_a_move_of_a_client_that_was_renamed_is_refused_once_and_named(client, maria, ana):
     (pk,) = make_ready(1)
-    request_move(client_id=pk, new=Phase.AWS, by=maria, reason="CHG-1")
-    address = f"/admin/migration/moverequest/{MoveRequest.objects.get().pk}/change/"
+    address = run_page(request_move(client_id=pk, new=Phase.AWS, by=maria, reason="CHG-1").run)
     form = opened(client, address)
     Client.objects.filter(pk=pk).update(slug="other")
 

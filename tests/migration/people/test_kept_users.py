@@ -12,17 +12,21 @@ from migration.core.text import KeptNameField
 from migration.models import (
     CopySearch,
     DatabaseClaim,
-    MoveRequest,
     PasswordReset,
     PhaseChange,
     Resolution,
     WriteStop,
 )
-from migration.moves.approvals import ApprovalStepRefused, approve_request, find_approval_refusal
+from migration.moves.approvals import (
+    ApprovalStepRefused,
+    approve_run,
+    cancel_run_request,
+    find_approval_refusal,
+)
 from migration.people.models import RESET_COUNTS_FOR, UserDeletionError
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_user
+from tests.factories import make_client, make_user, request_run
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +41,6 @@ def maria() -> User:
 RECORDS = (
     CopySearch,
     DatabaseClaim,
-    MoveRequest,
     PasswordReset,
     PhaseChange,
     Resolution,
@@ -110,7 +113,7 @@ def test_the_database_deletes_no_user(maria):
 
 
 def test_who_is_deactivated_is_out_at_once_and_asks_for_nothing_any_more(client, maria):
-    asked = MoveRequest.objects.create(client_id=1, requested_by=maria, **MOVE)
+    asked = request_run(1, by=maria)
     client.force_login(maria)
     assert client.get("/admin/").status_code == 200
 
@@ -118,7 +121,7 @@ def test_who_is_deactivated_is_out_at_once_and_asks_for_nothing_any_more(client,
 
     assert client.get("/admin/").status_code == 302
     with pytest.raises(ApprovalStepRefused, match="maria, who requested it, is deactivated"):
-        approve_request(request_id=asked.pk, by=make_user("ana"))
+        approve_run(run_id=asked.pk, by=make_user("ana"))
 
 
 # Names are kept.
@@ -155,15 +158,15 @@ def test_records_tell_of_who_is_gone_from_the_database(maria):
     PhaseChange.objects.bulk_create([PhaseChange(client_id=pk, by=maria, reason="T-1", **MOVE)])
     run = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=maria)
     Resolution.objects.create(client_id=pk, slug="idom", kind="check", by=maria)
-    asked = MoveRequest.objects.create(client_id=pk, requested_by=maria, reason="T-2", **MOVE)
-    MoveRequest.objects.close_open(MoveRequest.State.CANCELLED, by=maria)
+    asked = request_run(pk, by=maria)
+    cancel_run_request(run_id=asked.pk, by=maria)
     WriteStop.objects.create(by=maria, reason="T-3")
     WriteStop.objects.end_all(by=maria)
 
     delete_by_sql(maria)
 
     asked.refresh_from_db()
-    assert (asked.requested_by_name, asked.decided_by_name) == ("maria", "maria")
+    assert (asked.by_name, asked.steered_by_name) == ("maria", "maria")
     # A run that a person started isn't taken for one of the schedule, which are forgotten.
     Run.objects.filter(pk=run.pk).update(created_at="2020-01-01T00:00Z")
     Run.objects.forget_sweeps()
@@ -186,7 +189,6 @@ def test_a_name_is_kept_as_it_was_then(maria):
 @pytest.mark.parametrize(("model", "of"), KEPT_NAMES)
 def test_the_database_keeps_no_person_without_a_name(maria, model, of):
     fields = {
-        MoveRequest: {"client_id": 1, **MOVE},
         PhaseChange: {"client_id": 1, **MOVE},
         Resolution: {"client_id": 1},
         DatabaseClaim: {"database_oid": 1},
@@ -219,7 +221,7 @@ def test_the_database_keeps_no_person_without_a_name(maria, model, of):
 )
 def test_nobody_approves_what_they_could_have_requested(resets, refused):
     people = {name: make_user(name) for name in ("maria", "ana", "eva", "pedro")}
-    asked = MoveRequest.objects.create(client_id=1, requested_by=people["maria"], **MOVE)
+    asked = request_run(1, by=people["maria"])
     for reset in resets:
         by, _, user = reset.partition(">")
         PasswordReset.objects.record(
@@ -231,12 +233,12 @@ def test_nobody_approves_what_they_could_have_requested(resets, refused):
         with pytest.raises(
             ApprovalStepRefused, match="so one person could have requested and approved"
         ):
-            approve_request(request_id=asked.pk, by=people["ana"])
+            approve_run(run_id=asked.pk, by=people["ana"])
 
 
 def test_a_reset_counts_for_a_day(maria):
     ana = make_user("ana")
-    asked = MoveRequest.objects.create(client_id=1, requested_by=maria, **MOVE)
+    asked = request_run(1, by=maria)
     PasswordReset.objects.record(user=maria, by=ana, what=PasswordReset.What.FACTOR)
     reset = PasswordReset.objects.get()
 

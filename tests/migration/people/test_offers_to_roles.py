@@ -121,8 +121,7 @@ OWN_BUTTONS = {"second_factor_set_up", f"{CLIENT}_cutover_file", f"{CLIENT}_chan
 EXPECTED_BUTTONS = {
     VIEWER: OWN_BUTTONS,
     OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,
-    APPROVER: {"migration_moverequest_approve", "migration_moverequest_cancel", f"{AUDIT}_export"}
-    | OWN_BUTTONS,
+    APPROVER: {"migration_run_approve", "migration_run_cancel", f"{AUDIT}_export"} | OWN_BUTTONS,
     USER_ADMINISTRATOR: {
         *("auth_user_add", "auth_user_change", "migration_wrongpassword_changelist"),
         *OWN_BUTTONS,
@@ -140,9 +139,8 @@ EXPECTED_BUTTONS = {
     - {"migration_run_secret_settings"}
     # Of no secret a version was chosen, and none is left pending.
     - {f"{CLIENT}_restore_version", f"{CLIENT}_take_pending_off"}
-    # No run and no campaign waits for an approval, and none has refused a client.
-    - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
-    - {"migration_campaign_go_on_without"}
+    # No campaign waits for an approval, and none has refused a client.
+    - {"migration_campaign_approve", "migration_campaign_go_on_without"}
     # Nobody has acknowledged anything yet.
     - {"migration_comparison_undo"}
     # Notices are set to reach nobody.

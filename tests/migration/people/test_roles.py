@@ -17,7 +17,6 @@ from migration.models import (
     ClientGroup,
     Comparison,
     CopySearch,
-    MoveRequest,
     ReaderProcess,
 )
 from migration.moves.acts import MOVE_ACTS
@@ -32,6 +31,7 @@ from tests.factories import (
     make_full_client,
     make_reader_process,
     make_user,
+    request_run,
 )
 from tests.migration.acts import move_page
 from tests.migration.moves.clients import LINE, advance, enter_phase, phase_of, write_password
@@ -52,7 +52,6 @@ READ_ONLY = (
     "migration_run",
     "migration_comparison",
     "migration_copysearch",
-    "migration_moverequest",
     "migration_readerprocess",
 )
 CLIENT, LOGIN = "credentials_client", "auth_user"
@@ -161,8 +160,6 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_comparison_check": ({}, OPERATORS),
     "migration_copysearch_start": ({}, OPERATORS),
     **{f"migration_comparison_{act}": ({}, OPERATORS) for act in ("act", "undo")},
-    "migration_moverequest_approve": ({}, APPROVERS),
-    "migration_moverequest_cancel": ({}, APPROVERS),
     **{f"auth_user_{page}": ({}, USER_ADMINISTRATORS) for page in ("add", "change")},
     **{f"auth_group_{page}": ({}, NOBODY) for page in ("add", "change", "delete")},
     "auth_user_delete": ({"post": "yes"}, NOBODY),
@@ -253,10 +250,13 @@ class Site:
             "migration_campaign_": lambda: Campaign.objects.latest("pk").pk,
             "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
             "migration_run_plan": lambda: Run.objects.get(act="push").pk,
+            **dict.fromkeys(
+                ("migration_run_approve", "migration_run_cancel"),
+                lambda: Run.objects.filter(kind=Run.Kind.MOVE).latest("pk").pk,
+            ),
             "migration_run_": lambda: Run.objects.started().latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
-            "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
             "migration_readerprocess_": lambda: ReaderProcess.objects.get().pk,
             "auth_user_": lambda: self.users["nobody"].pk,
             "auth_group_": lambda: Group.objects.get(name="Other").pk,
@@ -299,13 +299,12 @@ def site(stores) -> Site:
         site.users[role].groups.add(Group.objects.get(name=role))
     site.users["nobody"] = make_user("nobody")
     Group.objects.create(name="Other")
-    MoveRequest.objects.create(
-        client_id=site.clients[Phase.AWS],
+    request_run(
+        site.clients[Phase.AWS],
+        by=site.users["nobody"],
         slug="aws",
-        old=Phase.AWS,
-        new=Phase.PURGED,
-        reason="INC-42",
-        requested_by=site.users["nobody"],
+        move_from=Phase.AWS,
+        move_to=Phase.PURGED,
     )
     return site
 

@@ -98,7 +98,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         "migration_run_steer": {"order": "stop"},
         "migration_run_rate": {"writes": "7", "reads": "7", "logins": "7"},
         "migration_copysearch_start": {},
-        "migration_moverequest_cancel": {},
+        "migration_run_cancel": {},
         "auth_user_add": {"username": "eva", **passwords, **OWN},
         "auth_user_change": user_form(nobody, first_name="Eva"),
         "auth_user_password_change": passwords | OWN,

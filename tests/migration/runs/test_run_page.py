@@ -195,8 +195,9 @@ def test_its_history_tells_who_did_what_with_it_newest_first(viewer):
 def test_an_approval_is_told_in_one_line(viewer):
     maria, ana = User.objects.create_user("maria"), User.objects.create_user("ana")
     moves = PlannedMoves(Phase.DUAL_READ, Phase.AWS, "INC-42", needs_approval=True)
-    pk = make_full_client("idom")
-    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_READ)
+    for slug in ("idom", "other"):
+        pk = make_full_client(slug)
+        ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_READ)
     run = Run.start(kind=Run.Kind.MOVE, chosen=all_clients(), by=maria, moves=moves)
     approve_run(run_id=run.pk, by=ana)
 

@@ -16,7 +16,6 @@ from migration.logins.models import RotationOutcome
 from migration.models import Offboarding, Rotation, RunItem
 from migration.runs import engine
 from migration.runs.models import Run
-from migration.runs.requests import MoveRequest
 from tests.factories import make_client, make_comparison, make_many
 
 CODES = [each.code for each in PROBLEMS.values() if each.area == Area.CLIENTS]
@@ -55,17 +54,6 @@ def rotate(outcome: str, **fields) -> None:
     )
 
 
-def request_move(state: str) -> None:
-    MoveRequest.objects.create(
-        client_id=make_client(state),
-        slug=state,
-        old="dual_read",
-        new="aws",
-        state=state,
-        reason="x",
-    )
-
-
 def offboard() -> None:
     Offboarding.objects.create(client_id=make_client("idom"), slug="idom", former_phase="aws")
 
@@ -92,7 +80,6 @@ CASES: dict[str, tuple[Callable[[], object], str, int]] = {
         "campaign_waits",
         1,
     ),
-    "requests": (lambda: request_move("requested"), "requests_wait", 1),
     "requested_runs": (
         lambda: Run.objects.create(
             kind=Run.Kind.MOVE, move_from="dual_read", move_to="aws", state="requested"
@@ -124,15 +111,6 @@ def test_where_nothing_is_wrong_each_says_so(db):
     states = {each.problem.code: each.state for each in list_results(Look(), only=CODES)}
 
     assert states == dict.fromkeys(CODES, FindingState.OK)
-
-
-def test_a_request_that_fails_a_check_comes_before_those_that_wait(db):
-    request_move("requested"), request_move("waiting")
-
-    assert [each.message.key for each in look()["requests"]] == [
-        "requests_fail_a_check",
-        "requests_wait",
-    ]
 
 
 def test_every_surface_says_the_same_words_in_its_readers_language(db):

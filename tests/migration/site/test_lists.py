@@ -12,7 +12,7 @@ from migration.models import ClientMigration, PhaseChange, ReadCount
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_comparison, make_full_client, make_user
+from tests.factories import make_client, make_comparison, make_full_client
 from tests.migration.pages import (
     CLIENTS,
     COMPARISONS,
@@ -249,17 +249,6 @@ def test_the_users_are_listed_with_their_roles_and_last_login(
     assert re.search(r"ana – Approver, Operator (now|(a|\d+) seconds? ago)", words)
     assert "eva – no role" in words
     assert "root – superuser" in words
-
-
-@pytest.mark.parametrize(
-    ("approval", "said"),
-    [(True, "Nobody has asked for a cutover or a purge yet."), (False, "Approval is off")],
-)
-def test_an_empty_list_of_requests_says_why(viewer, settings, approval, said):
-    settings.NOVA_REQUIRE_APPROVAL = approval
-    viewer.force_login(make_user("asked", "migration.view_moverequest"))
-
-    assert said in text(viewer.get("/admin/migration/moverequest/"))
 
 
 def test_the_list_of_runs_leaves_out_the_comparisons_of_the_schedule(viewer):

@@ -306,12 +306,11 @@ def test_what_was_carried_over_stands_where_it_happened():
     ("permission", "told"),
     [
         ("credentials.view_client", ["move"]),
-        ("migration.view_run", ["writes_started", "run"]),
+        ("migration.view_run", ["writes_started", "run", "approval", "cancellation", "request"]),
         ("migration.view_campaign", ["campaign"]),
         ("migration.view_comparison", []),
         ("credentials.view_client migration.view_comparison", ["resolution", "move"]),
         ("migration.view_worker", ["claim"]),
-        ("migration.view_moverequest", ["approval", "cancellation", "request"]),
     ],
 )
 def test_what_happened_is_told_to_those_who_may_see_it(client, permission, told):

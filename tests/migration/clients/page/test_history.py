@@ -25,14 +25,15 @@ from migration.core.clients import MOVE_EVENT, MOVED, PlannedChange
 from migration.core.comparisons import Resolution
 from migration.core.groups import ClientGroup, ClientOwner
 from migration.logins.testing import try_typed_login
-from migration.models import AuditCheckpoint, Campaign, ClientMigration, MoveRequest
-from migration.moves.moves import MOVED_MEANWHILE, fail_overtaken_requests
+from migration.models import AuditCheckpoint, Campaign, ClientMigration
+from migration.moves.moves import MOVED_MEANWHILE
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.pushes.resolutions import record_resolution
 from migration.runs.models import Run
+from migration.runs.pages import load_run_history
 from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_full_client, make_user, sent_form, update
+from tests.factories import VIEW, make_full_client, make_user, request_run, sent_form, update
 from tests.migration.clients.page.pages import page
 from tests.migration.pages import page_of
 
@@ -97,14 +98,12 @@ def test_each_act_on_the_client_is_told_with_who_and_why(idom):
 
 def test_a_request_is_told_with_what_it_waits_for_and_what_became_of_it(idom):
     maria, juan = make_user("maria"), make_user("juan")
-    request = MoveRequest.objects.create(
-        client_id=idom, slug="idom", old="dual_read", new="aws", reason="INC-42",
-        reasons=[NOTE], requested_by=maria,
-    )  # fmt: skip
-    request.record_request()
-    with transaction.atomic():
-        fail_overtaken_requests([idom], Phase.DUAL_WRITE, by=juan)
-        fail_overtaken_requests([idom], Phase.DUAL_WRITE, by=juan)
+    run = request_run(idom, by=maria)
+    run.record_start(maria, [NOTE])
+    why = MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)
+    for _ in range(2):
+        with transaction.atomic():
+            Run.objects.close_requests([idom], why, by=juan)
 
     history = load_history(idom, has_permission=everything)
 
@@ -113,9 +112,13 @@ def test_a_request_is_told_with_what_it_waits_for_and_what_became_of_it(idom):
     assert str(NOTE) in str(asked.message)
     assert failed.who == "juan"
     assert failed.message.values["why"] == MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)
-    request.refresh_from_db()
-    assert request.state == MoveRequest.State.FAILED
-    assert not load_history(idom, has_permission=lambda name: "moverequest" not in name).lines
+    run.refresh_from_db()
+    assert run.state == Run.State.STOPPED
+    assert [line.kind for line in load_run_history(run, has_permission=everything)] == [
+        failed.kind,
+        asked.kind,
+    ]
+    assert not load_history(idom, has_permission=lambda name: "view_run" not in name).lines
 
 
 def test_login_tests_are_told_to_who_may_see_all_logins(idom):

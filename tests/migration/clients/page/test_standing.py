@@ -14,7 +14,6 @@ from migration.core.audit import Actor, AuditEvent, acting
 from migration.core.pages import ClientTab
 from migration.models import (
     ClientMigration,
-    MoveRequest,
     PhaseChange,
     ReadCount,
     Resolution,
@@ -236,13 +235,13 @@ def fill(pk: int, number: int) -> None:
     Resolution.objects.bulk_create(
         Resolution(client_id=pk, slug="idom", kind="check", by=user) for _ in range(number)
     )
-    MoveRequest.objects.bulk_create(
-        MoveRequest(
-            client_id=pk, slug="idom", old="dual_read", new="aws", state="cancelled",
-            reason="x", requested_by=user, decided_by=user, decided_at=timezone.now(),
-        )
+    asked = Run.objects.bulk_create(
+        Run(kind="move", state="requested", move_from="dual_read", move_to="aws", by=user)
         for _ in range(number)
-    )  # fmt: skip
+    )
+    RunItem.objects.bulk_create(
+        RunItem(run=run, client_id=pk, slug="idom", batch=0) for run in asked
+    )
     Reveal.objects.bulk_create(
         Reveal(client_id=pk, slug="idom", kind="database", credential_id=1, field="db_password")
         for _ in range(number)

@@ -37,7 +37,7 @@ from migration.models import (
     VersionKey,
     Worker,
 )
-from migration.moves.approvals import cancel_request, cancel_run_request, request_move
+from migration.moves.approvals import cancel_run_request
 from migration.moves.moves import move
 from migration.nova.readers import note_other_statements
 from migration.nova.tables import map_column
@@ -272,16 +272,6 @@ def request_a_campaign(world: World) -> Iterator[None]:
     campaign = start_campaign(groups=[make_group("north", 1)], by=root, reason="CHG-1")
     yield
     cancel_campaign(campaign, by=root)
-
-
-@causes("requests")
-def request_a_cutover(world: World) -> Iterator[None]:
-    world.settings.NOVA_REQUIRE_APPROVAL = True
-    root = world.root
-    (pk,) = make_clients(1, Phase.DUAL_READ)
-    asked = request_move(client_id=pk, new=Phase.AWS, by=root, reason="CHG-1")
-    yield
-    cancel_request(request_id=asked.pk, by=root)
 
 
 @causes("requested_runs")

@@ -7,8 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration.core.audit import ReasonError
-from migration.models import ClientMigration, MoveRequest, PhaseChange
-from migration.moves.approvals import ApprovalStepRefused, approve_request, request_move
+from migration.models import ClientMigration, PhaseChange, Run
+from migration.moves.approvals import ApprovalStepRefused, RequestedMove, approve_run, request_move
 from migration.moves.gates import MAY_NOT_OVERRIDE, CheckCode, Override, ShutGate
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
@@ -111,16 +111,17 @@ def approval(settings):
     settings.NOVA_REQUIRE_APPROVAL = True
 
 
-def ask(pk: int, by) -> MoveRequest:
+def ask(pk: int, by) -> RequestedMove:
     return request_move(client_id=pk, new=Phase.AWS, by=by, reason="INC-42", override=override(by))
 
 
 def test_an_approver_approves_the_override_that_the_request_shows(idom, maria, ana, approval):
     asked = ask(idom, maria)
-    assert (asked.state, asked.override_reason) == (MoveRequest.State.REQUESTED, "Test client")
+    assert (asked.waits_for, asked.run.override_reason) == ([], "Test client")
+    assert set(asked.run.override_lines) == {"streak", "time", "reads", "processes"}
     assert [line.key for line in asked.overridden] == MISSING
 
-    approve_request(request_id=asked.pk, by=ana)
+    approve_run(run_id=asked.run.pk, by=ana)
 
     change = PhaseChange.objects.first()
     assert (change.by, change.reason, change.override_reason) == (ana, "INC-42", "Test client")
@@ -135,18 +136,19 @@ def test_evidence_that_is_missing_besides_keeps_the_gate_shut(proven, maria, ana
     ClientMigration.objects.update(clean_streak=2)
 
     with pytest.raises(ShutGate) as refusal:
-        approve_request(request_id=asked.pk, by=ana)
+        approve_run(run_id=asked.run.pk, by=ana)
 
     assert refusal.value.codes == ["clean_streak"]
-    asked.refresh_from_db()
-    assert [line.key for line in asked.reasons] == ["clean_streak"]
+    asked.run.refresh_from_db()
+    assert asked.run.override_lines == ["reads"]
+    assert asked.run.state == Run.State.REQUESTED
 
 
 def test_who_may_not_override_can_not_ask_for_it_either(idom, ana, approval):
     with pytest.raises(ApprovalStepRefused, match="ana has no permission to override"):
         ask(idom, ana)
 
-    assert not MoveRequest.objects.exists()
+    assert not Run.objects.exists()
 
 
 def test_an_override_ends_with_the_permission_of_who_asked(idom, maria, ana, approval):
@@ -154,7 +156,7 @@ def test_an_override_ends_with_the_permission_of_who_asked(idom, maria, ana, app
     maria.user_permissions.clear()
 
     with pytest.raises(ShutGate, match="maria has no permission to override"):
-        approve_request(request_id=asked.pk, by=ana)
+        approve_run(run_id=asked.run.pk, by=ana)
 
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -162,7 +164,7 @@ def test_an_override_ends_with_the_permission_of_who_asked(idom, maria, ana, app
 def test_a_request_where_nothing_is_missing_overrides_nothing(proven, maria, approval):
     asked = ask(proven, maria)
 
-    assert (asked.overridden, asked.override_reason) == ([], "")
+    assert (asked.overridden, asked.run.override_reason) == ([], "")
 
 
 def test_a_request_that_overrides_still_waits_for_facts(idom, maria, approval):
@@ -170,8 +172,7 @@ def test_a_request_that_overrides_still_waits_for_facts(idom, maria, approval):
 
     asked = ask(idom, maria)
 
-    assert asked.state == MoveRequest.State.WAITING
-    assert [line.key for line in asked.reasons] == [CheckCode.PUSH_PENDING]
+    assert [line.key for line in asked.waits_for] == [CheckCode.PUSH_PENDING]
 
 
 # The command
@@ -233,4 +234,4 @@ def test_a_request_by_the_command_carries_the_override(idom, maria, approval):
     code, (told,) = run_command(*arguments)
 
     assert (code, told["codes"]) == (1, ["asked_for", "overrides"])
-    assert MoveRequest.objects.get().override_reason == "Test client"
+    assert Run.objects.get().override_reason == "Test client"

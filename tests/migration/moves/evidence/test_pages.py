@@ -7,8 +7,9 @@ from html import unescape
 import pytest
 from django.utils import timezone
 
+from migration.core.audit import REQUEST_EVENT
 from migration.core.clients import OVERRIDE_EVENT
-from migration.models import ClientMigration, MoveRequest, PhaseChange
+from migration.models import AuditEvent, ClientMigration, PhaseChange, Run
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
 from migration.moves.evidence import Evidence
@@ -33,7 +34,7 @@ MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
     "migration.purge_client",
     "migration.override_gate",
     "migration.approve_move",
-    "migration.view_moverequest",
+    "migration.view_run",
 )
 NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (Can be overridden.)"
 MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
@@ -236,7 +237,7 @@ def test_a_form_that_no_page_showed_makes_no_purge_before_its_time(
 
     assert "No page offers this purge for another" in said
     assert phase_of(cut_over) == Phase.AWS
-    assert not MoveRequest.objects.exists()
+    assert not Run.objects.exists()
 
 
 @pytest.mark.parametrize("kinds", [[], ["nonsense", "", "x%20y"], ["push_pending"]])
@@ -280,17 +281,17 @@ def test_the_approver_sees_the_override_its_reason_and_its_lines(idom, client, l
         by=maria,
         reason="INC-42",
         override=Override("Test client", maria),
-    )
+    ).run
     log_in(APPROVE, SEE)
 
-    response = client.get(f"/admin/migration/moverequest/{asked.pk}/change/")
+    response = client.get(f"/admin/migration/run/{asked.pk}/change/")
 
     said = text(response)
-    assert "The request overrides missing evidence: Test client" in said
+    assert "Missing evidence is overridden: Test client" in said
     assert "Overridden NOVA's reader: 0 of 20 reads since dual read began." in said
     assert "The gate is shut" not in said
     shown = {"shown": str(response.context_data["content"])}
-    client.post(f"/admin/migration/moverequest/{asked.pk}/approve/", shown)
+    client.post(f"/admin/migration/run/{asked.pk}/approve/", shown)
     assert phase_of(idom) == Phase.AWS
 
 
@@ -303,8 +304,8 @@ def test_a_request_may_override_and_need_not(idom, client, log_in, settings):
     assert by_verdict(page) == {"will": ["idom"]}
     assert [each["is_on"] for each in page.context["overrides"]] == [False] * 4
     confirm(client, cutover(idom))
-    asked = MoveRequest.objects.get()
-    assert (asked.state, asked.overridden) == (MoveRequest.State.WAITING, [])
+    asked = Run.objects.get()
+    assert (asked.state, asked.override_lines) == (Run.State.REQUESTED, [])
 
 
 def test_a_request_that_overrides_still_waits_for_the_facts(idom, client, log_in, settings):
@@ -317,9 +318,10 @@ def test_a_request_that_overrides_still_waits_for_the_facts(idom, client, log_in
     assert by_verdict(page) == {"will": ["idom"]}
     assert client_of(page)["message"].key == "request_waits"
     confirm(client, cutover(idom, *Evidence))
-    asked = MoveRequest.objects.get()
-    assert [line.key for line in asked.reasons] == ["push_pending"]
-    assert set(MISSING) <= {line.key for line in asked.overridden}
+    asked = Run.objects.get()
+    assert {"streak", "time", "reads", "processes"} <= set(asked.override_lines)
+    entry = AuditEvent.objects.get(code=REQUEST_EVENT)
+    assert [line.key for line in entry.message.values["reasons"]] == ["push_pending"]
 
 
 def test_a_request_overrides_the_kinds_that_were_chosen_for_the_reason_of_the_move(
@@ -331,12 +333,12 @@ def test_a_request_overrides_the_kinds_that_were_chosen_for_the_reason_of_the_mo
     kinds = (Evidence.TIME, Evidence.READS, Evidence.PROCESSES)
     confirm(client, cutover(idom, *kinds))
 
-    asked = MoveRequest.objects.get()
-    assert [line.key for line in asked.overridden] == MISSING[1:]
-    assert [line.key for line in asked.reasons] == MISSING[:1]
+    asked = Run.objects.get()
+    assert set(asked.override_lines) == set(kinds)
     assert asked.override_reason == "INC-42"
-    shown = text(client.get(f"/admin/migration/moverequest/{asked.pk}/change/"))
-    assert "The request overrides missing evidence, for the same reason:" in shown
+    lines = client.get(f"/admin/migration/run/{asked.pk}/change/").context["lines"]
+    assert sum(line["overridden"] for line in lines) == 3
+    assert [line["text"] for line in lines if not line["passed"] and not line["overridden"]]
 
 
 def test_a_demo_says_that_its_times_are_short(idom, client, log_in, settings):

@@ -99,11 +99,11 @@ def test_who_could_have_acted_as_the_requester_approves_nothing(maria, ana):
 
 
 def test_refused_clients_of_an_approved_run_need_another_approval(maria, ana):
-    (pk,) = make_clients(1, Phase.DUAL_READ)
+    pk, _other = make_clients(2, Phase.DUAL_READ)
     write_password(pk, "example-new")
     run = request(maria)
     work(approve_run(run_id=run.pk, by=ana))
-    assert outcomes(run) == {"client-0": Outcome.REFUSED}
+    assert outcomes(run) == {"client-0": Outcome.REFUSED, "client-1": Outcome.MOVED}
 
     run.reopen_failed(by=maria)
     work(run)
@@ -227,7 +227,7 @@ def test_a_user_who_may_not_override_is_named(maria, settings):
 
 
 def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_goes_on(maria, ana):
-    (pk,) = make_clients(1, Phase.DUAL_READ)
+    pk, _other = make_clients(2, Phase.DUAL_READ)
     run = request(maria)
     run = approve_run(run_id=run.pk, by=ana)
     run.stop(by=ana)
@@ -243,7 +243,7 @@ def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_g
 
 
 def test_who_may_not_make_the_move_has_no_run_of_it_go_on(maria, ana):
-    make_clients(1, Phase.DUAL_READ)
+    make_clients(2, Phase.DUAL_READ)
     run = approve_run(run_id=request(maria).pk, by=ana)
     run.stop(by=ana)
     make_user("eva", "migration.add_run")
@@ -272,7 +272,7 @@ def test_a_cancelled_run_does_not_go_on_and_one_of_before_this_was_known_moves_n
 
 
 def test_who_cancels_a_run_that_another_approved_meanwhile_is_told(maria, ana, monkeypatch):
-    make_clients(1, Phase.DUAL_READ)
+    make_clients(2, Phase.DUAL_READ)
     run = request(maria)
     approve = partial(approve_run, run_id=run.pk, by=ana)
     # The one who cancels has read the run as a request when the other decides, in a session of their own.
@@ -287,7 +287,7 @@ def test_who_cancels_a_run_that_another_approved_meanwhile_is_told(maria, ana, m
 
 @pytest.mark.parametrize("other", ["approve", "cancel"])
 def test_who_decides_while_another_approves_waits_and_is_told(maria, ana, monkeypatch, other):
-    make_clients(1, Phase.DUAL_READ)
+    make_clients(2, Phase.DUAL_READ)
     run, eva = request(maria), make_user("eva", "migration.approve_move")
     decide = {
         "approve": partial(approve_run, run_id=run.pk, by=eva),

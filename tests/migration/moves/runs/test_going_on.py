@@ -7,11 +7,11 @@ from django.utils import timezone
 
 from credentials.refusals import REFUSED_BY_DATABASE, RefusedByDatabaseError
 from migration.core import aws_store
-from migration.core.audit import REFUSAL_EVENT
+from migration.core.audit import CANCELLATION_EVENT, REFUSAL_EVENT
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.leases import LeaseKind
 from migration.core.sentences import CLIENT_NOT_THERE
-from migration.models import AuditEvent, MoveRequest, PhaseChange, RunItem
+from migration.models import AuditEvent, PhaseChange, RunItem
 from migration.moves import runs
 from migration.moves.gates import PUSH_PENDING
 from migration.moves.moves import (
@@ -27,12 +27,12 @@ from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine
 from migration.runs.engine import FAILURE_EVENT
 from migration.runs.items import Outcome
-from migration.runs.models import Run
+from migration.runs.models import REQUEST_FAILED, Run
 from migration.secrets.deletions import DELETED_ON, DELETION_EVENT
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
-from tests.factories import nova_uri
+from tests.factories import nova_uri, request_run
 from tests.held_leases import held_elsewhere
 from tests.migration.moves.clients import (
     change_in_aws,
@@ -278,15 +278,30 @@ def test_refused_clients_are_retried():
 
 def test_a_move_of_a_run_closes_the_clients_open_request(maria):
     (pk,) = make_clients(1, Phase.DUAL_READ)
-    asked = MoveRequest.objects.create(
-        client_id=pk, slug="client-0", old="dual_read", new="aws", reason="T", requested_by=maria
-    )
+    asked = request_run(pk, by=maria)
 
     move_all(Phase.DUAL_READ, Phase.AWS)
 
     asked.refresh_from_db()
-    assert asked.state == MoveRequest.State.FAILED
-    assert [reason.key for reason in asked.reasons] == [MOVED_MEANWHILE.key]
+    assert (asked.state, asked.finished_at is None) == (Run.State.STOPPED, False)
+    item = asked.items.get()
+    assert (item.outcome, item.message.key) == (Outcome.SKIPPED, MOVED_MEANWHILE.key)
+
+
+def test_who_is_moved_otherwise_leaves_a_request_for_many_and_the_others_stay(maria, settings):
+    pks = make_clients(3, Phase.DUAL_READ)
+    settings.NOVA_REQUIRE_APPROVAL = True
+    asked = start(Phase.DUAL_READ, Phase.AWS, by=maria, reason="T")
+    shown = str(asked.read_request())
+
+    move(client_id=pks[0], new=Phase.DUAL_WRITE, by=maria)
+
+    asked.refresh_from_db()
+    assert asked.state == Run.State.REQUESTED
+    assert outcomes(asked) == {"client-0": Outcome.SKIPPED, "client-1": "", "client-2": ""}
+    assert asked.read_request().find_difference(shown)
+    told = AuditEvent.objects.get(code=CANCELLATION_EVENT)
+    assert (told.client_id, told.message.key) == (pks[0], REQUEST_FAILED.key)
 
 
 def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch):

@@ -72,7 +72,7 @@ def test_who_may_not_make_the_move_has_nobody_moved_again(client, log_in):
 def test_a_requested_run_is_approved_on_its_page_by_somebody_else(client, log_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     maria = log_in("maria", MOVE, APPROVE)
-    pks = make_clients(1, Phase.DUAL_READ)
+    pks = make_clients(2, Phase.DUAL_READ)
     run = start(Phase.DUAL_READ, Phase.AWS, by=maria, reason="INC-42")
     html = client.get(page_of(run)).content.decode()
     assert "Withdraw the request" in html

@@ -94,7 +94,8 @@ def test_who_may_not_steer_runs_is_not_named(run_of_pushes):
 @pytest.fixture
 def requested(stores, settings) -> Run:
     settings.NOVA_REQUIRE_APPROVAL = True
-    enter_phase(make_full_client("idom"), Phase.DUAL_READ)
+    for slug in ("idom", "other"):
+        enter_phase(make_full_client(slug), Phase.DUAL_READ)
     maria = make_user("maria", "migration.move_client", "migration.approve_move")
     return start_move_run(
         chosen=all_clients(), old=Phase.DUAL_READ, new=Phase.AWS, by=maria, reason="INC-1"

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
@@ -13,8 +13,8 @@ from migration.core.clients import all_clients
 from migration.models import AuditEvent, Secret
 from migration.moves.approvals import (
     ApprovalStepRefused,
-    approve_request,
-    cancel_request,
+    approve_run,
+    cancel_run_request,
     request_move,
 )
 from migration.moves.gates import Override, ShutGate
@@ -162,23 +162,27 @@ def test_requests_approvals_and_refused_approvals(idom, maria, settings):
     enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom])
     other = make_user("other")
+    maria.user_permissions.add(Permission.objects.get(codename="move_client"))
     entries = Entries()
 
-    first = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
-    cancel_request(request_id=first.pk, by=other)
-    second = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-43")
+    first = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42").run
+    cancel_run_request(run_id=first.pk, by=other)
+    second = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-43").run
     with pytest.raises(ApprovalStepRefused):
-        approve_request(request_id=second.pk, by=maria)
-    approve_request(request_id=second.pk, by=other)
+        approve_run(run_id=second.pk, by=maria)
+    approve_run(run_id=second.pk, by=other)
 
     said = [(code, who) for code, who, _text in entries.texts]
     assert said == [
         ("request", "maria"),
+        ("run", "other"),
         ("cancellation", "other"),
+        ("run", "system"),
         ("request", "maria"),
         ("refusal", "maria"),
         ("move", "other"),
         ("gate", "other"),
+        ("run", "other"),
         ("approval", "other"),
     ]
 

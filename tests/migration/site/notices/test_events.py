@@ -16,9 +16,7 @@ from migration.core.notices import NoticeEvent
 from migration.logins.models import RotationOutcome
 from migration.models import ClientGroup, Comparison, Notice, OpenMismatch, Rotation
 from migration.moves.approvals import (
-    approve_request,
     approve_run,
-    cancel_request,
     cancel_run_request,
     request_move,
     start_move_run,
@@ -193,27 +191,26 @@ def test_the_requester_of_a_move_hears_what_was_decided(two_people):
     enter_phase(pk, Phase.DUAL_READ)
     compare(client_ids=[pk])
 
-    request = request_move(client_id=pk, new=Phase.AWS, by=maria, reason="INC-42")
-    cancel_request(request_id=request.pk, by=maria)  # her own act is no news to her
+    request = request_move(client_id=pk, new=Phase.AWS, by=maria, reason="INC-42").run
+    cancel_run_request(run_id=request.pk, by=maria)  # her own act is no news to her
     assert find(NoticeEvent.APPROVAL_DECIDED).recipient is None
     Notice.objects.filter(event=NoticeEvent.APPROVAL_DECIDED).delete()
 
-    request = request_move(client_id=pk, new=Phase.AWS, by=maria, reason="INC-42")
-    approve_request(request_id=request.pk, by=ana)
+    request = request_move(client_id=pk, new=Phase.AWS, by=maria, reason="INC-42").run
+    approve_run(run_id=request.pk, by=ana)
 
-    assert (
-        told(NoticeEvent.APPROVAL_WANTED)
-        == ["maria, client idom: Requested the move from Dual read to AWS (cut over)."] * 2
-    )
+    for said in told(NoticeEvent.APPROVAL_WANTED):
+        assert said.startswith("maria, client idom: Requested Move run")
     decided = find(NoticeEvent.APPROVAL_DECIDED)
-    assert str(decided.facts).startswith("ana, client idom: Approved what maria requested")
+    assert str(decided.facts).startswith("ana, client idom: Approved Move run")
     assert decided.recipient == maria
     assert "INC-42" not in str(Notice.objects.values_list("facts"))
 
 
 def test_the_requester_of_a_run_of_moves_hears_what_was_decided(two_people):
     maria, ana = two_people
-    enter_phase(make_full_client("idom"), Phase.DUAL_READ)
+    for slug in ("idom", "other"):
+        enter_phase(make_full_client(slug), Phase.DUAL_READ)
     options = {"old": Phase.DUAL_READ, "new": Phase.AWS, "by": maria, "reason": "INC-42"}
 
     run = start_move_run(chosen=all_clients(), **options)
@@ -231,7 +228,8 @@ def test_the_requester_of_a_run_of_moves_hears_what_was_decided(two_people):
 
 def test_a_run_that_goes_on_and_waits_for_approval_again_tells_so(two_people):
     maria, ana = two_people
-    enter_phase(make_full_client("idom"), Phase.DUAL_READ)
+    for slug in ("idom", "other"):
+        enter_phase(make_full_client(slug), Phase.DUAL_READ)
     run = start_move_run(
         chosen=all_clients(), old=Phase.DUAL_READ, new=Phase.AWS, by=maria, reason="INC-42"
     )
