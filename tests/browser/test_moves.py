@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from migration.models import ClientMigration, PhaseChange
+from migration.models import ClientMigration, PhaseChange, Run
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
@@ -85,14 +85,14 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     maria.presses("Request the cutover of %(n)s client", n="1")
     maria.reads("somebody else has to approve it")
     maria.follows("Requests")
-    maria.follows("Cutover")
+    maria.follows("Move run %(id)s", id=str(Run.objects.get().pk))
     maria.reads("You requested it: somebody else has to approve it.")
     expect(maria.page.get_by_role("button", name="Approve")).to_have_count(0)
     assert phase_of(pk) == Phase.DUAL_READ
 
     ana = somebody("/admin/", user=make_in_role("ana", "Approver"))
     ana.follows("Requests")
-    ana.follows("Cutover")
+    ana.follows("Move run %(id)s", id=str(Run.objects.get().pk))
     ana.presses("Approve and move now")
 
     ana.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
