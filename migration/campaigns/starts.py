@@ -202,6 +202,8 @@ def plan_campaign(
     needs somebody first is refused when the turn comes.
     """
     members: dict[int, int] = {}
+    # First: who comes into a group while the plan is made is not as it was shown.
+    shown = digest_groups(groups)
     if groups:
         # A client in several of them goes with the first.
         place = {group.pk: number for number, group in enumerate(groups)}
@@ -244,7 +246,7 @@ def plan_campaign(
             row.taken_by_phase[phase] += 1
         if verdict == PlanClass.WILL or groups:
             row.by_phase[phase] += 1
-    plan.shown = digest_groups(groups) if groups else digest_clients(plan.ids)
+    plan.shown = shown if groups else digest_clients(plan.ids)
     return plan
 
 

@@ -16,9 +16,10 @@ from migration.campaigns.steps import digest_groups
 from migration.core.clients import all_clients
 from migration.models import AuditEvent, Campaign, ClientGroup
 from nova_credentials.phases import Phase
-from tests.factories import make_comparison, make_many, make_user, sent_form
+from tests.factories import make_comparison, make_full_client, make_many, make_user, sent_form
 from tests.migration.acts import by_verdict
 from tests.migration.campaigns.shown import make_campaign, make_group
+from tests.migration.campaigns.taken import once
 from tests.migration.moves.clients import enter_phase
 from tests.migration.pages import CLIENTS, text
 from tests.page_forms import pages_left_out
@@ -194,6 +195,22 @@ def test_what_was_shown_is_started_in_the_order_of_the_places(
     assert campaign.reason == "CHG-7"
     assert AuditEvent.objects.filter(code="campaign", who="maria").exists()
     assert told in text(client.get(response.url))
+
+
+def test_who_comes_into_a_group_while_its_plan_is_made_is_taken_only_once_shown(
+    client, maria, monkeypatch
+):
+    spain = make_group("Spain")
+    late = all_clients().with_ids([make_full_client("late")])
+    plans = once(lambda: spain.put_clients(late), starts.with_blocker)
+    monkeypatch.setattr(starts, "with_blocker", plans)
+
+    look = client.post(START, typed(spain, step="look"))
+
+    assert by_verdict(look) == {"will": ["spain-0"]}
+    again = client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
+    assert by_verdict(again) == {"will": ["late", "spain-0"]}
+    assert not Campaign.objects.exists()
 
 
 def test_what_was_typed_can_be_changed_after_the_numbers_were_shown(client, maria):
