@@ -72,7 +72,8 @@ What does something to clients begins at once if they are named by slug, or with
 it shows on a terminal how many would be done, and asks. Where nobody can be asked, as in a script, it begins, but for
 what replaces or deletes secret values or overrides evidence: `rotate_credential`, `--overwrite`, `--adopt`,
 `--schedule-deletion`, `--override`, `move_clients purged`. These need `--yes` or `--inline` there. Three commands never
-ask: `compare_clients` and `test_logins` change nothing, and `push_pending` does what workers do within a minute.
+ask: `compare_clients` and `test_logins` change nothing, and `push_pending` does what workers do within a minute. Nor do
+`group add` and `group remove`, as groups are labels.
 
 A command that waits for a run, makes a plan or moves up to 50 clients by itself shows on standard error how far it is:
 a bar in a terminal, otherwise a line a second. Ctrl-C leaves a run to the workers; with `--inline` it ends the
