@@ -58,12 +58,15 @@ WRITES = (
     "tests/migration/core/test_version_keys.py",
     LOST_LEASES,
 )
+# Each act's plan, and what is done by it.
+ACTS = ("tests/migration/runs/acts", "tests/migration/management/test_act_commands.py")
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
-# They restore backups, start servers or upgrade whole databases: too slow to be asked of each defect.
+# They restore backups, start servers, upgrade whole databases or open every page: too slow to be asked of each defect.
 LEFT_OUT = {
     "tests/migration/core/aws_writes/test_copies.py",
     "tests/migration/moves/evidence/test_upgrade.py",
     f"{READER}/test_nova_worker.py",
+    "tests/migration/runs/acts/test_every_act.py",
 }
 # Each module, and the tests that are to find a defect in it.
 TESTS = {
@@ -91,6 +94,22 @@ TESTS = {
             "nova_credentials/reader/from_aws.py",
         ),
         (READER,),
+    ),
+    "migration/clients/acts.py": (
+        *("tests/migration/clients/groups", "tests/migration/clients/list/test_owners_of_many.py"),
+        *ACTS,
+    ),
+    "migration/logins/acts.py": ("tests/migration/logins", *ACTS),
+    "migration/moves/acts.py": (*MOVES, *MOVE_RUNS, *ACTS),
+    "migration/pushes/acts.py": (*PUSHES, *ACTS),
+    "migration/runs/acts.py": (
+        *ACTS,
+        "tests/migration/pushes",
+        "tests/migration/moves/test_acts.py",
+    ),
+    "migration/secrets/acts.py": (
+        *("tests/migration/secrets/layouts", "tests/migration/secrets/settings"),
+        *("tests/migration/secrets/test_adoptions.py", *ACTS),
     ),
     "migration/moves/account.py": MOVES,
     "migration/moves/evidence.py": MOVES,

@@ -17,6 +17,7 @@ from django.test import Client as Browser
 from django.utils.translation import override
 
 from migration import tasks
+from migration.models import RunPlan
 from migration.people.roles import ROLES
 from migration.runs.acts import ACTS, FEW_CLIENTS, Act, Menu
 from migration.runs.models import Run
@@ -33,6 +34,7 @@ from tests.factories import (
 from tests.languages.spanish import SPANISH, Shown, english
 from tests.migration.moves.clients import enter_phase
 from tests.migration.pages import CLIENTS, DIFFERENT
+from tests.page_forms import pages_left_out
 
 NOBODY = "nobody"
 MANY = FEW_CLIENTS + 1
@@ -47,11 +49,6 @@ COUNTERS = {
 }
 READS = re.compile(r"(Get|List|Describe|BatchGet|Simulate|Lookup|Validate)")
 LANGUAGES = {"en": {}, "es": SPANISH}
-
-
-@pytest.fixture(params=sorted(ACTS))
-def act(request) -> Act:
-    return ACTS[request.param]
 
 
 @pytest.fixture
@@ -83,6 +80,13 @@ def root(clients) -> Browser:
     browser = Browser(raise_request_exception=False)
     browser.force_login(make_user("root", is_superuser=True))
     return browser
+
+
+@pytest.fixture
+def unrendered() -> Iterator[None]:
+    """These tests look at what a page is given, and at codes: rendering took most of their time."""
+    with pages_left_out():
+        yield
 
 
 @contextmanager
@@ -119,17 +123,24 @@ def get_page(act: Act, client_ids: list[int]) -> str:
     return f"{CLIENTS}act/{act.code}/?clients={','.join(map(str, client_ids))}"
 
 
-def list_pages(act: Act, clients: list[int]) -> dict[int, str]:
-    """The act's page by the number of its clients."""
-    pages = {1: get_page(act, clients[1:2])}
+def list_pages(act: Act, clients: list[int]) -> list[str]:
+    """The act's page for one client, a few and many."""
+    pages = [get_page(act, clients[1:2])]
     if act.takes_many:
-        pages |= {len(clients): get_page(act, clients), MANY: f"{CLIENTS}act/{act.code}/?all=1"}
+        pages += [get_page(act, clients), f"{CLIENTS}act/{act.code}/?all=1"]
     return pages
+
+
+def list_acts_of_stored_plans() -> list[Act]:
+    """The acts whose plan workers make where there are many clients; of the others it is made while the page waits."""
+    return [act for act in ACTS.values() if act.takes_many and not act.is_quick]
 
 
 def list_offered(browser: Browser) -> set[str]:
     """The acts that the list offers for what is selected."""
-    form = browser.get(CLIENTS).context["action_form"]
+    with pages_left_out():
+        page = browser.get(CLIENTS)
+    form = page.context_data["action_form"] if page.status_code == 200 else None
     if not form:
         return set()
     groups = [
@@ -163,90 +174,89 @@ def check_texts(act: Act, pages: dict[str, object]) -> None:
         assert effect != str(act.effect)
 
 
-def test_an_act_says_who_may_do_it(act, browsers):
+@pytest.mark.usefixtures("unrendered")
+def test_an_act_says_who_may_do_it(browsers):
     """And no other is shown its page, or offered it in the list."""
     for role, browser in browsers.items():
         user = User.objects.get(pk=browser.session["_auth_user_id"])
-        may = act.may(user) and user.has_perm("credentials.view_client")
-        assert user.has_perm(act.permission) or not may
-        url = f"{CLIENTS}act/{act.code}/?all=1"
-        if not may:
-            assert browser.get(url).status_code == 403, role
-            for sent in ({}, {"confirmed": "1"}, {"confirmed": "plan"}):
-                assert browser.post(url, sent).status_code == 403, role
-        if user.has_perm("credentials.view_client"):
-            assert (act.code in list_offered(browser)) == bool(
-                may and act.takes_many and act.menu
-            ), role
-
-
-def test_whoever_may_not_do_it_reaches_nothing_from_the_list(act, browsers, clients, monkeypatch):
-    refused = [each for each in browsers.values() if act.code not in list_offered_or_none(each)]
-    with nothing_written(monkeypatch, but={"migration_auditevent"}):
-        for browser in refused:
-            answer = browser.post(CLIENTS, {"action": act.code, "_selected_action": clients})
-            assert "/act/" not in answer.headers.get("Location", "")
-
-
-def list_offered_or_none(browser: Browser) -> set[str]:
-    return list_offered(browser) if browser.get(CLIENTS).status_code == 200 else set()
-
-
-def test_choosing_and_opening_it_changes_nothing(act, browsers, clients, monkeypatch):
-    allowed = [
-        each
-        for each in browsers.values()
-        if each.get(get_page(act, clients[:1])).status_code != 403
-    ]
-    assert allowed, "no role may do it"
-    chosen = {"action": act.code, "_selected_action": clients[:2]}
-    with nothing_written(monkeypatch):
-        for browser in allowed:
-            for page in list_pages(act, clients).values():
-                assert browser.get(page).status_code == 200
-                # A link from elsewhere may send a form that says nothing yet.
-                assert browser.post(page, {}).status_code == 200
-            if not (act.takes_many and act.menu):
+        sees_list = user.has_perm("credentials.view_client")
+        offered = list_offered(browser)
+        for act in ACTS.values():
+            may = act.may(user) and sees_list
+            assert user.has_perm(act.permission) or not may
+            assert (act.code in offered) == bool(may and act.takes_many and act.menu), role
+            if may:
                 continue
-            answer = browser.post(CLIENTS, chosen)
-            assert answer.headers["Location"].startswith(f"{CLIENTS}act/{act.code}/?clients=")
-            across = browser.post(CLIENTS, chosen | {"select_across": "1"})
-            assert "all=1" in across.headers["Location"]
+            url = f"{CLIENTS}act/{act.code}/?all=1"
+            assert browser.get(url).status_code == 403, (role, act.code)
+            for sent in ({}, {"confirmed": "1"}, {"confirmed": "plan"}):
+                assert browser.post(url, sent).status_code == 403, (role, act.code)
 
 
-def test_its_page_asks_a_question_in_both_languages(act, root, clients):
-    for page in list_pages(act, clients).values():
+@pytest.mark.usefixtures("unrendered")
+def test_whoever_may_not_do_it_reaches_nothing_from_the_list(browsers, clients, monkeypatch):
+    offered = {role: list_offered(each) for role, each in browsers.items()}
+    with nothing_written(monkeypatch, but={"migration_auditevent"}):
+        for role, browser in browsers.items():
+            for code in ACTS.keys() - offered[role]:
+                answer = browser.post(CLIENTS, {"action": code, "_selected_action": clients})
+                assert "/act/" not in answer.headers.get("Location", ""), (role, code)
+
+
+def test_choosing_and_opening_it_changes_nothing(browsers, clients, monkeypatch):
+    for act in ACTS.values():
+        pages = list_pages(act, clients)
+        chosen = {"action": act.code, "_selected_action": clients[:2]}
+        with nothing_written(monkeypatch):
+            allowed = [each for each in browsers.values() if each.get(pages[0]).status_code != 403]
+            assert allowed, f"no role may do {act.code}"
+            for browser in allowed:
+                for page in pages[1:]:
+                    assert browser.get(page).status_code == 200
+                # A link from elsewhere may send a form that says nothing yet.
+                with pages_left_out():
+                    assert browser.post(pages[0], {}).status_code == 200
+                if not (act.takes_many and act.menu):
+                    continue
+                answer = browser.post(CLIENTS, chosen)
+                assert answer.headers["Location"].startswith(f"{CLIENTS}act/{act.code}/?clients=")
+                across = browser.post(CLIENTS, chosen | {"select_across": "1"})
+                assert "all=1" in across.headers["Location"]
+
+
+def test_its_page_asks_a_question_in_both_languages(root, clients):
+    for act in ACTS.values():
+        for page in list_pages(act, clients):
+            check_texts(act, {name: root.get(page, **sent) for name, sent in LANGUAGES.items()})
+
+
+def test_its_stored_plan_is_a_page_in_both_languages(root, clients, monkeypatch):
+    for act in list_acts_of_stored_plans():
+        page = root.post(f"{CLIENTS}act/{act.code}/?all=1", {"confirmed": "plan"}).url
         check_texts(act, {name: root.get(page, **sent) for name, sent in LANGUAGES.items()})
+        plan = RunPlan.objects.get(act=act.code)
+        with nothing_written(monkeypatch, but={"migration_runplan", "migration_planrow"}):
+            tasks.work_on_plan(plan.pk)
+            pages = {name: root.get(page, **sent) for name, sent in LANGUAGES.items()}
+
+        check_texts(act, pages)
+        assert sum(group["number"] for group in pages["en"].context["groups"]) == MANY
+    assert not Run.objects.exists()
 
 
-def test_its_stored_plan_is_a_page_in_both_languages(act, root, clients, monkeypatch):
-    if act.is_quick or not act.takes_many:
-        pytest.skip("it is planned while the page waits")
-    page = root.post(f"{CLIENTS}act/{act.code}/?all=1", {"confirmed": "plan"}).url
-    check_texts(act, {name: root.get(page, **sent) for name, sent in LANGUAGES.items()})
-    plan = Run.objects.get()
-    with nothing_written(monkeypatch, but={"migration_run", "migration_planrow"}):
-        tasks.work_on_run(plan.pk)
-        pages = {name: root.get(page, **sent) for name, sent in LANGUAGES.items()}
-
-    check_texts(act, pages)
-    assert sum(group["number"] for group in pages["en"].context["groups"]) == MANY
-    assert not Run.objects.started().exists()
-
-
-def test_a_stored_plan_is_no_ones_who_may_not_do_it(act, browsers, clients):
-    if act.is_quick:
-        pytest.skip("it is planned while the page waits")
-    plan = act.store_plan(by=None, chosen=clients)
-    page = f"{CLIENTS}act/plan/{plan.pk}/"
-    for browser in browsers.values():
-        if browser.get(get_page(act, clients[:1])).status_code != 403:
-            continue
-        assert browser.get(page).status_code == 403
-        for order in ("1", "discard", "plan"):
-            assert browser.post(page, {"confirmed": order}).status_code == 403
-    plan.refresh_from_db()
-    assert plan.state == Run.State.PLANNING
+def test_a_stored_plan_is_no_ones_who_may_not_do_it(browsers, clients):
+    for act in ACTS.values():
+        plan = RunPlan.store_request(by=None, chosen=clients, act=act.code)
+        page = f"{CLIENTS}act/plan/{plan.pk}/"
+        for browser in browsers.values():
+            user = User.objects.get(pk=browser.session["_auth_user_id"])
+            if act.may(user) and user.has_perm("credentials.view_client"):
+                continue
+            assert browser.get(page).status_code == 403
+            for order in ("1", "discard", "plan"):
+                assert browser.post(page, {"confirmed": order}).status_code == 403
+        plan.refresh_from_db()
+        assert plan.state == RunPlan.State.MAKING
 
 
 def fill(form: forms.Form) -> dict[str, str]:
@@ -288,52 +298,62 @@ AS_ARGUMENTS = (
 )
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("what", HOSTILE)
-def test_no_form_that_the_page_didnt_make_is_carried_out(act, root, clients, monkeypatch, what):
-    path, page = f"{CLIENTS}act/{act.code}/", root.get(get_page(act, clients[1:2]))
-    pair = page.context["shown"] or f"{clients[1]}:0"
-    typed = fill(page.context["form"])
-    sent = typed | {"confirmed": "1", "clients": pair, "is_superuser": "1", "act": "x", "": "y"}
-    addresses = [path]
-    if what != "an order to plan, for nobody":
-        addresses += [get_page(act, clients[1:2]), get_page(act, clients), f"{path}?all=1"]
-    if (
-        what == "nothing typed"
-        and not {"typed", "reason"} & typed.keys() & page.context["form"].fields.keys()
-    ):
-        pytest.skip("nothing is typed")
+def test_no_form_that_the_page_didnt_make_is_carried_out(root, clients, monkeypatch, what):
+    for act in ACTS.values():
+        path, one = f"{CLIENTS}act/{act.code}/", get_page(act, clients[1:2])
+        page = root.get(one).context_data
+        form = page["form"]
+        if what == "nothing typed" and not {"typed", "reason"} & form.fields.keys():
+            continue
+        pair = page["shown"] or f"{clients[1]}:0"
+        sent = {"confirmed": "1", "clients": pair, "is_superuser": "1", "act": "x", "": "y"}
+        sent = fill(form) | sent | HOSTILE[what](pair)
+        addresses = [path]
+        if what != "an order to plan, for nobody":
+            addresses += [one, get_page(act, clients), f"{path}?all=1"]
 
-    with nothing_written(monkeypatch, but={"migration_auditevent"}):
-        statuses = {root.post(each, sent | HOSTILE[what](pair)).status_code for each in addresses}
+        with nothing_written(monkeypatch, but={"migration_auditevent"}):
+            statuses = {root.post(each, sent).status_code for each in addresses}
 
-    assert statuses <= {200, 302, 400}
+        assert statuses <= {200, 302, 400}, act.code
 
 
-def test_no_address_makes_its_page_fail(act, root, clients, monkeypatch):
-    path = f"{CLIENTS}act/{act.code}/"
+def test_no_address_makes_its_page_fail(root, clients, monkeypatch):
     many = ",".join(map(str, range(10**6, 10**6 + 10**4)))
-    names = [f"{path}?{each}" for each in (*AS_ARGUMENTS, f"clients={many}")]
-    names += [f"{get_page(act, clients[:2])}&override={'x' * 500}&override=%FF&back=//evil.example"]
-    names += [f"{CLIENTS}act/plan/{pk}/" for pk in ("9" * 19, "9" * 25, "0")]
+    names = [f"{CLIENTS}act/plan/{pk}/" for pk in ("9" * 19, "9" * 25, "0")]
+    evil = f"&override={'x' * 500}&override=%FF&back=//evil.example"
+    for act in ACTS.values():
+        path = f"{CLIENTS}act/{act.code}/"
+        names += [f"{path}?{each}" for each in (*AS_ARGUMENTS, f"clients={many}")]
     with nothing_written(monkeypatch, but={"migration_auditevent"}):
-        for name in names:
+        with pages_left_out():
+            for name in names:
+                for answer in (root.get(name), root.post(name, {"confirmed": "1"})):
+                    assert answer.status_code in (200, 302, 400, 404), name
+        for act in ACTS.values():
+            name = f"{get_page(act, clients[:2])}{evil}"
             for answer in (root.get(name), root.post(name, {"confirmed": "1"})):
-                assert answer.status_code in (200, 302, 400, 404), name
+                assert answer.status_code in (200, 302), name
                 assert "evil" not in answer.headers.get("Location", "")
                 assert b'href="//evil' not in answer.content
 
 
-def test_no_override_is_taken_from_who_may_not_order_it(act, browsers, clients):
-    kinds = "".join(f"&override={kind}" for kind in (*act.evidence_kinds, "nothing"))
-    for browser in browsers.values():
+@pytest.mark.usefixtures("unrendered")
+def test_no_override_is_taken_from_who_may_not_order_it(browsers, clients):
+    for act in ACTS.values():
+        kinds = "".join(f"&override={kind}" for kind in (*act.evidence_kinds, "nothing"))
         page = get_page(act, clients if act.takes_many else clients[1:2])
-        user = User.objects.get(pk=browser.session["_auth_user_id"])
-        if browser.get(page).status_code == 403 or act.may_override(user):
-            continue
-        asked = browser.get(f"{page}{kinds}").context
-        assert asked["overrides"] == []
-        assert asked["number"] == browser.get(page).context["number"]
-        assert bool(asked["is_dangerous"]) == bool(act.is_dangerous)
+        for browser in browsers.values():
+            user = User.objects.get(pk=browser.session["_auth_user_id"])
+            plain = browser.get(page)
+            if act.may_override(user) or plain.status_code != 200:
+                continue
+            asked = browser.get(f"{page}{kinds}").context_data
+            assert asked["overrides"] == []
+            assert asked["number"] == plain.context_data["number"]
+            assert bool(asked["is_dangerous"]) == bool(act.is_dangerous)
 
 
 @pytest.mark.parametrize("role", ROLES)
