@@ -62,7 +62,8 @@ WORKERS_A_RUN = 4
 # After that a task goes to the end of the queue.
 WORK_SECONDS = 60.0
 # A search for copies that takes longer is ended; `find_copies` has no such limit.
-SEARCH_SECONDS = 12 * 60 * 60
+# Of what is one task however long it takes.
+LONG_TASK_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
 MINUTE = timedelta(minutes=1)
 EPOCH = datetime.min.replace(tzinfo=UTC)
@@ -87,14 +88,16 @@ def enqueue(run: Run) -> bool:
 
     Call it once the run is committed, as a worker reads it at once.
     """
-    is_planning = run.state == Run.State.PLANNING
-    tasks = 1 if is_planning else min(run.count_open_batches(), WORKERS_A_RUN)
+    if run.state == Run.State.PLANNING:
+        return _enqueue_work(run.pk, timeout=LONG_TASK_SECONDS)
+    tasks = min(run.count_open_batches(), WORKERS_A_RUN)
     return all(_enqueue_work(run.pk) for _number in range(tasks))
 
 
-def _enqueue_work(run_id: int) -> bool:
+def _enqueue_work(run_id: int, **options: object) -> bool:
     """Queue one task for the run; False where the queue can't be reached."""
-    return _queue_task(work_on_run, run_id, name="run", what_waits=f"Run {run_id} waits")
+    what_waits = f"Run {run_id} waits"
+    return _queue_task(work_on_run, run_id, name="run", what_waits=what_waits, **options)
 
 
 def _queue_task(
@@ -152,7 +155,7 @@ def enqueue_search(search: CopySearch) -> bool:
     """
     # It is one task however long it takes. A worker that gets it a second time leaves it to the first.
     return _queue_task(
-        search_copies, search.pk, name="search", what_waits="No search", timeout=SEARCH_SECONDS
+        search_copies, search.pk, name="search", what_waits="No search", timeout=LONG_TASK_SECONDS
     )
 
 

@@ -274,6 +274,9 @@ class BaseActView(AdminView):
             # Of two who press at once the second sees the first one's run at the clients.
             with connection.cursor() as cursor:
                 cursor.execute(ONE_START_AT_A_TIME)
+            if planned:
+                planned.refresh_from_db(fields=["state"])
+                planned.require_planned()
             if ids is None:
                 ids = self.leave_out_changed(shown)
             if not ids:

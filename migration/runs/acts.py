@@ -406,10 +406,16 @@ def read_overridden(seen: str) -> frozenset[str]:
 def read_overridden_of_run(
     run: Run, client_ids: Collection[int]
 ) -> dict[int, frozenset[str]] | None:
-    """Return what an override stands in for, by client of a run; None where nobody was shown a plan: a command's."""
+    """Return what an override stands in for, by client of a run; None where nobody was shown it.
+
+    That is so of a command's run, and of one that a release before 0.3.0 started from its plan.
+    """
     if run.planned_at is None:
         return None
-    seen = run.plan_rows.filter(client_id__in=client_ids).read_seen()
+    rows = run.plan_rows.filter(client_id__in=client_ids)
+    seen = dict(rows.values_list("client_id", "content__seen"))
+    if None in seen.values():
+        return None
     return {pk: read_overridden(each) for pk, each in seen.items()}
 
 

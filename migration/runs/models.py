@@ -246,6 +246,9 @@ class RunQuerySet(models.QuerySet["Run"]):
             # Who starts one meanwhile waits, and finds none.
             ids = list(old.select_for_update().values_list("pk", flat=True))
             self.filter(pk__in=ids).delete()
+        # Of looks whose worker was killed, or was late.
+        made = PlanRow.objects.filter(run__planned_at__lt=timezone.now() - PLANS_ARE_KEPT)
+        made.exclude(look=models.F("run__look")).delete()
 
     def without_sweeps(self) -> Self:
         """Leave out the comparison runs that no user started: the schedule's, and those of commands."""

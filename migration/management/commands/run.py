@@ -21,6 +21,7 @@ from migration.management.names import CommandGroup
 from migration.management.progress import describe_progress, reread_progress
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
 from migration.moves.gates import ShutGate
+from migration.runs.acts import ACTS
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.items import CAN_BE_RETRIED
 from migration.runs.models import Run, StaleRunError, WithdrawnRunError
@@ -170,6 +171,10 @@ class Stop(SteerCommand):
 
     def steer(self, run: Run, by: User | None) -> None:
         if run.is_open_plan:
+            act = ACTS.get(run.act)
+            if by and act and not act.may(by):
+                text = f"{escape_name(by.username)} lacks the permission {act.permission}"
+                raise CommandError(text, returncode=2)
             run.discard(by=by)
             return
         if run.state == Run.State.REQUESTED:
