@@ -197,9 +197,11 @@ def find_second_user_refusal(requester: User | None, name: str, by: User) -> Mes
 def find_approval_refusal(asked: Run | Campaign, by: User) -> Message | None:
     """Say why this user may not approve the run, or the campaign, whatever its checks say; None where they may."""
     # Who had it go on asked for this approval.
-    if asked.state == Run.State.REQUESTED and asked.steered_by_id == by.pk:
-        return OWN_REQUEST()
-    return find_second_user_refusal(asked.by, asked.by_name, by)
+    last, name = asked.steered_by, asked.steered_by_name
+    why_not = None
+    if asked.state == Run.State.REQUESTED and last:
+        why_not = find_second_user_refusal(last, name, by)
+    return why_not or find_second_user_refusal(asked.by, asked.by_name, by)
 
 
 APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why)s")

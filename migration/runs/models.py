@@ -716,7 +716,8 @@ class Run(models.Model):
         """Return what an approval of the run covers: the clients that are left in it, and what it does to them."""
         return read_request_content(
             "SELECT client_id, slug FROM migration_runitem WHERE run_id = %(id)s AND outcome = ''",
-            "SELECT run::text FROM migration_run AS run WHERE id = %(id)s",
+            # When a client last left it, is told by the clients.
+            "SELECT (to_jsonb(run) - 'worked_at')::text FROM migration_run AS run WHERE id = %(id)s",
             {"id": self.pk},
         )
 
@@ -730,7 +731,8 @@ class Run(models.Model):
     @cached_property
     def only_item(self) -> RunItem | None:
         """Return the item of a run of one client; None of any other."""
-        items = list(self.items.order_by("pk")[:2])
+        # By an index that begins with the run: by their ids PostgreSQL might read those of all runs before it.
+        items = list(self.items.order_by("outcome", "batch")[:2])
         return items[0] if len(items) == 1 else None
 
     def count_open_batches(self) -> int:
@@ -866,7 +868,8 @@ class Run(models.Model):
             # Somebody may have approved it since this row was read.
             self.refresh_from_db(fields=["approved_by_name", "began_at"])
             new, over = self.State.RUNNING, dict[str, Any](finished_at=None)
-            if self.approved_by_name:
+            # Not approved now, it was before where others of its clients waited for another approval and left it.
+            if self.approved_by_name or self.began_at:
                 new = self.State.REQUESTED
                 over |= {"approved_by": None, "approved_by_name": ""}
                 # It began before that.

@@ -14,7 +14,7 @@ from migration.core.sentences import ASK_BY_COMMAND
 from migration.models import AuditEvent, ClientMigration, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
 from migration.moves.evidence import CLEAN_STREAK, Evidence
-from migration.moves.moves import NEEDS_APPROVAL
+from migration.moves.moves import NEEDS_APPROVAL, move
 from migration.moves.runs import ASKED_FOR_BY
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
@@ -110,6 +110,51 @@ def test_refused_clients_of_an_approved_run_need_another_approval(maria, ana):
 
     assert (run.state, run.approved_by_name) == (Run.State.REQUESTED, "")
     assert phase_of(pk) == Phase.DUAL_READ
+
+
+def test_a_client_that_left_the_second_request_leaves_the_others_to_be_approved(maria, ana):
+    pks = make_clients(2, Phase.DUAL_READ)
+    for pk in pks:
+        write_password(pk, "example-new")
+    run = request(maria)
+    work(approve_run(run_id=run.pk, by=ana))
+    assert set(outcomes(run).values()) == {Outcome.REFUSED}
+    run.reopen_failed(by=maria, item_id=run.items.get(client_id=pks[0]).pk)
+    move(client_id=pks[0], new=Phase.DUAL_WRITE, by=ana)
+    run = Run.objects.get(pk=run.pk)
+    assert (run.state, run.approved_by_name) == (Run.State.FINISHED, "")
+
+    run.reopen_failed(by=maria)
+
+    assert run.state == Run.State.REQUESTED
+    with pytest.raises(ApprovalStepRefused, match="somebody else"):
+        approve_run(run_id=run.pk, by=maria)
+    work(approve_run(run_id=run.pk, by=ana))
+    assert NEEDS_APPROVAL.key not in codes_of(run, "client-1")
+
+
+def test_who_could_have_acted_as_who_had_it_go_on_approves_nothing(maria, ana):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    write_password(pk, "example-new")
+    run = request(maria)
+    run.approve(by=ana)
+    work(run)
+    eva = make_user("eva")
+    run.reopen_failed(by=eva)
+    PasswordReset.objects.record(user=ana, by=eva, what=PasswordReset.What.PASSWORD)
+
+    with pytest.raises(ApprovalStepRefused, match="one person could have requested"):
+        approve_run(run_id=run.pk, by=ana)
+
+
+def test_who_approves_is_told_that_a_client_left_the_request(maria, ana):
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = request(maria)
+    shown = str(run.read_request())
+    move(client_id=pks[0], new=Phase.DUAL_WRITE, by=ana)
+
+    with pytest.raises(ApprovalStepRefused, match="the page showed 2, and now it would be 1"):
+        approve_run(run_id=run.pk, by=ana, shown=shown)
 
 
 def test_a_cancelled_request_moves_nobody_and_is_approved_by_nobody(maria, ana):
