@@ -1,7 +1,7 @@
 """The site's addresses: the admin with the login, the end of a session, the language, and pages where there is none."""
 
 from django.contrib import admin
-from django.urls import include, path, re_path, reverse_lazy
+from django.urls import include, path, reverse_lazy
 from django.utils.text import format_lazy
 from django.views.generic import RedirectView
 
@@ -29,6 +29,11 @@ view_on_site = path(
     "r/<path:of_object>", admin.site.admin_view(refuse_view_on_site), name="view_on_site"
 )
 
+FORMER_REQUESTS = RedirectView.as_view(
+    url=format_lazy("{}?state=requested", reverse_lazy("admin:migration_run_changelist")),
+    permanent=True,
+)
+
 urlpatterns = [
     # A page that went, and where its work is done now.
     path(
@@ -43,13 +48,8 @@ urlpatterns = [
         RedirectView.as_view(pattern_name="admin:migration_run_health", permanent=True),
     ),
     # Pages of requests for one client, which are runs now.
-    re_path(
-        "^admin/migration/moverequest/",
-        RedirectView.as_view(
-            url=format_lazy("{}?state=requested", reverse_lazy("admin:migration_run_changelist")),
-            permanent=True,
-        ),
-    ),
+    path("admin/migration/moverequest/", FORMER_REQUESTS),
+    path("admin/migration/moverequest/<path:former>", FORMER_REQUESTS),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),

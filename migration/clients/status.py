@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.db.models import Case, When
+
 from migration.core.aws_store import client_secret_names
 from migration.core.clients import (
     WRITES_BOTH,
@@ -16,6 +18,7 @@ from migration.core.clients import (
 )
 from migration.core.comparisons import Comparison
 from migration.runs.items import RunItem
+from migration.runs.models import Run
 from migration.runs.progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
@@ -38,7 +41,9 @@ def _describe_clients(ids: list[int], runs: dict[int, JsonObject]) -> Iterator[J
     found = all_clients().filter(pk__in=ids).with_phase().with_layout().with_revision()
     # Each client's newest unfinished run, and the reason why that waits
     items = RunItem.objects.open_of(ids).filter(run__finished_at=None)
-    run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
+    # One that only waits for an approval hides none that is at work.
+    waits = Case(When(run__state=Run.State.REQUESTED, then=0), default=1)
+    run_of = dict(items.order_by(waits, "run_id").values_list("client_id", "run_id"))
     for run in select_runs_for_progress().filter(pk__in=set(run_of.values()) - runs.keys()):
         reason = str(measure_progress(run).delay_reason or "")
         runs[run.pk] = {"run": run.pk, "state": run.state, "reason": reason}

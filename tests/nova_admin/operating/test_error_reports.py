@@ -15,6 +15,7 @@ from migration.runs.models import Run
 from nova_admin.logs import JsonFormatter, TextLogFormatter, make_logging
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from tests.haystack import NEEDLE
+from tests.migration.pages import make_run
 from tests.nova_admin.operating.watched import run_task, written_log
 
 SECRET = "MARKER-ONE typed"
@@ -61,7 +62,9 @@ def test_a_page_that_fails_leaves_no_value_in_the_log_or_in_the_mail(client, set
 
 
 @pytest.fixture
-def failing_task(monkeypatch) -> None:
+def failing_task(monkeypatch, transactional_db) -> None:
+    make_run(1)
+
     def fail(*_: object, **__: object) -> None:
         try:
             int(SECRET)
@@ -75,7 +78,7 @@ def failing_task(monkeypatch) -> None:
 @pytest.mark.usefixtures("admins", "failing_task")
 def test_a_task_that_fails_leaves_no_value_in_its_result_the_log_or_the_mail():
     with written_log() as (lines, objects), correlating(REQUEST):
-        run_task("migration.tasks.work_on_run", 1)
+        run_task("migration.tasks.work_on_run", Run.objects.get().pk)
 
     (task,) = Task.objects.all()
     (sent,) = mail.outbox
@@ -99,7 +102,7 @@ def test_a_task_that_fails_leaves_no_value_in_its_result_the_log_or_the_mail():
 @pytest.mark.usefixtures("failing_task")
 def test_a_task_of_the_schedule_has_a_name_of_its_own():
     with written_log() as (_lines, objects):
-        run_task("migration.tasks.work_on_run", 1)
+        run_task("migration.tasks.work_on_run", Run.objects.get().pk)
 
     (task,) = Task.objects.all()
     failed = [

@@ -132,9 +132,10 @@ def test_who_may_not_view_the_audit_gets_the_moves_alone_and_no_address(cut_over
 
 def test_of_a_run_it_has_the_entries_that_let_it_begin(stores, maria, settings):
     settings.NOVA_MIN_READS, settings.NOVA_REQUIRE_APPROVAL = 0, True
-    pk = make_full_client("idom")
-    enter_phase(pk, Phase.DUAL_READ)
-    compare(client_ids=[pk])
+    pk, other = make_full_client("idom"), make_full_client("acme")
+    for each in (pk, other):
+        enter_phase(each, Phase.DUAL_READ)
+    compare(client_ids=[pk, other])
     joan = make_user("joan", "migration.move_client")
     old, new = Phase.DUAL_READ, Phase.AWS
     run = start_move_run(chosen=all_clients(), old=old, new=new, by=joan, reason="INC-42")
