@@ -66,7 +66,7 @@ def test_requests(look_at, client_in, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     pk = client_in(Phase.DUAL_READ)
     settings.NOVA_MIN_READS = 20
-    maria = make_user("maria", "migration.override_gate")
+    maria = make_user("maria", "migration.override_gate", "migration.move_client")
     asked = request_move(
         client_id=pk,
         new=Phase.AWS,
@@ -77,7 +77,7 @@ def test_requests(look_at, client_in, settings):
 
     found = look_at(
         f"{RUNS}?state=requested",
-        f"{RUNS}{asked.pk}/change/",
+        f"{RUNS}{asked.run.pk}/change/",
         f"{CLIENT}{pk}/change/",
         act_page("cutover", pk),
     )
