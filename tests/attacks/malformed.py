@@ -107,6 +107,7 @@ WITHOUT_FIELDS = (
     *(
         "/admin/migration/copysearch/start/",
         "/compare/",
+        "/db_password/",
         "/approve/",
         "/cancel/",
         "/delete/",
