@@ -19,10 +19,11 @@ from django_q.tasks import async_task
 
 from credentials.models import Client
 from migration import tasks
+from migration.campaigns.steps import digest_groups
 from migration.core import aws_store, snapshots
-from migration.core.clients import all_clients, digest_clients
+from migration.core.clients import all_clients
 from migration.core.pages import get_act_url
-from migration.models import Campaign, ClientGroup, Comparison, GroupMember, RunItem
+from migration.models import Campaign, ClientGroup, Comparison, RunItem
 from migration.pushes.pushes import push
 from migration.runs.acts import ACTS
 from migration.runs.models import Run
@@ -246,9 +247,9 @@ def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:
     typed = limits | {"goal": "dual_write", "soak_time": "0 min", place: "1", "reason": "CHG-1"}
     url = reverse("admin:migration_campaign_start")
     assert "required" in page(haystack, browser, url, typed | {"soak_time": ""})
-    assert "before the goal" in page(haystack, browser, url, typed)
-    members = GroupMember.objects.filter(group__name="wave 1").values_list("pk", flat=True)
-    sent = typed | {"step": "start", "shown": digest_clients(list(members))}
+    assert "Start the campaign" in page(haystack, browser, url, typed)
+    shown = digest_groups([ClientGroup.objects.get(name="wave 1")])
+    sent = typed | {"step": "start", "shown": shown}
     assert "is started" in page(haystack, browser, url, sent)
     ids = [Campaign.objects.get().pk]
     for order in ("stop", "go_on"):

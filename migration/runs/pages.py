@@ -381,6 +381,8 @@ class RunView(ObjectView[Run]):
         for get_more in MORE_OF_RUN:
             context |= get_more(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
+        act = ACTS.get(self.original.act) if self.original.planned_at else None
+        context["may_view_plan"] = act is not None and act.may(self.request.user)
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
             context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())
         return context
