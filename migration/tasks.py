@@ -61,8 +61,8 @@ GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 WORKERS_A_RUN = 4
 # After that a task goes to the end of the queue.
 WORK_SECONDS = 60.0
-# A search for copies that takes longer is ended; `find_copies` has no such limit.
-# Of what is one task however long it takes.
+# What is one task however long it takes, a plan or a search for copies, is ended after so long; `find_copies` has no
+# such limit.
 LONG_TASK_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
 MINUTE = timedelta(minutes=1)

@@ -28,6 +28,7 @@ from migration.management.base import (
     find_user,
     parse_reason,
     require_own_database,
+    require_permission,
     require_writes,
 )
 from migration.management.progress import show_work
@@ -161,9 +162,8 @@ class ActCommand(PlanningCommand):
     def find_allowed_user(self, options: Options) -> User | None:
         """Return the user that `--by` names; exit with 2 where they may not do it."""
         by = find_user(options["by"])
-        if by and not self.act.may(by):
-            text = f"{escape_name(by.username)} lacks the permission {self.act.permission}"
-            raise CommandError(text, returncode=2)
+        if by:
+            require_permission(by, self.act.permission, may=self.act.may(by))
         return by
 
     def list_values(self, options: Options) -> dict[str, Any]:

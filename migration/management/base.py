@@ -160,9 +160,16 @@ def find_user(name: str | None, *, permission: str = "") -> User | None:
     user = User.objects.filter(username=name, is_active=True).first()
     if user is None:
         raise CommandError(f"unknown user: {escape_name(name)}", returncode=2)
-    if permission and not user.has_perm(permission):
-        raise CommandError(f"{escape_name(name)} lacks the permission {permission}", returncode=2)
+    if permission:
+        require_permission(user, permission, may=user.has_perm(permission))
     return user
+
+
+def require_permission(user: User, permission: str, *, may: bool) -> None:
+    """Exit with 2 and name the permission unless the user may."""
+    if not may:
+        text = f"{escape_name(user.username)} lacks the permission {permission}"
+        raise CommandError(text, returncode=2)
 
 
 def find_client(slug: str) -> Client:

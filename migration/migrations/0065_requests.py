@@ -93,7 +93,7 @@ def give(old: str, new: str, content_type: str) -> list[str]:
     ]
 
 
-OLD_PERMISSIONS = f"SELECT id FROM nova_admin.auth_permission WHERE content_type_id = ({OLD_TYPE})"  # noqa: S608
+OLD_PERMISSIONS = f"SELECT id FROM nova_admin.auth_permission WHERE content_type_id = ({OLD_TYPE})"  # noqa: S608  # constants
 MOVE_PERMISSIONS = [
     f"""
     UPDATE nova_admin.auth_permission SET content_type_id = ({NEW_TYPE})
@@ -101,12 +101,12 @@ MOVE_PERMISSIONS = [
     """,  # noqa: S608  # constants
     *give("view_moverequest", "view_run", NEW_TYPE),
     *(
-        f"DELETE FROM nova_admin.{table} WHERE permission_id IN ({OLD_PERMISSIONS})"  # noqa: S608
+        f"DELETE FROM nova_admin.{table} WHERE permission_id IN ({OLD_PERMISSIONS})"  # noqa: S608  # constants
         for table in ("migration_rolegrant", "auth_group_permissions", "auth_user_user_permissions")
     ),
-    f"DELETE FROM nova_admin.auth_permission WHERE id IN ({OLD_PERMISSIONS})",  # noqa: S608
-    f"UPDATE nova_admin.django_admin_log SET content_type_id = NULL WHERE content_type_id = ({OLD_TYPE})",  # noqa: S608
-    f"DELETE FROM nova_admin.django_content_type WHERE id = ({OLD_TYPE})",  # noqa: S608
+    f"DELETE FROM nova_admin.auth_permission WHERE id IN ({OLD_PERMISSIONS})",  # noqa: S608  # constants
+    f"UPDATE nova_admin.django_admin_log SET content_type_id = NULL WHERE content_type_id = ({OLD_TYPE})",  # noqa: S608  # constants
+    f"DELETE FROM nova_admin.django_content_type WHERE id = ({OLD_TYPE})",  # noqa: S608  # constants
 ]
 MOVE_PERMISSIONS_BACK = [
     """

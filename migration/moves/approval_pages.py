@@ -29,11 +29,12 @@ from migration.moves.gates import (
     ShutGate,
     count_missing_kinds,
     count_overrides,
+    database_checks,
     evaluate_gate,
     label_evidence,
     split_by_override,
 )
-from migration.moves.runs import MoveBatch
+from migration.moves.runs import find_override
 from migration.runs.acts import Order
 from migration.runs.items import RunItem
 from migration.runs.models import PlannedMoves, Run
@@ -126,7 +127,7 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
     }
     if item := run.only_item:
         act = MOVE_ACTS[moves.old, moves.new]
-        checks = check_only_client(request, run, moves, item, only_reads=not may_cancel)
+        checks = check_only_client(request, run, moves, item, asks_aws=may_cancel)
         slugs = Client.objects.filter(pk=item.client_id).values_list("slug", flat=True)
         context |= {
             "only_item": item,
@@ -139,18 +140,22 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
 
 
 def check_only_client(
-    request: HttpRequest, run: Run, moves: PlannedMoves, item: RunItem, *, only_reads: bool
+    request: HttpRequest, run: Run, moves: PlannedMoves, item: RunItem, *, asks_aws: bool
 ) -> Checklist:
-    """Return the checks of a requested run of one client as of now; none if it left the phase that the run names."""
+    """Return the checks of a requested run of one client as of now; none if it left the phase that the run names.
+
+    `asks_aws`: also whether the account may read and write, for who decides the request; others have no AWS asked.
+    """
     snapshot = read_snapshots([item.client_id]).get(item.client_id)
     if snapshot is None or snapshot.phase != moves.old:
         return Checklist([], [])
+    check = evaluate_gate if asks_aws else database_checks
     return show_checks(
         request,
         item.client_id,
-        evaluate_gate(snapshot, moves.new, only_reads=only_reads),
+        list(check(snapshot, moves.new)),
         back=get_run_url(run),
-        override=MoveBatch(run, moves, {item.client_id: item}).find_override(item.client_id),
+        override=find_override(run, moves, item.client_id),
         marks_overridable=False,
     )
 

@@ -30,7 +30,7 @@ from migration.moves.gates import (
     split_by_override,
 )
 from migration.moves.moves import move
-from migration.moves.runs import ASKED_FOR_BY, MoveBatch
+from migration.moves.runs import ASKED_FOR_BY, find_override
 from migration.people.models import PasswordReset
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs.engine import skip_free_items_of_stopped_run
@@ -253,7 +253,6 @@ def _move_approved(run: Run, by: User) -> None:
     item, moves = run.only_item, run.moves
     if item is None or moves is None:
         raise make_not_requested_error(run)
-    override = MoveBatch(run, moves, {item.client_id: item}).find_override(item.client_id)
     try:
         moved = move(
             client_id=item.client_id,
@@ -264,7 +263,7 @@ def _move_approved(run: Run, by: User) -> None:
             note=in_a_row(ASKED_FOR_BY(who=run.by_name), MOVED_BY_RUN(run=run.name_message)),
             schedule_deletion=moves.schedule_deletion,
             approves=run,
-            override=override,
+            override=find_override(run, moves, item.client_id),
         )
     except (StalePhase, IllegalMove, Client.DoesNotExist) as error:
         why = CLIENT_GONE() if isinstance(error, Client.DoesNotExist) else error.message

@@ -129,13 +129,11 @@ class Override:
 
     reason: str
     by: User | None  # whose permission counts; None: a command that names nobody
-    only: frozenset[str] | None = None  # the codes that may be overridden; None: any evidence
-    kinds: frozenset[str] = frozenset()  # and the kinds of evidence; none: any
+    kinds: frozenset[str] = frozenset()  # of evidence; none: any
 
     def covers(self, check: Check) -> bool:
         """Say whether the check fails for want of evidence that this override stands in for."""
-        of_kind = check.may_be_overridden and check.evidence in (self.kinds or Evidence)
-        return of_kind and (self.only is None or check.code in self.only)
+        return check.may_be_overridden and check.evidence in (self.kinds or Evidence)
 
 
 GATE_IS_SHUT = Sentence("gate_is_shut", "%(slug)s can't move to %(new)s yet: %(reasons)s")

@@ -99,6 +99,23 @@ def make_override(run: Run, moves: PlannedMoves) -> Override | None:
     return Override(moves.override_reason, run.by, kinds=frozenset(moves.override_lines))
 
 
+def narrow_override(override: Override | None, kinds: frozenset[str]) -> Override | None:
+    """Return the override of these kinds of evidence alone, of those that it is of; None where none is left."""
+    if override is None:
+        return None
+    left = override.kinds & kinds
+    return replace(override, kinds=left) if left else None
+
+
+def find_override(run: Run, moves: PlannedMoves, client_id: int) -> Override | None:
+    """Return the override of one client of the run: of the evidence that its plan, where there is one, saw it lack."""
+    override = make_override(run, moves)
+    overridden = read_overridden_of_run(run, [client_id]) if override else None
+    if overridden is None:
+        return override
+    return narrow_override(override, overridden.get(client_id, frozenset()))
+
+
 ASKED_FOR_BY = Sentence("asked_for_by", "Requested by %(who)s.")
 
 
@@ -133,10 +150,9 @@ class MoveBatch:
 
     def find_override(self, client_id: int) -> Override | None:
         """Return the override of one client: of the evidence that its plan, where there is one, saw it lack."""
-        if self.override is None or self.overridden is None:
+        if self.overridden is None:
             return self.override
-        kinds = self.override.kinds & self.overridden.get(client_id, frozenset())
-        return replace(self.override, kinds=kinds) if kinds else None
+        return narrow_override(self.override, self.overridden.get(client_id, frozenset()))
 
     def read_moves_made(self) -> dict[int, PhaseChange]:
         """Return client id -> the move that this run has made of it, before its worker was killed."""

@@ -246,9 +246,6 @@ class RunQuerySet(models.QuerySet["Run"]):
             # Who starts one meanwhile waits, and finds none.
             ids = list(old.select_for_update().values_list("pk", flat=True))
             self.filter(pk__in=ids).delete()
-        # Of looks whose worker was killed, or was late.
-        made = PlanRow.objects.filter(run__planned_at__lt=timezone.now() - PLANS_ARE_KEPT)
-        made.exclude(look=models.F("run__look")).delete()
 
     def without_sweeps(self) -> Self:
         """Leave out the comparison runs that no user started: the schedule's, and those of commands."""
@@ -643,17 +640,19 @@ class Run(models.Model):
             for found in batches:
                 PlanRow.objects.add(self.pk, look, found)
                 counts.add(found)
-            self.leave_state(
-                Run.State.PLANNING,
-                state=Run.State.PLANNED,
-                look=look,
-                plan_counts=counts.to_json(),
-                planned_at=timezone.now(),
-            )
+            with transaction.atomic():
+                self.leave_state(
+                    Run.State.PLANNING,
+                    state=Run.State.PLANNED,
+                    look=look,
+                    plan_counts=counts.to_json(),
+                    planned_at=timezone.now(),
+                )
+                # Of workers that were killed, or are late: theirs finds no plan to make, and deletes what it adds.
+                PlanRow.objects.filter(run=self.pk).exclude(look=look).delete()
         except Exception:
             own.delete()  # or each look that a defect ends would leave its rows
             raise
-        PlanRow.objects.filter(run=self.pk).exclude(look=look).delete()
 
     def discard(self, *, by: User | None) -> None:
         """Close a plan: it never begins."""

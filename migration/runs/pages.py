@@ -365,12 +365,15 @@ class RunView(ObjectView[Run]):
 
     def show(self) -> HttpResponse:
         """Answer with the page of the run; who may start one that is only planned is led to its plan."""
-        run, user = self.original, self.request.user
-        if run.state in Run.NOT_STARTED and user.has_perm(VIEW_CLIENTS):
-            act = ACTS.get(run.act)
-            if act and act.may(user):
-                return HttpResponseRedirect(get_plan_url(run))
+        run = self.original
+        if run.state in Run.NOT_STARTED and self.may_view_plan():
+            return HttpResponseRedirect(get_plan_url(run))
         return super().show()
+
+    def may_view_plan(self) -> bool:
+        """Say whether the user may open the run's plan: who may do its act, and view clients."""
+        act, user = ACTS.get(self.original.act), self.request.user
+        return act is not None and act.may(user) and user.has_perm(VIEW_CLIENTS)
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         progress = self.progress
@@ -381,8 +384,7 @@ class RunView(ObjectView[Run]):
         for get_more in MORE_OF_RUN:
             context |= get_more(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
-        act = ACTS.get(self.original.act) if self.original.planned_at else None
-        context["may_view_plan"] = act is not None and act.may(self.request.user)
+        context["may_view_plan"] = bool(self.original.planned_at) and self.may_view_plan()
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
             context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())
         return context

@@ -15,6 +15,7 @@ from migration.management.base import (
     Options,
     RunCommand,
     find_user,
+    require_permission,
     require_writes,
 )
 from migration.management.names import CommandGroup
@@ -172,15 +173,13 @@ class Stop(SteerCommand):
     def steer(self, run: Run, by: User | None) -> None:
         if run.is_open_plan:
             act = ACTS.get(run.act)
-            if by and act and not act.may(by):
-                text = f"{escape_name(by.username)} lacks the permission {act.permission}"
-                raise CommandError(text, returncode=2)
+            if by and act:
+                require_permission(by, act.permission, may=act.may(by))
             run.discard(by=by)
             return
         if run.state == Run.State.REQUESTED:
-            if by and by.pk != run.by_id and not by.has_perm(APPROVE_MOVES):
-                text = f"{escape_name(by.username)} lacks the permission {APPROVE_MOVES}"
-                raise CommandError(text, returncode=2)
+            if by and by.pk != run.by_id:
+                require_permission(by, APPROVE_MOVES, may=by.has_perm(APPROVE_MOVES))
             cancel_run_request(run_id=run.pk, by=by)
             return
         run.stop(by=by)
