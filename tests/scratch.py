@@ -19,6 +19,16 @@ ON_DISK = Path(__file__).resolve().parent.parent / ".local" / "test"
 MEMORY = Path("/dev/shm")
 # A run takes half of it.
 ROOM_BYTES = 2 * 1024**3
+# Of the tests' own PostgreSQL. What is lost in a crash is made again, so nothing waits for the disk. Nor does anything
+# wait for autovacuum, which would also note that tables are empty that the next test fills with thousands of rows:
+# PostgreSQL then plans as for one. (`put_back` of conftest.py truncates what grew.)
+SERVER_SETTINGS = {
+    **dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes", "autovacuum"), "off"),
+    # A test looks through what its own database logged (tests/haystack.py).
+    "log_line_prefix": "%m [%p] %d ",
+    # What was written long ago is no use to anybody, and takes room in memory.
+    **dict.fromkeys(("max_wal_size", "min_wal_size"), "256MB"),
+}
 OF_A_RUN = re.compile(r"nova-tests-(\d+)-[0-9a-f]{8}")
 
 

@@ -11,20 +11,11 @@ SCRATCH, is_deleted = scratch.choose_folder()
 if "PYTEST_XDIST_WORKER" not in os.environ:
     from nova_admin.embedded import postgres
 
-    # A server for the tests alone: what is lost in a crash is made again, so nothing waits for the disk. Nor does
-    # anything wait for autovacuum, which would also note that tables are empty that the next test fills with thousands
-    # of rows: PostgreSQL then plans as for one. (`put_back` of conftest.py truncates what grew.)
+    # A server for the tests alone.
     os.environ["DATABASE_URL"] = postgres.start_server(
         SCRATCH if is_deleted else SCRATCH / "postgres",
         keep=not is_deleted,
-        settings={
-            **dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off"),
-            "autovacuum": "off",
-            # A test looks through what its own database logged (tests/haystack.py).
-            "log_line_prefix": "%m [%p] %d ",
-            # What was written long ago is no use to anybody, and takes room in memory.
-            **dict.fromkeys(("max_wal_size", "min_wal_size"), "256MB"),
-        },
+        settings=scratch.SERVER_SETTINGS,
     )
     # The workers inherit it.
     os.environ[scratch.FOLDER] = str(SCRATCH)

@@ -18,7 +18,7 @@ from nova_admin.embedded import postgres
 from tests.checkout import ROOT
 from tests.mutation.plugin import NOTES, ORDER
 from tests.mutation.probes import add_probes
-from tests.scratch import FOLDER
+from tests.scratch import FOLDER, SERVER_SETTINGS
 from tests.templates import claim_copy
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tests.mutation.defects import Mutation
 
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "staticfiles")
-SERVER_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 TEST_DATABASE, KEPT_DATABASE = "test_postgres", "kept_by_mutation"
 # What `migrate` takes from these is in the database, so each defect in them gets one of its own.
 MADE_BY_MIGRATE = ("credentials/triggers.py", "credentials/trigger_sql.py")
