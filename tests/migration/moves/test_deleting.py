@@ -257,7 +257,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
     [
         (f"moves.schedule_secret_deletion = {DIE}", False),
         (f"deletions.PhaseChange.save = {DIE}", True),
-        (f"moves.MoveAttempt.commit = {DIE}", False),
+        (f"moves.MoveBatch.commit = {DIE}", False),
     ],
 )
 def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(

@@ -12,7 +12,7 @@ from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.leases import LeaseKind
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import AuditEvent, PhaseChange, RunItem
-from migration.moves import runs
+from migration.moves import moves, runs
 from migration.moves.gates import PUSH_PENDING
 from migration.moves.moves import (
     AWS_UNREAD,
@@ -90,8 +90,9 @@ def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(m
 
 def test_rows_that_nova_writes_while_the_batch_compares_are_not_cut_over(monkeypatch):
     pks = make_clients(2, Phase.DUAL_READ)
-    writes = once(lambda: write_password(pks[1], "example-new"), runs.compare_moves)
-    monkeypatch.setattr(runs, "compare_moves", writes)
+    compare_all = moves.compare_and_refuse_differing
+    writes = once(lambda: write_password(pks[1], "example-new"), compare_all)
+    monkeypatch.setattr(moves, "compare_and_refuse_differing", writes)
 
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
@@ -153,8 +154,8 @@ def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(
 ):
     make_clients(2, old)
     run = start(old, new)
-    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(runs, step))
-    monkeypatch.setattr(runs, step, stops)
+    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(moves, step))
+    monkeypatch.setattr(moves, step, stops)
 
     engine.work_on_run(run_id=run.pk)
 
@@ -188,7 +189,7 @@ def test_who_is_moved_or_deleted_just_before_its_turn_is_left(monkeypatch):
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[1]])
 
-    monkeypatch.setattr(runs, "move", once(overtake, move))
+    monkeypatch.setattr(runs, "move_items", once(overtake, runs.move_items))
     engine.process_batch_if_running(run.pk, 0)
 
     assert outcomes(run) == {
@@ -205,7 +206,7 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
     def refuse() -> None:
         raise RefusedByDatabaseError(REFUSED_BY_DATABASE(code="P0001"))
 
-    monkeypatch.setattr(runs, "hold_rows_if_all_free", once(refuse, runs.hold_rows_if_all_free))
+    monkeypatch.setattr(moves, "hold_rows_if_all_free", once(refuse, moves.hold_rows_if_all_free))
     engine.process_batch_if_running(run.pk, 0)
 
     assert (outcomes(run), phase_of(pk)) == ({"client-0": Outcome.MOVED}, Phase.AWS)
@@ -214,7 +215,7 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
 def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings, monkeypatch):
     pks = make_clients(2, Phase.AWS)
     # One after the other, each would wait for AWS anew.
-    monkeypatch.setattr(runs, "move", None)
+    monkeypatch.setattr(moves.MoveBatch, "leave", None)
     stop_aws_writes(reason="Somebody looks")
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
@@ -245,13 +246,15 @@ def test_a_paused_run_begins_no_further_move(monkeypatch):
     pks = make_clients(2, Phase.AWS)
     run = start(Phase.AWS, Phase.PURGED)
 
-    def move_and_pause(**options):
-        moved = move(**options)
+    move_items = runs.move_items
+
+    def move_and_pause(*items, **options):
+        left = move_items(*items, **options)
         Run.objects.get(pk=run.pk).pause(by=None)
-        return moved
+        return left
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "move", move_and_pause)
+        patch.setattr(runs, "move_items", move_and_pause)
         engine.work_on_run(run_id=run.pk)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
 
