@@ -118,6 +118,20 @@ def calls(stores) -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("clients")
+def test_a_run_reads_one_secret_of_a_key(monkeypatch):
+    get, read = SecretsManager.get_value, []
+    monkeypatch.setattr(
+        SecretsManager, "get_value", lambda self, name: read.append(name) or get(self, name)
+    )
+    answers = KmsAnswers()
+
+    for name in NAMES:
+        assert find_account_problem([name], writes=False, answers=answers) is None
+
+    assert read == NAMES[:1]
+
+
+@pytest.mark.usefixtures("clients")
 def test_the_keys_of_many_are_listed_and_nobody_is_described(calls):
     answers = KmsAnswers()
 
