@@ -94,6 +94,7 @@ FIXES: dict[str, CheckFix] = {
     Evidence.PROCESSES: CheckFix.READERS,
     Evidence.FAILURES: CheckFix.READS,
     Evidence.COPIES: CheckFix.COPIES,
+    Evidence.COPIES_FOUND: CheckFix.COPIES,
 }
 
 OVERRIDE_PERMISSION = "migration.override_gate"
