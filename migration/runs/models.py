@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import models, transaction
+from django.db import Error, models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -651,7 +652,10 @@ class Run(models.Model):
                 # Of workers that were killed, or are late: theirs finds no plan to make, and deletes what it adds.
                 PlanRow.objects.filter(run=self.pk).exclude(look=look).delete()
         except Exception:
-            own.delete()  # or each look that a defect ends would leave its rows
+            # Or each look that a defect ends would leave its rows. A database that failed may refuse this too, as in a
+            # transaction of the caller's, which takes the rows back: the first error says what is wrong.
+            with suppress(Error):
+                own.delete()
             raise
 
     def discard(self, *, by: User | None) -> None:
