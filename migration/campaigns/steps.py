@@ -29,6 +29,7 @@ from migration.core.audit import (
 )
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, digest_clients
 from migration.core.groups import ClientGroup, GroupMember
+from migration.core.refused_acts import record_refusal
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import (
@@ -243,7 +244,9 @@ def approve_campaign(
             require_approvable(campaign, read_campaign_request(campaign.pk), shown, by=by)
             campaign.approve(by=by, seen=seen)
     except ApprovalStepRefused as refusal:
-        campaign.record_act(APPROVAL_REFUSED(why=refusal.message), by=by, code=REFUSAL_EVENT)
+        facts = APPROVAL_REFUSED(why=refusal.message)
+        with campaign.grouping_audit_entries():
+            record_refusal(REFUSAL_EVENT, facts, kind=("campaign approval", campaign.pk), by=by)
         raise
     return campaign
 
