@@ -6,6 +6,7 @@ from django.db import connection
 from django.utils import timezone
 
 from credentials.refusals import REFUSED_BY_DATABASE, RefusedByDatabaseError
+from migration.clients.history import load_history
 from migration.core import aws_store
 from migration.core.audit import CANCELLATION_EVENT, REFUSAL_EVENT
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
@@ -27,8 +28,9 @@ from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine
 from migration.runs.engine import FAILURE_EVENT
 from migration.runs.items import Outcome
-from migration.runs.models import REQUEST_FAILED, Run
+from migration.runs.models import LEFT_OUT_EVENT, REQUEST_FAILED, Run
 from migration.secrets.deletions import DELETED_ON, DELETION_EVENT
+from migration.site.dashboard import list_activity
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -303,8 +305,34 @@ def test_who_is_moved_otherwise_leaves_a_request_for_many_and_the_others_stay(ma
     assert asked.state == Run.State.REQUESTED
     assert outcomes(asked) == {"client-0": Outcome.SKIPPED, "client-1": "", "client-2": ""}
     assert asked.read_request().find_difference(shown)
-    told = AuditEvent.objects.get(code=CANCELLATION_EVENT)
+    told = AuditEvent.objects.get(code=LEFT_OUT_EVENT)
     assert (told.client_id, told.message.key) == (pks[0], REQUEST_FAILED.key)
+
+
+def test_recent_activity_tells_of_a_request_for_one_alone_and_histories_of_larger_ones(
+    maria, settings
+):
+    pks = make_clients(3, Phase.DUAL_READ)
+    settings.NOVA_REQUIRE_APPROVAL = True
+    start(Phase.DUAL_READ, Phase.AWS, by=maria, reason="T")
+    for_one = request_run(pks[0], by=maria)
+
+    move_all(Phase.DUAL_READ, Phase.DUAL_WRITE)
+
+    assert {run.state for run in Run.objects.exclude(move_to="dual_write")} == {Run.State.STOPPED}
+    activity = [each.event for each in list_activity(lambda _: True)]
+    (told,) = [event for event in activity if event.message.key == REQUEST_FAILED.key]
+    assert (told.code, told.correlation) == (CANCELLATION_EVENT, f"run {for_one.pk}")
+    kinds = [
+        [
+            line.kind
+            for line in load_history(pk, has_permission=lambda _: True).lines
+            if line.message.key == REQUEST_FAILED.key
+        ]
+        for pk in pks
+    ]
+    left_out = LEFT_OUT_EVENT.label
+    assert kinds == [[CANCELLATION_EVENT.label, left_out], [left_out], [left_out]]
 
 
 def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch):
