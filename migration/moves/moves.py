@@ -74,7 +74,6 @@ from nova_credentials.aws.secrets_manager import (
     ErrorClass,
     SecretsManager,
     SecretsManagerError,
-    SecretValue,
 )
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
@@ -128,7 +127,7 @@ class MoveOrder:
     approves: Run | None = None
     # The run of which the moves are a part: nobody waits for them.
     run: Run | None = None
-    # What AWS said of its keys to other clients of the run.
+    # What AWS said of the account's rights: to other clients of the run too.
     answers: KmsAnswers = field(default_factory=KmsAnswers, repr=False)
 
     @property
@@ -229,11 +228,11 @@ class MoveBatch:
         refusal = attempt.make_shut_gate(*reasons, error_class=error_class)
         self.refused[attempt.client_id] = refusal
 
-    def refuse_all_where(self, why: Message | None) -> None:
-        """Refuse every client that is open for this reason, if there is one."""
-        if why:
+    def refuse_all_where(self, *reasons: Message | None) -> None:
+        """Refuse every client that is open for these reasons, if there are some."""
+        if told := [why for why in reasons if why]:
             for attempt in self.list_open():
-                self.refuse(attempt, why)
+                self.refuse(attempt, *told)
 
     def leave(self, attempts: Iterable[MoveAttempt]) -> None:
         """Leave these clients to be moved alone."""
@@ -361,8 +360,7 @@ def move(
         try:
             snapshot = read_snapshot(client_id, seen=seen)
         except NovaSchemaError as error:
-            shut = [Check(why.key, False, why) for why in error.message.parts]
-            raise ShutGate(f"{client_id}", new, shut) from None
+            raise make_gate_shut_by_schema(f"{client_id}", new, error) from None
         check_move(snapshot.slug, snapshot.phase, new)
         order = MoveOrder(
             snapshot.phase,
@@ -370,9 +368,10 @@ def move(
             by=by,
             reason=reason,
             note=note,
-            schedule_deletion=schedule_deletion and new == Phase.POSTGRES,
+            schedule_deletion=schedule_deletion,
             approves=approves,
             override=override,
+            answers=KmsAnswers(tries_each_secret=True),
         )
         batch = MoveBatch(order, [snapshot], is_alone=True)
         move_batch(batch, held)
@@ -380,6 +379,11 @@ def move(
             _record_refused_move(batch.attempts[client_id], refusal)
             raise refusal
     return batch.moved[client_id]
+
+
+def make_gate_shut_by_schema(slug: str, new: Phase, error: NovaSchemaError) -> ShutGate:
+    """Make the error that refuses a move where NOVA's tables lack what the client's rows are read by."""
+    return ShutGate(slug, new, [Check(why.key, False, why) for why in error.message.parts])
 
 
 def move_batch(batch: MoveBatch, held: Collection[int]) -> None:
@@ -390,13 +394,14 @@ def move_batch(batch: MoveBatch, held: Collection[int]) -> None:
     order = batch.order
     approved = order.approves or (order.run and order.run.approved_by_name)
     for attempt in batch.list_open():
-        if attempt.snapshot.phase != order.old:
-            stale = StalePhase(attempt.snapshot.slug, order.old, attempt.snapshot.phase)
-            batch.refused[attempt.client_id] = stale
-        elif needs_approval(MOVES[order.old, order.new]) and not approved:
+        if needs_approval(MOVES[order.old, order.new]) and not approved:
             batch.refuse(attempt, NEEDS_APPROVAL())
         elif attempt.client_id not in held:
+            # Whatever its phase: an earlier try may have moved it, which is looked up under the lease.
             batch.refuse(attempt, MOVE_UNDER_WAY())
+        elif attempt.snapshot.phase != order.old:
+            stale = StalePhase(attempt.snapshot.slug, order.old, attempt.snapshot.phase)
+            batch.refused[attempt.client_id] = stale
         elif attempt.snapshot.is_leaving_or_left:
             batch.refuse(attempt, IS_OFFBOARDED(slug=attempt.snapshot.slug))
     opened = batch.list_open()
@@ -425,20 +430,24 @@ def hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
 
 def start_dual_write(batch: MoveBatch) -> None:
     """Push the clients, and move those that were read back equal."""
-    for check in check_aws_writes():
-        batch.refuse_all_where(None if check.passed else check.text)
+    batch.refuse_all_where(*(check.text for check in check_aws_writes() if not check.passed))
     opened, run = {each.client_id: each for each in batch.list_open()}, batch.order.run
-    told: dict[int, Message | None] = {}
-    for result in push(
+    if not opened:
+        return
+    results = push(
         client_ids=opened.keys(),
         run=run,
         interactive=run is None,
         seconds=BATCH_SECONDS if run else None,
-    ):
+    )
+    for pk in opened.keys() - {result.client_id for result in results}:
+        batch.refused[pk] = Client.DoesNotExist()  # NOVA has just deleted it
+    told: dict[int, Message | None] = {}
+    for result in results:
         pk = result.client_id
         if result.comparison:
             batch.comparisons[pk] = result.comparison
-        if result.postponed:
+        if result.postponed and run:  # a page does not come back to it
             batch.postponed.append(pk)
         elif result.outcome in PUSHED:
             told[pk] = result.message
@@ -459,10 +468,12 @@ def move_where_equal(batch: MoveBatch) -> None:
     batch.refuse_all_where(explain_differences_after_reading(FACTS))
     if not batch.list_open():
         return
-    read = frozenset(name for name, answer in found.items() if isinstance(answer, SecretValue))
-    order.answers.secrets_read = read
-    if order.new == Phase.AWS:  # it wants the right to write, which is tried once a KMS key
-        order.answers.read_keys_of_secrets(read, sm=order.sm)
+    order.answers.note_read(found)
+    # The move to AWS wants the right to write: a page tries it with each secret, a run once a KMS key. Those of whom it
+    # tries again alone it knows already.
+    if order.new == Phase.AWS and not batch.is_alone:
+        names = [name for each in snapshots for name in each.names.values()]
+        order.answers.read_keys_of_secrets(names, sm=order.sm)
     # After AWS has answered, which may take long: the gates are judged as of now.
     facts = compare_unchecked_and_read_facts(batch, snapshots, found)
     refuse_where_gate_is_shut(batch, facts)
@@ -522,7 +533,12 @@ TO_BE_DELETED = Sentence("to_be_deleted", "Deletion of its secret was requested.
 
 def step_back(batch: MoveBatch) -> None:
     """Move back; nothing is copied, as PostgreSQL has been the authority and has every confirmed write."""
-    attempts, deletes = batch.list_open(), batch.order.schedule_deletion
+    attempts, order = batch.list_open(), batch.order
+    deletes = order.schedule_deletion and order.new == Phase.POSTGRES
+    if deletes and not batch.is_alone:
+        # AWS is asked several times for each: meanwhile the others can be saved, and their run paused.
+        batch.leave(attempts)
+        return
     note = TO_BE_DELETED() if deletes else None
     with transaction.atomic():
         moved = batch.commit(attempts, {attempt.client_id: note for attempt in attempts})
@@ -550,14 +566,12 @@ LEFT_DIFFERING = Sentence(
 
 def roll_back(batch: MoveBatch) -> None:
     """Move back to dual read and copy AWS's document to PostgreSQL; if AWS can't be read, PostgreSQL's copy stays."""
-    only_where_equal, opened = batch.order.only_where_equal, batch.list_open()
-    names = [name for attempt in opened for name in attempt.snapshot.names.values()]
-    answers = batch.order.sm.batch_get(names)
+    only_where_equal, copies = batch.order.only_where_equal, read_copies(batch)
     batch.refuse_all_where(explain_differences_after_reading(PLACE))
     plain: list[MoveAttempt] = []
     notes: dict[int, Message | None] = {}
     for attempt in batch.list_open():
-        found = find_difference(attempt.snapshot, answers)
+        found = find_difference(attempt.snapshot, copies[attempt.client_id])
         if found is None:
             plain.append(attempt)
         elif only_where_equal and isinstance(found, SecretsManagerError):
@@ -578,19 +592,39 @@ def roll_back(batch: MoveBatch) -> None:
         batch.move_unheld(plain, notes, notes=notes)
 
 
-def find_difference(
-    snapshot: ClientSnapshot, answers: Answers
-) -> AwsCopy | SecretsManagerError | DocumentError | None:
-    """Return AWS's copy where it isn't what the rows hold, or why there is none; None where both are equal."""
-    try:
-        secrets = join_answers(snapshot.names, answers, layout=snapshot.layout)
-        found = make_aws_copy(snapshot, secrets)
-    except (SecretsManagerError, DocumentError) as error:
-        return error
-    return None if are_equal(snapshot.document, found.document) else found
+# What AWS holds of a client, or why that is not known.
+Found = AwsCopy | SecretsManagerError | DocumentError
 
 
-def is_aws_down(found: AwsCopy | SecretsManagerError | DocumentError) -> bool:
+def read_copies(batch: MoveBatch) -> dict[int, Found]:
+    """Read what AWS holds of each client: of many at once, of one alone as NOVA's reader does.
+
+    The call for many secrets has a permission and a rate of its own: where it fails, AWS may still give each by itself.
+    """
+    sm, snapshots = batch.order.sm, [attempt.snapshot for attempt in batch.list_open()]
+    names = [name for each in snapshots for name in each.names.values()]
+    answers = {} if batch.is_alone else sm.batch_get(names)
+    copies: dict[int, Found] = {}
+    for each in snapshots:
+        try:
+            copies[each.client_id] = (
+                read_aws(each, sm=sm)
+                if batch.is_alone
+                else make_aws_copy(each, join_answers(each.names, answers, layout=each.layout))
+            )
+        except (SecretsManagerError, DocumentError) as error:
+            copies[each.client_id] = error
+    return copies
+
+
+def find_difference(snapshot: ClientSnapshot, found: Found) -> Found | None:
+    """Return what was `found` in AWS, or why it is not known; None where it is what the rows hold."""
+    if isinstance(found, AwsCopy) and are_equal(snapshot.document, found.document):
+        return None
+    return found
+
+
+def is_aws_down(found: Found) -> bool:
     """Say whether AWS gave no usable answer: it would give none to each client alone either, and take long."""
     return isinstance(found, SecretsManagerError) and found.error_class == ErrorClass.UNAVAILABLE
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import cast
 
 from credentials.models import Client
+from credentials.nova_columns import NovaSchemaError
 from migration.core.aws_writes import (
     DATABASE_CHANGED,
     DATABASE_IS_COPY,
@@ -31,6 +33,7 @@ from migration.moves.moves import (
     MoveBatch,
     MoveOrder,
     Refusal,
+    make_gate_shut_by_schema,
     move_batch,
 )
 from migration.pushes.pushes import MOVED_BY_RUN
@@ -95,7 +98,6 @@ def make_move_order(run: Run, moves: PlannedMoves, client_ids: list[int]) -> Mov
         override=override,
         overridden=read_overridden_of_run(run, client_ids) if override else None,
         run=run,
-        answers=get_kms_answers(run.pk, run.steered_at).begin_batch_without_refusals(),
     )
 
 
@@ -107,15 +109,22 @@ def process_move_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """
     moves = cast("PlannedMoves", run.moves)
     until = time.monotonic() + BATCH_SECONDS
-    order = make_move_order(run, moves, list(items))
+    order = replace(
+        make_move_order(run, moves, list(items)),
+        answers=get_kms_answers(run.pk, run.steered_at).begin_batch_without_refusals(),
+    )
     alone = list(items)
     if (moves.old, moves.new) not in ALONE:
         alone = move_items(order, items, is_alone=False)
     for pk in alone:
         if time.monotonic() > until or not Run.objects.is_running(run.pk):
             items[pk].set_next_try_now()
-        else:
+            continue
+        try:
             move_items(order, {pk: items[pk]}, is_alone=True)
+        except NovaSchemaError as error:
+            # Refused alone: others of the batch may have been moved before NOVA changed its tables.
+            refuse_item(run, items[pk], make_gate_shut_by_schema(items[pk].slug, moves.new, error))
     return []
 
 
@@ -139,8 +148,8 @@ def move_items(order: MoveOrder, items: Mapping[int, RunItem], *, is_alone: bool
             item.set_next_try_now()
         elif pk not in snapshots and pk not in made:
             item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
-        if comparison := batch.comparisons.get(pk):
-            item.comparison_status = comparison.status
+        comparison = batch.comparisons.get(pk)
+        item.comparison_status = comparison.status if comparison else ""
     return batch.left
 
 

@@ -90,6 +90,51 @@ def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(m
     assert aws_store.secrets_manager().describe_secret("nova/clients/client-0").deleted_at
 
 
+def test_a_move_of_a_killed_worker_is_found_once_its_client_is_free(monkeypatch):
+    monkeypatch.setattr(runs, "LOCK_WAIT_SECONDS", 0)
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.DUAL_WRITE, tries=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(RunItem.objects), "record", kill)
+        with pytest.raises(Killed):
+            engine.work_on_run(run_id=run.pk)
+
+    with held_elsewhere(LeaseKind.CLIENT, pks[1]):
+        engine.process_batch_if_running(run.pk, 0)
+        assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
+        assert codes_of(run, "client-1") == [MOVE_UNDER_WAY.key]
+    run.items.update(next_try_at=None)
+    engine.process_batch_if_running(run.pk, 0)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
+
+
+def test_who_was_moved_before_nova_changed_its_tables_counts_as_moved(monkeypatch):
+    pks = make_clients(3, Phase.AWS)
+    run = start(Phase.AWS, Phase.PURGED)
+    commit, table = moves.MoveBatch.commit, "public.client_database_credentials"
+
+    def rename(old: str, new: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME {old} TO {new}")
+
+    def commit_and_rename(*args) -> set[int]:
+        moved = commit(*args)
+        rename("db_host", "address")
+        return moved
+
+    monkeypatch.setattr(moves.MoveBatch, "commit", commit_and_rename)
+    try:
+        engine.process_batch_if_running(run.pk, 0)
+    finally:
+        rename("address", "db_host")
+
+    assert outcomes(run) == {
+        "client-0": Outcome.MOVED, "client-1": Outcome.REFUSED, "client-2": Outcome.REFUSED,
+    }  # fmt: skip
+    assert [phase_of(pk) for pk in pks] == [Phase.PURGED, Phase.AWS, Phase.AWS]
+
+
 def test_rows_that_nova_writes_while_the_batch_compares_are_not_cut_over(monkeypatch):
     pks = make_clients(2, Phase.DUAL_READ)
     compare_all = moves.compare_and_refuse_differing
