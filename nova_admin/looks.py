@@ -5,9 +5,10 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
-from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+from migration.runs.requests import REQUESTS_URL
 
 
 def make_any_permission_test(*permissions: str) -> Callable[[HttpRequest], bool]:
@@ -129,9 +130,7 @@ UNFOLD = {
                     {
                         "title": _("Requests"),
                         "icon": "approval",
-                        "link": format_lazy(
-                            "{}?state=requested", reverse_lazy("admin:migration_run_changelist")
-                        ),
+                        "link": REQUESTS_URL,
                         "active": is_at_requests,
                         "permission": make_any_permission_test(
                             "migration.view_run", "migration.add_run"

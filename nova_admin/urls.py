@@ -5,6 +5,7 @@ from django.urls import include, path, reverse_lazy
 from django.utils.text import format_lazy
 from django.views.generic import RedirectView
 
+from migration.runs.requests import REQUESTS_URL
 from migration.site.search import show_search
 from nova_admin.documents import DocumentListView, DocumentView
 from nova_admin.error_pages import refuse_view_on_site
@@ -29,10 +30,7 @@ view_on_site = path(
     "r/<path:of_object>", admin.site.admin_view(refuse_view_on_site), name="view_on_site"
 )
 
-FORMER_REQUESTS = RedirectView.as_view(
-    url=format_lazy("{}?state=requested", reverse_lazy("admin:migration_run_changelist")),
-    permanent=True,
-)
+FORMER_REQUESTS = RedirectView.as_view(url=REQUESTS_URL, permanent=True)
 
 urlpatterns = [
     # A page that went, and where its work is done now.

@@ -16,10 +16,12 @@ SUBJECTS = {
     "Clients come in": {
         "import_clients": "import",
         "group": "campaigns",
+        "set_owner": "roles",
     },
     "To AWS, and back": {
         "migrate_clients": "phases",
         "compare_clients": "phases",
+        "acknowledge_mismatches": "phases",
         "move_clients": "phases",
         "campaign": "campaigns",
         "push_pending": "phases",

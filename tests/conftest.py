@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 
 import botocore.session
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from credentials.triggers import ensure_writes_are_counted
-from migration.core import counters, leases, outgoing
+from migration.core import counters, leases, outgoing, refused_acts
 from migration.core.audit_chain import seal_audit
 from migration.core.aws_store import store_calls
 from migration.core.aws_writes import _write_guard, write_guard
@@ -273,9 +274,10 @@ def guard_of_the_test(monkeypatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_refused_before() -> None:
-    """Each test is a minute of its own: refusals of an earlier test aren't repeated in it."""
+def nothing_refused_before(monkeypatch) -> None:
+    """Each test is one minute of its own, in which repeated refusals are counted, whatever the clock does."""
     refusal_limit.forget_all()
+    monkeypatch.setattr(refused_acts, "time", SimpleNamespace(time=lambda: 1_800_000_000.0))
 
 
 @pytest.fixture(autouse=True)

@@ -331,6 +331,10 @@ def stop_the_writes(haystack: Haystack, browser, pk: int) -> None:
         assert result.postponed
         haystack.add("what became of a push", repr(result) + str(result))
     command(haystack, "migrate_clients", "--all", "--inline")
+    command(
+        *(haystack, "acknowledge_mismatches", "--all", "--format", "json"),
+        *("--reason", "INC-42", "--until", "2099-01-01"),
+    )
     for act in ("push", "copy_to_aws", "copy_to_postgres", "acknowledge"):
         address = act_page(act, pk)
         page(haystack, browser, address)
@@ -379,6 +383,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("test_logins", "--all", "--inline", "--format", "json"),
         ("group", "add", "wave 2", "--all", "--format", "json"),
         ("group", "list"),
+        ("set_owner", "--all", "--owner", "-", "--format", "json"),
         ("run", "list", "--format", "json"),
         ("nova_tables", "list", "--format", "json"),
         ("compare_clients", "--all", "--dry-run", "--format", "json"),

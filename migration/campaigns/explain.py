@@ -317,8 +317,7 @@ def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
     wave = campaign.waves.begun().filter(finished_at=None).first()
     if wave:
         wave.campaign = campaign
-    until = wave.find_end_of_last_soak() if wave else None
-    if wave and until and now < until:
+    if wave and (until := wave.soaks_until(now)):
         soaks = SOAKS(wave=wave.name_message, until=show_time(until))
         return Wait(in_a_row(soaks, _name_hours(campaign, until)))
     if hours := _name_hours(campaign, now):
@@ -326,23 +325,26 @@ def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
     seen_at = Worker.objects.last_seen_at()
     if seen_at is None or now - seen_at > Worker.GONE_AFTER:
         return Wait(NO_WORKER())
-    step = wave and _find_waiting_step(wave, now, has_soaked=until is not None)
+    ended = (
+        wave.find_end_of_last_soak()
+        if wave
+        else campaign.waves.aggregate(last=Max("finished_at"))["last"]
+    )
+    step = wave and _find_waiting_step(wave, now, has_soaked=ended is not None)
     if step:
         return Wait(step.message, step)
     # Nothing keeps it since a soak or a wave has ended, or since somebody had the campaign go on.
-    ended = campaign.waves.aggregate(last=Max("finished_at"))["last"]
-    moments = (campaign.changed_at, until if wave else ended)
+    moments = (campaign.changed_at, ended)
     return Wait(STEP_IS_DUE(since=min(now, max(moment for moment in moments if moment))))
 
 
 def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:
-    until = wave.waits_at_most_until()
-    step = wave.find_next_untried_step() if now < until else None
-    numbers = wave.count_awaited_by_blocker(step[0]) if step else {}
+    step = wave.find_next_untried_step()
+    numbers = wave.count_awaited_by_blocker(step[0], now) if step else {}
     if step is None or not numbers:
         return None
     most_first = dict(sorted(numbers.items(), key=lambda each: -each[1]))
-    return WaitingStep(wave, step[0], most_first, until, has_soaked)
+    return WaitingStep(wave, step[0], most_first, wave.waits_at_most_until(), has_soaked)
 
 
 WAITS_FOR_HOURS = Sentence(

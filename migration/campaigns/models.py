@@ -722,14 +722,24 @@ class Wave(models.Model):
         newest = self.runs.aggregate(last=models.Max("finished_at"))["last"]
         return newest + self.campaign.soak if newest else None
 
+    def soaks_until(self, now: datetime) -> datetime | None:
+        """Return until when its last step soaks; None where it has soaked, or none was made."""
+        until = self.find_end_of_last_soak()
+        return until if until and now < until else None
+
     def waits_at_most_until(self) -> datetime:
         """Return until when its next step waits at most for what comes by itself."""
         moments = (self.find_end_of_last_soak(), self.watched_since, self.began_at)
         begins = max(moment for moment in moments if moment)
         return self.campaign.find_opening(begins) + max(self.campaign.soak, LEAST_LONGEST_WAIT)
 
-    def count_awaited_by_blocker(self, from_phase: Phase) -> dict[Blocker, int]:
-        """Count the clients for which its step from this phase waits, by what keeps them."""
+    def count_awaited_by_blocker(self, from_phase: Phase, now: datetime) -> dict[Blocker, int]:
+        """Count the clients for which its step from this phase waits now, by what keeps them.
+
+        It waits for none once it has waited as long as it may.
+        """
+        if now >= self.waits_at_most_until():
+            return {}
         return count_awaited_by_blocker(self.list_not_moved_back_by_others().in_phases(from_phase))
 
     def count_against_rule(self) -> WaveCounts:

@@ -29,12 +29,13 @@ from migration.core.audit import (
 )
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, digest_clients
 from migration.core.groups import ClientGroup, GroupMember
+from migration.core.refused_acts import record_refusal
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import (
     APPROVAL_REFUSED,
     ApprovalStepRefused,
-    find_approval_refusal,
+    require_approvable,
 )
 from migration.moves.evidence import describe_duration
 from migration.runs.acts import Order
@@ -236,19 +237,17 @@ def approve_campaign(
     `shown` is the `RequestContent` of the page, as text. Raises `ApprovalStepRefused` where `by` may not approve it or
     it is another now, and `StaleCampaignError`.
     """
-    with transaction.atomic():
-        # Of two who decide it, the second waits here, and what it covers stays as it is read.
-        campaign = Campaign.objects.select_for_update().get(pk=campaign.pk)
-        why_not = find_approval_refusal(campaign, by)
-        if campaign.state == Campaign.State.REQUESTED:
-            why_not = why_not or read_campaign_request(campaign.pk).find_difference(shown)
-        if why_not:
-            facts = APPROVAL_REFUSED(why=why_not)
-            campaign.record_act(facts, by=by, code=REFUSAL_EVENT)
-        else:
+    try:
+        with transaction.atomic():
+            # Of two who decide it, the second waits here, and what it covers stays as it is read.
+            campaign = Campaign.objects.select_for_update().get(pk=campaign.pk)
+            require_approvable(campaign, read_campaign_request(campaign.pk), shown, by=by)
             campaign.approve(by=by, seen=seen)
-    if why_not:
-        raise ApprovalStepRefused(why_not)
+    except ApprovalStepRefused as refusal:
+        facts = APPROVAL_REFUSED(why=refusal.message)
+        with campaign.grouping_audit_entries():
+            record_refusal(REFUSAL_EVENT, facts, kind=("campaign approval", campaign.pk), by=by)
+        raise
     return campaign
 
 
@@ -341,7 +340,7 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
     """Begin the next step of the first wave that is not finished, unless that wave waits; else the next wave."""
     for wave in waves:
         if wave.finished_at is None:
-            if wave.find_unfinished_run() or now < (wave.find_end_of_last_soak() or now):
+            if wave.find_unfinished_run() or wave.soaks_until(now):
                 return None
             campaign.waves.filter(pk=wave.pk).remove_former_members(campaign)
             if step := wave.find_next_untried_step():
@@ -461,9 +460,7 @@ def _start_due_rollback(campaign: Campaign) -> Run | None:
 
 def _start_due_step(wave: Wave, old: Phase, new: Phase, now: datetime) -> Run | None:
     """Start the step, unless it is out of hours, or waits for clients that lack what comes by itself."""
-    if not wave.campaign.hours_allow_step(now):
-        return None
-    if now < wave.waits_at_most_until() and wave.count_awaited_by_blocker(old):
+    if not wave.campaign.hours_allow_step(now) or wave.count_awaited_by_blocker(old, now):
         return None
     return _start_step(wave, old, new)
 

@@ -330,8 +330,12 @@ class SetOwner(Act):
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         rows = ClientOwner.objects.filter(pk__in=client_ids)
-        names = rows.order_by().values_list("pk", "owner__username")
-        return plan_all(client_ids, {pk: LOOKED_AFTER(name=name) for pk, name in names})
+        names = dict(rows.order_by().values_list("pk", "owner__username"))
+        # A page plans before its form is filled in.
+        wanted = order.values.get("owner", "")
+        so_already = {pk for pk in client_ids if names.get(pk, NOBODY) == wanted}
+        said = {pk: LOOKED_AFTER(name=name) for pk, name in names.items()}
+        return plan_all(client_ids, said, nothing=so_already)
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Done:
         owner: User | None = None

@@ -1,5 +1,7 @@
 """The base of the commands that do an act to clients: their options are the fields of the act's form.
 
+A quick act is done in this process, as a page does it; any other is a run.
+
 Nothing begins unseen. Naming clients by slug, `--inline` or `--yes` says that they are meant. Else, over a selection, a
 command that writes shows the counts of its plan and asks. Where nobody can be asked it begins, as scripts of earlier
 releases have it, but for what an act's page shows in red: that needs one of these options.
@@ -12,16 +14,19 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from tempfile import SpooledTemporaryFile
 from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 from django.utils.translation import override
 
 from migration.core.audit import ReasonError
 from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.sentences import CLIENT_NOT_THERE
 from migration.management.base import (
     ClientsCommand,
     Options,
@@ -32,9 +37,19 @@ from migration.management.base import (
     require_writes,
 )
 from migration.management.progress import show_work
-from migration.runs.acts import ACTS, PLANNED_AT_ONCE, Act, ActRefused, Order, list_planned
+from migration.runs.acts import (
+    ACTS,
+    PLANNED_AT_ONCE,
+    Act,
+    ActRefused,
+    Done,
+    Order,
+    list_planned,
+    refuse,
+)
 from migration.runs.models import MANY_TRIES, Run
 from migration.runs.plans import VERDICTS, PlanClass, PlannedClient
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.shown_names import escape_name
 
 # The characters of what is printed of clients after their numbers: some thousand clients.
@@ -50,14 +65,20 @@ class PlanningCommand(ClientsCommand):
     # It begins unasked: it only reads, or workers do the same within a minute.
     begins_unasked: ClassVar[bool] = False
 
+    @property
+    def asks_reason(self) -> bool:
+        """Say whether a reason is kept with what is done."""
+        return True
+
     def add_act_arguments(self, parser: CommandParser) -> None:
         """Add what every act takes."""
         parser.add_argument(
             "--dry-run", action="store_true", help="print what would be done, write nothing"
         )
-        parser.add_argument(
-            "--reason", type=parse_reason, default="", help="kept with what is done"
-        )
+        if self.asks_reason:
+            parser.add_argument(
+                "--reason", type=parse_reason, default="", help="kept with what is done"
+            )
         self.add_run_arguments(parser)
         if not self.begins_unasked:
             parser.add_argument(
@@ -94,11 +115,16 @@ class PlanningCommand(ClientsCommand):
             raise CommandError("Nothing was done.", returncode=1)
         return chosen
 
-    def print_plan(self, found: Iterable[list[PlannedClient]], options: Options) -> None:
-        """Print what would be done: the numbers, then who is refused and why; exit with 1 where somebody is.
+    def print_plan(
+        self, found: Iterable[list[PlannedClient]], options: Options, *, is_done: bool = False
+    ) -> None:
+        """Print what would be done, or was: the numbers, then who is refused and why; exit with 1 where somebody is.
 
         As JSON with every client.
         """
+        words = {each: each.value for each in VERDICTS}
+        if is_done:
+            words[PlanClass.WILL] = "done"
         counts = Counter[PlanClass]()
         # The numbers are printed first, so the clients wait in a file where they are many.
         with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
@@ -106,22 +132,31 @@ class PlanningCommand(ClientsCommand):
                 for each in planned:
                     counts[each.verdict] += 1
                     if options["format"] == "json" or each.verdict == PlanClass.REFUSED:
-                        kept.write(f"{json.dumps(describe_planned(each))}\n")
+                        described = describe_planned(each) | {"verdict": words[each.verdict]}
+                        kept.write(f"{json.dumps(described)}\n")
             kept.seek(0)
             items = map(json.loads, kept)
-            numbers = {verdict.value: counts[verdict] for verdict in VERDICTS}
+            numbers = {word: counts[verdict] for verdict, word in words.items()}
             if options["format"] == "json":
                 self.print_json_items(items, {"clients": counts.total(), **numbers})
             else:
-                self.stdout.write(describe_counts(counts))
+                self.stdout.write(describe_counts(counts, is_done=is_done))
                 for item in items:
                     self.stdout.write(f"{escape_name(item['slug'])}  {item['message']}")
         if counts[PlanClass.REFUSED]:
             sys.exit(1)
 
 
+CHANGED_SINCE_PLAN = Sentence(
+    "changed_since_plan", "It changed while the question stood: look at it again."
+)
+
+
 class ActCommand(PlanningCommand):
-    """A command that does one act to clients: says what it would do, or starts a run, waits for it and reports it."""
+    """A command that does one act to clients: says what it would do, or does it and reports what became of each.
+
+    It starts a run and waits for it; an act that is quick it does itself.
+    """
 
     # Of `ACTS`.
     act_code: str
@@ -134,6 +169,14 @@ class ActCommand(PlanningCommand):
     def act(self) -> Act:
         """Return the act; a command whose act has no page has one of its own."""
         return ACTS[self.act_code]
+
+    @property
+    def asks_reason(self) -> bool:
+        return self.act.asks_reason
+
+    @property
+    def takes_locks(self) -> bool:  # type: ignore[override]
+        return not self.act.is_quick
 
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_own_arguments(parser)
@@ -152,6 +195,8 @@ class ActCommand(PlanningCommand):
         order = self.make_order(chosen, options, by)
         if options["dry_run"]:
             self.show_plan(chosen, order, options)
+        elif self.act.is_quick:
+            self.do_at_once(chosen, order, options)
         else:
             self.do(chosen, order, options)
 
@@ -174,7 +219,10 @@ class ActCommand(PlanningCommand):
         """Return what the options ask for, as the act's form takes it; exit with 2 where the form refuses it."""
         number, slug = chosen.count(), chosen.values_list("slug", flat=True).first() or ""
         # Naming the clients is what typing is on a page.
-        typed = {"reason": options["reason"], "typed": slug if number == 1 else str(number)}
+        typed = {
+            "reason": options.get("reason", ""),
+            "typed": slug if number == 1 else str(number),
+        }
         values = self.list_values(options) | typed
         with override("en"):
             form = self.act.form(values, act=self.act, number=number, slug=slug, by=by)
@@ -204,6 +252,42 @@ class ActCommand(PlanningCommand):
         self.carry_out_run(run, inline=options["inline"])
         self.report_run(run, options)
 
+    def do_at_once(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> None:
+        """Do it in this process, if the answer to the question is yes, and report each client.
+
+        As on a page, who looks otherwise than when it was planned is left out.
+        """
+        ids = list(chosen.values_list("pk", flat=True))
+        seen = self.act.see(ids)
+        plan = self.iterate_plan(all_clients().with_ids(ids), order, options)
+        planned = list(chain.from_iterable(plan))
+        self.ask(chosen, lambda _some: [planned], options, is_dangerous=self.act.is_dangerous)
+        will = [each.client_id for each in planned if each.verdict == PlanClass.WILL]
+        try:
+            with transaction.atomic(), override("en"):
+                now = self.act.see(will)
+                refused: dict[int, Message] = {
+                    pk: CHANGED_SINCE_PLAN() if pk in now else CLIENT_NOT_THERE()
+                    for pk in will
+                    if now.get(pk) != seen.get(pk)
+                }
+                if meant := {pk: now[pk] for pk in will if pk not in refused}:
+                    order = replace(order, seen=meant)
+                    done = self.act.start(all_clients().with_ids(meant), order)
+                    refused |= cast("Done", done).refused
+        except (ActRefused, ReasonError) as refusal:
+            raise CommandError(str(refusal), returncode=1) from None
+        told = [
+            refuse(each, refused[each.client_id])
+            if each.client_id in refused
+            # What the plan says of it was so before.
+            else replace(each, message=None)
+            if each.verdict == PlanClass.WILL
+            else each
+            for each in planned
+        ]
+        self.print_plan([told], options, is_done=True)
+
     def start(self, chosen: ClientPhaseQuerySet, order: Order, options: Options) -> Run:
         """Store the run that does it."""
         started = self.act.start(chosen, order)
@@ -227,10 +311,11 @@ class ActCommand(PlanningCommand):
                 work.done += len(some)
 
 
-def describe_counts(counts: Counter[PlanClass]) -> str:
-    """Return the numbers of a plan in one line."""
+def describe_counts(counts: Counter[PlanClass], *, is_done: bool = False) -> str:
+    """Return the numbers of a plan, or of what was done by it, in one line."""
+    verb = "were" if is_done else "would be"
     return (
-        f"{counts.total()} clients: {counts[PlanClass.WILL]} would be done, {counts[PlanClass.NOTHING]} have"
+        f"{counts.total()} clients: {counts[PlanClass.WILL]} {verb} done, {counts[PlanClass.NOTHING]} have"
         f" nothing to do, {counts[PlanClass.REFUSED]} are refused"
     )
 

@@ -18,7 +18,7 @@ KINDS = """
     ('no_reader_process', 'processes', 'Missing evidence: NOVA processes seen.'),
     ('reader_failed_at_aws', 'failures', 'Missing evidence: no failure at AWS.'),
     ('copies_not_searched', 'copies', 'Missing evidence: search for copies.'),
-    ('copies_found', 'copies', 'Missing evidence: search for copies.')
+    ('copies_found', 'copies_found', 'Missing evidence: search that finds no copies.')
 ) AS kinds (key, kind, words)
 """
 # An override that names no kind that is known overrides nothing: of a run no kind would be any kind.

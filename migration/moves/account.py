@@ -11,8 +11,14 @@ from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import (
     WritesRefusedError,
 )
+from nova_credentials.aws.answers import Answers
 from nova_credentials.aws.context_threads import ContextThreads
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
+from nova_credentials.aws.secrets_manager import (
+    ErrorClass,
+    SecretsManager,
+    SecretsManagerError,
+    SecretValue,
+)
 
 # Four batches of a process together make fewer than the connections to AWS that are kept open.
 CALLS_AT_ONCE = 10
@@ -30,12 +36,27 @@ class KmsAnswers:
     keys: dict[str, str | SecretsManagerError] = field(default_factory=dict)
     # Secrets that the account has just read with their values.
     secrets_read: frozenset[str] = frozenset()
+    # Secret -> why AWS, just asked for its value, gave no usable answer: asked again it would give none, and take long.
+    unanswered: dict[str, SecretsManagerError] = field(default_factory=dict)
+    # Of one client for whose move somebody waits, each secret is tried, whichever key it has.
+    tries_each_secret: bool = False
 
     def begin_batch_without_refusals(self) -> KmsAnswers:
         """Return the answers for the next batch; refusals are dropped, so that AWS is asked again."""
         for key in [key for key, error in list(self.by_key.items()) if error]:
             self.by_key.pop(key, None)
         return KmsAnswers(self.by_key)
+
+    def note_read(self, found: Answers) -> None:
+        """Note of which secrets AWS has just given the values, and of which it gave no usable answer."""
+        self.secrets_read = frozenset(
+            n for n, each in found.items() if isinstance(each, SecretValue)
+        )
+        self.unanswered = {
+            name: each
+            for name, each in found.items()
+            if isinstance(each, SecretsManagerError) and each.error_class == ErrorClass.UNAVAILABLE
+        }
 
     def read_keys_of_secrets(self, names: Iterable[str], *, sm: SecretsManager) -> None:
         """Set `keys` to these secrets' KMS keys or errors: from AWS's list, else by one call for each secret.
@@ -49,7 +70,7 @@ class KmsAnswers:
             except SecretsManagerError as error:
                 return error
 
-        asked = list(names)
+        asked = [name for name in names if name not in self.unanswered]
         calls = [
             asked[start : start + PREFIXES_A_CALL]
             for start in range(0, len(asked), PREFIXES_A_CALL)
@@ -106,7 +127,12 @@ def find_account_problem(
 
 
 def _try_access_once(sm: SecretsManager, name: str, answers: KmsAnswers, *, writes: bool) -> None:
+    if unanswered := answers.unanswered.get(name):
+        raise unanswered
     if not writes and name in answers.secrets_read:
+        return
+    if answers.tries_each_secret:
+        _try_access(sm, name, writes=writes)
         return
     try:
         key = answers.find_key_of_secret(name, sm=sm), writes

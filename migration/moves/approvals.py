@@ -35,6 +35,7 @@ from migration.people.models import PasswordReset
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import MANY_TRIES, PlannedMoves, Run, StaleRunError
+from migration.runs.requests import RequestContent
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
@@ -207,6 +208,20 @@ def find_approval_refusal(asked: Run | Campaign, by: User) -> Message | None:
 APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why)s")
 
 
+def require_approvable(
+    asked: Run | Campaign, content: RequestContent, shown: str | None, *, by: User
+) -> None:
+    """Raise `ApprovalStepRefused` where `by` may not approve it, or it asks for something else than was `shown`.
+
+    One that is not requested any more is let through: what approves it says in which state it is.
+    """
+    why_not = find_approval_refusal(asked, by)
+    if asked.state == Run.State.REQUESTED:
+        why_not = why_not or content.find_difference(shown)
+    if why_not:
+        raise ApprovalStepRefused(why_not)
+
+
 def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
     """Let a requested run begin in the name of `by`; the caller enqueues it. Each gate counts at its client's turn.
 
@@ -218,13 +233,15 @@ def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
     run = Run.objects.get(pk=run_id)
     try:
         if run.only_item:
-            _require_approvable(run, by, shown)
+            require_approvable(run, run.read_request(), shown, by=by)
             _move_approved(run, by)
         else:
             with transaction.atomic():
                 # Of two who decide it, the second waits here, and what it covers stays as it is read.
                 run = Run.objects.select_for_update().get(pk=run_id)
-                _require_approvable(run, by, shown)
+                require_approvable(run, run.read_request(), shown, by=by)
+                if run.state != Run.State.REQUESTED:
+                    raise make_not_requested_error(run)
                 run.approve(by=by)
     except ApprovalStepRefused as refusal:
         facts = APPROVAL_REFUSED(why=refusal.message)
@@ -235,23 +252,13 @@ def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
     return run
 
 
-def _require_approvable(run: Run, by: User, shown: str | None) -> None:
-    """Raise `ApprovalStepRefused` where `by` may not approve the run, whatever its checks say."""
-    if why_not := find_approval_refusal(run, by):
-        raise ApprovalStepRefused(why_not)
-    if run.state != Run.State.REQUESTED:
-        raise make_not_requested_error(run)
-    if why_not := run.read_request().find_difference(shown):
-        raise ApprovalStepRefused(why_not)
-
-
 CLIENT_GONE = Sentence("client_gone", "The client no longer exists.")
 
 
 def _move_approved(run: Run, by: User) -> None:
     """Make the move of a requested run of one client in the name of `by`, who approves it with it."""
     item, moves = run.only_item, run.moves
-    if item is None or moves is None:
+    if item is None or moves is None or run.state != Run.State.REQUESTED:
         raise make_not_requested_error(run)
     try:
         moved = move(

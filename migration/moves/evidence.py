@@ -152,7 +152,8 @@ class Evidence(StrEnum):
     READS = "reads"
     PROCESSES = "processes"
     FAILURES = "failures"
-    COPIES = "copies"
+    COPIES = "copies"  # nobody has looked for them
+    COPIES_FOUND = "copies_found"
 
 
 EVIDENCE = {
@@ -162,6 +163,7 @@ EVIDENCE = {
     "processes": Sentence("evidence_processes", "NOVA processes seen"),
     "failures": Sentence("evidence_failures", "no failure at AWS"),
     "copies": Sentence("evidence_copies", "search for copies"),
+    "copies_found": Sentence("evidence_copies_found", "search that finds no copies"),
 }
 
 
@@ -390,7 +392,10 @@ NO_COPIES_FOUND = Sentence(
 
 
 def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
-    """Judge the newest search for copies that began since the client entered its phase. It can't be switched off."""
+    """Judge the newest search for copies that began since the client entered its phase. It can't be switched off.
+
+    What it found is a kind of its own: who does without a search has not seen the copies.
+    """
     found = facts.newest_searches.get(entry.client_id)
     if found is None or (entry.since is not None and found.searched_at < entry.since):
         return EvidenceLine(Evidence.COPIES, False, COPIES_NOT_SEARCHED())
@@ -400,7 +405,7 @@ def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
     # Local, as the sentence is stored.
     when = timezone.localtime(found.searched_at).strftime("%Y-%m-%d %H:%M")
     text = COPIES_FOUND(n=found.rows_found, places=found.not_looked_at, when=when)
-    return EvidenceLine(Evidence.COPIES, False, text)
+    return EvidenceLine(Evidence.COPIES_FOUND, False, text)
 
 
 SWITCHED_OFF = Sentence("switched_off", "Switched off (%(setting)s=0): %(what)s.")
@@ -421,7 +426,7 @@ KINDS_BY_KEY = {
     NO_READER_PROCESS.key: Evidence.PROCESSES,
     READER_FAILED_AT_AWS.key: Evidence.FAILURES,
     COPIES_NOT_SEARCHED.key: Evidence.COPIES,
-    COPIES_FOUND.key: Evidence.COPIES,
+    COPIES_FOUND.key: Evidence.COPIES_FOUND,
 }
 
 SECONDS = Sentence("seconds", "%(n)s seconds", one="%(n)s second")

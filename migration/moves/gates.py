@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -94,6 +94,7 @@ FIXES: dict[str, CheckFix] = {
     Evidence.PROCESSES: CheckFix.READERS,
     Evidence.FAILURES: CheckFix.READS,
     Evidence.COPIES: CheckFix.COPIES,
+    Evidence.COPIES_FOUND: CheckFix.COPIES,
 }
 
 OVERRIDE_PERMISSION = "migration.override_gate"
@@ -134,6 +135,11 @@ class Override:
     def covers(self, check: Check) -> bool:
         """Say whether the check fails for want of evidence that this override stands in for."""
         return check.may_be_overridden and check.evidence in (self.kinds or Evidence)
+
+    def narrow(self, kinds: frozenset[str]) -> Override | None:
+        """Return the override of those of its kinds that are among these; None where none is left."""
+        left = self.kinds & kinds
+        return replace(self, kinds=left) if left else None
 
 
 GATE_IS_SHUT = Sentence("gate_is_shut", "%(slug)s can't move to %(new)s yet: %(reasons)s")

@@ -1,18 +1,19 @@
-"""Moves one client by one step, under its lease. Forward through a gate; back without one, and never to older values.
+"""Moves clients by one step, under their leases: one of a page, or a batch of a run, by the same steps.
 
-The phase changes in one transaction. If a move fails before it, the client stays where it was.
+Forward through a gate; back without one, and never to older values. A phase changes in one transaction: whatever fails
+before it leaves its client where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from credentials.models import ClientRevision, ColumnUse
+from credentials.models import Client, ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
@@ -20,6 +21,7 @@ from migration.core.audit import REFUSAL_EVENT, require_storable_reason
 from migration.core.aws_store import (
     AwsCopy,
     list_versions_since_backup,
+    make_aws_copy,
     read_aws,
     secret_names_by_type,
     secrets_manager,
@@ -31,7 +33,7 @@ from migration.core.keys import load_version_keys
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.refused_acts import record_refusal
 from migration.core.sentences import IS_OFFBOARDED, NOVA_WROTE
-from migration.core.shared_facts import PLACE
+from migration.core.shared_facts import FACTS, PLACE
 from migration.core.snapshots import (
     ClientSnapshot,
     read_snapshot,
@@ -44,6 +46,7 @@ from migration.moves.gates import (
     Check,
     Override,
     ShutGate,
+    check_aws_writes,
     needs_approval,
     require_aws_writes_allowed,
     require_open,
@@ -56,6 +59,7 @@ from migration.pushes.rows_from_aws import (
     back_up_rows_to_aws,
     copy_aws_to_rows,
     hold_rows,
+    hold_rows_if_all_free,
     may_have_uncounted_writes,
     record_as_pushed_if_equal,
     restore_purged_rows,
@@ -64,13 +68,23 @@ from migration.pushes.secret_writer import RefusedBySiteError
 from migration.runs.items import PUSHED
 from migration.runs.models import Run, StaleRunError
 from migration.secrets.deletions import schedule_secret_deletion
-from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.aws.answers import Answers
+from nova_credentials.aws.client_secrets import join_answers
+from nova_credentials.aws.secrets_manager import (
+    ErrorClass,
+    SecretsManager,
+    SecretsManagerError,
+)
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
-from nova_credentials.phases import Phase, StalePhase, check_move
+from nova_credentials.phases import MOVES, Phase, StalePhase, check_move
 
 LOCK_WAIT_SECONDS = 5.0
+# So many clients' rows are locked at once: NOVA's writers wait for some milliseconds.
+LOCKED_AT_ONCE = 20
+# No client is pushed later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
 
 OVERRIDDEN = Sentence("overridden", "Missing evidence was overridden: %(lines)s")
 
@@ -93,40 +107,68 @@ class MoveResult:
         return in_a_row(self.message, told)
 
 
-LINE_OVERRIDDEN = Sentence("line_overridden", "Overridden: %(line)s")
-COMPARED_JUST_NOW = Sentence("compared_just_now", "Compared just now: %(result)s")
-NOTHING_ASKED_FOR = Sentence("nothing_asked_for", "The request is no longer open.")
-
-
 @dataclass(frozen=True)
-class MoveAttempt:
-    """One try to move a client: to which phase, by whom and why."""
+class MoveOrder:
+    """What is asked for of each client of a batch: from which phase to which, by whom and why."""
 
-    snapshot: ClientSnapshot
+    old: Phase
     new: Phase
-    by: User | None
-    reason: str
-    note: Message | None
-    schedule_deletion: bool
-    approves: Run | None
+    by: User | None = None
+    reason: str = ""  # the text that the user typed
+    note: Message | None = None  # this site's own message about the move
+    # Back in `postgres`, the secrets are to be deleted after the recovery window.
+    schedule_deletion: bool = False
+    # Nobody looks on: no store is preferred, and a client that differs is left.
+    only_where_equal: bool = False
     override: Override | None = None
-    answers: KmsAnswers | None = None
+    # Client id -> the kinds of evidence that its plan saw it lack; None where nothing was planned.
+    overridden: Mapping[int, frozenset[str]] | None = None
+    # The requested run of one client that `by` approves with its move.
+    approves: Run | None = None
+    # The run of which the moves are a part: nobody waits for them.
     run: Run | None = None
-    # Both by `require_open_gate`.
-    overridden: list[Check] = field(default_factory=list)
-    gate: list[Message] = field(default_factory=list)
+    # What AWS said of the account's rights: to other clients of the run too.
+    answers: KmsAnswers = field(default_factory=KmsAnswers, repr=False)
 
     @property
     def sm(self) -> SecretsManager:
         """Return the client of Secrets Manager: somebody waits for the move of a page, and nobody for a run's."""
         return secrets_manager(interactive=self.run is None)
 
-    def require_open_gate(self, facts: GateFacts | None = None) -> None:
-        """Raise `ShutGate` unless every check passes or is overridden. `facts` are those of a whole batch."""
-        if facts is None:
-            facts = GateFacts([self.snapshot.client_id], run=self.run)
+    def find_override(self, client_id: int) -> Override | None:
+        """Return the override of one client: of the evidence that its plan, where there is one, saw it lack."""
+        if self.override is None or self.overridden is None:
+            return self.override
+        return self.override.narrow(self.overridden.get(client_id, frozenset()))
+
+
+LINE_OVERRIDDEN = Sentence("line_overridden", "Overridden: %(line)s")
+COMPARED_JUST_NOW = Sentence("compared_just_now", "Compared just now: %(result)s")
+
+
+@dataclass(frozen=True)
+class MoveAttempt:
+    """One client of a batch, as it was read, and what its gate said of it."""
+
+    order: MoveOrder
+    snapshot: ClientSnapshot
+    # Both by `require_open_gate`.
+    overridden: list[Check] = field(default_factory=list)
+    gate: list[Message] = field(default_factory=list)
+
+    @property
+    def client_id(self) -> int:
+        return self.snapshot.client_id
+
+    def require_open_gate(self, facts: GateFacts) -> None:
+        """Raise `ShutGate` unless every check passes or is overridden."""
+        order = self.order
         checks, self.overridden[:] = require_open(
-            self.snapshot, self.new, override=self.override, answers=self.answers, facts=facts
+            self.snapshot,
+            order.new,
+            override=order.find_override(self.client_id),
+            answers=order.answers,
+            facts=facts,
         )
         self.gate[:] = [
             LINE_OVERRIDDEN(line=check.text) if check in self.overridden else check.text
@@ -136,52 +178,153 @@ class MoveAttempt:
     def make_shut_gate(self, *reasons: Message, error_class: str = "") -> ShutGate:
         """Make the error that refuses the move for these reasons; `error_class`: the class of the store's error."""
         shut = [Check(why.codes[0], False, why, error_class=error_class) for why in reasons]
-        return ShutGate(self.snapshot.slug, self.new, shut)
+        return ShutGate(self.snapshot.slug, self.order.new, shut)
 
-    def find_refusal_after_comparing(self, comparison: Comparison) -> ShutGate | None:
-        """Return the error that refuses the move where this comparison, made just now, is no match; None on a match."""
-        if comparison.status == Comparison.Status.MATCH:
-            return None
-        why = COMPARED_JUST_NOW(result=comparison.message or comparison.status_message)
-        return self.make_shut_gate(why, error_class=comparison.error_class)
-
-    def commit(self, note: Message | None = None) -> None:
-        """Change the phase, within the caller's transaction; raises `StalePhase`, `ShutGate` or `LeaseLostError`."""
-        refuse_lost_client_locks()
-        snapshot = self.snapshot
-        moved = ClientMigration.objects.change_phases(
-            {snapshot.client_id: self.plan_change(note)},
-            snapshot.phase,
-            self.new,
-            by=self.by,
-            reason=self.reason,
-            run=self.run or self.approves,
-            override_reason=self.override.reason if self.override else "",
-        )
-        if not moved:
-            client_migration = ClientMigration.objects.get(pk=snapshot.client_id)
-            raise StalePhase(snapshot.slug, snapshot.phase, Phase(client_migration.phase))
-        if self.approves and self.by:
-            try:
-                self.approves.approve(by=self.by, is_done=True)
-            except StaleRunError:  # it was cancelled meanwhile
-                raise self.make_shut_gate(NOTHING_ASKED_FOR()) from None
-        # Whatever else was requested for the client can't be done any more.
-        why = MOVED_MEANWHILE(phase=self.new.label)
-        Run.objects.close_requests([snapshot.client_id], why, by=self.by, now_in=self.new)
-
-    def plan_change(self, note: Message | None = None) -> PlannedChange:
+    def plan_change(self, note: Message | None) -> PlannedChange:
         """Return what is stored with the move: its note followed by `note`, the overridden checks, and the gate."""
         overridden = tuple(check.text for check in self.overridden)
-        return PlannedChange(in_a_row(self.note, note), overridden, tuple(self.gate))
+        return PlannedChange(in_a_row(self.order.note, note), overridden, tuple(self.gate))
 
-    def make_move_result(self, message: Message | None) -> MoveResult:
-        """Return the result of the move, once made: client, phases, `message`, overridden checks."""
-        snapshot, overridden = self.snapshot, tuple(self.overridden)
-        return MoveResult(snapshot.slug, snapshot.phase, self.new, message, overridden)
+    def is_unchanged(self, now: ClientSnapshot | None) -> bool:
+        """Say whether nobody wrote the client's rows since they were read. `now`: as they are, locked."""
+        return now is not None and now.has_same_rows_as(self.snapshot)
 
 
+# Why a client was not moved.
+Refusal = ShutGate | StalePhase | Client.DoesNotExist
+# Client id -> what is said of it.
+Told = Mapping[int, Message | None]
+
+NOTHING_ASKED_FOR = Sentence("nothing_asked_for", "The request is no longer open.")
 MOVED_MEANWHILE = Sentence("moved_meanwhile", "The client was moved to %(phase)s meanwhile.")
+
+
+class MoveBatch:
+    """Clients that are moved together, each judged by itself, and what has become of each.
+
+    A batch of a run waits for nobody: whatever is no plain case is `left`, to be moved alone. A batch of one client
+    alone waits for NOVA's writers, and copies rows.
+    """
+
+    def __init__(
+        self, order: MoveOrder, snapshots: Collection[ClientSnapshot], *, is_alone: bool
+    ) -> None:
+        self.order, self.is_alone = order, is_alone
+        self.attempts = {each.client_id: MoveAttempt(order, each) for each in snapshots}
+        self.moved: dict[int, MoveResult] = {}
+        self.refused: dict[int, Refusal] = {}
+        self.left: list[int] = []
+        # Those whose push was not begun in time.
+        self.postponed: list[int] = []
+        self.comparisons: dict[int, Comparison] = {}
+
+    def list_open(self) -> list[MoveAttempt]:
+        """Return the attempts of which nothing has become yet."""
+        settled = {*self.moved, *self.refused, *self.left, *self.postponed}
+        return [attempt for pk, attempt in self.attempts.items() if pk not in settled]
+
+    def refuse(self, attempt: MoveAttempt, *reasons: Message, error_class: str = "") -> None:
+        """Refuse to move the client, for these reasons."""
+        refusal = attempt.make_shut_gate(*reasons, error_class=error_class)
+        self.refused[attempt.client_id] = refusal
+
+    def refuse_all_where(self, *reasons: Message | None) -> None:
+        """Refuse every client that is open for these reasons, if there are some."""
+        if told := [why for why in reasons if why]:
+            for attempt in self.list_open():
+                self.refuse(attempt, *told)
+
+    def leave(self, attempts: Iterable[MoveAttempt]) -> None:
+        """Leave these clients to be moved alone."""
+        self.left += [attempt.client_id for attempt in attempts]
+
+    def commit(self, attempts: Sequence[MoveAttempt], notes: Told | None = None) -> set[int]:
+        """Change the phases, within the caller's transaction; return the ids of the clients that were moved.
+
+        `notes` are stored with the moves. Raises `LeaseLostError`; of a client alone also `StalePhase`, or `ShutGate`
+        where the request that its move approves is gone.
+        """
+        if not attempts:
+            return set()
+        refuse_lost_client_locks()
+        order = self.order
+        moved = ClientMigration.objects.change_phases(
+            {
+                each.client_id: each.plan_change((notes or {}).get(each.client_id))
+                for each in attempts
+            },
+            order.old,
+            order.new,
+            by=order.by,
+            reason=order.reason,
+            run=order.run or order.approves,
+            override_reason=order.override.reason if order.override else "",
+        )
+        if self.is_alone and not moved:
+            (attempt,) = attempts
+            present = ClientMigration.objects.get(pk=attempt.client_id).phase
+            raise StalePhase(attempt.snapshot.slug, order.old, Phase(present))
+        if order.approves and order.by:
+            try:
+                order.approves.approve(by=order.by, is_done=True)
+            except StaleRunError:  # it was cancelled meanwhile
+                raise attempts[0].make_shut_gate(NOTHING_ASKED_FOR()) from None
+        # Whatever else was requested for the clients can't be done any more.
+        why = MOVED_MEANWHILE(phase=order.new.label)
+        Run.objects.close_requests(moved, why, by=order.by, now_in=order.new)
+        return moved
+
+    def settle(
+        self, attempts: Iterable[MoveAttempt], moved: Collection[int], told: Told | None = None
+    ) -> None:
+        """Note which of these clients were moved, and what is said of each; the others are left."""
+        for attempt in attempts:
+            pk = attempt.client_id
+            if pk not in moved:
+                self.leave([attempt])
+                continue
+            self.moved[pk] = MoveResult(
+                attempt.snapshot.slug,
+                self.order.old,
+                self.order.new,
+                (told or {}).get(pk),
+                tuple(attempt.overridden),
+            )
+
+    def move_unheld(
+        self,
+        attempts: Sequence[MoveAttempt],
+        told: Told | None = None,
+        *,
+        notes: Told | None = None,
+    ) -> None:
+        """Move these clients in one transaction, whatever NOVA writes meanwhile."""
+        with transaction.atomic():
+            moved = self.commit(attempts, notes)
+        self.settle(attempts, moved, told)
+
+    def move_while_unchanged(
+        self, attempts: Sequence[MoveAttempt], told: Told | None = None
+    ) -> None:
+        """Move the clients whose rows nobody has written since they were read, while these are locked.
+
+        Of several locked at once, none is moved where NOVA holds one's rows.
+        """
+        for start in range(0, len(attempts), LOCKED_AT_ONCE):
+            some = attempts[start : start + LOCKED_AT_ONCE]
+            self.settle(some, self._commit_unchanged(some), told)
+
+    def _commit_unchanged(self, attempts: Sequence[MoveAttempt]) -> set[int]:
+        if self.is_alone:
+            with hold_unchanged_rows(attempts[0]):
+                return self.commit(attempts)
+        try:
+            with hold_rows_if_all_free([each.client_id for each in attempts]) as now:
+                return self.commit([e for e in attempts if e.is_unchanged(now.get(e.client_id))])
+        except RefusedByDatabaseError:
+            return set()
+
+
 NEEDS_APPROVAL = Sentence(
     "needs_approval", "A second person has to approve this move: request it first."
 )
@@ -201,16 +344,11 @@ def move(
     schedule_deletion: bool = False,
     approves: Run | None = None,
     override: Override | None = None,
-    answers: KmsAnswers | None = None,
-    run: Run | None = None,
 ) -> MoveResult:
-    """Move one client by one step. `seen` is the phase that the user saw: in another one nothing is moved.
+    """Move one client by one step, while somebody waits; the parameters are those of `MoveOrder`.
 
-    `schedule_deletion`: back in `postgres`, its secrets are to be deleted after the recovery window.
-    `reason` is the text that the user typed, `note` this site's own message about the move.
-    `approves` is the requested run of this one client that `by` approves with it. `override` lets missing evidence
-    pass, and is recorded where it does. `answers` is shared by the moves of one run. `run` is the run of which it is a
-    part: nobody waits for it, and what refuses it is recorded by the run.
+    `seen` is the phase that the user saw: in another one nothing is moved. `override` lets missing evidence pass, and
+    is recorded where it does.
 
     Returns the move, with the missing evidence that was let pass. Raises `Client.DoesNotExist`, `IllegalMove`,
     `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.
@@ -222,69 +360,100 @@ def move(
         try:
             snapshot = read_snapshot(client_id, seen=seen)
         except NovaSchemaError as error:
-            shut = [Check(why.key, False, why) for why in error.message.parts]
-            raise ShutGate(f"{client_id}", new, shut) from None
-        kind = check_move(snapshot.slug, snapshot.phase, new)
-        deletes = schedule_deletion and new == Phase.POSTGRES
-        attempt = MoveAttempt(
-            snapshot, new, by, reason, note, deletes, approves, override, answers, run
+            raise make_gate_shut_by_schema(f"{client_id}", new, error) from None
+        check_move(snapshot.slug, snapshot.phase, new)
+        order = MoveOrder(
+            snapshot.phase,
+            new,
+            by=by,
+            reason=reason,
+            note=note,
+            schedule_deletion=schedule_deletion,
+            approves=approves,
+            override=override,
+            answers=KmsAnswers(tries_each_secret=True),
         )
-        refusals = _recording_refused_move(snapshot, new, by=by, reason=reason)
-        with nullcontext() if run else refusals:
-            if needs_approval(kind) and approves is None and not (run and run.approved_by_name):
-                raise attempt.make_shut_gate(NEEDS_APPROVAL())
-            if not held:
-                raise attempt.make_shut_gate(MOVE_UNDER_WAY())
-            if snapshot.is_leaving_or_left:
-                raise attempt.make_shut_gate(IS_OFFBOARDED(slug=snapshot.slug))
-            try:
-                message = MOVE_HANDLERS[snapshot.phase, new](attempt)
-            except STORE_ERRORS as error:
-                error_class = getattr(error, "error_class", "")
-                raise attempt.make_shut_gate(error.message, error_class=error_class) from None
-        if attempt.schedule_deletion:
-            message = schedule_secret_deletion(snapshot)
-    return attempt.make_move_result(message)
+        batch = MoveBatch(order, [snapshot], is_alone=True)
+        move_batch(batch, held)
+        if refusal := batch.refused.get(client_id):
+            _record_refused_move(batch.attempts[client_id], refusal)
+            raise refusal
+    return batch.moved[client_id]
+
+
+def make_gate_shut_by_schema(slug: str, new: Phase, error: NovaSchemaError) -> ShutGate:
+    """Make the error that refuses a move where NOVA's tables lack what the client's rows are read by."""
+    return ShutGate(slug, new, [Check(why.key, False, why) for why in error.message.parts])
+
+
+def move_batch(batch: MoveBatch, held: Collection[int]) -> None:
+    """Move the clients of the batch; `held` are those whose leases the caller holds, until this ends.
+
+    Raises what no client can be refused for.
+    """
+    order = batch.order
+    approved = order.approves or (order.run and order.run.approved_by_name)
+    for attempt in batch.list_open():
+        if needs_approval(MOVES[order.old, order.new]) and not approved:
+            batch.refuse(attempt, NEEDS_APPROVAL())
+        elif attempt.client_id not in held:
+            # Whatever its phase: an earlier try may have moved it, which is looked up under the lease.
+            batch.refuse(attempt, MOVE_UNDER_WAY())
+        elif attempt.snapshot.phase != order.old:
+            stale = StalePhase(attempt.snapshot.slug, order.old, attempt.snapshot.phase)
+            batch.refused[attempt.client_id] = stale
+        elif attempt.snapshot.is_leaving_or_left:
+            batch.refuse(attempt, IS_OFFBOARDED(slug=attempt.snapshot.slug))
+    opened = batch.list_open()
+    if not opened:
+        return
+    try:
+        STEPS[order.old, order.new](batch)
+    except (ShutGate, StalePhase, Client.DoesNotExist) as refusal:
+        if not batch.is_alone:
+            raise
+        batch.refused[opened[0].client_id] = refusal
+    except STORE_ERRORS as error:
+        if not batch.is_alone:
+            raise
+        batch.refuse(opened[0], error.message, error_class=getattr(error, "error_class", ""))
 
 
 @contextmanager
-def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
-    """Lock the rows; raises `ShutGate` where NOVA wrote them since the move began."""
-    with hold_rows(attempt.snapshot.client_id) as now:
-        if not now.has_same_rows_as(attempt.snapshot):
+def hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
+    """Lock the client's rows; raises `ShutGate` where NOVA wrote them since they were read."""
+    with hold_rows(attempt.client_id) as now:
+        if not attempt.is_unchanged(now):
             raise attempt.make_shut_gate(NOVA_WROTE())
         yield now
 
 
-def _start_dual_write(attempt: MoveAttempt) -> Message | None:
-    snapshot = attempt.snapshot
-    require_aws_writes_allowed(snapshot.slug, attempt.new)
-    interactive = attempt.run is None
-    (pushed,) = push(client_ids=[snapshot.client_id], run=attempt.run, interactive=interactive)
-    if pushed.outcome not in PUSHED:
-        raise attempt.make_shut_gate(pushed.summary_message, error_class=pushed.error_class)
-    with transaction.atomic():
-        attempt.commit()
-    return pushed.message
-
-
-def _move_when_equal(attempt: MoveAttempt) -> None:
-    """Move if every check passes and both stores are equal at the moment of the move."""
-    attempt.require_open_gate()
-    _require_match(attempt)
-    with _hold_unchanged_rows(attempt):
-        attempt.commit()
-
-
-def _require_match(attempt: MoveAttempt) -> None:
-    snapshot = attempt.snapshot
-    comparison = make_unsaved_comparison(
-        snapshot, read_secrets([snapshot], sm=attempt.sm), run=attempt.run
+def start_dual_write(batch: MoveBatch) -> None:
+    """Push the clients, and move those that were read back equal."""
+    batch.refuse_all_where(*(check.text for check in check_aws_writes() if not check.passed))
+    opened, run = {each.client_id: each for each in batch.list_open()}, batch.order.run
+    if not opened:
+        return
+    results = push(
+        client_ids=opened.keys(),
+        run=run,
+        interactive=run is None,
+        seconds=BATCH_SECONDS if run else None,
     )
-    require_aws_writes_allowed(snapshot.slug, attempt.new)  # which account it is was told by that
-    Comparison.objects.record([comparison])
-    if refusal := attempt.find_refusal_after_comparing(comparison):
-        raise refusal
+    for pk in opened.keys() - {result.client_id for result in results}:
+        batch.refused[pk] = Client.DoesNotExist()  # NOVA has just deleted it
+    told: dict[int, Message | None] = {}
+    for result in results:
+        pk = result.client_id
+        if result.comparison:
+            batch.comparisons[pk] = result.comparison
+        if result.postponed and run:  # a page does not come back to it
+            batch.postponed.append(pk)
+        elif result.outcome in PUSHED:
+            told[pk] = result.message
+        else:
+            batch.refuse(opened[pk], result.summary_message, error_class=result.error_class)
+    batch.move_unheld([opened[pk] for pk in told], told)
 
 
 READS_AWS = Sentence(
@@ -292,28 +461,174 @@ READS_AWS = Sentence(
 )
 
 
-def _cut_over(attempt: MoveAttempt) -> Message:
-    _move_when_equal(attempt)
-    return READS_AWS()
+def move_where_equal(batch: MoveBatch) -> None:
+    """Move the clients whose gate is open and whose stores are equal, while their rows stay as they were read."""
+    order, snapshots = batch.order, [attempt.snapshot for attempt in batch.list_open()]
+    found = read_secrets(snapshots, sm=order.sm)
+    batch.refuse_all_where(explain_differences_after_reading(FACTS))
+    if not batch.list_open():
+        return
+    order.answers.note_read(found)
+    # The move to AWS wants the right to write: a page tries it with each secret, a run once a KMS key. Those of whom it
+    # tries again alone it knows already.
+    if order.new == Phase.AWS and not batch.is_alone:
+        names = [name for each in snapshots for name in each.names.values()]
+        order.answers.read_keys_of_secrets(names, sm=order.sm)
+    # After AWS has answered, which may take long: the gates are judged as of now.
+    facts = compare_unchecked_and_read_facts(batch, snapshots, found)
+    refuse_where_gate_is_shut(batch, facts)
+    compare_and_refuse_differing(batch, found)
+    message = READS_AWS() if order.new == Phase.AWS else None
+    equal = batch.list_open()
+    batch.move_while_unchanged(equal, {attempt.client_id: message for attempt in equal})
+
+
+def compare_unchecked_and_read_facts(
+    batch: MoveBatch, snapshots: Sequence[ClientSnapshot], found: Answers
+) -> GateFacts:
+    """Read what the gates need. Where a client's newest comparison is unchecked, store a new one first.
+
+    It was an earlier try of this run, or a sweep at a moment in which AWS failed, and says nothing about the client; it
+    would keep the gate shut until the next sweep.
+    """
+    client_ids, run = [each.client_id for each in snapshots], batch.order.run
+    facts = GateFacts(client_ids, run=run)
+    unchecked = {
+        pk
+        for pk, client_migration in facts.client_migrations.items()
+        if (newest := client_migration.comparison) and newest.status == Comparison.Status.UNCHECKED
+    }
+    if not unchecked:
+        return facts
+    again = [each for each in snapshots if each.client_id in unchecked]
+    Comparison.objects.record([make_unsaved_comparison(each, found, run=run) for each in again])
+    return GateFacts(client_ids, run=run)
+
+
+def refuse_where_gate_is_shut(batch: MoveBatch, facts: GateFacts) -> None:
+    """Refuse the clients whose gate is shut, with every check that fails."""
+    for attempt in batch.list_open():
+        try:
+            attempt.require_open_gate(facts)
+        except ShutGate as refusal:
+            batch.refused[attempt.client_id] = refusal
+
+
+def compare_and_refuse_differing(batch: MoveBatch, found: Answers) -> None:
+    """Store a comparison of each client, and refuse those that don't match."""
+    run = batch.order.run
+    for attempt in batch.list_open():
+        compared = make_unsaved_comparison(attempt.snapshot, found, run=run)
+        batch.comparisons[attempt.client_id] = compared
+    Comparison.objects.record([batch.comparisons[each.client_id] for each in batch.list_open()])
+    for attempt in batch.list_open():
+        compared = batch.comparisons[attempt.client_id]
+        if compared.status != Comparison.Status.MATCH:
+            why = COMPARED_JUST_NOW(result=compared.message or compared.status_message)
+            batch.refuse(attempt, why, error_class=compared.error_class)
 
 
 TO_BE_DELETED = Sentence("to_be_deleted", "Deletion of its secret was requested.")
 
 
-def _step_back(attempt: MoveAttempt) -> None:
+def step_back(batch: MoveBatch) -> None:
     """Move back; nothing is copied, as PostgreSQL has been the authority and has every confirmed write."""
+    attempts, order = batch.list_open(), batch.order
+    deletes = order.schedule_deletion and order.new == Phase.POSTGRES
+    if deletes and not batch.is_alone:
+        # AWS is asked several times for each: meanwhile the others can be saved, and their run paused.
+        batch.leave(attempts)
+        return
+    note = TO_BE_DELETED() if deletes else None
     with transaction.atomic():
-        if attempt.schedule_deletion:
-            # If it is moved to dual write again, the pending push takes the secrets back from their deletion.
-            ClientRevision.objects.filter(pk=attempt.snapshot.client_id).update(
-                pushed_revision=None
-            )
-        attempt.commit(TO_BE_DELETED() if attempt.schedule_deletion else None)
+        moved = batch.commit(attempts, {attempt.client_id: note for attempt in attempts})
+        if deletes:
+            # If they are moved to dual write again, the pending push takes the secrets back from their deletion.
+            ClientRevision.objects.filter(pk__in=moved).update(pushed_revision=None)
+    told = {}
+    if deletes:
+        for attempt in attempts:
+            if attempt.client_id in moved:
+                told[attempt.client_id] = schedule_secret_deletion(attempt.snapshot)
+    batch.settle(attempts, moved, told)
 
 
 AWS_UNREAD = Sentence(
     "aws_unread", "AWS could not be read, so PostgreSQL's values were not checked: %(error)s"
 )
+# Why the automatic rollback leaves a client
+LEFT_UNREAD = Sentence("left_unread", "Not rolled back: AWS could not be read. %(error)s")
+LEFT_DIFFERING = Sentence(
+    "left_differing",
+    "Not rolled back: both stores differ. Look at the mismatch, then roll it back by hand.",
+)
+
+
+def roll_back(batch: MoveBatch) -> None:
+    """Move back to dual read and copy AWS's document to PostgreSQL; if AWS can't be read, PostgreSQL's copy stays."""
+    only_where_equal, copies = batch.order.only_where_equal, read_copies(batch)
+    batch.refuse_all_where(explain_differences_after_reading(PLACE))
+    plain: list[MoveAttempt] = []
+    notes: dict[int, Message | None] = {}
+    for attempt in batch.list_open():
+        found = find_difference(attempt.snapshot, copies[attempt.client_id])
+        if found is None:
+            plain.append(attempt)
+        elif only_where_equal and isinstance(found, SecretsManagerError):
+            why = LEFT_UNREAD(error=found.message)
+            batch.refuse(attempt, why, error_class=found.error_class)
+        elif only_where_equal:
+            batch.refuse(attempt, LEFT_DIFFERING())
+        elif not batch.is_alone and not is_aws_down(found):
+            batch.leave([attempt])
+        elif isinstance(found, AwsCopy):
+            _roll_back_differing(batch, attempt, found)
+        else:
+            notes[attempt.client_id] = AWS_UNREAD(error=found.message)
+            plain.append(attempt)
+    if only_where_equal:
+        batch.move_while_unchanged(plain)
+    else:
+        batch.move_unheld(plain, notes, notes=notes)
+
+
+# What AWS holds of a client, or why that is not known.
+Found = AwsCopy | SecretsManagerError | DocumentError
+
+
+def read_copies(batch: MoveBatch) -> dict[int, Found]:
+    """Read what AWS holds of each client: of many at once, of one alone as NOVA's reader does.
+
+    The call for many secrets has a permission and a rate of its own: where it fails, AWS may still give each by itself.
+    """
+    sm, snapshots = batch.order.sm, [attempt.snapshot for attempt in batch.list_open()]
+    names = [name for each in snapshots for name in each.names.values()]
+    answers = {} if batch.is_alone else sm.batch_get(names)
+    copies: dict[int, Found] = {}
+    for each in snapshots:
+        try:
+            copies[each.client_id] = (
+                read_aws(each, sm=sm)
+                if batch.is_alone
+                else make_aws_copy(each, join_answers(each.names, answers, layout=each.layout))
+            )
+        except (SecretsManagerError, DocumentError) as error:
+            copies[each.client_id] = error
+    return copies
+
+
+def find_difference(snapshot: ClientSnapshot, found: Found) -> Found | None:
+    """Return what was `found` in AWS, or why it is not known; None where it is what the rows hold."""
+    if isinstance(found, AwsCopy) and are_equal(snapshot.document, found.document):
+        return None
+    return found
+
+
+def is_aws_down(found: Found) -> bool:
+    """Say whether AWS gave no usable answer: it would give none to each client alone either, and take long."""
+    return isinstance(found, SecretsManagerError) and found.error_class == ErrorClass.UNAVAILABLE
+
+
 NEWER_IN_POSTGRES = Sentence(
     "newer_in_postgres", "PostgreSQL holds a newer value, which is pushed next."
 )
@@ -322,31 +637,19 @@ NOT_COPIED = Sentence(
 )
 
 
-def _roll_back(attempt: MoveAttempt) -> Message | None:
-    """Move back to dual read and copy AWS's document to PostgreSQL; if AWS can't be read, PostgreSQL's copy stays."""
-    snapshot = attempt.snapshot
-    try:
-        found = read_aws(snapshot, sm=attempt.sm)
-    except (SecretsManagerError, DocumentError) as error:
-        _require_noted_place(attempt)
-        return _back_to_dual_read(attempt, AWS_UNREAD(error=error.message))
-    _require_noted_place(attempt)
-    if are_equal(snapshot.document, found.document):
-        return _back_to_dual_read(attempt)
+def _roll_back_differing(batch: MoveBatch, attempt: MoveAttempt, found: AwsCopy) -> None:
     keys = load_version_keys()
     ours = all(keys.is_ours(*version) for version in found.version_ids.items())
-    if snapshot.push_pending and ours and not list_versions_since_backup(found):
-        return _back_to_dual_read(attempt, NEWER_IN_POSTGRES())
-    try:
-        return _restore_rows_from_aws(attempt, found)
-    except RefusedByDatabaseError as error:
-        return _back_to_dual_read(attempt, NOT_COPIED(error=error.message))
-
-
-def _back_to_dual_read(attempt: MoveAttempt, note: Message | None = None) -> Message | None:
-    with transaction.atomic():
-        attempt.commit(note)
-    return note
+    note: Message | None = NEWER_IN_POSTGRES()
+    if not attempt.snapshot.push_pending or not ours or list_versions_since_backup(found):
+        try:
+            _copy_to_rows_and_move(batch, attempt, found)
+        except RefusedByDatabaseError as error:
+            note = NOT_COPIED(error=error.message)
+        else:
+            return
+    notes = {attempt.client_id: note}
+    batch.move_unheld([attempt], notes, notes=notes)
 
 
 REPLACED_NOT_KEPT = Sentence(
@@ -365,38 +668,35 @@ ONLY_IN_POSTGRES = Sentence(
 )
 
 
-def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | None:
-    uncounted = may_have_uncounted_writes(attempt.snapshot.client_id)
+def _copy_to_rows_and_move(batch: MoveBatch, attempt: MoveAttempt, found: AwsCopy) -> None:
+    """Copy AWS's document into the rows, and move the client in the same transaction."""
+    uncounted = may_have_uncounted_writes(attempt.client_id)
     try:
         back_up_rows_to_aws(attempt.snapshot, found, always=uncounted)
     except (SecretsManagerError, RefusedBySiteError) as error:
         why = REPLACED_NOT_KEPT(error=error.message)
         raise attempt.make_shut_gate(why, error_class=error.error_class) from None
-    with _hold_unchanged_rows(attempt) as now:
+    with hold_unchanged_rows(attempt) as now:
         lacking = copy_aws_to_rows(now, found)
         extra = ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
         kept = KEPT_AS_UNCOUNTED() if uncounted else None
-        note = in_a_row(COPIED_TO_POSTGRES(), extra, kept)
-        attempt.commit(note)
-    return note
-
-
-def _require_noted_place(attempt: MoveAttempt) -> None:
-    """Raise `ShutGate` where what was read in AWS is in another account, region or prefix than NOVA's values."""
-    if why := explain_differences_after_reading(PLACE):
-        raise attempt.make_shut_gate(why)
+        notes = {attempt.client_id: in_a_row(COPIED_TO_POSTGRES(), extra, kept)}
+        moved = batch.commit([attempt], notes)
+    batch.settle([attempt], moved, notes)
 
 
 STORES_DIFFER = Sentence("stores_differ", "Both stores were read just now, and they differ.")
 ONLY_IN_AWS = Sentence("only_in_aws", "Only AWS holds the secret values now.")
 
 
-def _purge(attempt: MoveAttempt) -> Message:
-    snapshot = attempt.snapshot
-    attempt.require_open_gate()
-    found = read_aws(snapshot, sm=attempt.sm)
-    require_aws_writes_allowed(snapshot.slug, attempt.new)
-    with _hold_unchanged_rows(attempt) as now:
+def purge(batch: MoveBatch) -> None:
+    """Replace the client's secret values in PostgreSQL by pointers to its secrets."""
+    (attempt,) = batch.list_open()
+    snapshot, order = attempt.snapshot, batch.order
+    attempt.require_open_gate(GateFacts([snapshot.client_id], run=order.run))
+    found = read_aws(snapshot, sm=order.sm)
+    require_aws_writes_allowed(snapshot.slug, order.new)
+    with hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):
             raise attempt.make_shut_gate(STORES_DIFFER())
         client = reread_locked_client(snapshot.client_id)
@@ -405,8 +705,8 @@ def _purge(attempt: MoveAttempt) -> Message:
         ClientRevision.objects.record_pushed(
             [(snapshot.client_id, reread_locked_snapshot(snapshot.client_id).revision)]
         )
-        attempt.commit()
-    return ONLY_IN_AWS()
+        moved = batch.commit([attempt])
+    batch.settle([attempt], moved, {snapshot.client_id: ONLY_IN_AWS()})
 
 
 NO_VALUE_IN_AWS = Sentence("no_value_in_aws", "AWS holds no value for %(rows)s.", glue=", ")
@@ -416,11 +716,15 @@ RESTORED_ALL_BUT_NEWER = Sentence(
 )
 
 
-def _restore(attempt: MoveAttempt) -> Message:
+def restore(batch: MoveBatch) -> None:
+    """Copy AWS's values into the client's purged rows."""
+    (attempt,) = batch.list_open()
     snapshot = attempt.snapshot
-    found = read_aws(snapshot, sm=attempt.sm)
-    _require_noted_place(attempt)
-    with _hold_unchanged_rows(attempt):
+    found = read_aws(snapshot, sm=batch.order.sm)
+    # What was read in another account, region or prefix is no value of NOVA's.
+    if why := explain_differences_after_reading(PLACE):
+        raise attempt.make_shut_gate(why)
+    with hold_unchanged_rows(attempt):
         _require_secret_columns(attempt)
         pending = snapshot.push_pending or may_have_uncounted_writes(snapshot.client_id)
         kept, without_value = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
@@ -428,8 +732,9 @@ def _restore(attempt: MoveAttempt) -> Message:
             rows = tuple(row.make_row_name_message() for row in without_value)
             raise attempt.make_shut_gate(NO_VALUE_IN_AWS(rows=rows))
         record_as_pushed_if_equal(snapshot.client_id, found)
-        attempt.commit()
-    return RESTORED_ALL_BUT_NEWER() if kept or pending else RESTORED()
+        moved = batch.commit([attempt])
+    told = RESTORED_ALL_BUT_NEWER() if kept or pending else RESTORED()
+    batch.settle([attempt], moved, {snapshot.client_id: told})
 
 
 def _require_secret_columns(attempt: MoveAttempt) -> None:
@@ -440,37 +745,36 @@ def _require_secret_columns(attempt: MoveAttempt) -> None:
         raise attempt.make_shut_gate(*reasons)
 
 
-MOVE_HANDLERS: dict[tuple[Phase, Phase], Callable[[MoveAttempt], Message | None]] = {
-    (Phase.POSTGRES, Phase.DUAL_WRITE): _start_dual_write,
-    (Phase.DUAL_WRITE, Phase.DUAL_READ): _move_when_equal,
-    (Phase.DUAL_READ, Phase.AWS): _cut_over,
-    (Phase.AWS, Phase.PURGED): _purge,
-    (Phase.PURGED, Phase.AWS): _restore,
-    (Phase.AWS, Phase.DUAL_READ): _roll_back,
-    (Phase.DUAL_READ, Phase.DUAL_WRITE): _step_back,
-    (Phase.DUAL_WRITE, Phase.POSTGRES): _step_back,
+# How each move is made.
+STEPS: dict[tuple[Phase, Phase], Callable[[MoveBatch], None]] = {
+    (Phase.POSTGRES, Phase.DUAL_WRITE): start_dual_write,
+    (Phase.DUAL_WRITE, Phase.DUAL_READ): move_where_equal,
+    (Phase.DUAL_READ, Phase.AWS): move_where_equal,
+    (Phase.AWS, Phase.PURGED): purge,
+    (Phase.PURGED, Phase.AWS): restore,
+    (Phase.AWS, Phase.DUAL_READ): roll_back,
+    (Phase.DUAL_READ, Phase.DUAL_WRITE): step_back,
+    (Phase.DUAL_WRITE, Phase.POSTGRES): step_back,
 }
+# They take one client at a time, as each has a transaction of its own in which its rows are held.
+ALONE = {(Phase.AWS, Phase.PURGED), (Phase.PURGED, Phase.AWS)}
 
 
 MOVE_REFUSED = Sentence("move_refused", "The move to %(new)s was refused: %(reasons)s")
 
 
-@contextmanager
-def _recording_refused_move(
-    snapshot: ClientSnapshot, new: Phase, *, by: User | None, reason: str
-) -> Iterator[None]:
-    """Record, with every reason, that the block did not move the client; the error goes on."""
-    try:
-        yield
-    except (ShutGate, StalePhase) as refusal:
-        why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]
-        record_refusal(
-            REFUSAL_EVENT,
-            MOVE_REFUSED(new=new.label, reasons=tuple(why)),
-            kind=("move", new, snapshot.client_id),
-            by=by,
-            client_id=snapshot.client_id,
-            slug=snapshot.slug,
-            reason=reason,
-        )
-        raise
+def _record_refused_move(attempt: MoveAttempt, refusal: Refusal) -> None:
+    """Record why a client was not moved, with every reason; of one that is gone there is nothing to record."""
+    if isinstance(refusal, Client.DoesNotExist):
+        return
+    why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]
+    order, snapshot = attempt.order, attempt.snapshot
+    record_refusal(
+        REFUSAL_EVENT,
+        MOVE_REFUSED(new=order.new.label, reasons=tuple(why)),
+        kind=("move", order.new, snapshot.client_id),
+        by=order.by,
+        client_id=snapshot.client_id,
+        slug=snapshot.slug,
+        reason=order.reason,
+    )

@@ -498,15 +498,15 @@ class Acknowledge(Resolve):
         found = plan_resolutions(self.kind, list(chosen.values_list("pk", flat=True)))
         shown = {each.client_id: each.comparison.pk for each in found if each.comparison}
         # Behind it: what was just read is what the page showed.
-        if order.seen:
-            now = self.see(list(shown))
-            shown = {pk: shown[pk] for pk in shown if order.seen.get(pk) == now.get(pk)}
+        now = self.see(list(shown)) if order.seen else {}
+        changed = {pk for pk in shown if order.seen.get(pk) != now.get(pk)}
         done, refused = acknowledge_each(
-            shown=shown,
+            shown={pk: shown[pk] for pk in shown if pk not in changed},
             until=date.fromisoformat(order.values["until"]),
             reason=order.reason,
             by=order.by,
         )
+        refused |= dict.fromkeys(changed, COMPARED_SINCE())
         if not done:
             raise ActRefused(next(iter(refused.values()), COMPARED_SINCE()))
         text = ngettext(
@@ -521,6 +521,7 @@ class Acknowledge(Resolve):
             text % {"n": intcomma(len(done))},
             warnings=[refusals % {"n": intcomma(left)}] if left else [],
             session={SESSION_KEY: undo},
+            refused=refused,
         )
 
 

@@ -99,6 +99,8 @@ class Done:
     notes: Sequence[str] = ()
     # What the user's session keeps of it, by key.
     session: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    # Of an act that is quick: why it was not done to some of the clients, by id.
+    refused: Mapping[int, Message] = field(default_factory=dict, repr=False)
 
 
 class ActRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import models, transaction
+from django.db import Error, models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -72,6 +73,16 @@ MANY_TRIES = 60
 ITEMS_AT_ONCE = 1000
 SWEEPS_ARE_KEPT = timedelta(days=2)
 PLANS_ARE_KEPT = timedelta(days=30)
+
+# One client left a request for several. A request for that client alone is cancelled (`CANCELLATION_EVENT`).
+LEFT_OUT_EVENT = EventKind(
+    "left_out_of_request",
+    _("Left out of a request"),
+    icon="approval",
+    in_history=True,
+    permission="migration.view_run",
+    names_user=True,
+)
 
 
 @dataclass(frozen=True)
@@ -189,6 +200,7 @@ class RunQuerySet(models.QuerySet["Run"]):
     ) -> None:
         """Leave these clients out of the runs that were requested for them; one that has no other client is over.
 
+        Recent activity tells it of a request for one client alone; of a larger one each client's history does.
         `now_in`: the phase in which they are now; a run that moves clients from there keeps them. Nobody is told.
         Within the caller's transaction.
         """
@@ -204,6 +216,12 @@ class RunQuerySet(models.QuerySet["Run"]):
         left = [item for item in opened if item.run_id in runs]
         if not left:
             return
+        # In the order of an index that begins with the run, as for `Run.only_item`.
+        items = RunItem.objects.filter(run=models.OuterRef("pk")).order_by("outcome", "batch")
+        more_than_one = self.filter(pk__in=runs).alias(
+            second=models.Subquery(items.values("pk")[1:2])
+        )
+        larger = set(more_than_one.exclude(second=None).values_list("pk", flat=True))
         events = []
         for item in left:
             run = runs[item.run_id]
@@ -217,7 +235,7 @@ class RunQuerySet(models.QuerySet["Run"]):
             with acting(run.as_actor()):
                 events.append(
                     AuditEvent.make_signed(
-                        CANCELLATION_EVENT,
+                        LEFT_OUT_EVENT if run.pk in larger else CANCELLATION_EVENT,
                         facts,
                         by=by,
                         client_id=item.client_id,
@@ -651,7 +669,10 @@ class Run(models.Model):
                 # Of workers that were killed, or are late: theirs finds no plan to make, and deletes what it adds.
                 PlanRow.objects.filter(run=self.pk).exclude(look=look).delete()
         except Exception:
-            own.delete()  # or each look that a defect ends would leave its rows
+            # Or each look that a defect ends would leave its rows. A database that failed may refuse this too, as in a
+            # transaction of the caller's, which takes the rows back: the first error says what is wrong.
+            with suppress(Error):
+                own.delete()
             raise
 
     def discard(self, *, by: User | None) -> None:

@@ -1,4 +1,4 @@
-"""Reads what an approval of a request would cover: nobody approves what the page didn't show. Stores nothing."""
+"""Says where the requested runs are, and what an approval of one covers: nobody approves what the page didn't show."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
+from django.urls import reverse_lazy
+from django.utils.text import format_lazy
 
 from nova_credentials.messages import Message, Sentence
+
+# The list of the runs that wait for an approval. The settings' menu names it, before there is an address.
+REQUESTS_URL = format_lazy("{}?state=requested", reverse_lazy("admin:migration_run_changelist"))
 
 OTHER_REQUEST_SHOWN = Sentence(
     "other_request_shown",

@@ -36,6 +36,7 @@ from migration.core.problems import (
 from migration.logins import models as rotation_schedules
 from migration.logins.models import Rotation, RotationOutcome, RotationSchedule
 from migration.runs.items import Act
+from migration.runs.requests import REQUESTS_URL
 from migration.site.background import read_background_facts
 from nova_credentials.messages import Sentence, in_a_row
 
@@ -482,6 +483,6 @@ def find_requested_runs(look: Look) -> Iterator[Finding]:
     if not number:
         yield report_ok(NO_RUN_REQUESTED())
         return
-    url = f"{reverse('admin:migration_run_changelist')}?state=requested"
+    url = str(REQUESTS_URL)
     action = Action(_("Approve or refuse"), url, APPROVE_MOVES)
     yield report_failure(RUNS_REQUESTED(n=number), count=number, url=url, actions=(action,))

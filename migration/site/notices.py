@@ -27,7 +27,7 @@ from django.core.mail import EmailMessage
 from django.db import connection, transaction
 from django.db.models import Count, Max, Min, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone, translation
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
@@ -67,6 +67,7 @@ from migration.core.problems import (
     ProblemRecord,
     look_at_problems,
 )
+from migration.runs.requests import REQUESTS_URL
 from migration.site.environment import name_environment
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.shown_names import escape_invisible
@@ -331,22 +332,22 @@ def _name_events(switches: Collection[NoticeSwitch], way: NoticeWay) -> tuple[Me
 LONGEST_SUBJECT, LONGEST_TEXT = 150, 3_000
 # The page that says more; the dashboard for what is not here.
 PAGES = {
-    NoticeEvent.MISMATCH: "comparison_report",
-    NoticeEvent.RUN_ENDED: "run_changelist",
-    NoticeEvent.WAVE_STOPPED: "campaign_changelist",
-    NoticeEvent.APPROVAL_WANTED: "run_changelist?state=requested",
-    NoticeEvent.APPROVAL_DECIDED: "run_changelist?state=requested",
-    NoticeEvent.AWS_GONE: "run_check_aws",
-    NoticeEvent.WORKERS_GONE: "run_health",
-    NoticeEvent.READERS_GONE: "readerprocess_changelist",
-    NoticeEvent.DUPLICATE: "run_aws_writes",
-    NoticeEvent.COPIES_FOUND: "copysearch_report",
-    NoticeEvent.WRITES_STOPPED: "run_aws_writes",
-    NoticeEvent.SETTINGS_DIFFER: "run_secret_settings",
-    NoticeEvent.AUDIT_BROKEN: "auditevent_changelist",
-    NoticeEvent.AUDIT_UNSEALED: "auditevent_changelist",
-    NoticeEvent.PROBLEM: "run_health",
-    NoticeEvent.TEST: "run_notices",
+    NoticeEvent.MISMATCH: reverse_lazy("admin:migration_comparison_report"),
+    NoticeEvent.RUN_ENDED: reverse_lazy("admin:migration_run_changelist"),
+    NoticeEvent.WAVE_STOPPED: reverse_lazy("admin:migration_campaign_changelist"),
+    NoticeEvent.APPROVAL_WANTED: REQUESTS_URL,
+    NoticeEvent.APPROVAL_DECIDED: REQUESTS_URL,
+    NoticeEvent.AWS_GONE: reverse_lazy("admin:migration_run_check_aws"),
+    NoticeEvent.WORKERS_GONE: reverse_lazy("admin:migration_run_health"),
+    NoticeEvent.READERS_GONE: reverse_lazy("admin:migration_readerprocess_changelist"),
+    NoticeEvent.DUPLICATE: reverse_lazy("admin:migration_run_aws_writes"),
+    NoticeEvent.COPIES_FOUND: reverse_lazy("admin:migration_copysearch_report"),
+    NoticeEvent.WRITES_STOPPED: reverse_lazy("admin:migration_run_aws_writes"),
+    NoticeEvent.SETTINGS_DIFFER: reverse_lazy("admin:migration_run_secret_settings"),
+    NoticeEvent.AUDIT_BROKEN: reverse_lazy("admin:migration_auditevent_changelist"),
+    NoticeEvent.AUDIT_UNSEALED: reverse_lazy("admin:migration_auditevent_changelist"),
+    NoticeEvent.PROBLEM: reverse_lazy("admin:migration_run_health"),
+    NoticeEvent.TEST: reverse_lazy("admin:migration_run_notices"),
 }
 # What Slack takes for a mention, a link or a tag; others take a sign "@" alone for a mention.
 _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
@@ -388,11 +389,8 @@ def make_link(event: str) -> str:
     origins = [each for each in settings.CSRF_TRUSTED_ORIGINS if "*" not in each]
     hosts = [f"https://{each}" for each in settings.ALLOWED_HOSTS if each[0] not in ".*"]
     site = next(iter(origins + hosts), "")
-    page = PAGES.get(event)  # type: ignore[call-overload]  # a later release's event is in no list
-    name, mark, query = page.partition("?") if page else ("", "", "")
-    return (
-        site and site + reverse(f"admin:migration_{name}" if name else "admin:index") + mark + query
-    )
+    page = PAGES.get(event, reverse_lazy("admin:index"))  # type: ignore[call-overload]  # a later release's event is in no list
+    return site and f"{site}{page}"
 
 
 # Sending

@@ -13,7 +13,7 @@ from migration.campaigns import steps
 from migration.campaigns.models import CampaignQuerySet, StaleCampaignError, WaveQuerySet
 from migration.core.clients import all_clients
 from migration.models import Campaign, Wave
-from migration.moves import runs
+from migration.moves import moves, runs
 from migration.moves.gates import Override
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
@@ -65,7 +65,7 @@ def fault(start: Phase, *life: Play):
 
 @fault(Phase.DUAL_READ, COMPARE_AND_FURTHER, CHANGED_IN_AWS, COMPARE_AND_FURTHER, NOVA_WRITES)
 def a_campaign_rolls_back_clients_that_differ(patch):
-    patch.setattr(runs, "is_equal_in_aws", lambda *_: True)
+    patch.setattr(moves, "find_difference", lambda *_: None)
 
 
 @fault(
@@ -77,15 +77,13 @@ def a_campaign_rolls_back_clients_that_differ(patch):
     NOVA_WRITES,
 )
 def a_campaign_rolls_back_clients_of_which_aws_was_not_read(patch):
-    is_equal = runs.is_equal_in_aws
+    find_difference = moves.find_difference
 
-    def believe(snapshot, found):
-        try:
-            return is_equal(snapshot, found)
-        except SecretsManagerError:
-            return True
+    def believe(snapshot, answers):
+        found = find_difference(snapshot, answers)
+        return None if isinstance(found, SecretsManagerError) else found
 
-    patch.setattr(runs, "is_equal_in_aws", believe)
+    patch.setattr(moves, "find_difference", believe)
 
 
 @fault(Phase.DUAL_READ, FURTHER)
@@ -100,7 +98,7 @@ def a_step_of_a_campaign_waits_for_ever(patch):
 
 @fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
 def a_step_of_a_campaign_has_no_gate(patch):
-    patch.setattr(runs, "pass_gate", lambda *_: True)
+    patch.setattr(moves, "refuse_where_gate_is_shut", lambda *_: None)
 
 
 @fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)

@@ -198,17 +198,17 @@ def a_save_after_the_cutover_ignores_that_aws_fails(patch):
 @fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA, within=24)
 def a_cutover_has_no_fence(patch):
     @contextmanager
-    def unfenced(request):
+    def unfenced(attempt):
         with transaction.atomic():
-            yield snapshots.reread_locked_snapshot(request.snapshot.client_id)
+            yield snapshots.reread_locked_snapshot(attempt.client_id)
 
-    patch.setattr(moves, "_hold_unchanged_rows", unfenced)
+    patch.setattr(moves, "hold_unchanged_rows", unfenced)
 
 
 @fault(Phase.AWS, [console_writes, back, nova_writes])
 def a_rollback_copies_nothing_back(patch):
     patch.setattr(
-        moves, "_restore_rows_from_aws", lambda request, _: moves._back_to_dual_read(request)
+        moves, "_copy_to_rows_and_move", lambda batch, attempt, _: batch.move_unheld([attempt])
     )
 
 
@@ -219,16 +219,15 @@ def a_rollback_copies_nothing_back(patch):
     within=60,
 )
 def a_run_moves_clients_whose_rows_were_written_since_it_read_them(patch):
-    patch.setattr(runs, "is_unchanged", lambda *_: True)
+    patch.setattr(moves.MoveAttempt, "is_unchanged", lambda *_: True)
 
 
 @fault(Phase.AWS, [console_writes, back_in_a_run, nova_writes])
 def a_run_rolls_back_without_a_look_at_aws(patch):
-    patch.setattr(runs, "are_equal", lambda *_: True)
+    patch.setattr(moves, "find_difference", lambda *_: None)
 
 
-def _put_pointers(request):
-    rows = request.snapshot
+def _put_pointers(rows):
     replace_secrets_by_pointers(
         snapshots.reread_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
     )
@@ -238,40 +237,46 @@ def _put_pointers(request):
 
 @fault(Phase.AWS, [compare_and_forward, back, push], NOVA, within=24)
 def a_purge_trusts_a_stored_comparison(patch):
-    def purge(request):
-        require_open(request.snapshot, request.new)
+    def purge(batch):
+        (attempt,) = batch.list_open()
+        require_open(attempt.snapshot, Phase.PURGED)
         with transaction.atomic():
-            _put_pointers(request)
-            request.commit()
+            _put_pointers(attempt.snapshot)
+            moved = batch.commit([attempt])
+        batch.settle([attempt], moved)
 
-    patch.setitem(moves.MOVE_HANDLERS, (Phase.AWS, Phase.PURGED), purge)
+    patch.setitem(moves.STEPS, (Phase.AWS, Phase.PURGED), purge)
 
 
 @fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED])
 def a_purge_takes_two_transactions(patch):
-    def purge(request):
-        require_open(request.snapshot, request.new)
+    def purge(batch):
+        (attempt,) = batch.list_open()
+        rows = attempt.snapshot
+        require_open(rows, Phase.PURGED)
         with transaction.atomic():
-            rows = request.snapshot
             replace_secrets_by_pointers(
                 snapshots.reread_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
             )
         with transaction.atomic():
-            request.commit()
+            moved = batch.commit([attempt])
+        batch.settle([attempt], moved)
 
-    patch.setitem(moves.MOVE_HANDLERS, (Phase.AWS, Phase.PURGED), purge)
+    patch.setitem(moves.STEPS, (Phase.AWS, Phase.PURGED), purge)
 
 
 @fault(Phase.PURGED, [nova_writes, back, push])
 def a_restore_overwrites_what_nova_wrote_since(patch):
-    def restore(request):
-        found = aws_store.read_aws(request.snapshot, sm=aws_store.secrets_manager())
-        with moves._hold_unchanged_rows(request) as rows:
+    def restore(batch):
+        (attempt,) = batch.list_open()
+        found = aws_store.read_aws(attempt.snapshot, sm=aws_store.secrets_manager())
+        with moves.hold_unchanged_rows(attempt) as rows:
             copy_document_into_rows(snapshots.reread_locked_client(rows.client_id), found.document)
             moves.record_as_pushed_if_equal(rows.client_id, found)
-            request.commit()
+            moved = batch.commit([attempt])
+        batch.settle([attempt], moved)
 
-    patch.setitem(moves.MOVE_HANDLERS, (Phase.PURGED, Phase.AWS), restore)
+    patch.setitem(moves.STEPS, (Phase.PURGED, Phase.AWS), restore)
 
 
 @fault(Phase.DUAL_READ, [nova_writes, push])

@@ -127,7 +127,7 @@ TESTS = {
         *ROTATIONS,
         "tests/migration/secrets/versions/test_pending_stages.py",
     ),
-    "migration/core/aws_store.py": WRITES,
+    "migration/core/aws_store.py": (*WRITES, "tests/nova_admin/operating/test_aws_calls.py"),
     "migration/core/aws_writes.py": WRITES,
     "migration/core/shared_facts.py": (
         "tests/migration/core/aws_writes/test_shared_facts.py",

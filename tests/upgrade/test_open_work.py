@@ -37,8 +37,16 @@ BEFORE = ("migration", "0049_run_began_at"), ("credentials", "0005_pushed_at")
 
 def upgrade() -> None:
     """Bring the database back to the state of before, and up again, as an upgrade does."""
+    go_back()
+    go_up()
+
+
+def go_back() -> None:
     for app, name in BEFORE:
         call_command("migrate", app, name, verbosity=0)
+
+
+def go_up() -> None:
     connection.close()
     call_command("migrate", verbosity=0)
 
@@ -126,16 +134,35 @@ def test_a_request_keeps_what_it_overrides_and_no_more_on_the_way_back_and_up(ma
     assert [item.client_id for item in Run.objects.get().items.open()] == [pk]
 
 
+@pytest.mark.parametrize(
+    ("kind", "key"), [("copies", "copies_not_searched"), ("copies_found", "copies_found")]
+)
+def test_a_request_that_does_without_a_search_overrides_no_copies_on_the_way_back_and_up(kind, key):
+    pk = make_full_client("one")
+    enter_phase_together([pk], Phase.AWS)
+    boss = make_user("boss", "migration.purge_client", "migration.override_gate")
+    request_move(client_id=pk, new=Phase.PURGED, by=boss, reason="INC-1")
+    Run.objects.update(override_reason="Test client", override_lines=[kind])
+
+    go_back()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT line ->> 'key' FROM migration_moverequest, jsonb_array_elements(overridden) AS line"
+        )
+        assert cursor.fetchall() == [(key,)]
+    go_up()
+
+    assert Run.objects.get().override_lines == [kind]
+
+
 def test_permissions_of_requests_are_those_of_runs_for_who_had_them():
     approver = make_user("approver", "migration.approve_move")
     viewers = Group.objects.create(name="Viewers of requests")
     viewers.user_set.add(viewer := make_user("viewer"))
-    for app, name in BEFORE:
-        call_command("migrate", app, name, verbosity=0)
+    go_back()
     viewers.permissions.add(Permission.objects.get(codename="view_moverequest"))
     Permission.objects.get(codename="view_moverequest").user_set.add(approver)
-    connection.close()
-    call_command("migrate", verbosity=0)
+    go_up()
 
     for user in (User.objects.get(pk=approver.pk), User.objects.get(pk=viewer.pk)):
         assert user.has_perm("migration.view_run")

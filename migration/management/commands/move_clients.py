@@ -19,7 +19,6 @@ from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.management.acts import PlanningCommand
 from migration.management.base import Options, find_user, parse_reason
 from migration.management.progress import ITEMS_AT_ONCE, show_work
-from migration.moves.account import KmsAnswers
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.evidence import EVIDENCE
@@ -224,7 +223,6 @@ class Command(PlanningCommand):
         """Move the clients one after the other, in this process."""
         reason = self.override_reason
         self.override = Override(reason, self.by) if reason else None
-        self.answers = KmsAnswers()
         found = list(chosen.with_phase().order_by("slug").values_list("pk", "slug", "phase"))
         reports = []
         with show_work(self.stderr, f"Moves to {self.new.value}", len(found)) as work:
@@ -248,7 +246,6 @@ class Command(PlanningCommand):
                     reason=self.reason,
                     schedule_deletion=self.deletes,
                     override=self.override,
-                    answers=self.answers,
                 )
                 said = done.message_with_overridden
                 moved, reasons = True, [*said.parts] if said else []

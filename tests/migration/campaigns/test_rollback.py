@@ -6,12 +6,12 @@ import psycopg
 import pytest
 from django.db import connection
 
+from credentials.models.clients import NOVA_IS_WRITING
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
-from migration.core.sentences import NOVA_WROTE
 from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange, RunItem
-from migration.moves import runs
+from migration.moves import moves, runs
 from migration.moves.moves import MOVE_UNDER_WAY, move
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
@@ -235,8 +235,8 @@ def test_it_waits_for_no_stop_of_aws_writes():
 
 def test_rows_that_are_written_after_aws_was_read_are_left_and_tried_again(monkeypatch):
     _campaign, pks, run = begin_rollback(2)
-    writes = once(lambda: write_password(pks[1], "example-novas"), runs.hold_rows_if_all_free)
-    monkeypatch.setattr(runs, "hold_rows_if_all_free", writes)
+    writes = once(lambda: write_password(pks[1], "example-novas"), moves.hold_rows_if_all_free)
+    monkeypatch.setattr(moves, "hold_rows_if_all_free", writes)
 
     work(run)
 
@@ -253,7 +253,7 @@ def test_rows_that_nova_holds_keep_that_client_and_no_other():
         work(run)
 
     assert stands(pks) == [DUAL_READ, AWS, DUAL_READ]
-    assert codes_of(run, "north-1") == [NOVA_WROTE.key]
+    assert codes_of(run, "north-1") == [NOVA_IS_WRITING.key]
 
 
 def test_a_client_that_somebody_works_on_is_tried_again_and_then_left(monkeypatch):

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import time
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
@@ -19,6 +20,7 @@ from migration.campaigns.steps import (
     CampaignStartRefusedError,
     approve_campaign,
 )
+from migration.core import refused_acts
 from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, REQUEST_EVENT, RUN_EVENT
 from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused
@@ -179,6 +181,17 @@ class TestApproval:
             approve_campaign(campaign, by=ana)
 
         assert stand(campaign) == (Campaign.State.REQUESTED, [])
+
+    def test_who_is_refused_again_and_again_does_not_fill_the_audit(self, monkeypatch, maria):
+        monkeypatch.setattr(refused_acts, "time", SimpleNamespace(time=lambda: 1_800_000_000.0))
+        campaign = begin(make_group("north", 1), by=maria, reason="INC-42")
+
+        for _ in range(3):
+            with pytest.raises(ApprovalStepRefused):
+                approve_campaign(campaign, by=maria)
+
+        (refused,) = AuditEvent.objects.filter(code=REFUSAL_EVENT, who="maria")
+        assert refused.correlation == f"campaign {campaign.pk}"
 
     def test_one_that_was_cancelled_is_approved_by_nobody(self, maria, ana):
         campaign = begin(make_group("north", 1), by=maria, reason="INC-42")

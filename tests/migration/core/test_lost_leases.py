@@ -10,7 +10,7 @@ from migration.core import aws_store, leases
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseLostError
 from migration.models import ClientMigration, Secret
-from migration.moves import moves, runs
+from migration.moves import moves
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
 from migration.pushes import pushes, resolutions
@@ -181,7 +181,7 @@ def test_a_run_changes_no_phase_in_the_transaction_that_lost_the_locks(idom, los
     enter_phase(idom, Phase.DUAL_WRITE)
     compare(client_ids=[idom])
     run = start_move_run(chosen=all_clients(), old=Phase.DUAL_WRITE, new=Phase.DUAL_READ)
-    checks = lose_at_check(runs)
+    checks = lose_at_check(moves)
 
     with pytest.raises(LeaseLostError):
         engine.finish_inline(run)

@@ -3,19 +3,37 @@
 import io
 import json
 import sys
+from datetime import date
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from migration.core.clients import all_clients
 from migration.core.groups import ClientGroup
 from migration.management import base
 from migration.management.progress import finish_in_this_process
-from migration.models import AuditEvent, ClientMigration, Rotation, Secret
+from migration.models import (
+    AuditEvent,
+    ClientMigration,
+    ClientOwner,
+    Resolution,
+    Rotation,
+    Secret,
+)
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_full_client, make_user, update
+from tests.factories import (
+    VIEW,
+    make_client,
+    make_comparison,
+    make_full_client,
+    make_user,
+    update,
+)
 from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import DIFFERENT, EXTRA
 
 # Each with what it takes beside the clients.
 ACTS = {
@@ -25,6 +43,7 @@ ACTS = {
     "rotate_credential": ("database", "--reason", "INC-1"),
     "change_layout": ("service",),
     "apply_secret_settings": (),
+    "set_owner": ("--owner", "-"),
 }
 
 
@@ -164,6 +183,178 @@ def test_the_database_logins_of_several_clients_are_rotated_by_a_run(stores):
     done = Run.objects.get()
     assert (done.kind, done.reason, json.loads(out)["run"]) == ("rotate", "INC-1", done.pk)
     assert (code, json.loads(out)["clients"]) == (0, 2)
+
+
+# Done at once, without a run
+
+
+ACKNOWLEDGE = ("acknowledge_mismatches", "--reason", "INC-1", "--until", "2099-01-01")
+
+
+@pytest.fixture
+def differing(db) -> dict[str, int]:
+    """Two clients that differ, one that matches and one that was never compared."""
+    pks = {slug: make_client(slug) for slug in ("one", "two", "equal", "new")}
+    for slug in ("one", "two"):
+        make_comparison(pks[slug], "mismatch", slug=slug, mismatches=[DIFFERENT])
+    make_comparison(pks["equal"], "match", slug="equal")
+    return pks
+
+
+def verdicts(out: str) -> dict[str, tuple[str, str]]:
+    return {item["slug"]: (item["verdict"], item["code"]) for item in json.loads(out)["items"]}
+
+
+def test_mismatches_are_acknowledged_and_each_client_is_reported(differing):
+    maria = make_user("maria", "migration.resolve_mismatch")
+    told = {
+        "equal": ("nothing", "no_mismatch"),
+        "new": ("refused", "not_compared_yet"),
+        "one": ("will", ""),
+        "two": ("will", ""),
+    }
+
+    code, out = run(*ACKNOWLEDGE, "--all", "--dry-run", "--format", "json")
+    assert (code, verdicts(out), Resolution.objects.count()) == (1, told, 0)
+    code, out = run(*ACKNOWLEDGE, "--all", "--by", "maria", "--format", "json")
+
+    assert (code, verdicts(out)) == (1, told | dict.fromkeys(("one", "two"), ("done", "")))
+    done = json.loads(out)
+    assert [done[each] for each in ("clients", "done", "nothing", "refused")] == [4, 2, 1, 1]
+    rows = Resolution.objects.order_by("slug").values_list("slug", "by", "reason", "until")
+    assert list(rows) == [(slug, maria.pk, "INC-1", date(2099, 1, 1)) for slug in ("one", "two")]
+    assert AuditEvent.objects.filter(code="resolution", who="maria").count() == 2
+    assert not Run.objects.exists()
+
+
+def test_what_is_well_ends_well_and_as_text_only_who_is_refused_is_named(differing):
+    assert run(*ACKNOWLEDGE, "one", "equal") == (
+        0,
+        "2 clients: 1 were done, 1 have nothing to do, 0 are refused\n",
+    )
+    code, out = run(*ACKNOWLEDGE, "new")
+    assert (code, out.splitlines()[1:]) == (
+        1,
+        ["new  It was not compared yet: compare both stores."],
+    )
+
+
+def test_what_differs_otherwise_since_the_plan_is_not_acknowledged(differing, monkeypatch):
+    class Slow(Terminal):
+        def readline(self) -> str:
+            make_comparison(differing["two"], "mismatch", slug="two", mismatches=[EXTRA])
+            return "y\n"
+
+    monkeypatch.setattr(sys, "stdin", Slow())
+    out = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command(*ACKNOWLEDGE, "--all", "--format", "json", stdout=out, stderr=Terminal())
+
+    told = verdicts(out.getvalue())
+    assert (told["one"], told["two"]) == (("done", ""), ("refused", "changed_since_plan"))
+    assert [row.slug for row in Resolution.objects.all()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--until", "2099-01-01"),
+        ("--reason", "INC-1", "--until", "2001-01-01"),
+        ("--reason", "INC-1", "--until", "soon"),
+        ("--reason", "INC-1"),
+    ],
+    ids=["no reason", "a day that is past", "no day", "none"],
+)
+def test_an_acknowledgement_wants_a_reason_and_a_day_to_come(differing, arguments):
+    with pytest.raises(CommandError) as refused:
+        call_command("acknowledge_mismatches", "one", *arguments)
+
+    assert refused.value.returncode == 2
+    assert not Resolution.objects.exists()
+
+
+def test_an_owner_is_set_and_taken_away(differing):
+    olga = make_user("olga")
+    ClientOwner.objects.set_owner(all_clients().filter(slug="one"), olga)
+
+    code, out = run("set_owner", "one", "two", "--owner", "olga", "--format", "json")
+
+    assert (code, verdicts(out)) == (0, {"one": ("nothing", "looked_after"), "two": ("done", "")})
+    owned = ClientOwner.objects.filter(owner=olga).values_list("client_id", flat=True)
+    assert set(owned) == {differing["one"], differing["two"]}
+    assert run("set_owner", "--all", "--owner", "-") == (
+        0,
+        "4 clients: 2 were done, 2 have nothing to do, 0 are refused\n",
+    )
+    assert not ClientOwner.objects.exists()
+    assert not Run.objects.exists()
+
+
+def test_a_client_that_is_gone_by_then_has_no_owner(differing, monkeypatch):
+    make_user("olga")
+
+    class Slow(Terminal):
+        def readline(self) -> str:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM public.clients WHERE id = %s", [differing["two"]])
+            return "y\n"
+
+    monkeypatch.setattr(sys, "stdin", Slow())
+    out, command = io.StringIO(), ("set_owner", "--all", "--owner", "olga", "--format", "json")
+    with pytest.raises(SystemExit):
+        call_command(*command, stdout=out, stderr=Terminal())
+
+    told = verdicts(out.getvalue())
+    assert (told["one"], told["two"]) == (("done", ""), ("refused", "client_not_there"))
+
+
+def test_nobody_looks_after_a_client_whom_the_page_does_not_offer(differing):
+    User.objects.create_user("stranger")
+
+    for name in ("stranger", "nobody", ""):
+        with pytest.raises(CommandError) as refused:
+            call_command("set_owner", "one", "--owner", name)
+        assert refused.value.returncode == 2
+    assert not ClientOwner.objects.exists()
+
+
+def test_no_reason_is_asked_that_nobody_keeps(differing):
+    with pytest.raises(CommandError):
+        call_command("set_owner", "one", "--owner", "-", "--reason", "INC-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "permission"),
+    [(("set_owner", "--owner", "-"), "set_client_owner"), (ACKNOWLEDGE, "resolve_mismatch")],
+)
+def test_who_is_named_needs_the_permission_of_the_page(differing, arguments, permission):
+    make_user("eva", *VIEW)
+
+    with pytest.raises(CommandError, match=f"eva lacks the permission migration.{permission}"):
+        call_command(*arguments, "one", "--by", "eva")
+
+    assert not Resolution.objects.exists()
+
+
+QUICK = {"set_owner": ("--owner", "olga"), "acknowledge_mismatches": ACKNOWLEDGE[1:]}
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_what_is_done_at_once_asks_over_a_selection_too(differing, monkeypatch, command):
+    make_user("olga")
+    arguments = (command, "--all", *QUICK[command])
+    audit = AuditEvent.objects.count()
+
+    code, out, shown = run_on_terminal(monkeypatch, "n\n", *arguments)
+    assert (code, out, AuditEvent.objects.count()) == (1, "", audit)
+    assert "4 clients: " in shown
+    assert "[y/N]" in shown
+
+    for option in ("--yes", "--inline"):
+        _code, out, shown = run_on_terminal(monkeypatch, "", *arguments, option)
+        assert "[y/N]" not in shown
+        assert out
+    assert AuditEvent.objects.count() > audit
 
 
 # Over a selection: it asks

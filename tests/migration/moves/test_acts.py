@@ -15,6 +15,7 @@ from migration.pushes.comparisons import compare
 from migration.runs import act_pages, engine
 from migration.runs.acts import ACTS
 from migration.runs.models import Run
+from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, give_evidence, make_full_client, make_many, make_user
 from tests.migration.acts import (
@@ -28,7 +29,7 @@ from tests.migration.acts import (
     send,
 )
 from tests.migration.moves.clients import advance, enter_phase_together, phase_of, write_password
-from tests.migration.pages import CLIENTS, start_plan, text
+from tests.migration.pages import CLIENTS, make_plan, start_plan, text
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -502,3 +503,13 @@ def test_a_client_that_is_gone_is_in_no_plan(client, log_in, three):
         "idom",
         "renamed",
     ]
+
+
+def test_a_stored_plan_asks_aws_nothing(three, monkeypatch):
+    for name in ("get_value", "batch_get", "describe_secret"):
+        monkeypatch.setattr(SecretsManager, name, None)
+
+    plan = make_plan("cutover")
+
+    assert plan.state == Run.State.PLANNED
+    assert plan.plan_counts["clients"] == 3

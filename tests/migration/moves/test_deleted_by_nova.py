@@ -15,6 +15,7 @@ from migration.runs.models import PlannedMoves, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import advance
+from tests.migration.moves.runs.moved import once, outcomes, start
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -43,6 +44,24 @@ def nova_deletes(monkeypatch) -> None:
 def test_a_move_says_that_there_is_no_such_client(purged, nova_deletes):
     with pytest.raises(Client.DoesNotExist):
         moves.move(client_id=purged, new=Phase.AWS)
+
+
+@pytest.mark.parametrize("in_run", [False, True])
+def test_so_does_one_that_pushes_it(monkeypatch, in_run):
+    pk = make_full_client("idom")
+
+    def delete() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
+
+    monkeypatch.setattr(moves, "push", once(delete, moves.push))
+    if in_run:
+        run = start(Phase.POSTGRES, Phase.DUAL_WRITE)
+        engine.process_batch_if_running(run.pk, 0)
+        assert outcomes(run) == {"idom": Outcome.SKIPPED}
+    else:
+        with pytest.raises(Client.DoesNotExist):
+            moves.move(client_id=pk, new=Phase.DUAL_WRITE)
 
 
 def test_a_run_skips_it(purged, nova_deletes):

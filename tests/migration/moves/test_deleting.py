@@ -11,7 +11,9 @@ from django.utils import timezone
 
 from migration.core import aws_store
 from migration.core.clients import all_clients
+from migration.core.leases import LeaseKind, list_held
 from migration.models import ClientMigration, PhaseChange
+from migration.moves import moves
 from migration.moves.moves import TO_BE_DELETED, move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
@@ -40,6 +42,7 @@ from tests.migration.moves.clients import (
     phase_of,
     write_password,
 )
+from tests.migration.moves.runs.moved import make_clients, move_all, once, outcomes, start
 from tests.migration.pushes.pushed import make_anew
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -249,6 +252,33 @@ def test_no_other_move_deletes_anything(idom, sm, client):
     assert not is_scheduled(sm)
 
 
+def test_nor_does_a_run_of_another_move_whoever_stored_that_it_should(idom, sm):
+    advance(idom, Phase.DUAL_READ)
+
+    move_all(Phase.DUAL_READ, Phase.DUAL_WRITE, schedule_deletion=True)
+
+    assert phase_of(idom) == Phase.DUAL_WRITE
+    assert not is_pending(idom)
+    assert not is_scheduled(sm)
+
+
+def test_a_run_has_deleted_for_one_client_after_the_other_until_it_is_paused(monkeypatch):
+    make_clients(3, Phase.DUAL_WRITE)
+    run = start(Phase.DUAL_WRITE, Phase.POSTGRES, schedule_deletion=True)
+
+    def pause() -> None:
+        assert len(list_held(LeaseKind.CLIENT, 0, 2**31)) == 1
+        Run.objects.get(pk=run.pk).pause(by=None)
+
+    schedules = once(pause, moves.schedule_secret_deletion)
+    monkeypatch.setattr(moves, "schedule_secret_deletion", schedules)
+
+    engine.process_batch_if_running(run.pk, 0)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": "", "client-2": ""}
+    assert PhaseChange.objects.filter(run=run).count() == 1
+
+
 DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
 
 
@@ -257,7 +287,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
     [
         (f"moves.schedule_secret_deletion = {DIE}", False),
         (f"deletions.PhaseChange.save = {DIE}", True),
-        (f"moves.MoveAttempt.commit = {DIE}", False),
+        (f"moves.MoveBatch.commit = {DIE}", False),
     ],
 )
 def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(

@@ -8,11 +8,20 @@ from django.db import connection
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.core.audit import ReasonError
-from migration.core.aws_writes import stop_aws_writes
+from migration.core.audit import REFUSAL_EVENT, ReasonError
+from migration.core.aws_writes import stop_aws_writes, write_guard
 from migration.core.comparisons import STATUSES
 from migration.core.snapshots import read_snapshot
-from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, RunItem
+from migration.models import (
+    AuditEvent,
+    ClientMigration,
+    Comparison,
+    DatabaseClaim,
+    PhaseChange,
+    ReadCount,
+    RunItem,
+)
+from migration.moves import moves
 from migration.moves.evidence import CLEAN_STREAK
 from migration.moves.gates import CheckCode, Override, database_checks, evaluate_gate
 from migration.moves.moves import COMPARED_JUST_NOW, move
@@ -35,6 +44,7 @@ from tests.migration.moves.clients import (
     refusal_of,
     write_password,
 )
+from tests.migration.moves.runs.moved import once
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -84,6 +94,22 @@ def test_while_writes_are_stopped_the_first_move_is_refused_before_aws_is_asked(
     refusal = refusal_of(idom, Phase.DUAL_WRITE)
 
     assert (refusal.codes, refusal.error_class) == ([CheckCode.WRITES_STOPPED], "")
+
+
+def test_writes_that_are_stopped_while_it_is_pushed_refuse_the_first_move(idom, monkeypatch):
+    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), moves.push)
+    monkeypatch.setattr(moves, "push", stops)
+
+    assert codes(idom, Phase.DUAL_WRITE) == [CheckCode.WRITES_STOPPED]
+    assert AuditEvent.objects.get(code=REFUSAL_EVENT).client_id == idom
+
+
+def test_the_first_move_names_every_reason_why_nothing_may_be_written(idom):
+    stop_aws_writes(reason="Somebody looks")
+    DatabaseClaim.objects.update(database_oid=1, place="elsewhere/nova")
+    write_guard().forget_state()
+
+    assert codes(idom, Phase.DUAL_WRITE) == [CheckCode.DATABASE_IS_COPY, CheckCode.WRITES_STOPPED]
 
 
 def test_the_first_move_has_the_checks_of_this_site_and_that_no_run_has_the_client(idom):

@@ -19,12 +19,11 @@ from migration.models import (
 )
 from migration.moves import moves
 from migration.moves.evidence import CLEAN_STREAK
-from migration.moves.gates import ShutGate
 from migration.moves.moves import MOVE_UNDER_WAY, RESTORED, move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free
-from migration.runs.models import Run
+from migration.runs.items import Outcome
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client
@@ -40,6 +39,7 @@ from tests.migration.moves.clients import (
     refusal_of,
     write_password,
 )
+from tests.migration.moves.runs.moved import move_all, outcomes
 from tests.migration.pushes.pushed import adopt
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -112,10 +112,9 @@ def test_a_refusal_is_recorded_by_the_move_and_that_of_a_run_by_the_run(idom):
     enter_phase(idom, Phase.DUAL_READ)
     write_password(idom, "example-new")
     refused = AuditEvent.objects.filter(code=REFUSAL_EVENT)
-    run = Run.objects.create(kind=Run.Kind.MOVE, move_from=Phase.DUAL_READ, move_to=Phase.AWS)
 
-    with pytest.raises(ShutGate):
-        move(client_id=idom, new=Phase.AWS, run=run)
+    run = move_all(Phase.DUAL_READ, Phase.AWS)
+    assert outcomes(run) == {"idom": Outcome.REFUSED}
     assert not refused.exists()
 
     refusal_of(idom, Phase.AWS)

@@ -16,6 +16,7 @@ from migration.moves.moves import (
 )
 from migration.pushes import rows_from_aws
 from migration.pushes.pushes import push
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_database
 from tests.migration.moves.clients import (
@@ -29,6 +30,7 @@ from tests.migration.moves.clients import (
     phase_of,
     write_password,
 )
+from tests.migration.moves.runs.moved import move_all
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -68,6 +70,27 @@ def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
 
     assert moved.message.key == AWS_UNREAD.key
     assert document(idom) == before
+
+
+@pytest.mark.parametrize("in_run", [False, True])
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_a_rollback_needs_no_call_for_many_secrets(idom, sm, monkeypatch, code, in_run):
+    advance(idom, Phase.AWS)
+    change_in_aws(sm, password="example-theirs")
+    monkeypatch.setattr(
+        SecretsManager,
+        "batch_get",
+        lambda _self, names: {
+            name: SecretsManagerError.from_code(code, "BatchGetSecretValue", name) for name in names
+        },
+    )
+
+    if in_run:
+        move_all(Phase.AWS, Phase.DUAL_READ)
+    else:
+        move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-theirs")
 
 
 def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):

@@ -123,14 +123,14 @@ def test_a_write_that_nobody_counts_between_look_and_move_stops_a_rollback(
 ):
     advance(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
-    read = moves.read_aws
+    find_difference = moves.find_difference
 
-    def meanwhile(*args, **kwargs):
-        found = read(*args, **kwargs)
+    def meanwhile(*args):
+        found = find_difference(*args)
         write_uncounted(idom, "example-unseen")
         return found
 
-    monkeypatch.setattr(moves, "read_aws", meanwhile)
+    monkeypatch.setattr(moves, "find_difference", meanwhile)
 
     assert "NOVA has just written this client's rows" in str(refusal_of(idom, Phase.DUAL_READ))
     assert password(idom) == "example-unseen"

@@ -168,13 +168,13 @@ def test_a_push_a_page_and_a_move_wait_for_a_busy_client_only_so_long(idom, monk
 def test_a_phase_that_was_changed_past_the_lock_is_told_and_nothing_is_moved(idom, monkeypatch):
     enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom])
-    require_match = moves._require_match
+    compare_stores = moves.compare_and_refuse_differing
 
-    def require_and_be_overtaken(attempt):
-        require_match(attempt)
+    def compare_and_be_overtaken(*args):
+        compare_stores(*args)
         ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
 
-    monkeypatch.setattr(moves, "_require_match", require_and_be_overtaken)
+    monkeypatch.setattr(moves, "compare_and_refuse_differing", compare_and_be_overtaken)
 
     with pytest.raises(StalePhase, match="no longer in Dual read"):
         move(client_id=idom, new=Phase.AWS)

@@ -5,6 +5,7 @@ import json
 
 import psycopg
 import pytest
+from django.db import IntegrityError, transaction
 
 from migration import tasks
 from migration.models import PlanRow
@@ -100,6 +101,18 @@ def test_what_a_killed_look_left_is_no_part_of_the_plan():
     plan.refresh_from_db()
     assert [client.slug for client in plan.plan_rows.list_clients()] == ["idom"]
     assert PlanRow.objects.count() == 1
+
+
+@pytest.mark.usefixtures("stores")
+def test_in_a_transaction_of_the_caller_the_error_of_the_database_comes_out_itself():
+    make_full_client("idom")
+    plan = store_plan()
+    (found,) = plans.look_at_batches(plan)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        plan.finish_planning([found, found])
+
+    assert not PlanRow.objects.exists()
 
 
 def test_plans_of_the_release_before_are_runs_and_plans_again(django_db_blocker):

@@ -8,6 +8,7 @@ from django_q.models import OrmQ
 from credentials.models import Client
 from migration import tasks
 from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.models import ClientMigration
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
@@ -449,3 +450,42 @@ def test_the_notes_of_campaigns_are_of_the_clients_of_the_plan(operator, monkeyp
     ((query, number),) = asked
     assert number == 1
     assert "migration_planrow" in query
+
+
+def test_rows_that_can_be_no_secret_lead_to_the_logins(operator):
+    pk = make_client("idom")
+    make_database(pk), make_database(pk)  # two primary rows
+
+    page = operator.get(act_page("push", pk))
+
+    assert verdicts(page)["refused"] == ["idom"]
+    assert "See the logins" in text(page)
+    assert f"{CLIENTS}{pk}/change/?tab=logins" in page.content.decode()
+
+
+def test_a_push_that_its_rows_make_fail_is_not_tried_again_by_itself(operator):
+    pk = make_client("idom")
+    make_database(pk), make_database(pk)
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), tries=3)
+
+    engine.process_batch_if_running(run.pk, 0)
+
+    item = run.items.get()
+    assert (item.outcome, item.error_class, item.next_try_at) == ("failed", "data", None)
+
+
+def test_whoever_pushes_one_waits_for_no_patient_client_of_aws(operator, monkeypatch):
+    pk = make_full_client("idom")
+    page = operator.get(act_page("push", pk))
+    make_manager, asked = aws_store._make_manager, []
+    monkeypatch.setattr(
+        aws_store,
+        "_make_manager",
+        lambda pid, waits, *more: asked.append(waits) or make_manager(pid, waits, *more),
+    )
+
+    press_act(operator, act_page("push", pk), page)
+
+    assert phase_of(pk) == Phase.DUAL_WRITE
+    assert asked
+    assert all(asked)

@@ -10,14 +10,15 @@ from migration.core.clients import all_clients
 from migration.core.pages import get_act_url
 from migration.models import AuditEvent, Resolution, Secret
 from migration.pushes.pushes import push
+from migration.pushes.resolutions import NotResolved
 from migration.runs import act_pages
 from migration.runs.models import Run
-from migration.secrets import adoptions
+from migration.secrets import acts, adoptions
 from migration.secrets.adoptions import SECRET_CHANGED_SINCE
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import NAME, change_in_aws, enter_phase
-from tests.migration.pages import CLIENTS, login, plan_page, start_plan, text
+from tests.migration.pages import CLIENTS, login, plan_page, press_act, start_plan, text
 from tests.migration.pushes.pushed import make_anew, push_one, stored
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -170,3 +171,20 @@ def test_of_many_the_stored_plan_holds_what_was_seen(foreign, browser, sm, monke
     tasks.work_on_run(run.pk)
     assert outcomes(run) == {"acme": "updated", "idom": "failed"}
     assert run.items.get(slug="idom").message.key == SECRET_CHANGED_SINCE.key
+
+
+def test_the_page_of_one_says_why_nothing_was_adopted(foreign, browser, monkeypatch):
+    url = get_act_url("adopt", foreign[:1])
+    page = browser.get(url)
+    slug = Client.objects.get(pk=foreign[0]).slug
+
+    def refuse(**_options) -> None:
+        raise NotResolved(SECRET_CHANGED_SINCE())
+
+    monkeypatch.setattr(acts, "adopt_and_overwrite_secrets", refuse)
+
+    answer = press_act(browser, url, page, reason="INC-42", typed=slug)
+
+    assert answer.status_code == 200
+    assert str(SECRET_CHANGED_SINCE()) in text(answer)
+    assert not AuditEvent.objects.filter(code="adoption").exists()

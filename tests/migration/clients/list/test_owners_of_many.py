@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import OperationalError, connection
 
-from credentials.models import clients
+from credentials.models import Client, clients
 from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientOwner
-from tests.factories import make_many, make_user
+from tests.factories import make_full_client, make_in_role, make_many, make_user
 from tests.memory import measure_peak
+from tests.migration.pages import act_page, press_act
 
 pytestmark = pytest.mark.django_db
 
@@ -131,3 +132,18 @@ def test_two_people_with_other_selections_never_wait_for_each_other_in_a_circle(
 
     assert ClientOwner.objects.filter(owner=paco).count() == 2
     assert ClientOwner.objects.filter(owner=olga).count() == 198
+
+
+def test_the_page_gives_those_that_it_showed_an_owner(client):
+    olga = make_in_role("olga", "Operator")
+    client.force_login(olga)
+    pks = [make_full_client(slug) for slug in ("a", "b", "c")]
+    page = client.get(act_page("set_owner", *pks))
+    Client.objects.filter(pk=pks[2]).update(slug="renamed")
+
+    press_act(client, act_page("set_owner", *pks), page, owner="olga")
+
+    assert dict(ClientOwner.objects.values_list("client__slug", "owner__username")) == {
+        "a": "olga", "b": "olga", "renamed": "olga",
+    }  # fmt: skip
+    assert client.get(act_page("set_owner", *pks)).context["form"].initial["owner"] == "olga"

@@ -15,9 +15,10 @@ from migration.core.sentences import NOT_OURS
 from migration.models import ClientMigration, Resolution, RunItem
 from migration.moves.moves import move
 from migration.moves.pages import find_move_act
+from migration.pushes import acts
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
-from migration.pushes.resolutions import COMPARED_SINCE, COPIES_SOMETHING_ELSE
+from migration.pushes.resolutions import COMPARED_SINCE, COPIES_SOMETHING_ELSE, NotResolved
 from migration.pushes.secret_writer import REPLACED_STAGE
 from migration.runs.acts import ACTS
 from migration.runs.items import Outcome
@@ -384,3 +385,16 @@ def test_the_sweep_and_a_run_that_was_stopped_dont_have_it(idom, client, log_in)
         RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0)
 
     assert page(client, idom).context["open_item"] is None
+
+
+def test_what_keeps_the_only_one_from_being_copied_is_told(client, log_in, differing, monkeypatch):
+    log_in(RESOLVE)
+
+    def refuse(_client_id: int) -> None:
+        raise NotResolved(SECRET_CHANGED_SINCE())
+
+    monkeypatch.setattr(acts, "plan_copy_to_postgres", refuse)
+
+    shown = client.get(act_page("copy_to_postgres", differing))
+
+    assert str(SECRET_CHANGED_SINCE()) in text(shown)

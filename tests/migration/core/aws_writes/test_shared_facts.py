@@ -296,6 +296,8 @@ def test_a_lost_key_is_claimed_with_a_reason_and_the_old_one_differs_from_then_o
     assert {each["fact"] for each in told["facts"]} == set(KEYS)
     assert (told["refusal"], find_write_refusal()) == (None, None)
     assert AuditEvent.objects.get(code=CLAIM_EVENT).reason == "INC-7: lost"
+    facts = DatabaseClaim.objects.newest().facts
+    assert {len(set(facts[key])) for key in KEYS} == {2}  # the lost one is kept beside it
     with pytest.raises(CommandError, match="has what is noted"):
         claim()
     rotate(settings, old)
@@ -316,6 +318,7 @@ def test_prefix_and_region_change_only_while_nova_reads_no_client_from_aws(
 
     if phase == Phase.DUAL_WRITE:
         assert claim()["facts"][0]["claimed"] == value
+        assert DatabaseClaim.objects.newest().facts[setting] == [value]
         assert find_write_refusal() is None
     else:
         with pytest.raises(CommandError, match="back to dual_write first") as refused:

@@ -34,10 +34,12 @@ from tests.factories import (
     make_client,
     make_database,
     make_email,
+    make_in_role,
     update,
 )
 from tests.migration.logins.tests.servers import HOST, PASSWORD, USER
 from tests.migration.moves.clients import enter_phase, enter_phase_together
+from tests.migration.pages import act_page, press_act
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -302,3 +304,12 @@ def test_the_advice(pairs, advice):
     assert advise_copy(tests) == advice
     if advice:
         assert str(advice.message)
+
+
+def test_whoever_asks_for_one_client_waits_for_its_tests(client_pk, client):
+    client.force_login(make_in_role("operator", "Operator"))
+
+    press_act(client, act_page("test_logins", client_pk), stores="postgres")
+
+    assert set(LoginTest.objects.values_list("client_id", "store")) == {(client_pk, "postgres")}
+    assert not Run.objects.exists()

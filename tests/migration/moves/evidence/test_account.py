@@ -4,10 +4,13 @@ import pytest
 
 from migration.core.aws_store import secrets_manager
 from migration.moves.account import KmsAnswers, find_account_problem
+from migration.moves.gates import ACCOUNT_NOT_READY, CheckCode
+from migration.pushes.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import LINE, NAME, advance, codes
+from tests.migration.moves.runs.moved import codes_of, make_clients, move_all
 
 NAMES = [f"nova/clients/c{number}" for number in range(3)]
 
@@ -48,6 +51,53 @@ def test_a_single_move_tries_its_own_secrets(puts):
         assert find_account_problem([name], writes=True) is None
 
     assert puts == NAMES
+
+
+def test_so_it_does_where_they_share_a_key(settings, monkeypatch):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    pk = make_full_client("idom")
+    advance(pk, Phase.DUAL_READ)
+    compare(client_ids=[pk])
+    put = SecretsManager.put_value
+
+    def refuse_one(self, name: str, *args, **options):
+        if name == f"{NAME}/email":
+            raise SecretsManagerError.from_code("AccessDeniedException", "PutSecretValue", name)
+        return put(self, name, *args, **options)
+
+    monkeypatch.setattr(SecretsManager, "put_value", refuse_one)
+
+    assert CheckCode.ACCOUNT_NOT_READY in codes(pk, Phase.AWS)
+
+
+@pytest.mark.parametrize("new", [Phase.DUAL_READ, Phase.AWS])
+@pytest.mark.parametrize("in_run", [False, True])
+def test_aws_that_gives_no_answer_is_not_waited_for_again(monkeypatch, new, in_run):
+    """With each client of a batch it would take as long as with the first."""
+    old = LINE[LINE.index(new) - 1]
+    pks, asked = make_clients(2, old), list[str]()
+
+    def fail(_self, name: str, *_, **__):
+        asked.append(name)
+        raise SecretsManagerError.from_code("InternalServiceError", "GetSecretValue", name)
+
+    def fail_each(_self, names):
+        return {
+            name: SecretsManagerError.from_code("InternalServiceError", "BatchGetSecretValue", name)
+            for name in names
+        }
+
+    monkeypatch.setattr(SecretsManager, "batch_get", fail_each)
+    for call in ("get_value", "describe_secret"):
+        monkeypatch.setattr(SecretsManager, call, fail)
+
+    if in_run:
+        run = move_all(old, new)
+        assert ACCOUNT_NOT_READY.key in codes_of(run, "client-1")
+        assert run.items.first().error_class == "unavailable"
+    else:
+        assert CheckCode.ACCOUNT_NOT_READY in codes(pks[1], new)
+    assert asked == []
 
 
 @pytest.mark.usefixtures("clients")
@@ -115,6 +165,20 @@ def calls(stores) -> dict[str, int]:
     secrets_manager().sm.meta.events.register("before-call.secrets-manager", count)
     yield made
     secrets_manager().sm.meta.events.unregister("before-call.secrets-manager", count)
+
+
+@pytest.mark.usefixtures("clients")
+def test_a_run_reads_one_secret_of_a_key(monkeypatch):
+    get, read = SecretsManager.get_value, []
+    monkeypatch.setattr(
+        SecretsManager, "get_value", lambda self, name: read.append(name) or get(self, name)
+    )
+    answers = KmsAnswers()
+
+    for name in NAMES:
+        assert find_account_problem([name], writes=False, answers=answers) is None
+
+    assert read == NAMES[:1]
 
 
 @pytest.mark.usefixtures("clients")

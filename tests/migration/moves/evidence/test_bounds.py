@@ -129,7 +129,7 @@ def test_copies_that_were_found_are_told_with_the_time_of_the_search():
     """A time that does not age, as the line is kept with a request."""
     searched = SearchedClient(searched_at=NOON, rows_found=3, not_looked_at=2)
 
-    line = judge(Evidence.COPIES, AWS, newest_searches={7: searched})
+    line = judge(Evidence.COPIES_FOUND, AWS, newest_searches={7: searched})
 
     assert str(line.text) == (
         f"On {timezone.localtime(NOON):%Y-%m-%d %H:%M} rows with a copy of its secret values: 3;"

@@ -7,13 +7,14 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration.core.audit import ReasonError
-from migration.models import ClientMigration, PhaseChange, Run
+from migration.models import ClientMigration, PhaseChange, Run, SearchedClient
 from migration.moves.approvals import ApprovalStepRefused, RequestedMove, approve_run, request_move
+from migration.moves.evidence import Evidence
 from migration.moves.gates import MAY_NOT_OVERRIDE, CheckCode, Override, ShutGate
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, give_evidence, make_full_client, make_user
+from tests.factories import VIEW, give_evidence, make_copy_search, make_full_client, make_user
 from tests.migration.moves.clients import advance, phase_of, write_password
 
 MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
@@ -142,6 +143,26 @@ def test_evidence_that_is_missing_besides_keeps_the_gate_shut(proven, maria, ana
     asked.run.refresh_from_db()
     assert asked.run.override_lines == ["reads"]
     assert asked.run.state == Run.State.REQUESTED
+
+
+def test_an_approver_of_no_search_approves_no_copies_that_were_found_since(proven, ana, settings):
+    move(client_id=proven, new=Phase.AWS)
+    settings.NOVA_REQUIRE_APPROVAL = True
+    give_evidence(proven)
+    SearchedClient.objects.all().delete()
+    compare(client_ids=[proven])
+    boss = make_user("boss", *VIEW, "migration.purge_client", OVERRIDE)
+    asked = request_move(
+        client_id=proven, new=Phase.PURGED, by=boss, reason="INC-42", override=override(boss)
+    )
+    assert asked.run.override_lines == [Evidence.COPIES]
+    make_copy_search(proven, rows_found=3)
+
+    with pytest.raises(ShutGate) as refusal:
+        approve_run(run_id=asked.run.pk, by=ana)
+
+    assert refusal.value.codes == ["copies_found"]
+    assert phase_of(proven) == Phase.AWS
 
 
 def test_who_may_not_override_can_not_ask_for_it_either(idom, ana, approval):

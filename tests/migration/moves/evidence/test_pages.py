@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from migration.core.audit import REQUEST_EVENT
 from migration.core.clients import OVERRIDE_EVENT
-from migration.models import AuditEvent, ClientMigration, PhaseChange, Run
+from migration.models import AuditEvent, ClientMigration, PhaseChange, Run, SearchedClient
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
 from migration.moves.evidence import Evidence
@@ -17,7 +17,7 @@ from migration.moves.gates import Override
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, count_reads, give_evidence, make_user
+from tests.factories import VIEW, count_reads, give_evidence, make_copy_search, make_user
 from tests.migration.acts import (
     by_verdict,
     client_of,
@@ -267,6 +267,49 @@ def test_once_it_is_time_the_rollback_is_the_bigger_button_and_comes_first(
     assert back < there
     assert "px-5.5 py-3" in html[back:there]
     assert "px-2.5 py-1.5" in html[there : there + 1000]
+
+
+@pytest.fixture
+def unsearched(cut_over) -> int:
+    """All evidence for its purge, but a search for copies."""
+    compare(client_ids=[cut_over])
+    give_evidence(cut_over)
+    SearchedClient.objects.all().delete()
+    return cut_over
+
+
+@pytest.mark.parametrize("approval", [False, True])
+def test_an_override_of_no_search_covers_no_copies_that_were_found_since(
+    unsearched, client, log_in, settings, approval
+):
+    settings.NOVA_REQUIRE_APPROVAL = approval
+    log_in(MOVE, PURGE, OVERRIDE)
+    address = purge(unsearched, Evidence.COPIES)
+    page = client.get(address)
+    assert set(reasons_of(page)) == {"copies_not_searched"}
+    assert by_verdict(page) == {"will": ["idom"]}
+    make_copy_search(unsearched, rows_found=3)
+
+    said = said_on(send(client, address, page, typed="idom", reason="INC-42"))
+
+    assert "rows with a copy of its secret values: 3" in said
+    assert phase_of(unsearched) == Phase.AWS
+    # With approval it is requested, and waits.
+    assert [run.override_lines for run in Run.objects.all()] == [[]] * approval
+
+
+def test_copies_that_were_found_are_overridden_by_who_saw_them(unsearched, client, log_in):
+    log_in(MOVE, PURGE, OVERRIDE)
+    make_copy_search(unsearched, rows_found=3)
+
+    page = client.get(purge(unsearched, Evidence.COPIES))
+
+    assert by_verdict(page) == {"refused": ["idom"]}
+    offered = {each["label"]: each["is_on"] for each in page.context["overrides"]}
+    assert offered == {"search for copies": True, "search that finds no copies": False}
+    confirm(client, purge(unsearched, Evidence.COPIES_FOUND))
+    assert phase_of(unsearched) == Phase.PURGED
+    assert [line.key for line in PhaseChange.objects.first().overridden] == ["copies_found"]
 
 
 # With approval

@@ -6,13 +6,14 @@ from django.db import connection
 from django.utils import timezone
 
 from credentials.refusals import REFUSED_BY_DATABASE, RefusedByDatabaseError
+from migration.clients.history import load_history
 from migration.core import aws_store
 from migration.core.audit import CANCELLATION_EVENT, REFUSAL_EVENT
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.leases import LeaseKind
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import AuditEvent, PhaseChange, RunItem
-from migration.moves import runs
+from migration.moves import moves, runs
 from migration.moves.gates import PUSH_PENDING
 from migration.moves.moves import (
     AWS_UNREAD,
@@ -27,8 +28,9 @@ from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine
 from migration.runs.engine import FAILURE_EVENT
 from migration.runs.items import Outcome
-from migration.runs.models import REQUEST_FAILED, Run
+from migration.runs.models import LEFT_OUT_EVENT, REQUEST_FAILED, Run
 from migration.secrets.deletions import DELETED_ON, DELETION_EVENT
+from migration.site.dashboard import list_activity
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -88,10 +90,56 @@ def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(m
     assert aws_store.secrets_manager().describe_secret("nova/clients/client-0").deleted_at
 
 
+def test_a_move_of_a_killed_worker_is_found_once_its_client_is_free(monkeypatch):
+    monkeypatch.setattr(runs, "LOCK_WAIT_SECONDS", 0)
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.DUAL_WRITE, tries=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(RunItem.objects), "record", kill)
+        with pytest.raises(Killed):
+            engine.work_on_run(run_id=run.pk)
+
+    with held_elsewhere(LeaseKind.CLIENT, pks[1]):
+        engine.process_batch_if_running(run.pk, 0)
+        assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
+        assert codes_of(run, "client-1") == [MOVE_UNDER_WAY.key]
+    run.items.update(next_try_at=None)
+    engine.process_batch_if_running(run.pk, 0)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
+
+
+def test_who_was_moved_before_nova_changed_its_tables_counts_as_moved(monkeypatch):
+    pks = make_clients(3, Phase.AWS)
+    run = start(Phase.AWS, Phase.PURGED)
+    commit, table = moves.MoveBatch.commit, "public.client_database_credentials"
+
+    def rename(old: str, new: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME {old} TO {new}")
+
+    def commit_and_rename(*args) -> set[int]:
+        moved = commit(*args)
+        rename("db_host", "address")
+        return moved
+
+    monkeypatch.setattr(moves.MoveBatch, "commit", commit_and_rename)
+    try:
+        engine.process_batch_if_running(run.pk, 0)
+    finally:
+        rename("address", "db_host")
+
+    assert outcomes(run) == {
+        "client-0": Outcome.MOVED, "client-1": Outcome.REFUSED, "client-2": Outcome.REFUSED,
+    }  # fmt: skip
+    assert [phase_of(pk) for pk in pks] == [Phase.PURGED, Phase.AWS, Phase.AWS]
+
+
 def test_rows_that_nova_writes_while_the_batch_compares_are_not_cut_over(monkeypatch):
     pks = make_clients(2, Phase.DUAL_READ)
-    writes = once(lambda: write_password(pks[1], "example-new"), runs.compare_moves)
-    monkeypatch.setattr(runs, "compare_moves", writes)
+    compare_all = moves.compare_and_refuse_differing
+    writes = once(lambda: write_password(pks[1], "example-new"), compare_all)
+    monkeypatch.setattr(moves, "compare_and_refuse_differing", writes)
 
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
@@ -153,8 +201,8 @@ def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(
 ):
     make_clients(2, old)
     run = start(old, new)
-    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(runs, step))
-    monkeypatch.setattr(runs, step, stops)
+    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(moves, step))
+    monkeypatch.setattr(moves, step, stops)
 
     engine.work_on_run(run_id=run.pk)
 
@@ -188,7 +236,7 @@ def test_who_is_moved_or_deleted_just_before_its_turn_is_left(monkeypatch):
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[1]])
 
-    monkeypatch.setattr(runs, "move", once(overtake, move))
+    monkeypatch.setattr(runs, "move_items", once(overtake, runs.move_items))
     engine.process_batch_if_running(run.pk, 0)
 
     assert outcomes(run) == {
@@ -205,7 +253,7 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
     def refuse() -> None:
         raise RefusedByDatabaseError(REFUSED_BY_DATABASE(code="P0001"))
 
-    monkeypatch.setattr(runs, "hold_rows_if_all_free", once(refuse, runs.hold_rows_if_all_free))
+    monkeypatch.setattr(moves, "hold_rows_if_all_free", once(refuse, moves.hold_rows_if_all_free))
     engine.process_batch_if_running(run.pk, 0)
 
     assert (outcomes(run), phase_of(pk)) == ({"client-0": Outcome.MOVED}, Phase.AWS)
@@ -214,7 +262,7 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
 def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings, monkeypatch):
     pks = make_clients(2, Phase.AWS)
     # One after the other, each would wait for AWS anew.
-    monkeypatch.setattr(runs, "move", None)
+    monkeypatch.setattr(moves.MoveBatch, "leave", None)
     stop_aws_writes(reason="Somebody looks")
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
@@ -245,13 +293,15 @@ def test_a_paused_run_begins_no_further_move(monkeypatch):
     pks = make_clients(2, Phase.AWS)
     run = start(Phase.AWS, Phase.PURGED)
 
-    def move_and_pause(**options):
-        moved = move(**options)
+    move_items = runs.move_items
+
+    def move_and_pause(*items, **options):
+        left = move_items(*items, **options)
         Run.objects.get(pk=run.pk).pause(by=None)
-        return moved
+        return left
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "move", move_and_pause)
+        patch.setattr(runs, "move_items", move_and_pause)
         engine.work_on_run(run_id=run.pk)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
 
@@ -300,8 +350,34 @@ def test_who_is_moved_otherwise_leaves_a_request_for_many_and_the_others_stay(ma
     assert asked.state == Run.State.REQUESTED
     assert outcomes(asked) == {"client-0": Outcome.SKIPPED, "client-1": "", "client-2": ""}
     assert asked.read_request().find_difference(shown)
-    told = AuditEvent.objects.get(code=CANCELLATION_EVENT)
+    told = AuditEvent.objects.get(code=LEFT_OUT_EVENT)
     assert (told.client_id, told.message.key) == (pks[0], REQUEST_FAILED.key)
+
+
+def test_recent_activity_tells_of_a_request_for_one_alone_and_histories_of_larger_ones(
+    maria, settings
+):
+    pks = make_clients(3, Phase.DUAL_READ)
+    settings.NOVA_REQUIRE_APPROVAL = True
+    start(Phase.DUAL_READ, Phase.AWS, by=maria, reason="T")
+    for_one = request_run(pks[0], by=maria)
+
+    move_all(Phase.DUAL_READ, Phase.DUAL_WRITE)
+
+    assert {run.state for run in Run.objects.exclude(move_to="dual_write")} == {Run.State.STOPPED}
+    activity = [each.event for each in list_activity(lambda _: True)]
+    (told,) = [event for event in activity if event.message.key == REQUEST_FAILED.key]
+    assert (told.code, told.correlation) == (CANCELLATION_EVENT, f"run {for_one.pk}")
+    kinds = [
+        [
+            line.kind
+            for line in load_history(pk, has_permission=lambda _: True).lines
+            if line.message.key == REQUEST_FAILED.key
+        ]
+        for pk in pks
+    ]
+    left_out = LEFT_OUT_EVENT.label
+    assert kinds == [[CANCELLATION_EVENT.label, left_out], [left_out], [left_out]]
 
 
 def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch):

@@ -5,7 +5,7 @@ from django.db import connection
 
 from migration.models import ClientMigration, PhaseChange, RunItem
 from migration.moves.evidence import GateFacts
-from migration.moves.runs import MoveBatch
+from migration.moves.runs import read_moves_made
 from migration.runs.engine import CANDIDATE_BATCHES, lock_free_batch, skip_free_items_of_stopped_run
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
@@ -44,17 +44,12 @@ def make_run(clients: int) -> Run:
     return run
 
 
-def items_of(run: Run, first: int) -> dict[int, RunItem]:
-    ids = range(first, first + Run.BATCH)
-    return {pk: RunItem(run=run, client_id=pk, slug=f"c{pk}") for pk in ids}
-
-
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_a_batch_asks_only_for_its_own_moves(run, is_analyzed):
     analyze(is_analyzed)
-    batch = MoveBatch(run, run.moves, items_of(run, first=CLIENTS // 2 - 49))
+    clients = range(CLIENTS // 2 - 49, CLIENTS // 2 - 49 + Run.BATCH)
 
-    read = count_rows_read(PhaseChange._meta.db_table, batch.read_moves_made)
+    read = count_rows_read(PhaseChange._meta.db_table, lambda: read_moves_made(run, clients))
 
     assert read <= Run.BATCH
 

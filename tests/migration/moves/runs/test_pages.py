@@ -4,12 +4,14 @@ import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
+from migration.models import ClientMigration
 from migration.runs import engine
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.moves.clients import phase_of, write_password
 from tests.migration.moves.runs.moved import make_clients, start
+from tests.migration.pages import text
 
 MOVE, OVERRIDE, APPROVE = (
     "migration.move_client",
@@ -102,3 +104,18 @@ def test_who_neither_requested_nor_approves_cancels_nothing(client, log_in, sett
 
     run.refresh_from_db()
     assert run.state == Run.State.STOPPED
+
+
+def test_the_page_says_for_how_many_evidence_was_overridden(client, log_in):
+    user = log_in("operator", MOVE, OVERRIDE)
+    pks = make_clients(2, Phase.DUAL_READ)
+    ClientMigration.objects.filter(pk__in=pks).update(clean_streak=0)
+    run = start(
+        Phase.DUAL_READ, Phase.AWS, by=user, override_reason="INC-42", override_lines=["streak"]
+    )
+    engine.work_on_run(run_id=run.pk)
+
+    page = client.get(page_of(run))
+
+    assert {phase_of(pk) for pk in pks} == {Phase.AWS}
+    assert "matching comparisons: overridden for 2 clients" in text(page)

@@ -19,7 +19,7 @@ from django.utils.translation import override
 
 from migration import tasks
 from migration.people.roles import ROLES
-from migration.runs.acts import ACTS, FEW_CLIENTS, Act, Menu
+from migration.runs.acts import ACTS, FEW_CLIENTS, Act
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -363,43 +363,6 @@ def test_no_override_is_taken_from_who_may_not_order_it(browsers, clients):
             assert asked["overrides"] == []
             assert asked["number"] == plain.context_data["number"]
             assert bool(asked["is_dangerous"]) == bool(act.is_dangerous)
-
-
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.usefixtures("stores")
-def test_the_list_offers_what_the_role_may_do_to_several_each_in_its_menu(client, role):
-    make_full_client("idom")
-    user = make_in_role("somebody", role)
-    client.force_login(user)
-
-    page = client.get(CLIENTS)
-    if page.status_code == 403:
-        return
-    choices = page.context["action_form"].fields["action"].choices
-    grouped = {label: dict(names) for label, names in choices if isinstance(names, list)}
-    offered = {name for names in grouped.values() for name in names}
-
-    may = {code for code, act in ACTS.items() if act.takes_many and act.menu and act.may(user)}
-    assert may <= offered
-    assert not offered & (ACTS.keys() - may)
-    for names in grouped.values():
-        assert all(str(names[code]).endswith("…") for code in names if code in ACTS)
-    assert len(grouped) <= len(Menu)
-
-
-@pytest.mark.usefixtures("stores")
-def test_the_menu_of_a_client_has_the_acts_that_its_page_lacks_and_the_user_may_do(client):
-    pk = make_full_client("idom")
-    user = make_in_role("operator", "Operator")
-    client.force_login(user)
-
-    page = client.get(f"{CLIENTS}{pk}/change/")
-
-    wanted = [code for code, act in ACTS.items() if act.in_client_menu and act.may(user)]
-    urls = [url for _label, url in page.context["menu"]]
-    assert [url.partition("/act/")[2].partition("/")[0] for url in urls] == wanted
-    assert all(client.get(url).status_code == 200 for url in urls)
-    assert all(url in page.content.decode().replace("&amp;", "&") for url in urls)
 
 
 @pytest.mark.usefixtures("db")

@@ -14,6 +14,7 @@ from migration.runs import engine
 from migration.runs.failures import count_failed_clients
 from migration.runs.items import Act
 from migration.runs.models import Run
+from migration.secrets import layouts
 from migration.secrets.layouts import LAYOUT_CHANGED, NAME_IS_MOVING
 from nova_credentials.aws.client_secrets import ClientSecretsManager
 from nova_credentials.document import Layout
@@ -146,3 +147,17 @@ def test_the_plans_six_methods_and_its_reader_work_on_either_side_of_a_change(ph
     reader = Reader(nova_uri(), cache_seconds=0, layout=Layout.SERVICE)  # the table says otherwise
     assert reader.get_credential("idom", "database").db_password == "example-rotated"
     reader.close()
+
+
+def test_a_worker_that_changes_it_is_patient_with_aws(monkeypatch):
+    make_full_client("idom")
+    change, asked = layouts.change_layout, []
+
+    def note(**options):
+        asked.append(options["interactive"])
+        return change(**options)
+
+    monkeypatch.setattr(layouts, "change_layout", note)
+    call_command("change_layout", "service", "idom", "--inline", "--format", "json")
+
+    assert asked == [False]

@@ -334,3 +334,16 @@ def test_a_shorter_prefix_makes_no_slug_of_a_part_of_the_longer_one(sm, settings
     store_lost_secret_slugs()
 
     assert own(pk).secret_slug is None
+
+
+def test_a_secret_that_somebody_made_under_the_new_name_is_left_to_them(sm, caplog):
+    pk = make_in_phase("idom", Phase.AWS)
+    sm.sm.create_secret(Name=NEW, SecretString='{"theirs": "x"}')
+    update("clients", pk, slug="renamed")
+
+    with caplog.at_level("INFO", logger=layouts.__name__):
+        follow()
+
+    assert names_of(pk) == ("idom", None, "")
+    assert str(layouts.NAME_IS_TAKEN(name=NEW)) in caplog.text
+    assert sm.get_value(NEW).text == '{"theirs": "x"}'

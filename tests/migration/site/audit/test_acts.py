@@ -271,9 +271,8 @@ def test_who_is_refused_again_and_again_writes_an_entry_a_minute_and_the_number(
 
 
 def test_a_move_that_is_refused_twice_is_one_entry_and_of_another_client_another(
-    idom, maria, settings, monkeypatch
+    idom, maria, settings
 ):
-    monkeypatch.setattr(refused_acts, "time", SimpleNamespace(time=lambda: 1_800_000_000.0))
     settings.NOVA_MIN_READS = 20
     clients = [idom, make_full_client("other")]
     for each in clients:

@@ -367,3 +367,14 @@ def test_a_notice_links_the_page_that_says_more(
     assert text.partition("https://")[1:] == ("https://" if link else "", link[8:])
     assert (link or "-- ") in mail.get_content()
     assert bool(link) == ("https:" in mail.get_content())
+
+
+@pytest.mark.parametrize("event", [*NoticeEvent, "of_a_later_release"])
+def test_the_page_that_says_more_is_there(admin_client, settings, event):
+    settings.ALLOWED_HOSTS = ["testserver"]
+
+    link = notices.make_link(event)
+
+    assert admin_client.get(link, secure=True).status_code == 200
+    asks = event in (NoticeEvent.APPROVAL_WANTED, NoticeEvent.APPROVAL_DECIDED)
+    assert link.endswith("/run/?state=requested") == asks
