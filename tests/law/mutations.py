@@ -427,7 +427,7 @@ def an_undo_leaves_aws_as_it_was(patch):
     Phase.DUAL_READ,
     [compare_and_forward, back, push, keep_counting],
     [What.TRIGGERS_GO],
-    within=24,
+    within=40,
     seed=2,
 )
 def the_fence_trusts_revisions_alone(patch):
