@@ -49,6 +49,17 @@ def test_clients_in_other_phases_are_no_part_of_the_run():
     assert outcomes(start(Phase.DUAL_READ, Phase.DUAL_WRITE)) == {"client-0": ""}
 
 
+def test_an_item_keeps_no_comparison_of_an_earlier_try():
+    make_full_client("b d")
+    run = start(Phase.POSTGRES, Phase.DUAL_WRITE)
+    run.items.update(comparison_status="unchecked")
+
+    engine.process_batch_if_running(run.pk, 0)
+
+    item = run.items.get()
+    assert (item.outcome, item.comparison_status) == (Outcome.REFUSED, "")
+
+
 def test_a_run_purges_and_another_restores():
     pks = make_clients(2, Phase.AWS)
     before = {pk: password(pk) for pk in pks}
