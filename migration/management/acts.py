@@ -175,7 +175,7 @@ class ActCommand(PlanningCommand):
         return self.act.asks_reason
 
     @property
-    def takes_locks(self) -> bool:  # type: ignore[override]
+    def takes_locks(self) -> bool:  # type: ignore[override]  # of other commands a plain attribute
         return not self.act.is_quick
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -280,7 +280,7 @@ class ActCommand(PlanningCommand):
         told = [
             refuse(each, refused[each.client_id])
             if each.client_id in refused
-            # What the plan says of it was so before.
+            # Drop what the plan said: it told how the client was before.
             else replace(each, message=None)
             if each.verdict == PlanClass.WILL
             else each

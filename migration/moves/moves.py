@@ -81,7 +81,7 @@ from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import MOVES, Phase, StalePhase, check_move
 
 LOCK_WAIT_SECONDS = 5.0
-# So many clients' rows are locked at once: NOVA's writers wait for some milliseconds.
+# Lock the rows of no more clients at once, so that NOVA's writers wait for some milliseconds only.
 LOCKED_AT_ONCE = 20
 # No client is pushed later in a batch; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
@@ -109,7 +109,7 @@ class MoveResult:
 
 @dataclass(frozen=True)
 class MoveOrder:
-    """What is asked for of each client of a batch: from which phase to which, by whom and why."""
+    """Says what is asked for of each client of a batch: from which phase to which, by whom and why."""
 
     old: Phase
     new: Phase
@@ -127,7 +127,7 @@ class MoveOrder:
     approves: Run | None = None
     # The run of which the moves are a part: nobody waits for them.
     run: Run | None = None
-    # What AWS said of the account's rights: to other clients of the run too.
+    # Remembers what AWS said of the account's rights, also for the other clients of the run.
     answers: KmsAnswers = field(default_factory=KmsAnswers, repr=False)
 
     @property
@@ -148,7 +148,7 @@ COMPARED_JUST_NOW = Sentence("compared_just_now", "Compared just now: %(result)s
 
 @dataclass(frozen=True)
 class MoveAttempt:
-    """One client of a batch, as it was read, and what its gate said of it."""
+    """Holds one client of a batch, as it was read, and what its gate said of it."""
 
     order: MoveOrder
     snapshot: ClientSnapshot
@@ -200,7 +200,7 @@ MOVED_MEANWHILE = Sentence("moved_meanwhile", "The client was moved to %(phase)s
 
 
 class MoveBatch:
-    """Clients that are moved together, each judged by itself, and what has become of each.
+    """Moves clients together, judges each by itself, and notes what has become of each.
 
     A batch of a run waits for nobody: whatever is no plain case is `left`, to be moved alone. A batch of one client
     alone waits for NOVA's writers, and copies rows.
@@ -214,7 +214,7 @@ class MoveBatch:
         self.moved: dict[int, MoveResult] = {}
         self.refused: dict[int, Refusal] = {}
         self.left: list[int] = []
-        # Those whose push was not begun in time.
+        # A run comes back to these: there was no time left to push them.
         self.postponed: list[int] = []
         self.comparisons: dict[int, Comparison] = {}
 
@@ -592,7 +592,7 @@ def roll_back(batch: MoveBatch) -> None:
         batch.move_unheld(plain, notes, notes=notes)
 
 
-# What AWS holds of a client, or why that is not known.
+# Holds what AWS has of a client, or the error with which it could not be read.
 Found = AwsCopy | SecretsManagerError | DocumentError
 
 
