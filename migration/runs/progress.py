@@ -255,7 +255,12 @@ class Progress:
 
     @property
     def per_second(self) -> float | None:
-        """Return the items per second: of the whole run once it is finished, before that of the last LATELY."""
+        """Return the items per second: of the whole run once it is finished, before that of the last LATELY.
+
+        None of a requested run: nobody works on it, and who left it was moved otherwise.
+        """
+        if self.run.state == Run.State.REQUESTED:
+            return None
         if self.finished:
             return (
                 self.done / self.elapsed_seconds if self.done and self.elapsed_seconds > 0 else None

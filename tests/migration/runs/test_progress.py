@@ -300,3 +300,12 @@ def test_a_live_fragment_takes_four_queries_at_most_whatever_the_size(client, qu
         with CaptureQueriesContext(connection) as captured:
             client.get(reverse("admin:migration_run_live", args=[run.pk]) + query)
         assert len(captured) == asked
+
+
+def test_a_requested_run_that_a_client_has_left_has_no_rate_and_no_end():
+    run = make_run(2, state=Run.State.REQUESTED, began_at=ago(seconds=10))
+    close(run, 1, outcome=Outcome.SKIPPED)
+
+    now = now_of(run)
+
+    assert (now.done, now.per_second, now.seconds_left) == (1, None, None)
