@@ -371,7 +371,8 @@ def _record(user: User, what: str, *, by: User | None = None) -> None:
 
 def _check_locked(user: User, digits: str, login: str | None) -> tuple[CodeVerdict, bool]:
     """Check a code within a transaction, and say whether the user has to be told of guesses."""
-    locked = Authenticator.objects.select_for_update().filter(user=user)
+    # In one order, or two who give a code at once would each wait for the row that the other holds.
+    locked = Authenticator.objects.select_for_update().filter(user=user).order_by("pk")
     factors = {
         factor.type: factor
         for factor in locked
