@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.localization import localize
-from migration.core.audit import PUSH_EVENT, RUN_EVENT, Actor, AuditEvent, acting
+from migration.core.audit import PUSH_EVENT, RUN_EVENT, Actor, AuditEvent, acting, first_id_at
 from migration.core.clients import all_clients
 from migration.core.histories import HistoryLine
 from migration.models import AuditCheckpoint, Campaign, ClientMigration, Comparison, RunItem, Wave
@@ -267,11 +267,13 @@ def test_a_history_reads_its_own_events_alone(viewer, is_analyzed):
             """
             INSERT INTO migration_auditevent
                 (id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature)
-            SELECT gen_random_uuid(), now(), 'push', 'maria', '', n, CASE n % 2 WHEN 0 THEN '' ELSE 'c' || n END, '',
+            SELECT overlay(gen_random_uuid()::text PLACING left(%s, 8) || '-' || right(%s, 4) FROM 1)::uuid, now(),
+                'push', 'maria', '', n, CASE n % 2 WHEN 0 THEN '' ELSE 'c' || n END, '',
                 '{}', CASE n % 2 WHEN 0 THEN 'request ' || n ELSE %s END, '', ''
             FROM generate_series(1, 20000) AS n
             """.replace("% 2", "%% 2"),
-            [f"run {run.pk}"],
+            # Ids begin with their time.
+            [now := first_id_at(timezone.now()).hex[:12], now, f"run {run.pk}"],
         )
         if is_analyzed:
             cursor.execute("ANALYZE migration_auditevent")
