@@ -12,7 +12,7 @@ from migration.core.comparisons import Comparison
 from migration.core.groups import ClientGroup
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin
-from migration.nova.tables import NovaTablesAdmin
+from migration.nova.table_pages import NovaTablesAdmin
 from migration.people.models import WrongPassword
 from migration.people.password_pages import WrongPasswordAdmin
 from migration.pushes.pages import ComparisonAdmin

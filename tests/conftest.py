@@ -28,8 +28,7 @@ from migration.core.counters import forget_counters
 from migration.core.outgoing import LoginOutcome
 from migration.core.rate_limiter import rate_limiter
 from migration.core.refused_acts import refusal_limit
-from migration.moves import evidence
-from migration.moves.evidence import NO_COPIES_FOUND
+from migration.moves.rules import NO_COPIES_FOUND, Check, CopiesSearched, NoCopiesFound
 from migration.secrets import copies
 from migration.site import audit
 from migration.site.environment import account_cache
@@ -242,10 +241,12 @@ def empty_tables() -> None:
 @pytest.fixture(autouse=True)
 def copies_are_not_looked_for(monkeypatch) -> None:
     """Most tests are about something else (`tests/settings.py`), and no setting switches this line of evidence off."""
-    line = evidence.EvidenceLine(
-        evidence.Evidence.COPIES, True, NO_COPIES_FOUND(ago=timezone.now())
+    for rule in (CopiesSearched, NoCopiesFound):
+        monkeypatch.setattr(rule, "list_conditions", lambda *_: [])
+    line = Check(
+        NoCopiesFound.code, True, NO_COPIES_FOUND(ago=timezone.now()), evidence="copies_found"
     )
-    monkeypatch.setattr(evidence, "_judge_copies", lambda *_: line)
+    monkeypatch.setattr(NoCopiesFound, "say", lambda *_: iter([line]))
 
 
 @pytest.fixture(autouse=True)

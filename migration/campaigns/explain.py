@@ -13,7 +13,6 @@ from math import ceil
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Count, Max, Min, QuerySet, Window
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
@@ -43,8 +42,14 @@ from migration.core.clients import ReadCount, all_clients
 from migration.core.groups import GroupMember
 from migration.core.sentences import NO_WORKER
 from migration.core.workers import Worker
-from migration.moves.evidence import describe_duration, describe_wanted
-from migration.moves.models import FRESH, Blocker
+from migration.moves.rules import (
+    BLOCKERS,
+    DIFFERS,
+    FRESH,
+    READER_MET_TROUBLE,
+    UNCHECKED,
+    Blocker,
+)
 from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
 from nova_credentials.messages import Message, Sentence, in_a_row
@@ -133,28 +138,6 @@ def _name_wave(wave: Wave) -> str:
 
 # Explains what a campaign waits for: an approval, a run, a soak time, clients, an hour of the day, or a worker.
 
-# Of clients for which a step waits: how many lack what; the gate wants so much of some things
-KEPT_SENTENCES = {
-    Blocker.IN_A_RUN: Sentence("kept_in_a_run", "%(n)s in a run"),
-    Blocker.PUSH_PENDING: Sentence("kept_push_pending", "%(n)s whose push to AWS is pending"),
-    Blocker.NEVER_COMPARED: Sentence("kept_never_compared", "%(n)s not compared yet"),
-    Blocker.TOO_OLD: Sentence("kept_too_old", "%(n)s whose newest comparison is too old"),
-    Blocker.STREAK: Sentence(
-        "kept_few_matches",
-        "%(n)s with too few matches in a row so far (needed: %(wanted)s)",
-    ),
-    Blocker.TIME: Sentence(
-        "kept_short_time",
-        "%(n)s not long enough in the phase yet (needed: %(wanted)s)",
-    ),
-    Blocker.READS: Sentence(
-        "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
-    ),
-    Blocker.READER: Sentence(
-        "kept_by_reader",
-        "%(n)s of which NOVA's reader met a mismatch or a failure in the last %(wanted)s",
-    ),
-}
 SOAKED_AND_WAITS = Sentence(
     "soaked_and_waits",
     "%(wave)s has soaked; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
@@ -167,25 +150,6 @@ BEGUN_AND_WAITS = Sentence(
     one="%(wave)s has begun; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
     glue=", ",
 )
-# How long it usually takes until what a step waits for is there
-USUAL_COMPARISON = Sentence(
-    "usual_comparison",
-    "Usually it is a matter of minutes: the workers compare every client each %(n)s minutes.",
-    one="Usually it is a matter of minutes: the workers compare every client each minute.",
-)
-USUAL_STREAK = Sentence(
-    "usual_streak",
-    "Each comparison that matches counts: the workers make one each %(n)s minutes.",
-    one="Each comparison that matches counts: the workers make one each minute.",
-)
-USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
-USUAL_RUN = Sentence("usual_run", "Usually a run takes some minutes.")
-USUAL_READER = Sentence(
-    "usual_reader",
-    "After a mismatch or a failure that NOVA's reader met, %(wanted)s have to pass without another; after a failure,"
-    " some good reads do as well.",
-)
-USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves these clients.")
 
 
 @dataclass(frozen=True)
@@ -222,37 +186,25 @@ class WaitingStep:
     def kept(self) -> list[tuple[Message, str]]:
         """Say how many clients lack what, the most frequent first, each with the query of the list that shows them."""
         found = []
-        for code, number in self.numbers.items():
-            by_reader = code == Blocker.READER
-            wanted = describe_duration(FRESH) if by_reader else describe_wanted(code, Phase.AWS)
-            values = {} if wanted is None else {"wanted": wanted}
+        for blocker, number in self.numbers.items():
+            if blocker.awaited is None:
+                continue
             query = make_list_query(
-                CountedClients.TO_MOVE, self.wave.pk, phase=self.phase.value, next=code.value
+                CountedClients.TO_MOVE, self.wave.pk, phase=self.phase.value, next=blocker.code
             )
-            found.append((KEPT_SENTENCES[code](n=number, **values), query))
+            found.append((blocker.awaited(number), query))
         return found
 
     @property
     def usual_durations(self) -> list[Message]:
         """Say how long it usually takes, of each thing that the clients lack."""
-        every = settings.NOVA_SWEEP_MINUTES
-        told = {
-            Blocker.NEVER_COMPARED: USUAL_COMPARISON(n=every),
-            Blocker.TOO_OLD: USUAL_COMPARISON(n=every),
-            Blocker.STREAK: USUAL_STREAK(n=every),
-            Blocker.PUSH_PENDING: USUAL_PUSH(),
-            Blocker.IN_A_RUN: USUAL_RUN(),
-            Blocker.READS: USUAL_READS(),
-            Blocker.READER: USUAL_READER(wanted=describe_duration(FRESH)),
-        }
-        found = [told[code] for code in self.numbers if code in told]
+        found = [blocker.usual() for blocker in self.numbers if blocker.usual]
         return [message for place, message in enumerate(found) if message not in found[:place]]
 
     @property
     def lacks_comparison(self) -> bool:
         """Say whether some of the clients lack what a comparison brings."""
-        by_comparison = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
-        return any(code in self.numbers for code in by_comparison)
+        return any(blocker.by_comparison for blocker in self.numbers)
 
     def to_json(self) -> dict[str, object]:
         """Return the step for the JSON of commands."""
@@ -260,7 +212,7 @@ class WaitingStep:
             "position": self.wave.position,
             "part": self.wave.part,
             "until": self.until.isoformat(),
-            "clients": {code.value: number for code, number in self.numbers.items()},
+            "clients": {each.code: number for each, number in self.numbers.items()},
         }
 
 
@@ -534,13 +486,13 @@ class BlockedNow:
     @property
     def client_page_query(self) -> str:
         """Return the query of a client's page that shows what keeps it: its comparison, where the stores differ."""
-        differs = self.blocker in (Blocker.DIFFERS, Blocker.UNCHECKED)
+        differs = self.blocker in (DIFFERS, UNCHECKED)
         return "?tab=comparison" if differs else ""
 
     @property
     def list_query(self) -> str:
         """Return the query of the client list that shows the clients kept by this blocker now."""
-        return make_list_query(CountedClients.KEPT_NOW, self.campaign.pk, next=self.blocker.value)
+        return make_list_query(CountedClients.KEPT_NOW, self.campaign.pk, next=self.blocker.code)
 
 
 def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
@@ -552,12 +504,12 @@ def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
     numbers = []
     for code, clients in found.items():
         last = None
-        if code == Blocker.READER:
+        if code == READER_MET_TROUBLE.code:
             counts = ReadCount.objects.filter(client_id__in=[pk for pk, _slug in clients])
             newest = Max(Greatest("last_mismatch_at", "last_failure_at"))
             last = counts.aggregate(last=newest)["last"]
         passes_at = last + FRESH if last else None
-        numbers.append(BlockedNow(campaign, Blocker(code), tuple(clients), passes_at))
+        numbers.append(BlockedNow(campaign, BLOCKERS[code], tuple(clients), passes_at))
     return sorted(numbers, key=lambda each: -len(each.clients))
 
 

@@ -23,7 +23,8 @@ from migration.campaigns.models import (
 from migration.core.audit import AuditEvent, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_clients
 from migration.core.groups import GroupMember
-from migration.moves.models import Blocker, Standing, select_standing
+from migration.moves.readiness import Standing, select_standing
+from migration.moves.rules import DIFFERS, UNCHECKED
 from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
 from migration.runs.models import Run
 from migration.runs.requests import RequestContent, read_request_content
@@ -33,7 +34,7 @@ from nova_credentials.phases import Phase
 # Clients that hold a campaign up: it goes on without them, if somebody says so
 
 # Passes with the next comparison. What NOVA's reader met keeps a client for half an hour, and its whole wave with it.
-PASSES_SOON = (Blocker.UNCHECKED,)
+PASSES_SOON = (UNCHECKED,)
 
 
 def select_unmoved_items(waves: Collection[Wave]) -> RunItemQuerySet:
@@ -75,7 +76,7 @@ def select_blocked_now(campaign: Campaign) -> ClientPhaseQuerySet:
     kept = select_standing(all_clients().with_ids(ids), Standing.BLOCKED)
     # At the goal no move is left to be kept, but the campaign stops again for what differs there.
     return kept.exclude(
-        models.Q(phase__in=campaign.phases_at_goal) & ~models.Q(blocker=Blocker.DIFFERS.value)
+        models.Q(phase__in=campaign.phases_at_goal) & ~models.Q(blocker=DIFFERS.code)
     )
 
 
@@ -87,7 +88,7 @@ def find_slugs_unmoved_by_steps(campaign: Campaign) -> dict[int, str]:
 
 def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step could not move, or that something lasting keeps now."""
-    kept = select_blocked_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
+    kept = select_blocked_now(campaign).exclude(blocker__in=[each.code for each in PASSES_SOON])
     return find_slugs_unmoved_by_steps(campaign) | dict(kept.values_list("pk", "slug"))
 
 

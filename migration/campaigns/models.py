@@ -45,7 +45,8 @@ from migration.core.groups import NAME_LENGTH, ClientGroup, GroupMember, fold_gr
 from migration.core.notices import Notice, NoticeEvent
 from migration.core.sentences import HOURS, MINUTES
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
-from migration.moves.models import Blocker, count_awaited_by_blocker
+from migration.moves.readiness import count_awaited_by_blocker
+from migration.moves.rules import Blocker
 from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
 from migration.runs.models import Run, RunQuerySet
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row

@@ -82,7 +82,7 @@ from migration.core.pages import (
     read_number,
 )
 from migration.moves.approvals import ApprovalStepRefused, find_approval_refusal
-from migration.moves.models import Blocker
+from migration.moves.rules import DIFFERS
 from migration.runs.acts import ReasonForm
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
@@ -182,7 +182,7 @@ def get_campaign_context(
         "goes_on": not campaign.is_over or summary.waits_for is not None,
         "kept_now": kept_now,
         "to_correct": any(each.passes_at is None for each in kept_now),
-        "differ_now": any(each.blocker == Blocker.DIFFERS for each in kept_now),
+        "differ_now": any(each.blocker == DIFFERS for each in kept_now),
         "may_view_report": may("migration.view_comparison"),
         "history": events,
         "history_has_more": has_more,

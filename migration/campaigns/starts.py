@@ -64,9 +64,9 @@ from migration.core.pages import (
     read_number,
 )
 from migration.moves.approvals import ApprovalStepRefused
-from migration.moves.evidence import describe_duration
-from migration.moves.models import Blocker, Standing, find_standing, with_blocker
-from migration.moves.readiness import select_unpushable
+from migration.moves.readiness import Standing, find_standing, with_blocker
+from migration.moves.rules import BLOCKERS, describe_duration
+from migration.pushes.pushable import select_unpushable
 from migration.runs.act_pages import CLIENTS_SHOWN, LABELS
 from migration.runs.acts import ReasonForm
 from migration.runs.plans import PlanClass
@@ -222,7 +222,7 @@ def plan_campaign(
     has_list = busy.isdisjoint(members) if groups else only is None and not busy
     found = with_blocker(clients).order_by("slug", "pk")
     for pk, slug, phase, code in found.values_list("pk", "slug", "phase", "blocker"):
-        blocker, row = Blocker(code), rows[members.get(pk, 0)]
+        blocker, row = BLOCKERS[code], rows[members.get(pk, 0)]
         verdict, label, query = PlanClass.REFUSED, str(PhaseChoices(phase).label), ""
         is_busy = pk in busy
         if phase not in before:
@@ -233,7 +233,7 @@ def plan_campaign(
             label = f"{label}: {blocker.label}"
             if has_list:
                 filters = {"group": groups[members[pk]].pk} if groups else {}
-                query = urlencode({**filters, "phase": phase, "next": blocker.value})
+                query = urlencode({**filters, "phase": phase, "next": blocker.code})
         elif pk in unfit:
             label = f"{label}: {UNFIT}"
         else:

@@ -37,7 +37,7 @@ from migration.moves.approvals import (
     ApprovalStepRefused,
     require_approvable,
 )
-from migration.moves.evidence import describe_duration
+from migration.moves.rules import describe_duration
 from migration.runs.acts import Order
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import Run, StaleRunError

@@ -81,7 +81,7 @@ from migration.moves.pages import (
     find_move_act,
     get_moves_context,
 )
-from migration.moves.readiness import NEXT_PHASE
+from migration.moves.rules import NEXT_PHASE
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.pages import CompareNowView, UndoCopyView
 from migration.pushes.saves import AdminSave, SaveRefusedError, record_save

@@ -15,8 +15,8 @@ from credentials.localization import localize
 from migration.clients.models import SiteCounts
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import Comparison
-from migration.moves.evidence import describe_wanted
-from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, find_standing
+from migration.moves.readiness import KEPT_BY_NOTHING, Standing, find_standing
+from migration.moves.rules import BLOCKERS, READY, Blocker
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
@@ -71,13 +71,13 @@ class BlockerCount:
     def amount_required_by_gate(self) -> str:
         """Return how much is wanted of what these clients have too little of; "" where it is no amount."""
         new = Phase.PURGED if self.standing == Standing.IN_AWS else Phase.AWS
-        wanted = describe_wanted(self.blocker, new)
+        wanted = self.blocker.wanted(new) if self.blocker.wanted else None
         return localize(wanted) if isinstance(wanted, Message) else str(wanted or "")
 
     @property
     def list_query(self) -> str:
         prefix = IN_AWS_ALREADY if self.standing == Standing.IN_AWS else ""
-        return f"next={prefix}{self.blocker.value}"
+        return f"next={prefix}{self.blocker.code}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCount
         for position, phase in enumerate(order)
     }
     ready = {
-        phase: sum(r["n"] for r in rows if r["phase"] == phase and r["blocker"] == Blocker.READY)
+        phase: sum(r["n"] for r in rows if r["phase"] == phase and r["blocker"] == READY.code)
         for phase in Phase
     }
     next_phases = dict(pairwise(order))
@@ -169,12 +169,12 @@ def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCount
 
 
 def _list_blockers(rows: list[_Row]) -> Iterator[BlockerCount]:
-    """Yield what keeps clients from their next phase, in the order of `Blocker`."""
+    """Yield what keeps clients from their next phase, in the order in which lists tell it."""
     numbers: Counter[tuple[Blocker, Standing]] = Counter()
     for row in rows:
-        blocker = Blocker(row["blocker"])
+        blocker = BLOCKERS[row["blocker"]]
         numbers[blocker, find_standing(row["phase"], blocker)] += row["n"]
-    for blocker in Blocker:
+    for blocker in BLOCKERS.values():
         for standing in (Standing.BLOCKED, Standing.WAITS, Standing.IN_AWS):
             if number := numbers[blocker, standing]:
                 yield BlockerCount(blocker, standing, number)

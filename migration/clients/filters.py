@@ -28,8 +28,15 @@ from migration.core.comparisons import Comparison
 from migration.core.groups import ClientGroup, ClientOwner, GroupMember
 from migration.core.pages import ClientListFilter, read_number
 from migration.logins.models import Rotation, client_rotation_is_overdue
-from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, select_standing
-from migration.moves.readiness import SiteFacts, count_standings, has_next_phase, is_ready
+from migration.moves.readiness import (
+    KEPT_BY_NOTHING,
+    Standing,
+    count_standings,
+    has_next_phase,
+    is_ready,
+    select_standing,
+)
+from migration.moves.rules import BLOCKERS, READY, Blocker, SiteFacts
 from migration.pushes.models import TO_ROTATE, KnownValue
 from migration.runs.act_pages import get_act_url_for_list
 from migration.runs.failures import select_current_failures
@@ -99,12 +106,12 @@ def read_blocker(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
     """Return the standings and the blocker that a filter's value selects; None where it names no blocker."""
     if value == KEPT_BY_NOTHING:
         # While AWS writes are stopped nobody can go on, and the list shows these clients as blocked.
-        return (Standing.READY, Standing.BLOCKED), Blocker.READY
+        return (Standing.READY, Standing.BLOCKED), READY
     code = value.removeprefix(IN_AWS_ALREADY)
-    if not code or code not in set(Blocker):
+    if not code or code not in BLOCKERS:
         return None
     others = (Standing.WAITS, Standing.BLOCKED, Standing.LAST)
-    return ((Standing.IN_AWS,) if code != value else others), Blocker(code)
+    return ((Standing.IN_AWS,) if code != value else others), BLOCKERS[code]
 
 
 class PhaseFilter(ClientListFilter):

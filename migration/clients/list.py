@@ -56,9 +56,8 @@ from migration.core.pages import (
     get_tab_url,
 )
 from migration.core.text import make_csv_line
-from migration.moves.evidence import GateFacts, describe_duration
-from migration.moves.models import Blocker, Standing, find_standing, get_wanted_time, with_blocker
-from migration.moves.readiness import NextStep, judge_next_steps
+from migration.moves.readiness import NextStep, Standing, judge_next_steps
+from migration.moves.rules import SiteFacts, describe_duration, get_wanted_time
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
@@ -99,36 +98,23 @@ def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
     return annotated
 
 
-def attach_next_steps(clients: Sequence[Any], site: GateFacts | None = None) -> None:
+def attach_next_steps(clients: Sequence[Any], site: SiteFacts | None = None) -> None:
     """Set next_step, standing, last_error and groups_of_client on the objects; store nothing.
 
     `site` as for `judge_next_steps`.
     """
     ids = [client.pk for client in clients]
-    steps = judge_next_steps(clients, site)
-    blockers = dict(
-        with_blocker(all_clients().filter(pk__in=ids)).order_by().values_list("pk", "blocker")
-    )
+    steps = judge_next_steps(ids, site)
     errors = RunItem.objects.find_errors_needing_attention(ids)
     groups = defaultdict(list)
     members = GroupMember.objects.filter(client_id__in=ids).order_by("group__key")
     for client_id, name in members.values_list("client_id", "group__name"):
         groups[client_id].append(name)
     for client in clients:
-        client.next_step = step = steps[client.pk]
-        client.standing = _judge_standing(step, client.phase, Blocker(blockers[client.pk]))
+        client.next_step = steps[client.pk]
+        client.standing = client.next_step.standing
         client.last_error = errors.get(client.pk)
         client.groups_of_client = groups[client.pk]
-
-
-def _judge_standing(step: NextStep, phase: str, blocker: Blocker) -> Standing:
-    if step.new is None:
-        return Standing.LAST
-    if step.is_ready:
-        return Standing.READY
-    standing = find_standing(phase, blocker)
-    # What holds for all clients at once, or for its rows, keeps it.
-    return Standing.BLOCKED if standing == Standing.READY else standing
 
 
 def iterate_export(

@@ -22,7 +22,7 @@ from migration.core.fields import ClampedDateTimeField
 from migration.core.groups import OWN_PERMISSION
 from migration.core.rates import KeptCounts
 from migration.core.text import KeptNameField, require_kept_name
-from migration.moves.models import with_blocker
+from migration.moves.readiness import with_blocker
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase

@@ -60,9 +60,9 @@ from migration.core.snapshots import (
     reread_locked_snapshot,
 )
 from migration.logins.models import Rotation, RotationSchedule
-from migration.moves.evidence import GateFacts
 from migration.moves.gates import ShutGate
 from migration.moves.moves import MOVED_MEANWHILE, move
+from migration.moves.rules import SiteFacts
 from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
@@ -176,7 +176,7 @@ def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
             yield OFFBOARDING_APPROVAL()
         if snapshot.problem:
             yield snapshot.problem
-        facts = GateFacts([snapshot.client_id])
+        facts = SiteFacts()
         if facts.counting_problem:
             yield facts.counting_problem
         yield from (each.text for each in facts.nova_tables.list_gate_verdicts() if not each.passed)

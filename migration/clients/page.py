@@ -51,15 +51,17 @@ from migration.core.sentences import NOT_OURS
 from migration.logins.models import Reveal
 from migration.logins.pages import get_advice_context, get_login_tests_context
 from migration.moves.checklists import show_checks
-from migration.moves.evidence import WANT_EVIDENCE, find_end_of_purge_wait
-from migration.moves.gates import (
+from migration.moves.readiness import NO_DOCUMENT
+from migration.moves.rules import (
+    NEXT_PHASE,
+    NO_LOGIN,
+    WANT_EVIDENCE,
+    Ask,
     Check,
-    CheckCode,
     CheckFix,
-    ClientToCheck,
-    database_checks,
+    find_end_of_purge_wait,
+    judge_gates,
 )
-from migration.moves.readiness import NEXT_PHASE, NO_LOGIN
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
 from migration.pushes.pages import get_undo_context, list_resolving_pages
@@ -209,7 +211,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     if new is None:
         return {"title": _("Last phase reached")}
     pending = has_push_pending(client)
-    checks = list(database_checks(ClientToCheck(client.pk, pending), new))
+    checks = judge_gates(Ask([client.pk]), new)[client.pk]
     if phase == Phase.POSTGRES or pending:
         of_push = list(_check_push(client))
         # Of a push after the first, only what it will be refused for.
@@ -270,17 +272,17 @@ def _check_document(client: ClientRow) -> Iterator[Check]:
     layout = find_layout(client.layout)
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = NAME_NOT_ALLOWED(why=illegal) if illegal else NAME_ALLOWED()
-    yield Check(CheckCode.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)
+    yield Check(NAME_NOT_ALLOWED.key, not illegal, name, CheckFix.SLUG)
     if document is None or problem:
-        yield Check(CheckCode.NO_DOCUMENT, False, problem or NO_LOGIN(), CheckFix.LOGINS)
+        yield Check(NO_DOCUMENT, False, problem or NO_LOGIN(), CheckFix.LOGINS)
         return
     logins = sum(credential_type in document for credential_type in CredentialType)
     logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
     found = HAS_LOGINS(n=logins) if logins else NO_LOGIN()
-    yield Check(CheckCode.NO_LOGIN, logins > 0, found, CheckFix.LOGINS)
+    yield Check(NO_LOGIN.key, logins > 0, found, CheckFix.LOGINS)
     too_large = documents.size_problem(document, slug, prefix=prefix, layout=layout)
     size = too_large or NOT_TOO_LARGE()
-    yield Check(CheckCode.TOO_LARGE, not too_large, size, CheckFix.LOGINS)
+    yield Check("secret_too_large", not too_large, size, CheckFix.LOGINS)
 
 
 def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:

@@ -2,6 +2,8 @@
 
 from nova_credentials.messages import Sentence
 
+# Why a client is not pushed, unless somebody asks for inactive ones.
+NOT_PUSHED_INACTIVE = Sentence("not_pushed_inactive", "Inactive.")
 # Releases before 0.3.0 wrote these three, when a mismatch had somebody of its own who was to look at it.
 ASSIGNED = Sentence(
     "assigned",

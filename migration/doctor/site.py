@@ -55,7 +55,7 @@ from migration.core.workers import (
     connect_to_redis,
     list_redis_errors,
 )
-from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
+from migration.moves.rules import IS_NO_COPY, WRITES_NOT_STOPPED
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.second_factors import list_unreadable_users
 from migration.secrets.settings import find_settings_drift

@@ -37,26 +37,24 @@ from migration.moves.approvals import (
     start_move_run,
 )
 from migration.moves.checklists import find_fix
-from migration.moves.evidence import (
-    EVIDENCE,
-    Evidence,
-    GateFacts,
-    describe_duration,
-    find_end_of_purge_wait,
-)
 from migration.moves.gates import (
     NEED_APPROVAL,
     OVERRIDE_PERMISSION,
-    Check,
-    ClientToCheck,
     Override,
     ShutGate,
-    database_checks,
     evaluate_gate,
     needs_approval,
     split_by_override,
 )
 from migration.moves.moves import move
+from migration.moves.rules import (
+    EVIDENCE,
+    Ask,
+    Check,
+    describe_duration,
+    find_end_of_purge_wait,
+    judge_gates,
+)
 from migration.runs.acts import (
     Act,
     ActForm,
@@ -73,7 +71,6 @@ from migration.runs.plans import PlanClass, PlannedClient, Reason, Remedy
 from migration.runs.starts import get_run_url
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
-from nova_credentials.tables import is_push_pending
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -117,7 +114,7 @@ class MoveAct(Act):
         cls.permission = MOVE_PERMISSIONS[kind]
         cls.needs_reason = cls.needs_typing = kind in NEED_APPROVAL
         if kind in NEED_APPROVAL:
-            cls.evidence_kinds = frozenset(each.value for each in Evidence)
+            cls.evidence_kinds = frozenset(EVIDENCE)
 
     @property
     def kind(self) -> Move:
@@ -200,20 +197,18 @@ class MoveAct(Act):
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         clients = all_clients().with_phase().with_revision().with_leaving().with_ids(client_ids)
-        columns = ("pk", "slug", "phase", "revision", "pushed_revision", "is_leaving_or_left")
+        columns = ("pk", "slug", "phase", "revision", "is_leaving_or_left")
         rows = list(clients.order_by("slug").values_list(*columns))
-        movable = {
-            pk: is_push_pending(revision=revision, pushed_revision=pushed)
-            for pk, _slug, phase, revision, pushed, leaves in rows
-            if phase == self.old and not leaves
-        }
+        movable = [
+            pk for pk, _slug, phase, _revision, leaves in rows if phase == self.old and not leaves
+        ]
         checks = self.check_gates(movable, order) if not self.goes_back else {}
         override, early = self.make_override(order, movable), self.find_early_purges(movable)
         asked = Run.objects.find_requested(movable) if self.needs_approval else {}
         # One request waits for its checks; of a run each client is refused whose gate is shut at its turn.
         waits = self.needs_approval and order.interactive and len(client_ids) == 1
         planned = []
-        for pk, slug, phase, revision, _pushed, leaves in rows:
+        for pk, slug, phase, revision, leaves in rows:
             verdict, message, reasons, overridden = PlanClass.WILL, None, [], ""
             if phase != self.old:
                 is_there = phase == self.new or (not self.goes_back and _is_beyond(phase, self.new))
@@ -225,7 +220,7 @@ class MoveAct(Act):
                 shut = [check for check in checks.get(pk, ()) if not check.passed]
                 failed = split_by_override(shut, override)
                 overridden = mark_overridden(
-                    *sorted({str(check.evidence) for check in failed.overridden})
+                    *sorted({check.evidence for check in failed.overridden})
                 )
                 marks = self.evidence_kinds and pk not in early
                 reasons = [
@@ -267,30 +262,27 @@ class MoveAct(Act):
             return ALREADY_THERE(phase=phase.label)
         return NOT_FROM_THERE(phase=phase.label, old=self.old.label, new=self.new.label)
 
-    def check_gates(self, pending: dict[int, bool], order: Order) -> dict[int, list[Check]]:
-        """Return the checks of these clients; `pending`: whether each has a push pending.
+    def check_gates(self, client_ids: Collection[int], order: Order) -> dict[int, list[Check]]:
+        """Return the checks of these clients.
 
         Of a few AWS is asked too whether it may be read, while somebody waits; a stored plan leaves that to the run.
         """
         snapshots: dict[int, ClientSnapshot] = {}
         if order.interactive:
             try:
-                snapshots = read_snapshots_for_page(pending)
+                snapshots = read_snapshots_for_page(client_ids)
             except NovaSchemaError as error:
                 shut = [Check(why.key, False, why) for why in error.message.parts]
-                return dict.fromkeys(pending, shut)
-        facts, answers = GateFacts(list(pending)), KmsAnswers()
+                return dict.fromkeys(client_ids, shut)
+        checks, answers = judge_gates(Ask(client_ids), self.new), KmsAnswers()
         give_up_at = time.monotonic() + ASK_AWS_FOR_SECONDS
-        checks = {}
-        for pk, has_push_pending in pending.items():
-            has_own_gate = self.new != Phase.DUAL_WRITE  # else its push is asked
-            if has_own_gate and pk in snapshots and time.monotonic() < give_up_at:
-                checks[pk] = evaluate_gate(
-                    snapshots[pk], self.new, answers=answers, facts=facts, only_reads=True
-                )
-            else:
-                client = ClientToCheck(pk, has_push_pending)
-                checks[pk] = list(database_checks(client, self.new, facts))
+        # Before the first push there is nothing to be read: the push is asked.
+        for pk, snapshot in snapshots.items() if self.new != Phase.DUAL_WRITE else ():
+            if time.monotonic() > give_up_at:
+                break
+            checks[pk] = evaluate_gate(
+                snapshot, self.new, checks=checks[pk], answers=answers, only_reads=True
+            )
         return checks
 
     def do_one(self, client_id: int, order: Order) -> Done:
@@ -331,7 +323,7 @@ class MoveAct(Act):
         return {"kind": Run.Kind.MOVE, "move_from": self.old.value, "move_to": self.new.value}
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Run:
-        kinds = [kind for kind in Evidence if kind in self.evidence_kinds & order.overrides]
+        kinds = [kind for kind in EVIDENCE if kind in self.evidence_kinds & order.overrides]
         if early := self.find_early_purges(chosen.order_by().values_list("pk", flat=True)):
             raise ActRefused(next(iter(early.values())))
         try:
@@ -373,7 +365,7 @@ def show_check(
         check.text,
         check.code,
         passed=check.passed,
-        evidence=check.evidence.value if check.evidence and marks_evidence else "",
+        evidence=check.evidence if marks_evidence else "",
         overridden=override is not None and override.covers(check),
         is_off=check.is_off,
         find_remedy=partial(find_fix, client_id=client_id, check=check),

@@ -24,16 +24,15 @@ from migration.moves.approvals import (
 )
 from migration.moves.checklists import Checklist, show_checks
 from migration.moves.gates import (
-    Check,
     Override,
     ShutGate,
     count_missing_kinds,
     count_overrides,
-    database_checks,
     evaluate_gate,
     label_evidence,
     split_by_override,
 )
+from migration.moves.rules import Ask, Check, judge_gates
 from migration.moves.runs import find_override
 from migration.runs.acts import Order
 from migration.runs.items import RunItem
@@ -41,7 +40,6 @@ from migration.runs.models import PlannedMoves, Run
 from migration.runs.pages import MORE_OF_RUN, NOTES_OF_RUNS
 from migration.runs.starts import enqueue_run, get_run_url
 from nova_credentials.phases import Phase
-from nova_credentials.tables import is_push_pending
 
 
 class ApproveRunView(AdminView):
@@ -149,11 +147,13 @@ def check_only_client(
     snapshot = read_snapshots([item.client_id]).get(item.client_id)
     if snapshot is None or snapshot.phase != moves.old:
         return Checklist([], [])
-    check = evaluate_gate if asks_aws else database_checks
+    checks = judge_gates(Ask([item.client_id]), moves.new)[item.client_id]
+    if asks_aws:
+        checks = evaluate_gate(snapshot, moves.new, checks=checks)
     return show_checks(
         request,
         item.client_id,
-        list(check(snapshot, moves.new)),
+        checks,
         back=get_run_url(run),
         override=find_override(run, moves, item.client_id),
         marks_overridable=False,
@@ -175,12 +175,9 @@ def describe_requested(runs: Sequence[Run]) -> dict[int, SafeString]:
         by_move.setdefault(move, []).append(item.client_id)
     checks: dict[int, list[Check]] = {}
     for (old, new), client_ids in by_move.items():
-        clients = all_clients().with_phase().with_revision().with_ids(client_ids).in_phases(old)
-        pending = {
-            pk: is_push_pending(revision=revision, pushed_revision=pushed)
-            for pk, revision, pushed in clients.values_list("pk", "revision", "pushed_revision")
-        }
-        checks |= MOVE_ACTS[old, new].check_gates(pending, Order(None))
+        clients = all_clients().with_ids(client_ids).in_phases(old)
+        standing_there = list(clients.values_list("pk", flat=True))
+        checks |= MOVE_ACTS[old, new].check_gates(standing_there, Order(None))
     told = {}
     for item in items:
         run = of_one[item.run_id]

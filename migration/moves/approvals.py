@@ -19,7 +19,6 @@ from migration.core.clients import (
 from migration.core.refused_acts import record_refusal
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
 from migration.core.snapshots import read_snapshot
-from migration.moves.evidence import Evidence
 from migration.moves.gates import (
     MAY_NOT_OVERRIDE,
     OVERRIDE_PERMISSION,
@@ -58,7 +57,7 @@ def start_move_run(
     by: User | None = None,
     reason: str = "",
     override_reason: str = "",
-    override_lines: Collection[Evidence] = (),
+    override_lines: Collection[str] = (),
     schedule_deletion: bool = False,
     only_where_equal: bool = False,
     tries: int = 1,
@@ -160,7 +159,7 @@ def request_move(
             by=by,
             reason=reason,
             override_reason=override.reason if override else "",
-            override_lines=[Evidence(kind) for kind in override.kinds] if override else (),
+            override_lines=override.kinds if override else (),
             tries=MANY_TRIES,
             waits_for=waits_for,
         )

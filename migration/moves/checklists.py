@@ -20,12 +20,11 @@ from migration.core.pages import (
 )
 from migration.moves.gates import (
     OVERRIDE_PERMISSION,
-    Check,
-    CheckFix,
     Override,
     explain_shut,
     split_by_override,
 )
+from migration.moves.rules import Check, CheckFix
 from migration.pushes.acts import make_compare_remedy, make_push_remedy
 from migration.runs.plans import Remedy
 from nova_credentials.messages import Message

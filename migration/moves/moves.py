@@ -41,16 +41,14 @@ from migration.core.snapshots import (
     reread_locked_snapshot,
 )
 from migration.moves.account import KmsAnswers
-from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
-    Check,
     Override,
     ShutGate,
-    check_aws_writes,
     needs_approval,
     require_aws_writes_allowed,
     require_open,
 )
+from migration.moves.rules import Ask, Check, check_aws_writes, judge_gates
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
@@ -160,15 +158,15 @@ class MoveAttempt:
     def client_id(self) -> int:
         return self.snapshot.client_id
 
-    def require_open_gate(self, facts: GateFacts) -> None:
-        """Raise `ShutGate` unless every check passes or is overridden."""
+    def require_open_gate(self, checks: list[Check]) -> None:
+        """Raise `ShutGate` unless each of these checks, and those that AWS answers, passes or is overridden."""
         order = self.order
         checks, self.overridden[:] = require_open(
             self.snapshot,
             order.new,
+            checks,
             override=order.find_override(self.client_id),
             answers=order.answers,
-            facts=facts,
         )
         self.gate[:] = [
             LINE_OVERRIDDEN(line=check.text) if check in self.overridden else check.text
@@ -475,41 +473,37 @@ def move_where_equal(batch: MoveBatch) -> None:
         names = [name for each in snapshots for name in each.names.values()]
         order.answers.read_keys_of_secrets(names, sm=order.sm)
     # After AWS has answered, which may take long: the gates are judged as of now.
-    facts = compare_unchecked_and_read_facts(batch, snapshots, found)
-    refuse_where_gate_is_shut(batch, facts)
+    compare_unchecked(batch, snapshots, found)
+    refuse_where_gate_is_shut(batch)
     compare_and_refuse_differing(batch, found)
     message = READS_AWS() if order.new == Phase.AWS else None
     equal = batch.list_open()
     batch.move_while_unchanged(equal, {attempt.client_id: message for attempt in equal})
 
 
-def compare_unchecked_and_read_facts(
+def compare_unchecked(
     batch: MoveBatch, snapshots: Sequence[ClientSnapshot], found: Answers
-) -> GateFacts:
-    """Read what the gates need. Where a client's newest comparison is unchecked, store a new one first.
+) -> None:
+    """Store a new comparison of each client whose newest is unchecked.
 
     It was an earlier try of this run, or a sweep at a moment in which AWS failed, and says nothing about the client; it
     would keep the gate shut until the next sweep.
     """
-    client_ids, run = [each.client_id for each in snapshots], batch.order.run
-    facts = GateFacts(client_ids, run=run)
-    unchecked = {
-        pk
-        for pk, client_migration in facts.client_migrations.items()
-        if (newest := client_migration.comparison) and newest.status == Comparison.Status.UNCHECKED
-    }
-    if not unchecked:
-        return facts
-    again = [each for each in snapshots if each.client_id in unchecked]
-    Comparison.objects.record([make_unsaved_comparison(each, found, run=run) for each in again])
-    return GateFacts(client_ids, run=run)
+    rows = ClientMigration.objects.filter(pk__in=[each.client_id for each in snapshots])
+    unchecked = rows.filter(comparison_status=Comparison.Status.UNCHECKED)
+    ids, run = set(unchecked.values_list("pk", flat=True)), batch.order.run
+    again = [each for each in snapshots if each.client_id in ids]
+    if again:
+        Comparison.objects.record([make_unsaved_comparison(each, found, run=run) for each in again])
 
 
-def refuse_where_gate_is_shut(batch: MoveBatch, facts: GateFacts) -> None:
+def refuse_where_gate_is_shut(batch: MoveBatch) -> None:
     """Refuse the clients whose gate is shut, with every check that fails."""
-    for attempt in batch.list_open():
+    opened, order = batch.list_open(), batch.order
+    checks = judge_gates(Ask([each.client_id for each in opened], run=order.run), order.new)
+    for attempt in opened:
         try:
-            attempt.require_open_gate(facts)
+            attempt.require_open_gate(checks[attempt.client_id])
         except ShutGate as refusal:
             batch.refused[attempt.client_id] = refusal
 
@@ -693,7 +687,8 @@ def purge(batch: MoveBatch) -> None:
     """Replace the client's secret values in PostgreSQL by pointers to its secrets."""
     (attempt,) = batch.list_open()
     snapshot, order = attempt.snapshot, batch.order
-    attempt.require_open_gate(GateFacts([snapshot.client_id], run=order.run))
+    checks = judge_gates(Ask([snapshot.client_id], run=order.run), order.new)
+    attempt.require_open_gate(checks[snapshot.client_id])
     found = read_aws(snapshot, sm=order.sm)
     require_aws_writes_allowed(snapshot.slug, order.new)
     with hold_unchanged_rows(attempt) as now:

@@ -27,7 +27,7 @@ from migration.core.pages import (
     get_act_url,
 )
 from migration.moves.acts import MOVE_ACTS
-from migration.moves.evidence import find_end_of_purge_wait
+from migration.moves.rules import find_end_of_purge_wait
 from migration.runs.acts import ACTS, Act
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge

@@ -1,164 +1,209 @@
-"""Judges whether clients may take their next step, from the database alone: AWS is asked at the step itself.
+"""Says of clients what keeps each from its next step, as far as the database can tell: for lists, filters and counts.
 
-First client by client, with every check that fails; then in SQL, for lists and counts, which leaves one thing to the
-former: what the columns hold that NOVA added and somebody mapped. A test compares both.
+The first rule by rank that isn't met, in one statement over all clients; and for some clients every one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from django.conf import settings
-from django.db.models import BigIntegerField, Case, Count, Q, QuerySet, Sum, TextField, Value, When
-from django.db.models.functions import Cast, Coalesce, Length
-from django.db.models.lookups import LessThanOrEqual
-
-from credentials.models import CREDENTIAL_MODELS, Client, Credential
-from credentials.nova_columns import NovaSchema, NovaSchemaError, read_nova_columns
-from credentials.pointers import POINTER
-from migration.core.clients import ClientPhaseQuerySet, all_clients
-from migration.core.secrets import has_layout
-from migration.core.snapshots import ClientSnapshot, read_snapshots_for_page
-from migration.moves.evidence import WANT_EVIDENCE, GateFacts
-from migration.moves.gates import Check, CheckCode, check_aws_writes, database_checks
-from migration.moves.models import (
-    Blocker,
-    Standing,
-    find_standing,
-    select_with_blocker,
-    with_blocker,
+from django.db.models import (
+    Case,
+    CharField,
+    Count,
+    Q,
+    QuerySet,
+    TextChoices,
+    Value,
+    When,
 )
-from migration.pushes.pushes import NOT_PUSHED_INACTIVE
-from nova_credentials import document as documents
-from nova_credentials.document import Layout
-from nova_credentials.messages import Message, Sentence
-from nova_credentials.phases import MOVES, Move, Phase
-from nova_credentials.tables import is_push_pending
+from django.utils.translation import gettext_lazy as _
 
-# The phase after each phase.
-NEXT_PHASE = {
-    old: new
-    for (old, new), kind in MOVES.items()
-    if kind in (Move.FORWARD, Move.CUTOVER, Move.PURGE)
-}
+from credentials.models import Client
+from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.sentences import CLIENT_NOT_THERE
+from migration.moves.rules import (
+    BEFORE_PUSH,
+    BLOCKERS,
+    BY_RANK,
+    EVERY_MOVE,
+    GATE,
+    LAST,
+    NEXT_PHASE,
+    PREVIOUS_PHASE,
+    READY,
+    Ask,
+    Blocker,
+    Check,
+    SiteFacts,
+    SiteRule,
+    annotate_rules,
+    find_blocker,
+    list_checks,
+)
+from migration.pushes.pushable import find_push_problems, is_pushable
+from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
+
+# Of the list's filter: clients that nothing keeps from their next step.
+KEPT_BY_NOTHING = "kept_by_nothing"
+
+
+class Standing(TextChoices):
+    """How a client stands before its next step: the words of the list, its filter and the dashboard."""
+
+    READY = "ready", _("Ready")
+    WAITS = "waits", _("Waits")
+    BLOCKED = "blocked", _("Blocked")
+    IN_AWS = "in_aws", _("In AWS")
+    LAST = "last", _("Last phase reached")
+
+
+def find_standing(phase: str, blocker: Blocker) -> Standing:
+    """Return how a client in the phase stands with this blocker: blocked only where somebody has to act."""
+    if blocker == READY:
+        return Standing.READY
+    if blocker == LAST:
+        return Standing.LAST
+    if phase == Phase.AWS and blocker.before_purge:
+        return Standing.IN_AWS
+    return Standing.WAITS if blocker.passes_by_itself else Standing.BLOCKED
+
+
+# The first rule that isn't met, in SQL
+
+
+def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
+    """Annotate `blocker`, the code of a `Blocker`, with `phase` and the revisions that it is made of.
+
+    What holds for all clients at once is left out: stopped writes, uncounted writes, NOVA's tables and its processes.
+    """
+    blocker = Case(
+        *(When(condition, then=Value(each.code)) for each, condition in _list_by_rank(Ask())),
+        default=Value(READY.code),
+        output_field=CharField(),
+    )
+    found: ClientPhaseQuerySet = clients.with_phase().with_revision().annotate(blocker=blocker)
+    return found
+
+
+def _list_by_rank(ask: Ask) -> Iterable[tuple[Blocker, Q]]:
+    """Yield the conditions of all rules as a CASE asks them; after the last rule of a phase its clients are ready."""
+    yield LAST, Q(phase=Phase.PURGED.value)
+    left = list(EVERY_MOVE)
+    for position, rule in enumerate(BY_RANK):
+        asked = [new for new in left if new in rule.moves_to]
+        for new in asked if rule.asks_by_move else asked[:1]:
+            asks = [new] if rule.asks_by_move else asked
+            phases = [PREVIOUS_PHASE[each].value for each in asks]
+            stands = Q(phase__in=phases) if asks != left else Q()
+            for blocker, condition in rule.list_conditions(ask, new):
+                yield blocker, stands & condition
+        for new in asked:
+            if not any(new in later.moves_to for later in BY_RANK[position + 1 :]):
+                left.remove(new)
+                yield READY, Q(phase=PREVIOUS_PHASE[new].value)
+
+
+def select_with_blocker(clients: ClientPhaseQuerySet, blocker: Blocker) -> ClientPhaseQuerySet:
+    """Select the clients with this blocker; `READY`: those that are ready for their next phase."""
+    found: ClientPhaseQuerySet = with_blocker(clients).filter(blocker=blocker.code)
+    return found
+
+
+def select_standing(
+    clients: ClientPhaseQuerySet, *standings: Standing, blockers: Collection[Blocker] = ()
+) -> ClientPhaseQuerySet:
+    """Select the clients of these standings that one of `blockers` keeps, by default any; annotates `blocker`."""
+
+    def list_codes(phase: Phase) -> list[str]:
+        chosen = blockers or BLOCKERS.values()
+        return [each.code for each in chosen if find_standing(phase, each) in standings]
+
+    in_aws, elsewhere = list_codes(Phase.AWS), list_codes(Phase.POSTGRES)
+    found: ClientPhaseQuerySet = with_blocker(clients).filter(
+        Q(phase=Phase.AWS.value, blocker__in=in_aws)
+        | (~Q(phase=Phase.AWS.value) & Q(blocker__in=elsewhere))
+    )
+    return found
+
+
+def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
+    """Count these clients by what keeps each from its next phase; only by blockers that a campaign waits for.
+
+    In two queries: where one query joins the clients to others and filters by what keeps them, PostgreSQL may find that
+    out for each pair of rows.
+    """
+    ids = list(clients.order_by().values_list("pk", flat=True))
+    counted = with_blocker(all_clients().with_ids(ids)).order_by()
+    numbers = counted.values_list("blocker").annotate(number=Count("pk"))
+    found = {BLOCKERS[code]: number for code, number in numbers}
+    return {blocker: number for blocker, number in found.items() if blocker.awaited}
+
+
+# Every rule that isn't met, of some clients
+
+# The code of a client whose rows make no secret.
+NO_DOCUMENT = "no_document"
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """The phase that a client enters next, and the checks of that move that fail now."""
+    """The phase that a client enters next, the lines of that move that fail now, and what lists say keeps it."""
 
     new: Phase | None  # None: it is in the last phase
     shut: tuple[Check, ...] = ()
+    blocker: Blocker = READY
 
     @property
-    def is_ready(self) -> bool:
-        return self.new is not None and not self.shut
+    def standing(self) -> Standing:
+        if self.new is None:
+            return Standing.LAST
+        if not self.shut and self.blocker == READY:
+            return Standing.READY
+        standing = find_standing(PREVIOUS_PHASE[self.new], self.blocker)
+        # What holds for all clients at once, or for its rows, keeps it.
+        return Standing.BLOCKED if standing == Standing.READY else standing
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """A client as `database_checks` needs it."""
-
-    client_id: int
-    push_pending: bool
-
-
-def judge_next_steps(clients: Sequence[Any], site: GateFacts | None = None) -> dict[int, NextStep]:
+def judge_next_steps(
+    client_ids: Collection[int], site: SiteFacts | None = None
+) -> dict[int, NextStep]:
     """Return client id -> its next step; the number of queries is the same for any number of clients.
 
-    The clients have their phase and revisions (`with_phase`, `with_revision`, `with_refused_revision`). `site` holds
-    what is the same for all clients, where that was read already.
+    `site`: what is the same for all clients, where that was read already.
     """
-    facts = GateFacts([client.pk for client in clients])
-    facts.read_all(site)
-    first = [client.pk for client in clients if client.phase == Phase.POSTGRES]
-    problems = list_first_push_problems(first) if first else {}
-    return {client.pk: _judge_client(client, facts, problems.get(client.pk)) for client in clients}
+    ask = Ask(client_ids, site=site)
+    rows: list[Any] = list(
+        annotate_rules(all_clients().with_ids(client_ids), ask, BY_RANK, EVERY_MOVE).order_by()
+    )
+    first = [row.pk for row in rows if row.phase == Phase.POSTGRES]
+    without = [row.pk for row in rows if row.unmet_no_login]
+    problems = find_push_problems(set(first) - set(without)) if first else {}
+    # One that NOVA has deleted meanwhile goes nowhere.
+    gone = NextStep(Phase.DUAL_WRITE, (Check(CLIENT_NOT_THERE.key, False, CLIENT_NOT_THERE()),))
+    judged = {row.pk: _judge_client(row, ask, problems.get(row.pk)) for row in rows}
+    return dict.fromkeys(client_ids, gone) | judged
 
 
-LAST_PUSH_REFUSED = Sentence(
-    "last_push_refused", "These values were refused at the last push: see the last error."
-)
-
-
-def _judge_client(client: Any, facts: GateFacts, problem: Check | None) -> NextStep:
+def _judge_client(client: Any, ask: Ask, problem: Message | None) -> NextStep:
     new = NEXT_PHASE.get(Phase(client.phase))
     if new is None:
-        return NextStep(None)
-    pending = is_push_pending(revision=client.revision, pushed_revision=client.pushed_revision)
-    shut = [
-        check
-        for check in database_checks(_Standing(client.pk, pending), new, facts)
-        if not check.passed
+        return NextStep(None, blocker=LAST)
+    checks = [
+        *list_checks(client, ask, new, BEFORE_PUSH),
+        *([Check(NO_DOCUMENT, False, problem)] if problem else []),
+        *list_checks(client, ask, new, GATE),
     ]
-    if problem:
-        shut.insert(0, problem)
-    if new == Phase.DUAL_WRITE and not client.is_active:
-        text = NOT_PUSHED_INACTIVE()
-        shut.insert(0, Check(text.key, False, text))
-    if client.refused_revision is not None and client.refused_revision == client.revision:
-        text = LAST_PUSH_REFUSED()
-        shut.insert(0, Check(text.key, False, text))
-    return NextStep(new, tuple(shut))
-
-
-def list_first_push_problems(client_ids: Collection[int]) -> dict[int, Check]:
-    """Return client id -> why its rows can't become a secret, for those for which they can't."""
-    try:
-        snapshots = read_snapshots_for_page(client_ids)
-    except NovaSchemaError as error:
-        return {pk: _as_check(error.message) for pk in client_ids}
-    found = ((pk, _find_document_problem(snapshot)) for pk, snapshot in snapshots.items())
-    return {pk: _as_check(problem) for pk, problem in found if problem}
-
-
-def _as_check(problem: Message) -> Check:
-    return Check(CheckCode.NO_DOCUMENT, False, problem)
-
-
-NO_LOGIN = Sentence("no_login", "It has no login yet: add one.")
-
-
-def _find_document_problem(snapshot: ClientSnapshot) -> Message | None:
-    if snapshot.document is None:
-        return snapshot.problem
-    if not snapshot.has_credentials:
-        return NO_LOGIN()
-    return documents.size_problem(
-        snapshot.document,
-        snapshot.secret_slug,
-        prefix=settings.NOVA_SECRET_PREFIX,
-        layout=snapshot.layout,
-    )
+    keeping = (find_blocker(client, rule) for rule in BY_RANK if new in rule.moves_to)
+    blocker = next(filter(None, keeping), READY)
+    return NextStep(new, tuple(check for check in checks if not check.passed), blocker)
 
 
 # In SQL: the clients for which nothing is found
-
-PREVIOUS_PHASE = {new: old for old, new in NEXT_PHASE.items()}
-# Matches a slug that can stand in a secret's name (`document.name_problem`), by PostgreSQL's ~.
-LEGAL_SLUG = r"^[A-Za-z0-9_+=.@-]+$"
-# The secret of a client whose rows hold more may be too large: such clients are judged one by one.
-FEW_CHARACTERS, FEW_ROWS = 2000, 5
-
-
-class SiteFacts(GateFacts):
-    """The gate facts that are the same for every client, each read once."""
-
-    def __init__(self) -> None:
-        super().__init__([])
-
-    @cached_property
-    def writes_allowed(self) -> bool:
-        return all(check.passed for check in check_aws_writes())
-
-    @cached_property
-    def nova_schema(self) -> NovaSchema:
-        """Return what NOVA's tables have as columns, read once."""
-        return read_nova_columns()
 
 
 def is_ready(site: SiteFacts | None = None) -> Q:
@@ -177,7 +222,7 @@ def count_standings(
 ) -> Counter[tuple[Standing, Blocker]]:
     """Count the clients by how they stand before their next step and by what keeps them."""
     open_phases = [old for new, old in PREVIOUS_PHASE.items() if _is_site_ready(new, site)]
-    pushable = _is_pushable(site) if Phase.POSTGRES in open_phases else Q(pk__in=[])
+    pushable = is_pushable(site.nova_schema) if Phase.POSTGRES in open_phases else Q(pk__in=[])
     counted = with_blocker(all_clients().filter(pk__in=clients.values("pk"))).order_by()
     fits = Case(When(pushable, then=Value(True)), default=Value(False))
     rows = (
@@ -185,11 +230,11 @@ def count_standings(
     )
     numbers: Counter[tuple[Standing, Blocker]] = Counter()
     for phase, code, is_fit, number in rows:
-        standing = find_standing(phase, Blocker(code))
+        standing = find_standing(phase, BLOCKERS[code])
         may_move = phase in open_phases and (is_fit or phase != Phase.POSTGRES)
         if standing == Standing.READY and not may_move:
             standing = Standing.BLOCKED
-        numbers[standing, Blocker(code)] += number
+        numbers[standing, BLOCKERS[code]] += number
     return numbers
 
 
@@ -198,72 +243,21 @@ def select_ready(new: Phase, site: SiteFacts | None = None) -> ClientPhaseQueryS
     return _select_ready([new], site or SiteFacts())
 
 
-def select_unpushable() -> ClientPhaseQuerySet:
-    """Select the clients in PostgreSQL alone of whose rows no secret can be made: their first push would be refused."""
-    return all_clients().in_phases(Phase.POSTGRES).exclude(_is_pushable(SiteFacts()))
-
-
 def _select_ready(news: Iterable[Phase], site: SiteFacts) -> ClientPhaseQuerySet:
     """Select them for several phases at once: what keeps a client is a long condition, and made once."""
     open_phases = [PREVIOUS_PHASE[new] for new in news if _is_site_ready(new, site)]
     if not open_phases:
         return all_clients().none()
-    ready = select_with_blocker(all_clients().in_phases(*open_phases), Blocker.READY)
+    ready = select_with_blocker(all_clients().in_phases(*open_phases), READY)
     if Phase.POSTGRES in open_phases:
-        ready = ready.filter(~Q(phase=Phase.POSTGRES.value) | _is_pushable(site))
+        ready = ready.filter(~Q(phase=Phase.POSTGRES.value) | is_pushable(site.nova_schema))
     return ready
 
 
 def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
-    """Say whether the checks pass that are the same for all clients."""
-    if not site.writes_allowed:
+    """Say whether the rules are met that are the same for all clients."""
+    if new == Phase.DUAL_WRITE and site.nova_schema.problem:
         return False
-    if new == Phase.DUAL_WRITE:
-        return not site.nova_schema.problem
-    if site.counting_problem:
-        return False
-    if new not in WANT_EVIDENCE:
-        return True
-    was_seen = not settings.NOVA_MIN_READS or site.processes_seen > 0
-    return was_seen and all(each.passed for each in site.nova_tables.list_gate_verdicts())
-
-
-def _is_pushable(site: SiteFacts) -> Q:
-    """Return the condition that the rows of a client that is in PostgreSQL alone make a secret."""
-    fits = Q(pk__in=[])
-    for layout in Layout:
-        prefix = settings.NOVA_SECRET_PREFIX
-        if not documents.name_problem("x", prefix=prefix, layout=layout):
-            names = documents.secret_names("", prefix=prefix, layout=layout)
-            longest = max(map(len, names.values()))
-            is_short = LessThanOrEqual(Length("slug"), documents.MAX_NAME - longest)
-            fits |= has_layout(layout) & Q(is_short)
-    is_named = Q(slug__regex=LEGAL_SLUG) & fits
-    in_postgres = all_clients().in_phases(Phase.POSTGRES).filter(is_named)
-    if not site.nova_schema.has_loosened_columns:
-        suspects = {pk for model in CREDENTIAL_MODELS.values() for pk in _list_suspects(model)}
-        in_postgres = in_postgres.filter(pk__in=suspects)
-    judged = list(in_postgres.values_list("pk", flat=True))
-    unfit = list_first_push_problems(judged) if judged else {}
-    return is_named & ~Q(pk__in=unfit.keys())
-
-
-def _list_suspects(model: type[Credential]) -> Iterable[int]:
-    """Return the clients whose rows in this table may make no secret: pointers, two primary rows, or much text."""
-    texts = [
-        Coalesce(Length(Cast(field.attname, TextField())), 0)
-        for field in model._meta.concrete_fields
-    ]
-    (secret,) = model.SECRET_FIELDS
-    rows = model._default_manager.order_by()
-    counted = rows.values(
-        "client_id"
-    ).annotate(  # type: ignore[misc]  # each model has it
-        rows=Count("pk"),
-        primary=Count("pk", filter=Q(is_primary=True)),
-        pointers=Count("pk", filter=Q(**{f"{secret}__startswith": POINTER})),
-        characters=Sum(sum(texts[1:], texts[0]), output_field=BigIntegerField()),
-    )
-    much = Q(rows__gt=FEW_ROWS) | Q(characters__gt=FEW_CHARACTERS)
-    suspects = counted.filter(much | Q(primary__gt=1) | Q(pointers__gt=0))
-    return [row["client_id"] for row in suspects]
+    asked = (rule for rule in GATE if isinstance(rule, SiteRule) and new in rule.moves_to)
+    lines = (line for rule in asked if not rule.is_off(new) for line in rule.say(site))
+    return all(line.passed for line in lines)

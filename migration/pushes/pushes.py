@@ -24,7 +24,7 @@ from migration.core.leases import (
     work_in_thread_under_session,
 )
 from migration.core.secrets import Secret
-from migration.core.sentences import CLIENT_NOT_THERE, PUSH_TAKES_TOO_LONG
+from migration.core.sentences import CLIENT_NOT_THERE, NOT_PUSHED_INACTIVE, PUSH_TAKES_TOO_LONG
 from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.pushes.comparisons import compare, make_unsaved_comparison, make_unsaved_match
 from migration.pushes.secret_writer import (
@@ -204,7 +204,6 @@ NOT_PUSHED_PURGED = Sentence(
     "not_pushed_purged", "Purged: the tables hold pointers, AWS holds the values."
 )
 NOT_PUSHED_BACK = Sentence("not_pushed_back", "The client was moved back to PostgreSQL meanwhile.")
-NOT_PUSHED_INACTIVE = Sentence("not_pushed_inactive", "Inactive.")
 NOT_PUSHED_EMPTY = Sentence("not_pushed_empty", "No credentials.")
 
 

@@ -184,7 +184,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def find_requested(self, client_ids: Collection[int]) -> dict[int, Run]:
         """Return client id -> the newest run that was requested for it and that nobody has decided."""
-        # The runs in a second look, as for gates (`GateFacts.open_write_items`).
+        # The runs in a second look, as for gates (`Ask.open_write_items` of the rules).
         items = RunItem.objects.open_of(client_ids).order_by("run_id")
         pairs = list(items.values_list("client_id", "run_id"))
         asked = self.filter(state=Run.State.REQUESTED).in_bulk({run_id for _pk, run_id in pairs})

@@ -43,8 +43,9 @@ from migration.core.problems import (
     Severity,
     list_results,
 )
-from migration.moves.models import Blocker, Standing, select_with_blocker
 from migration.moves.pages import find_move_act
+from migration.moves.readiness import Standing, select_with_blocker
+from migration.moves.rules import READY
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
@@ -237,7 +238,7 @@ def _list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, o
         is_offered = may_move and (
             not found.has_campaigns
             or clients.total >= KEPT_FROM_CLIENTS
-            or select_with_blocker(all_clients().in_phases(Phase(row.phase)), Blocker.READY)
+            or select_with_blocker(all_clients().in_phases(Phase(row.phase)), READY)
             .exclude(select_taken_further())
             .exists()
         )

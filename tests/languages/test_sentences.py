@@ -19,8 +19,8 @@ from migration.core.sentences import LOGIN_OUTCOMES
 from migration.logins.models import LoginStore
 from migration.logins.testing import ADVICE, STORES, CopyAdvice
 from migration.models import Comparison, Rate, Resolution
-from migration.moves.evidence import EVIDENCE, FAILURE_CAUSES, Evidence
 from migration.moves.moves import NO_VALUE_IN_AWS
+from migration.moves.rules import FAILURE_CAUSES
 from migration.nova.models import AwsFailure
 from migration.pushes.comparisons import MISSING_IN_AWS
 from migration.pushes.pushes import NOT_PUSHED_INACTIVE, OUTCOMES
@@ -129,7 +129,6 @@ LABELS = (
 # A sentence for each code of an enum.
 BY_CODE = (
     (COLUMN_CHANGES, ColumnChange),
-    (EVIDENCE, Evidence),
     (RESOLUTIONS, Resolution.Kind),
     (RATE_REACHED, Rate.Kind),
     (LOGIN_OUTCOMES, LoginOutcome),

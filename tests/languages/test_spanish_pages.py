@@ -29,8 +29,8 @@ from migration.models import (
 )
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
-from migration.moves.gates import NEWEST_COMPARISON
 from migration.moves.moves import COPIED_TO_POSTGRES, ONLY_IN_POSTGRES
+from migration.moves.rules import NEWEST_COMPARISON
 from migration.moves.runs import ASKED_FOR_BY
 from migration.nova.models import AwsFailure
 from migration.pushes.comparisons import MISSING_IN_AWS

@@ -20,7 +20,7 @@ from migration.core import aws_store, leases, snapshots
 from migration.core.aws_writes import WriteGuard
 from migration.core.clients import ClientMigrationQuerySet
 from migration.core.keys import VersionIdKeys
-from migration.moves import evidence, gates, moves, runs
+from migration.moves import moves, rules, runs
 from migration.moves.gates import require_open
 from migration.pushes import pushes, resolutions, saves, secret_writer
 from migration.pushes.saves import AdminSave
@@ -337,14 +337,12 @@ def the_reader_remembers_the_phase_for_good(patch):
 
 @fault(Phase.DUAL_WRITE, [readers_lose_their_rights, compare_and_forward])
 def a_gate_counts_failures_as_reads(patch):
-    def count(entry, new):
-        reads = replace(entry.reads, matches=entry.reads.reads)
-        return judge(replace(entry, reads=reads), new)
-
-    judge = evidence._judge_reads
-    patch.setattr(evidence, "_judge_reads", count)
-    patch.setattr(evidence, "_judge_failures", lambda _: iter(()))
-    patch.setattr(gates, "_check_reads", lambda _: iter(()))
+    count = rules.count_since_entry
+    patch.setattr(
+        rules, "count_since_entry", lambda name: count("reads" if name == "matches" else name)
+    )
+    for rule in (rules.NoFailureAtAws, rules.NoMismatchMet):
+        patch.setattr(rule, "list_conditions", lambda *_: [])
 
 
 @fault(Phase.DUAL_WRITE, [compare, forward])

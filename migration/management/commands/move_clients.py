@@ -21,9 +21,9 @@ from migration.management.base import Options, find_user, parse_reason
 from migration.management.progress import ITEMS_AT_ONCE, show_work
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
-from migration.moves.evidence import EVIDENCE
 from migration.moves.gates import Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move
+from migration.moves.rules import EVIDENCE
 from migration.runs.acts import PLANNED_AT_ONCE, Order
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run

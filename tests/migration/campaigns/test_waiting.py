@@ -12,7 +12,15 @@ from django.utils import timezone
 from migration.campaigns.explain import WaveState, summarize_campaign
 from migration.core.clients import all_clients
 from migration.models import Campaign, ClientMigration, ReadCount, Worker
-from migration.moves.models import Blocker
+from migration.moves.rules import (
+    FEW_MATCHES,
+    FEW_READS,
+    NOT_COMPARED,
+    READER_MET_TROUBLE,
+    TOO_OLD,
+    WAITS_FOR_PUSH,
+    Blocker,
+)
 from migration.pushes.comparisons import compare
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -60,7 +68,7 @@ def test_a_step_begins_once_nova_has_read_the_last_client_often_enough(waits_for
     campaign, (one, two) = waits_for_reads
     count_reads(one, reads=20, matches=20), count_reads(two, reads=4, matches=4)
     assert take(campaign) is None
-    assert waited_for(campaign) == {Blocker.READS: 1}
+    assert waited_for(campaign) == {FEW_READS: 1}
     assert stand(campaign) == (Campaign.State.RUNNING, [])
 
     count_reads(two, reads=16, matches=16)
@@ -98,7 +106,7 @@ def test_who_has_it_go_on_has_it_wait_again(waits_for_reads, monkeypatch):
     campaign.go_on(by=None), soak()
 
     assert take(campaign) is None
-    assert waited_for(campaign) == {Blocker.READS: 2}
+    assert waited_for(campaign) == {FEW_READS: 2}
 
 
 def test_a_step_waits_until_the_trouble_that_novas_reader_met_has_passed(client):
@@ -111,7 +119,7 @@ def test_a_step_waits_until_the_trouble_that_novas_reader_met_has_passed(client)
 
     assert take(campaign) is None
 
-    assert waited_for(campaign) == {Blocker.READER: 2}
+    assert waited_for(campaign) == {READER_MET_TROUBLE: 2}
     user = make_user("viewer")
     user.groups.add(Group.objects.get(name="Viewer"))
     client.force_login(user)
@@ -153,7 +161,7 @@ def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(cli
     assert take(campaign) is None
 
     assert waited_for(campaign) == dict.fromkeys(
-        (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK, Blocker.PUSH_PENDING), 1
+        (NOT_COMPARED, TOO_OLD, FEW_MATCHES, WAITS_FOR_PUSH), 1
     )
     words = str(summarize_campaign(campaign).waits_for)
     assert words.startswith("wave 1 (north) has begun; it waits for 4 clients, until ")

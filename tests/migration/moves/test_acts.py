@@ -10,7 +10,7 @@ from migration.core.clients import ClientMigration
 from migration.models import PhaseChange
 from migration.moves import account, acts
 from migration.moves.acts import MOVE_ACTS
-from migration.moves.evidence import Evidence
+from migration.moves.rules import EVIDENCE
 from migration.pushes.comparisons import compare
 from migration.runs import act_pages, engine
 from migration.runs.acts import ACTS
@@ -319,7 +319,7 @@ def unproven(settings) -> list[int]:
     return pks
 
 
-def overridden(address: str, *kinds: Evidence) -> str:
+def overridden(address: str, *kinds: str) -> str:
     return address + "".join(f"&override={kind}" for kind in kinds)
 
 
@@ -349,7 +349,7 @@ def test_the_page_says_how_many_lack_what_and_overrides_the_kinds_that_are_chose
 def test_a_kind_that_was_not_chosen_is_not_overridden(client, log_in, unproven):
     log_in(MOVE, OVERRIDE)
     ClientMigration.objects.filter(pk=unproven[1]).update(clean_streak=2)
-    address = overridden(move_page(*CUTOVER, *unproven), Evidence.READS)
+    address = overridden(move_page(*CUTOVER, *unproven), "reads")
     page = client.get(address)
     assert by_verdict(page) == {"will": ["b", "proven"], "refused": ["a"]}
 
@@ -368,7 +368,7 @@ def test_evidence_that_nobody_saw_missing_is_not_overridden(
     """The kind is overridden, for others: of this client it is missing only since the page was shown."""
     log_in(MOVE, OVERRIDE)
     proven = unproven[0]
-    address = overridden(move_page(*CUTOVER, *unproven[:number]), Evidence.READS)
+    address = overridden(move_page(*CUTOVER, *unproven[:number]), "reads")
     if not is_few:
         monkeypatch.setattr(act_pages, "FEW_CLIENTS", 0)
         address = client.post(address, {"confirmed": "plan"}).url
@@ -391,7 +391,7 @@ def test_evidence_that_nobody_saw_missing_is_not_overridden(
 
 def test_who_may_not_override_is_offered_none_and_overrides_nothing(client, log_in, unproven):
     log_in(MOVE)
-    address = overridden(move_page(*CUTOVER, *unproven), *Evidence)
+    address = overridden(move_page(*CUTOVER, *unproven), *EVIDENCE)
 
     page = client.get(address)
 

@@ -27,9 +27,9 @@ from migration.moves.approvals import (
     cancel_run_request,
     request_move,
 )
-from migration.moves.evidence import GateFacts
-from migration.moves.gates import PUSH_PENDING, ShutGate
+from migration.moves.gates import ShutGate
 from migration.moves.moves import MOVE_UNDER_WAY, MOVED_MEANWHILE, NEEDS_APPROVAL, move
+from migration.moves.rules import PUSH_PENDING, Ask
 from migration.moves.runs import ASKED_FOR_BY
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import MOVED_BY_RUN, push
@@ -301,7 +301,7 @@ def test_a_request_is_nothing_that_others_see_or_wait_for(idom, maria):
     ask(idom, Phase.AWS, maria)
 
     assert see_clients([idom]) == before
-    assert not GateFacts([idom]).open_write_items
+    assert not Ask([idom]).open_write_items
     assert find_unfinished_write_run(idom) is None
 
 

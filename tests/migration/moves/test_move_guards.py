@@ -18,8 +18,8 @@ from migration.models import (
     Secret,
 )
 from migration.moves import moves
-from migration.moves.evidence import CLEAN_STREAK
 from migration.moves.moves import MOVE_UNDER_WAY, RESTORED, move
+from migration.moves.rules import CLEAN_STREAK
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free

@@ -13,7 +13,7 @@ from migration import tasks
 from migration.clients.offboarding import find_unfinished_write_run
 from migration.core.clients import all_clients
 from migration.models import AuditEvent
-from migration.moves.models import select_write_runs_in_work
+from migration.moves.rules import select_write_runs_in_work
 from migration.runs import engine
 from migration.runs.acts import see_clients
 from migration.runs.failures import count_failed_clients

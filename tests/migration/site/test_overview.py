@@ -37,7 +37,7 @@ from migration.models import (
     RunItem,
     Worker,
 )
-from migration.moves.evidence import CLEAN_STREAK
+from migration.moves.rules import CLEAN_STREAK
 from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
 from migration.pushes.resolutions import RESOLUTIONS
 from migration.runs.models import RUN_STARTED, Run

@@ -26,8 +26,7 @@ from migration.core.aws_store import secrets_manager
 from migration.core.clients import all_clients
 from migration.core.comparisons import Comparison
 from migration.management.base import OneLineCommand
-from migration.moves.evidence import WANT_EVIDENCE
-from migration.moves.models import get_wanted_time
+from migration.moves.rules import WANT_EVIDENCE, get_wanted_time
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
 from migration.tasks import enqueue

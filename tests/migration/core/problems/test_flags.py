@@ -5,9 +5,8 @@ from django.utils import timezone
 
 from migration.core.aws_writes import find_write_refusal
 from migration.core.problems import PROBLEMS
-from migration.core.snapshots import read_snapshots
 from migration.models import ClientMigration, Comparison
-from migration.moves.gates import database_checks
+from migration.moves.rules import Ask, judge_gates
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
@@ -40,7 +39,7 @@ def is_gate_shut(pk: int) -> bool:
     now = timezone.now()
     ClientMigration.objects.filter(pk=pk).update(compared_at=now)
     Comparison.objects.filter(client_id=pk).update(compared_at=now)
-    checks = database_checks(read_snapshots([pk])[pk], Phase.AWS)
+    checks = judge_gates(Ask([pk]), Phase.AWS)[pk]
     return any(not check.passed for check in checks if not check.evidence)
 
 

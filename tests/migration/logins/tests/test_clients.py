@@ -10,7 +10,6 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.core.clients import all_clients
 from migration.core.outgoing import LoginOutcome
-from migration.core.snapshots import read_snapshot
 from migration.logins.models import LoginStore, LoginStores
 from migration.logins.testing import (
     LOGIN_TEST_EVENT,
@@ -21,8 +20,8 @@ from migration.logins.testing import (
     try_client_logins,
 )
 from migration.models import AuditEvent, LoginTest, RunItem
-from migration.moves.gates import CheckCode, database_checks
-from migration.moves.models import Blocker, with_blocker
+from migration.moves.readiness import with_blocker
+from migration.moves.rules import LOGIN_REFUSED, TOO_OLD, Ask, judge_gates
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -138,8 +137,8 @@ def test_what_can_t_be_read_is_not_tried(client_pk, admin_user):
 def gate_codes(pk, new=Phase.AWS):
     return {
         check.code: check.passed
-        for check in database_checks(read_snapshot(pk), new)
-        if check.code == CheckCode.LOGIN_REFUSED
+        for check in judge_gates(Ask([pk]), new)[pk]
+        if check.code == "aws_login_refused"
     }
 
 
@@ -160,7 +159,7 @@ def test_a_refused_login_of_aws_s_copy_shuts_the_gate(client_pk, admin_user):
         assert gate_codes(client_pk, Phase.PURGED) == {"aws_login_refused": passes}
         assert gate_codes(client_pk, Phase.DUAL_READ) == {}
         blocker = with_blocker(all_clients().filter(pk=client_pk)).get().blocker
-        assert (blocker == Blocker.LOGIN_REFUSED) == (not passes) or blocker == Blocker.TOO_OLD
+        assert (blocker == LOGIN_REFUSED) == (not passes) or blocker == TOO_OLD
 
 
 def run_tests(stores=LoginStores.BOTH, **options):

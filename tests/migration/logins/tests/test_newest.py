@@ -11,12 +11,11 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration.core.outgoing import LoginOutcome, LoginResult
-from migration.core.snapshots import read_snapshot
 from migration.logins import testing
 from migration.logins.models import LoginStore
 from migration.logins.testing import try_client_logins
 from migration.models import LoginTest
-from migration.moves.gates import database_checks
+from migration.moves.rules import Ask, judge_gates
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update
 from tests.migration.moves.clients import enter_phase
@@ -84,10 +83,10 @@ def test_the_gate_follows_the_test_whose_values_were_read_last(pk, are_all):
         all_read_at=older.tested_at if are_all else None,
     )
 
-    checks = {check.code: check.passed for check in database_checks(read_snapshot(pk), Phase.AWS)}
+    checks = {check.code: check.passed for check in judge_gates(Ask([pk]), Phase.AWS)[pk]}
     assert checks["aws_login_refused"]
     record(pk, LoginStore.AWS, outcome="no_database")
-    checks = {check.code: check.passed for check in database_checks(read_snapshot(pk), Phase.AWS)}
+    checks = {check.code: check.passed for check in judge_gates(Ask([pk]), Phase.AWS)[pk]}
     assert not checks["aws_login_refused"]
     assert LoginTest.objects.refused_in_aws().count() == 1
 

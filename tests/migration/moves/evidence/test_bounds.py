@@ -1,36 +1,30 @@
-"""The gate at the very bounds of its numbers: one more or less, at one moment of the clock."""
+"""The gate at the very bounds of its numbers: one more or less, at one moment of the clock; and what its lines say."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
 
-from migration.core.clients import ReadsSince
-from migration.models import ClientMigration, Comparison, LoginTest, ReadCount, SearchedClient
-from migration.moves import evidence, gates
-from migration.moves.evidence import (
+from migration.models import ClientMigration, LoginTest, ReadCount, SearchedClient
+from migration.moves.rules import (
+    AWS_LOGIN_NOT_REFUSED,
+    AWS_LOGIN_REFUSED,
+    BLOCKERS,
     FAILURE_CAUSE_UNKNOWN,
     READS_IN_DUAL_READ,
-    Evidence,
-    EvidenceLine,
-    PhaseEntry,
+    Ask,
+    Check,
     describe_duration,
-    describe_wanted,
     find_end_of_purge_wait,
-    list_evidence,
-    make_phase_entry,
+    judge_gates,
 )
-from migration.moves.gates import AWS_LOGIN_NOT_REFUSED, AWS_LOGIN_REFUSED
-from migration.moves.models import Blocker
 from migration.nova.models import AwsFailure
 from nova_credentials.phases import Phase
+from tests.migration.moves.evidence.worlds import make_ready
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 DAY, HALF_AN_HOUR = timedelta(days=1), timedelta(minutes=30)
 MOMENT = timedelta(microseconds=1)
-DUAL_READ = PhaseEntry(7, Phase.DUAL_READ, NOON - 30 * DAY)
-AWS = PhaseEntry(7, Phase.AWS, NOON - 30 * DAY)
 
 
 @pytest.fixture(autouse=True)
@@ -38,58 +32,88 @@ def noon(wanted, monkeypatch) -> None:
     monkeypatch.setattr(timezone, "now", lambda: NOON)
 
 
-def judge(kind: Evidence, entry: PhaseEntry, **facts: object) -> EvidenceLine:
-    new = Phase.PURGED if entry.phase == Phase.AWS else Phase.AWS
-    nothing = {"processes_seen": 0, "inactive_client_ids": set(), "newest_searches": {}}
-    lines = list_evidence(entry, new, SimpleNamespace(**nothing | facts))
-    (line,) = [line for line in lines if line.kind == kind]
-    assert not line.is_off
-    return line
+@pytest.fixture
+def reads() -> int:
+    """A client in dual read that is ready for its cutover."""
+    return make_ready(Phase.AWS, 1)[0]
 
 
-def is_met(kind: Evidence, entry: PhaseEntry, *, processes: int = 0) -> bool:
-    return judge(kind, entry, processes_seen=processes).is_met
+@pytest.fixture
+def cut_over() -> int:
+    """A client in AWS that is ready for its purge."""
+    return make_ready(Phase.PURGED, 1)[0]
 
 
-def changed(entry: PhaseEntry, **changes: object) -> PhaseEntry:
-    return PhaseEntry(**vars(entry) | changes)
+def stand(pk: int, **columns: object) -> None:
+    ClientMigration.objects.filter(pk=pk).update(**columns)
+
+
+def count(pk: int, **columns: object) -> None:
+    ReadCount.objects.filter(pk=pk).update(**columns)
+
+
+def tell(pk: int, new: Phase, code: str) -> Check | None:
+    """Return the line of the rule, which failed or passed; None where it says nothing."""
+    lines = judge_gates(Ask([pk]), new)[pk]
+    found = [line for line in lines if code in (line.code, line.evidence)]
+    assert len(found) < 2
+    assert not any(line.is_off for line in found)
+    return found[0] if found else None
+
+
+def is_met(pk: int, new: Phase, code: str) -> bool:
+    line = tell(pk, new, code)
+    return line is None or line.passed
 
 
 @pytest.mark.parametrize(
-    ("kind", "enough", "too_little"),
+    ("code", "enough", "too_little"),
     [
-        (Evidence.STREAK, {"clean_streak": 3}, {"clean_streak": 2}),
-        (Evidence.TIME, {"since": NOON - DAY}, {"since": NOON - DAY + MOMENT}),
-        (Evidence.READS, {"reads": ReadsSince(20, 20)}, {"reads": ReadsSince(20, 19)}),
+        ("streak", {"clean_streak": 3}, {"clean_streak": 2}),
+        ("time", {"phase_changed_at": NOON - DAY}, {"phase_changed_at": NOON - DAY + MOMENT}),
+        (
+            "reads",
+            {"reads_at_entry": {"matches": 100}},
+            {"reads_at_entry": {"matches": 101}},
+        ),
     ],
 )
-def test_what_is_wanted_for_a_cutover_is_enough(kind, enough, too_little):
-    assert is_met(kind, changed(DUAL_READ, **enough))
-    assert not is_met(kind, changed(DUAL_READ, **too_little))
+def test_what_is_wanted_for_a_cutover_is_enough(reads, code, enough, too_little):
+    stand(reads, **enough)
+    assert is_met(reads, Phase.AWS, code)
+    stand(reads, **too_little)
+    assert not is_met(reads, Phase.AWS, code)
 
 
-def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase():
-    line = judge(Evidence.TIME, changed(DUAL_READ, since=None))
+def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase(reads):
+    stand(reads, phase_changed_at=None)
 
-    assert not line.is_met
+    line = tell(reads, Phase.AWS, "time")
+
+    assert not line.passed
     assert str(line.text) == "In the phase Dual read for 0 seconds; needed: 24 hours."
 
 
-def test_reads_that_are_enough_are_told_with_their_number():
-    line = judge(Evidence.READS, changed(DUAL_READ, reads=ReadsSince(25, 21)))
+def test_reads_that_are_enough_are_told_with_their_number(reads):
+    count(reads, reads=126, matches=121)
 
-    assert line.text == READS_IN_DUAL_READ(n=21)
-
-
-def test_one_process_is_enough():
-    assert is_met(Evidence.PROCESSES, DUAL_READ, processes=1)
-    assert not is_met(Evidence.PROCESSES, DUAL_READ, processes=0)
+    assert tell(reads, Phase.AWS, "reads").text == READS_IN_DUAL_READ(n=21)
 
 
-def test_a_purge_is_possible_from_the_seventh_day_on():
+def test_counts_that_began_anew_are_no_less_than_nothing(reads):
+    stand(reads, reads_at_entry={"matches": 1000})
+
+    assert str(tell(reads, Phase.AWS, "reads").text) == (
+        "NOVA's reader: 0 of 20 reads since dual read began."
+    )
+
+
+def test_a_purge_is_possible_from_the_seventh_day_on(cut_over):
     week = 7 * DAY
-    assert is_met(Evidence.TIME, changed(AWS, since=NOON - week))
-    assert not is_met(Evidence.TIME, changed(AWS, since=NOON - week + MOMENT))
+    stand(cut_over, phase_changed_at=NOON - week)
+    assert is_met(cut_over, Phase.PURGED, "time")
+    stand(cut_over, phase_changed_at=NOON - week + MOMENT)
+    assert not is_met(cut_over, Phase.PURGED, "time")
     assert find_end_of_purge_wait(NOON - week) is None
     assert find_end_of_purge_wait(NOON - week + MOMENT) == NOON + MOMENT
 
@@ -104,32 +128,37 @@ def test_a_purge_is_possible_from_the_seventh_day_on():
         (None, False),
     ],
 )
-def test_an_answer_of_aws_counts_for_a_day(last, counts):
-    answered = changed(AWS, reads=ReadsSince(1), last_answer_at=last)
-    assert is_met(Evidence.READS, answered) == counts
-    assert not is_met(Evidence.READS, changed(answered, reads=ReadsSince(0)))
+def test_an_answer_of_aws_counts_for_a_day(cut_over, last, counts):
+    count(cut_over, last_answer_at=last)
+    assert is_met(cut_over, Phase.PURGED, "reads") == counts
+    stand(cut_over, reads_at_entry={"reads": 105, "matches": 100})
+    assert not is_met(cut_over, Phase.PURGED, "reads")
 
 
-def test_an_answer_counts_from_the_moment_of_the_cutover_on():
-    entered = changed(AWS, since=NOON - timedelta(hours=1), reads=ReadsSince(1))
-    assert is_met(Evidence.READS, changed(entered, last_answer_at=entered.since))
-    assert not is_met(Evidence.READS, changed(entered, last_answer_at=entered.since - MOMENT))
+def test_an_answer_counts_from_the_moment_of_the_cutover_on(cut_over):
+    entered = NOON - timedelta(hours=1)
+    stand(cut_over, phase_changed_at=entered)
+    count(cut_over, last_answer_at=entered)
+    assert is_met(cut_over, Phase.PURGED, "reads")
+    count(cut_over, last_answer_at=entered - MOMENT)
+    assert not is_met(cut_over, Phase.PURGED, "reads")
 
 
 @pytest.mark.parametrize(("searched_at", "counts"), [(NOON, True), (NOON - MOMENT, False)])
-def test_a_search_for_copies_counts_from_the_moment_of_the_cutover_on(searched_at, counts):
-    searched = SearchedClient(searched_at=searched_at)
+def test_a_search_for_copies_counts_from_the_moment_of_the_cutover_on(
+    cut_over, searched_at, counts
+):
+    stand(cut_over, phase_changed_at=NOON)
+    SearchedClient.objects.update(searched_at=searched_at)
 
-    line = judge(Evidence.COPIES, changed(AWS, since=NOON), newest_searches={7: searched})
-
-    assert line.is_met == counts
+    assert is_met(cut_over, Phase.PURGED, "copies") == counts
 
 
-def test_copies_that_were_found_are_told_with_the_time_of_the_search():
+def test_copies_that_were_found_are_told_with_the_time_of_the_search(cut_over):
     """A time that does not age, as the line is kept with a request."""
-    searched = SearchedClient(searched_at=NOON, rows_found=3, not_looked_at=2)
+    SearchedClient.objects.update(searched_at=NOON, rows_found=3, not_looked_at=2)
 
-    line = judge(Evidence.COPIES_FOUND, AWS, newest_searches={7: searched})
+    line = tell(cut_over, Phase.PURGED, "copies_found")
 
     assert str(line.text) == (
         f"On {timezone.localtime(NOON):%Y-%m-%d %H:%M} rows with a copy of its secret values: 3;"
@@ -140,22 +169,21 @@ def test_copies_that_were_found_are_told_with_the_time_of_the_search():
 @pytest.mark.parametrize(
     ("blocker", "new", "amount"),
     [
-        (Blocker.STREAK, Phase.AWS, "3"),
-        (Blocker.TIME, Phase.AWS, "24 hours"),
-        (Blocker.TIME, Phase.PURGED, "7 days"),
-        (Blocker.READS, Phase.AWS, "20"),
-        (Blocker.READS, Phase.PURGED, "1"),  # that AWS answered
-        (Blocker.COPIES, Phase.PURGED, "None"),
+        ("streak", Phase.AWS, "3"),
+        ("time", Phase.AWS, "24 hours"),
+        ("time", Phase.PURGED, "7 days"),
+        ("reads", Phase.AWS, "20"),
+        ("reads", Phase.PURGED, "1"),  # that AWS answered
     ],
 )
 def test_how_much_is_wanted_of_what_is_too_little_is_told(blocker, new, amount):
-    assert str(describe_wanted(blocker, new)) == amount
+    assert str(BLOCKERS[blocker].wanted(new)) == amount
 
 
-def test_of_a_client_that_was_never_moved_nothing_was_counted():
-    assert make_phase_entry(7, None, None) == PhaseEntry(
-        7, Phase.POSTGRES, None, 0, ReadsSince(0, 0, 0, 0), None
-    )
+def test_no_amount_is_told_of_what_is_none():
+    amounts = {code for code, blocker in BLOCKERS.items() if blocker.wanted}
+
+    assert amounts == {"streak", "time", "reads"}
 
 
 @pytest.mark.parametrize(
@@ -185,20 +213,23 @@ def test_a_length_of_time_has_two_of_its_unit_at_least_and_is_never_rounded_up(s
         (NOON + HALF_AN_HOUR + MOMENT, False),
     ],
 )
-def test_a_comparison_is_fresh_for_half_an_hour(compared_at, is_fresh):
-    newest = Comparison(pk=1, status=Comparison.Status.MATCH, compared_at=compared_at)
+def test_a_comparison_is_fresh_for_half_an_hour(reads, compared_at, is_fresh):
+    stand(reads, compared_at=compared_at)
 
-    checks = list(gates._check_compared(ClientMigration(comparison=newest)))
+    told = tell(reads, Phase.AWS, "newest_comparison")
+    too_old = tell(reads, Phase.AWS, "comparison_too_old")
 
-    assert [check.passed for check in checks] == ([True] if is_fresh else [True, False])
-    assert is_fresh or "30 minutes" in str(checks[-1].text)
+    # That it matched is told all the same.
+    assert told.passed
+    assert (too_old is None) == is_fresh
+    assert is_fresh or "30 minutes" in str(too_old.text)
 
 
 @pytest.mark.parametrize(
     ("lately", "passed"),
     [
-        ({}, []),
-        ({"last_read_at": NOON - HALF_AN_HOUR}, []),
+        ({}, [None, None]),
+        ({"last_read_at": NOON - HALF_AN_HOUR}, [None, None]),
         ({"last_read_at": NOON - HALF_AN_HOUR + MOMENT}, [True, True]),
         ({"last_mismatch_at": NOON - HALF_AN_HOUR + MOMENT}, [False, True]),
         ({"last_failure_at": NOON - HALF_AN_HOUR + MOMENT}, [True, False]),
@@ -214,43 +245,46 @@ def test_a_comparison_is_fresh_for_half_an_hour(compared_at, is_fresh):
         ),
     ],
 )
-def test_what_the_reader_met_shuts_the_gate_for_half_an_hour(lately, passed):
-    counts = ReadCount(**lately)
-    mismatches = list(gates._check_reads(counts))
-    failures = list(evidence._judge_failures(PhaseEntry(7, Phase.DUAL_READ, counts=counts)))
+def test_what_the_reader_met_shuts_the_gate_for_half_an_hour(reads, lately, passed):
+    nothing = dict.fromkeys(("last_read_at", "last_mismatch_at", "last_failure_at"))
+    count(reads, **nothing | {"good_reads_since_failure": 0} | lately)
 
-    assert [*(c.passed for c in mismatches), *(line.is_met for line in failures)] == passed
-    assert not any(each.is_off for each in (*mismatches, *failures))
+    lines = [tell(reads, Phase.AWS, code) for code in ("reader_met_mismatch", "failures")]
+
+    assert [line.passed if line else None for line in lines] == passed
 
 
 @pytest.mark.parametrize("cause", AwsFailure)
-def test_each_cause_of_a_failure_is_named_as_on_the_page_of_novas_processes(cause):
-    counts = ReadCount(last_failure_at=NOON, last_failure_class=cause)
+def test_each_cause_of_a_failure_is_named_as_on_the_page_of_novas_processes(reads, cause):
+    count(reads, last_failure_at=NOON, last_failure_class=cause, good_reads_since_failure=0)
 
-    (line,) = evidence._judge_failures(PhaseEntry(7, Phase.AWS, counts=counts))
-
-    assert f"({cause.label})" in str(line.text)
+    assert f"({cause.label})" in str(tell(reads, Phase.AWS, "failures").text)
 
 
-@pytest.mark.parametrize("cause", ["", "schema", "anything that NOVA's role writes"])
-def test_a_cause_that_no_reader_of_this_release_wrote_is_not_named(cause):
-    counts = ReadCount(last_failure_at=NOON, last_failure_class=cause)
+@pytest.mark.parametrize("cause", ["", "schema", "by NOVA's role"])
+def test_a_cause_that_no_reader_of_this_release_wrote_is_not_named(reads, cause):
+    count(reads, last_failure_at=NOON, last_failure_class=cause, good_reads_since_failure=0)
 
-    (line,) = evidence._judge_failures(PhaseEntry(7, Phase.AWS, counts=counts))
+    line = tell(reads, Phase.AWS, "failures")
 
     assert FAILURE_CAUSE_UNKNOWN.template in str(line.text)
-    assert not line.is_met
+    assert not line.passed
 
 
-def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_first():
-    works = LoginTest(kind="email", credential_id=3, outcome="works", tested_at=NOON)
+def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_first(reads):
+    about = {"client_id": reads, "store": "aws"}
+    works = LoginTest(kind="email", credential_id=3, outcome="works", tested_at=NOON, **about)
     refused = [
-        LoginTest(kind="database", credential_id=n, outcome="refused", tested_at=NOON - n * DAY)
+        LoginTest(
+            kind="database", credential_id=n, outcome="refused", tested_at=NOON - n * DAY, **about
+        )
         for n in (1, 2)
     ]
 
-    (shut,) = gates._check_login_tests([works, *refused])
-    (passed,) = gates._check_login_tests([works])
+    works.save()
+    passed = tell(reads, Phase.AWS, "aws_login_refused")
+    LoginTest.objects.bulk_create(refused)
+    shut = tell(reads, Phase.AWS, "aws_login_refused")
 
     named = tuple(test.login_name_message for test in refused)
     assert shut.text == AWS_LOGIN_REFUSED(ago=NOON - DAY, logins=named)
@@ -260,8 +294,8 @@ def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_fi
 
 @pytest.mark.parametrize(("wanted_streak", "says_so"), [(1, False), (2, True)])
 def test_from_two_comparisons_on_it_is_said_how_far_apart_they_must_be(
-    settings, wanted_streak, says_so
+    reads, settings, wanted_streak, says_so
 ):
     settings.NOVA_CLEAN_STREAK = wanted_streak
 
-    assert ("apart" in str(judge(Evidence.STREAK, DUAL_READ).text)) == says_so
+    assert ("apart" in str(tell(reads, Phase.AWS, "streak").text)) == says_so

@@ -12,9 +12,9 @@ from migration.core.clients import OVERRIDE_EVENT
 from migration.models import AuditEvent, ClientMigration, PhaseChange, Run, SearchedClient
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
-from migration.moves.evidence import Evidence
 from migration.moves.gates import Override
 from migration.moves.moves import move
+from migration.moves.rules import EVIDENCE
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, count_reads, give_evidence, make_copy_search, make_user
@@ -107,13 +107,13 @@ def test_what_is_switched_off_is_amber(idom, client, log_in, settings):
 def test_who_may_not_override_sees_what_is_missing_and_no_form(idom, client, log_in):
     log_in(MOVE)
 
-    page = client.get(cutover(idom, *Evidence))
+    page = client.get(cutover(idom, *EVIDENCE))
 
     assert set(reasons_of(page)) == set(MISSING)
     assert page.context["overrides"] == []
     assert not page.context["is_dangerous"]
     assert 'name="typed"' not in page.content.decode()
-    refused = force(client, cutover(idom, *Evidence))
+    refused = force(client, cutover(idom, *EVIDENCE))
     assert "NOVA's reader: 0 of 20 reads" in said_on(refused)
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -144,7 +144,7 @@ def test_who_may_override_chooses_the_kinds_and_gives_one_reason(idom, client, l
 def test_without_a_reason_nothing_is_overridden(idom, client, log_in):
     log_in(MOVE, OVERRIDE)
 
-    confirm(client, cutover(idom, *Evidence), reason=" ")
+    confirm(client, cutover(idom, *EVIDENCE), reason=" ")
 
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -153,7 +153,7 @@ def test_a_line_of_a_kind_that_was_not_chosen_is_not_overridden(idom, client, lo
     log_in(MOVE, OVERRIDE)
     give_evidence(idom)
     ClientMigration.objects.update(clean_streak=2)
-    address = cutover(idom, Evidence.STREAK)
+    address = cutover(idom, "streak")
     page = client.get(address)
     assert set(reasons_of(page)) == {"clean_streak"}
     count_reads(idom, matches=-1)  # one too few, since the page was shown
@@ -170,7 +170,7 @@ def test_a_fact_that_fails_keeps_the_form_away_whatever_is_overridden(idom, clie
     log_in(MOVE, OVERRIDE)
     write_password(idom, "example-new")
 
-    page = client.get(cutover(idom, *Evidence))
+    page = client.get(cutover(idom, *EVIDENCE))
 
     assert by_verdict(page) == {"refused": ["idom"]}
     assert [r["code"] for r in reasons_of(page).values() if not r["overridden"]] == ["push_pending"]
@@ -216,7 +216,7 @@ def test_who_guesses_the_address_of_a_purge_is_offered_none_before_its_time(
     log_in(MOVE, PURGE, OVERRIDE)
     compare(client_ids=[cut_over])
 
-    for address in (purge(cut_over), purge(cut_over, *Evidence)):
+    for address in (purge(cut_over), purge(cut_over, *EVIDENCE)):
         page = client.get(address)
         assert by_verdict(page) == {"refused": ["idom"]}
         assert client_of(page)["message"].key == "purge_too_early"
@@ -233,7 +233,7 @@ def test_a_form_that_no_page_showed_makes_no_purge_before_its_time(
     log_in(MOVE, PURGE, OVERRIDE)
     compare(client_ids=[cut_over])
 
-    said = said_on(force(client, purge(cut_over, *Evidence)))
+    said = said_on(force(client, purge(cut_over, *EVIDENCE)))
 
     assert "No page offers this purge for another" in said
     assert phase_of(cut_over) == Phase.AWS
@@ -284,7 +284,7 @@ def test_an_override_of_no_search_covers_no_copies_that_were_found_since(
 ):
     settings.NOVA_REQUIRE_APPROVAL = approval
     log_in(MOVE, PURGE, OVERRIDE)
-    address = purge(unsearched, Evidence.COPIES)
+    address = purge(unsearched, "copies")
     page = client.get(address)
     assert set(reasons_of(page)) == {"copies_not_searched"}
     assert by_verdict(page) == {"will": ["idom"]}
@@ -302,12 +302,12 @@ def test_copies_that_were_found_are_overridden_by_who_saw_them(unsearched, clien
     log_in(MOVE, PURGE, OVERRIDE)
     make_copy_search(unsearched, rows_found=3)
 
-    page = client.get(purge(unsearched, Evidence.COPIES))
+    page = client.get(purge(unsearched, "copies"))
 
     assert by_verdict(page) == {"refused": ["idom"]}
     offered = {each["label"]: each["is_on"] for each in page.context["overrides"]}
     assert offered == {"search for copies": True, "search that finds no copies": False}
-    confirm(client, purge(unsearched, Evidence.COPIES_FOUND))
+    confirm(client, purge(unsearched, "copies_found"))
     assert phase_of(unsearched) == Phase.PURGED
     assert [line.key for line in PhaseChange.objects.first().overridden] == ["copies_found"]
 
@@ -356,11 +356,11 @@ def test_a_request_that_overrides_still_waits_for_the_facts(idom, client, log_in
     log_in(MOVE, OVERRIDE)
     write_password(idom, "example-new")
 
-    page = client.get(cutover(idom, *Evidence))
+    page = client.get(cutover(idom, *EVIDENCE))
 
     assert by_verdict(page) == {"will": ["idom"]}
     assert client_of(page)["message"].key == "request_waits"
-    confirm(client, cutover(idom, *Evidence))
+    confirm(client, cutover(idom, *EVIDENCE))
     asked = Run.objects.get()
     assert {"streak", "time", "reads", "processes"} <= set(asked.override_lines)
     entry = AuditEvent.objects.get(code=REQUEST_EVENT)
@@ -373,7 +373,7 @@ def test_a_request_overrides_the_kinds_that_were_chosen_for_the_reason_of_the_mo
     settings.NOVA_REQUIRE_APPROVAL = True
     log_in(MOVE, OVERRIDE, SEE)
 
-    kinds = (Evidence.TIME, Evidence.READS, Evidence.PROCESSES)
+    kinds = ("time", "reads", "processes")
     confirm(client, cutover(idom, *kinds))
 
     asked = Run.objects.get()

@@ -5,11 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from migration.core.snapshots import read_snapshot
 from migration.models import ClientMigration, ReaderProcess, SearchedClient
-from migration.moves.evidence import Evidence, describe_duration, find_end_of_purge_wait
-from migration.moves.gates import database_checks
 from migration.moves.moves import move
+from migration.moves.rules import Ask, describe_duration, find_end_of_purge_wait, judge_gates
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import give_evidence, make_copy_search
@@ -61,10 +59,10 @@ def test_what_is_switched_off_is_shown_as_such(idom, settings, new):
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 0
     settings.NOVA_DUAL_READ_HOURS = settings.NOVA_PURGE_AFTER_DAYS = 0.0
 
-    checks = [check for check in database_checks(read_snapshot(idom), new) if check.evidence]
+    checks = [check for check in judge_gates(Ask([idom]), new)[idom] if check.evidence]
 
-    copies = [Evidence.COPIES] if new == Phase.PURGED else []  # no number to switch it off with
-    kinds = [Evidence.STREAK, Evidence.TIME, Evidence.READS, Evidence.PROCESSES]
+    copies = ["copies"] if new == Phase.PURGED else []  # no number to switch it off with
+    kinds = ["streak", "time", "reads", "processes"]
     assert [check.evidence for check in checks] == [*kinds, *copies]
     assert all(check.is_off and check.passed for check in checks[:4])
     time = "NOVA_PURGE_AFTER_DAYS" if new == Phase.PURGED else "NOVA_DUAL_READ_HOURS"
@@ -123,7 +121,7 @@ def test_a_move_to_dual_read_and_the_way_back_want_no_evidence(idom):
     move(client_id=idom, new=Phase.DUAL_WRITE)
     move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert not [c for c in database_checks(read_snapshot(idom), Phase.DUAL_READ) if c.evidence]
+    assert not [c for c in judge_gates(Ask([idom]), Phase.DUAL_READ)[idom] if c.evidence]
 
 
 def test_the_time_of_a_purge_is_told(settings):

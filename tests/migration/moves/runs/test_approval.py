@@ -13,8 +13,8 @@ from migration.core.audit import APPROVAL_EVENT, REFUSAL_EVENT, REQUEST_EVENT, R
 from migration.core.sentences import ASK_BY_COMMAND
 from migration.models import AuditEvent, ClientMigration, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
-from migration.moves.evidence import CLEAN_STREAK, Evidence
 from migration.moves.moves import NEEDS_APPROVAL, move
+from migration.moves.rules import CLEAN_STREAK
 from migration.moves.runs import ASKED_FOR_BY
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
@@ -220,7 +220,7 @@ def test_an_override_covers_what_was_missing_when_it_was_requested_and_no_more(
     joan = make_user("joan", "migration.move_client", "migration.override_gate")
     pks = make_clients(2, Phase.DUAL_READ)
     run = request(joan, override_reason="Test clients")
-    assert set(run.moves.override_lines) == {Evidence.READS, Evidence.PROCESSES}
+    assert set(run.moves.override_lines) == {"reads", "processes"}
 
     ClientMigration.objects.filter(pk=pks[1]).update(clean_streak=0)
     work(approve_run(run_id=run.pk, by=ana))

@@ -10,7 +10,7 @@ from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.management.commands import move_clients
 from migration.management.commands.move_clients import MOVES_ASKED_FOR
-from migration.moves.gates import PUSH_PENDING
+from migration.moves.rules import PUSH_PENDING
 from migration.runs.models import PlannedMoves, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many, make_user

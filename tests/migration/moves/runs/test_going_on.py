@@ -14,7 +14,6 @@ from migration.core.leases import LeaseKind
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import AuditEvent, PhaseChange, RunItem
 from migration.moves import moves, runs
-from migration.moves.gates import PUSH_PENDING
 from migration.moves.moves import (
     AWS_UNREAD,
     COPIED_TO_POSTGRES,
@@ -23,6 +22,7 @@ from migration.moves.moves import (
     NEWER_IN_POSTGRES,
     move,
 )
+from migration.moves.rules import PUSH_PENDING
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine

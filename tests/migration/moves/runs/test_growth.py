@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from migration.models import ClientMigration, PhaseChange, RunItem
-from migration.moves.evidence import GateFacts
+from migration.moves.rules import Ask
 from migration.moves.runs import read_moves_made
 from migration.runs.engine import CANDIDATE_BATCHES, lock_free_batch, skip_free_items_of_stopped_run
 from migration.runs.models import Run
@@ -57,9 +57,9 @@ def test_a_batch_asks_only_for_its_own_moves(run, is_analyzed):
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_a_gate_looks_for_the_open_items_of_its_own_clients(run, is_analyzed):
     analyze(is_analyzed)
-    facts = GateFacts(range(CLIENTS - Run.BATCH, CLIENTS), run=run)
+    ask = Ask(range(CLIENTS - Run.BATCH, CLIENTS), run=run)
 
-    read = count_rows_read(RunItem._meta.db_table, lambda: facts.open_write_items)
+    read = count_rows_read(RunItem._meta.db_table, lambda: ask.open_write_items)
 
     assert read <= 2 * Run.BATCH
 
@@ -134,11 +134,11 @@ def test_a_batch_of_a_run_that_has_just_begun_reads_and_stores_its_own_items_alo
 
 def test_a_gate_finds_the_open_items_of_its_own_clients_in_a_run_that_has_just_begun(begun):
     Run.objects.filter(pk=begun).update(kind=Run.Kind.MIGRATE)
-    facts = GateFacts(range(1, Run.BATCH + 1))
+    ask = Ask(range(1, Run.BATCH + 1))
     found: list[RunItem] = []
 
     read = count_rows_read(
-        RunItem._meta.db_table, lambda: found.extend(facts.open_write_items.values())
+        RunItem._meta.db_table, lambda: found.extend(ask.open_write_items.values())
     )
 
     assert 0 < read <= 2 * Run.BATCH

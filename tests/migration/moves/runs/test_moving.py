@@ -11,8 +11,8 @@ from migration.core.audit import REFUSAL_EVENT
 from migration.core.clients import GATE_EVENT, MOVE_EVENT, all_clients
 from migration.models import AuditEvent, ClientMigration, PhaseChange
 from migration.moves.approvals import start_move_run
-from migration.moves.gates import IN_A_RUN, NEVER_COMPARED, PUSH_PENDING
 from migration.moves.moves import COMPARED_JUST_NOW, READS_AWS, move
+from migration.moves.rules import IN_A_RUN, NEVER_COMPARED, PUSH_PENDING
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
 from migration.runs.engine import FAILURE_EVENT

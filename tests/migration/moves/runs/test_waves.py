@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from migration.core.clients import all_clients
 from migration.management.commands.move_clients import MOVES_ASKED_FOR
 from migration.models import ClientGroup
-from migration.moves.gates import PUSH_PENDING
 from migration.moves.moves import READS_AWS
+from migration.moves.rules import PUSH_PENDING
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client

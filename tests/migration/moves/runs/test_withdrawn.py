@@ -5,7 +5,7 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from migration.moves.approvals import approve_run, cancel_run_request
-from migration.moves.gates import PUSH_PENDING
+from migration.moves.rules import PUSH_PENDING
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run, WithdrawnRunError

@@ -16,7 +16,7 @@ from migration.core.aws_writes import STARTED_WRITES
 from migration.core.clients import GATE_EVENT
 from migration.core.groups import CLIENT_GROUP_ADDED, CLIENT_GROUP_EVENT
 from migration.models import AuditEvent
-from migration.moves.evidence import NO_COPIES_FOUND
+from migration.moves.rules import NO_COPIES_FOUND
 from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
 from migration.people.lockouts import LET_IN, LET_IN_EVENT
 from tests.factories import make_user

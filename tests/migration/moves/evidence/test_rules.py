@@ -1,0 +1,264 @@
+"""Each rule of the gate, by what spoils it: its gate, the list's first blocker, filter and counts say the same."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.db.models import Q
+from django.test.utils import CaptureQueriesContext
+
+from migration.core.clients import all_clients
+from migration.core.sentences import CLIENT_NOT_THERE
+from migration.moves import rules
+from migration.moves.readiness import (
+    Standing,
+    count_standings,
+    find_standing,
+    is_ready,
+    judge_next_steps,
+    select_with_blocker,
+    with_blocker,
+)
+from migration.moves.rules import (
+    BEFORE_PUSH,
+    BLOCKERS,
+    BY_RANK,
+    EVERY_MOVE,
+    GATE,
+    READY,
+    WANT_EVIDENCE,
+    Ask,
+    Rule,
+    SiteFacts,
+    SiteRule,
+    judge_gates,
+)
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client
+from tests.migration.moves.evidence.worlds import (
+    Spoilt,
+    list_spoilt,
+    make_ready,
+)
+
+NAMES = [str(each) for each in list_spoilt()]
+# Of these no gate says a word: their push does.
+OF_PUSH = ("last_push_refused", "not_pushed_inactive", "no_login")
+
+
+def check(spoilt: Spoilt) -> None:
+    """Before every move one of two clients is spoilt: all that asks rules says so of that one, where it is asked."""
+    pairs = {new: make_ready(new) for new in EVERY_MOVE}
+    for _good, bad in pairs.values():
+        spoilt.spoil(bad)
+    ids = [pk for pair in pairs.values() for pk in pair]
+    steps = judge_next_steps(ids)
+    listed = dict(with_blocker(all_clients()).values_list("pk", "blocker"))
+    ready = set(all_clients().filter(is_ready()).values_list("pk", flat=True))
+    counted = count_standings(all_clients(), SiteFacts())
+    for new, (good, bad) in pairs.items():
+        gates = {
+            pk: tuple(line.code for line in lines if not line.passed)
+            for pk, lines in judge_gates(Ask([good, bad]), new).items()
+        }
+        said = {pk: tuple(line.code for line in steps[pk].shut) for pk in (good, bad)}
+        assert (said[good], gates[good], listed[good]) == ((), (), READY.code)
+        assert good in ready
+        if new not in spoilt.moves:
+            assert not set(spoilt.says) & {*said[bad], *gates[bad]}
+            continue
+        assert said[bad] == spoilt.says
+        assert gates[bad] == tuple(code for code in spoilt.says if code not in OF_PUSH)
+        assert listed[bad] == spoilt.blocker.code == steps[bad].blocker.code
+        assert (bad in ready) == (spoilt.blocker == READY)
+        standing = find_standing(rules.PREVIOUS_PHASE[new], spoilt.blocker)
+        assert steps[bad].standing == standing
+        assert counted[standing, spoilt.blocker] > 0
+        assert bad in set(
+            select_with_blocker(all_clients(), spoilt.blocker).values_list("pk", flat=True)
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_spoils_a_rule_is_told_by_gate_list_filter_and_counts(name):
+    (spoilt,) = [each for each in list_spoilt() if str(each) == name]
+
+    check(spoilt)
+
+
+def test_each_rule_has_what_spoils_it_and_what_does_not_where_it_may_be_unknown():
+    spoilt = list_spoilt()
+
+    for rule in BY_RANK:
+        own = [each for each in spoilt if each.rule == rule.code]
+        assert any(each.says for each in own), rule.code
+        assert {new for each in own for new in each.moves if each.says} == set(rule.moves_to)
+        blockers = {each.blocker for each in own if each.says}
+        assert blockers == set(rule.blockers), rule.code
+        if rule.null_is_unmet is not None:
+            assert any("NULL" in each.name for each in own), rule.code
+
+
+# Defects in a rule, each of which one of its cases finds
+
+
+def leave_out(patch: pytest.MonkeyPatch, rule: Rule) -> None:
+    patch.setattr(type(rule), "list_conditions", lambda *_: [])
+
+
+def turn_round(patch: pytest.MonkeyPatch, rule: Rule) -> None:
+    change_conditions(patch, rule, lambda condition: ~Q(condition))
+
+
+def take_null_the_other_way(patch: pytest.MonkeyPatch, rule: Rule) -> None:
+    patch.setattr(type(rule), "null_is_unmet", not rule.null_is_unmet)
+
+
+def ask_it_of_one_move_less(patch: pytest.MonkeyPatch, rule: Rule) -> None:
+    patch.setattr(type(rule), "moves_to", tuple(rule.moves_to)[1:])
+
+
+def ask_it_of_every_move(patch: pytest.MonkeyPatch, rule: Rule) -> None:
+    patch.setattr(type(rule), "moves_to", EVERY_MOVE)
+
+
+def take_the_facts_of_another(patch: pytest.MonkeyPatch, rule: Rule) -> None:
+    def shift(condition: Q) -> Q:
+        clients = all_clients().with_phase().with_revision().filter(condition).order_by()
+        return Q(pk__in=[pk + 1 for pk in clients.values_list("pk", flat=True)])
+
+    change_conditions(patch, rule, shift)
+
+
+def change_conditions(patch: pytest.MonkeyPatch, rule: Rule, change: Callable[[Q], Q]) -> None:
+    former = type(rule).list_conditions
+    patch.setattr(
+        type(rule),
+        "list_conditions",
+        lambda *given: [(blocker, change(each)) for blocker, each in former(*given)],
+    )
+
+
+DEFECTS = (
+    leave_out,
+    turn_round,
+    take_null_the_other_way,
+    ask_it_of_one_move_less,
+    ask_it_of_every_move,
+    take_the_facts_of_another,
+)
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+@pytest.mark.parametrize("code", [rule.code for rule in BY_RANK])
+def test_each_defect_of_a_rule_is_found_by_what_spoils_it(code, defect, monkeypatch):
+    (rule,) = [each for each in BY_RANK if each.code == code]
+    if defect is take_null_the_other_way and rule.null_is_unmet is None:
+        return  # no condition of it can be NULL
+    if defect is ask_it_of_every_move and set(rule.moves_to) == set(EVERY_MOVE):
+        return
+    defect(monkeypatch, rule)
+
+    own = [each for each in list_spoilt() if each.rule == code]
+    # The quickest way to find each, first.
+    own.sort(key=lambda each: ("NULL" in each.name) != (defect is take_null_the_other_way))
+    assert any(is_found_by(each) for each in own), f"{defect.__name__} of {code} was not found"
+
+
+def is_found_by(spoilt: Spoilt) -> bool:
+    try:
+        check(spoilt)
+    except Exception:  # noqa: BLE001  # what can't even be told is found too
+        return True
+    return False
+
+
+# Rules about the site as a whole
+
+SITES = {
+    "processes": ({"processes_seen": 0}, ["no_reader_process"], WANT_EVIDENCE),
+    "writes_not_counted": (
+        {"counting_problem": rules.WERE_UNCOUNTED()},
+        ["were_uncounted"],
+        rules.AFTER_FIRST_PUSH,
+    ),
+}
+
+
+@pytest.mark.parametrize("code", SITES)
+def test_what_is_wrong_with_the_site_keeps_every_client_from_the_moves_that_ask_it(code):
+    facts, says, moves = SITES[code]
+    pairs = {new: make_ready(new, 1) for new in EVERY_MOVE}
+
+    site = SiteFacts()
+    vars(site).update(facts)
+    steps = judge_next_steps([pk for (pk,) in pairs.values()], site)
+    ready = set(all_clients().filter(is_ready(site)).values_list("pk", flat=True))
+
+    for new, (pk,) in pairs.items():
+        lines = judge_gates(Ask([pk], site=site), new)[pk]
+        shut = [line.code for line in lines if not line.passed]
+        assert shut == [line.code for line in steps[pk].shut] == (says if new in moves else [])
+        assert (pk in ready) == (new not in moves)
+        assert steps[pk].standing == (Standing.BLOCKED if new in moves else Standing.READY)
+
+
+def test_every_rule_is_in_a_gate_or_asked_by_the_push_and_each_code_is_its_own():
+    codes = [rule.code for rule in (*BEFORE_PUSH, *GATE)]
+
+    assert len(set(codes)) == len(codes)
+    assert {type(rule) for rule in (*BEFORE_PUSH, *GATE)} == {
+        *Rule.__subclasses__(),
+        *SiteRule.__subclasses__(),
+    }
+    ranks = [rule.rank for rule in BY_RANK]
+    assert len(set(ranks)) == len(ranks)
+
+
+def test_a_campaign_has_words_for_whatever_passes_by_itself():
+    for blocker in BLOCKERS.values():
+        assert bool(blocker.awaited) or not blocker.passes_by_itself
+        if blocker.awaited:
+            assert "7" in str(blocker.awaited(7))
+
+
+def test_who_is_gone_has_a_shut_gate_and_no_next_step(db):
+    (line,) = judge_gates(Ask([999_999]), Phase.AWS)[999_999]
+    step = judge_next_steps([999_999])[999_999]
+
+    assert (line.code, line.passed) == (CLIENT_NOT_THERE.key, False)
+    assert [each.code for each in step.shut] == [CLIENT_NOT_THERE.key]
+    assert step.standing == Standing.BLOCKED
+
+
+@pytest.mark.parametrize("new", EVERY_MOVE)
+def test_many_clients_take_as_many_queries_as_one(new):
+    ids = make_ready(new, 12)
+
+    def count(asked: list[int]) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            judged = judge_gates(Ask(asked), new)
+        assert set(judged) == set(asked)
+        return len(captured)
+
+    assert count(ids[:1]) == count(ids)
+
+
+def test_all_of_a_page_are_judged_in_as_many_queries_whatever_their_phases():
+    ids = [pk for new in EVERY_MOVE for pk in make_ready(new, 3)]
+
+    def count(asked: list[int]) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            judge_next_steps(asked)
+        return len(captured)
+
+    everywhere = ids[0], ids[3], ids[6], ids[9]
+    assert count([*everywhere]) == count(ids)
+
+
+def test_lists_ask_all_clients_in_one_statement():
+    make_full_client("idom")
+    with CaptureQueriesContext(connection) as captured:
+        assert [client.blocker for client in with_blocker(all_clients())] == [READY.code]
+
+    assert len(captured) == 1
