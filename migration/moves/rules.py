@@ -1131,7 +1131,12 @@ def list_checks(client: Any, ask: Ask, new: Phase, rules: Iterable[Rule | SiteRu
         elif isinstance(rule, SiteRule):
             found += rule.say(ask.site)
         else:
-            found += rule.say(client, find_blocker(client, rule), new, ask)
+            kept_by = find_blocker(client, rule)
+            lines = [*rule.say(client, kept_by, new, ask)]
+            # Whoever reads the lines takes what isn't there for met.
+            if bool(kept_by) == all(line.passed for line in lines):
+                raise ValueError(f"{rule.code} doesn't say whether it is met")
+            found += lines
     return found
 
 

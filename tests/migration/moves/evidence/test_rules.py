@@ -39,6 +39,7 @@ from tests.migration.moves.evidence.worlds import (
     Spoilt,
     list_spoilt,
     make_ready,
+    take_into_run,
 )
 
 NAMES = [str(each) for each in list_spoilt()]
@@ -229,6 +230,17 @@ def test_who_is_gone_has_a_shut_gate_and_no_next_step(db):
     assert (line.code, line.passed) == (CLIENT_NOT_THERE.key, False)
     assert [each.code for each in step.shut] == [CLIENT_NOT_THERE.key]
     assert step.standing == Standing.BLOCKED
+
+
+def test_a_rule_that_does_not_say_that_it_is_not_met_opens_no_gate(monkeypatch, wanted):
+    (pk,) = make_ready(Phase.AWS, 1)
+    monkeypatch.setattr(rules.InNoRun, "say", lambda *_: iter(()))
+    assert all(line.passed for line in judge_gates(Ask([pk]), Phase.AWS)[pk])
+
+    take_into_run(pk)
+
+    with pytest.raises(ValueError, match="in_a_run doesn't say"):
+        judge_gates(Ask([pk]), Phase.AWS)
 
 
 @pytest.mark.parametrize("new", EVERY_MOVE)
