@@ -1104,20 +1104,21 @@ def annotate_rules(
     `moves`: by the phase that they lead to. Of several, each client is asked those of the phase that it is in.
     """
     found = clients.with_phase().with_revision().select_related("client_migration", "read_count")
+    annotations = dict[str, Any]()
     for rule in rules:
-        cases, facts = [], dict[str, Any]()
+        cases = []
         for new in moves:
             if new not in rule.moves_to:
                 continue
-            facts |= rule.get_facts()
+            annotations |= rule.get_facts()
             stands = Q(phase=PREVIOUS_PHASE[new].value) if len(moves) > 1 else Q()
             cases += [
                 When(stands & condition, then=Value(blocker.code))
                 for blocker, condition in rule.list_conditions(ask, new)
             ]
         unmet = Case(*cases, default=Value(READY.code), output_field=CharField())
-        found = found.annotate(**{f"unmet_{rule.code}": unmet}, **facts)
-    return found
+        annotations[f"unmet_{rule.code}"] = unmet
+    return found.annotate(**annotations)
 
 
 def list_checks(client: Any, ask: Ask, new: Phase, rules: Iterable[Rule | SiteRule]) -> list[Check]:
