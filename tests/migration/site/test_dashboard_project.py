@@ -101,10 +101,10 @@ def test_each_client_is_ready_or_kept_by_one_thing_and_every_number_leads_to_as_
         "Dual read": 3,
     }
     rows = [row for _title, rows in response.context["blockers"] for row in rows]
-    assert {row.blocker.value: row.clients for row in rows} == {
+    assert {row.blocker.code: row.clients for row in rows} == {
         "differs": 2, "unchecked": 1, "inactive": 1, "push_pending": 4,
     }  # fmt: skip
-    assert response.context["blockers"][0][1][0].blocker == "differs"
+    assert response.context["blockers"][0][1][0].blocker.code == "differs"
     links = {f"{LISTING}?{row.list_query}": row.clients for row in rows}
     links |= {step["list_url"]: step["number"] for step in steps.values()}
     for url, number in links.items():
@@ -395,18 +395,18 @@ def test_who_may_see_no_campaign_is_told_of_none(client, db):
 
 
 def test_what_only_a_purge_waits_for_is_nobodys_task_before_it(root, settings):
-    settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = settings.NOVA_PURGE_AFTER_DAYS = 0
+    settings.NOVA_CLEAN_STREAK, settings.NOVA_MIN_READS, settings.NOVA_PURGE_AFTER_DAYS = 3, 0, 0
     make_many(4, phase="aws"), make_many(1, status="mismatch")
     push_all()
 
     response = root.get(HOME)
 
     titles = {
-        title: [row.blocker.value for row in rows] for title, rows in response.context["blockers"]
+        title: [row.blocker.code for row in rows] for title, rows in response.context["blockers"]
     }
     assert titles == {
         "Blocked: need somebody": ["differs"],
-        "In AWS: lack something before their purge": ["copies"],
+        "In AWS: lack something before their purge": ["streak"],
     }
     assert response.context["need_somebody"] == 1
 

@@ -14,7 +14,7 @@ from migration.clients.offboarding import (
     offboard_client,
 )
 from migration.core.problems import Look
-from migration.nova import tables
+from migration.nova import table_pages
 from migration.nova.tables import find_purged_with_values, map_column
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
@@ -82,7 +82,7 @@ def test_the_page_names_them_with_links_for_those_who_may_see_clients(
         assert (address in shown, "idom" in shown, "acme" in shown) == (linked, True, False)
         assert "example-token" not in shown
     write(purged, "example-token", make_purged("beta"))
-    monkeypatch.setattr(tables, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(table_pages, "MOST_CLIENTS", 1)
     shown = text_of(client.get(PAGE))
     assert "2 purged clients still have a value in it." in shown
     assert "and 1 more." in shown
