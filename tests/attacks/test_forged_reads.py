@@ -7,7 +7,7 @@ from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from migration.core.fields import EARLIEST, LATEST
-from migration.models import Comparison, ReadCount, ReaderProcess
+from migration.models import ClientMigration, ReadCount, ReaderProcess
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
@@ -100,6 +100,6 @@ def test_an_answer_in_time_to_come_is_none(proven):
 
 
 def test_a_comparison_in_time_to_come_is_not_fresh(proven):
-    Comparison.objects.update(compared_at=timezone.now() + YEAR)
+    ClientMigration.objects.update(compared_at=timezone.now() + YEAR)
 
     assert codes(proven, Phase.AWS) == ["comparison_too_old"]
