@@ -195,7 +195,7 @@ def a_save_after_the_cutover_ignores_that_aws_fails(patch):
     patch.setattr(saves, "write_document", write_document)
 
 
-@fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA, within=24)
+@fault(Phase.DUAL_READ, [compare_and_forward, back, push], NOVA)
 def a_cutover_has_no_fence(patch):
     @contextmanager
     def unfenced(attempt):
@@ -253,7 +253,8 @@ def a_purge_takes_two_transactions(patch):
     def purge(batch):
         (attempt,) = batch.list_open()
         rows = attempt.snapshot
-        require_open(rows, Phase.PURGED)
+        (checks,) = rules.judge_gates(rules.Ask([rows.client_id]), Phase.PURGED).values()
+        require_open(rows, Phase.PURGED, checks)
         with transaction.atomic():
             replace_secrets_by_pointers(
                 snapshots.reread_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
