@@ -181,8 +181,7 @@ def judge_next_steps(
         annotate_rules(all_clients().with_ids(client_ids), ask, BY_RANK, EVERY_MOVE).order_by()
     )
     first = [row.pk for row in rows if row.phase == Phase.POSTGRES]
-    without = [row.pk for row in rows if row.unmet_no_login]
-    problems = find_push_problems(set(first) - set(without)) if first else {}
+    problems = find_push_problems(first) if first else {}
     # One that NOVA has deleted meanwhile goes nowhere.
     gone = NextStep(Phase.DUAL_WRITE, (Check(CLIENT_NOT_THERE.key, False, CLIENT_NOT_THERE()),))
     judged = {row.pk: _judge_client(row, ask, problems.get(row.pk)) for row in rows}
@@ -195,7 +194,7 @@ def _judge_client(client: Any, ask: Ask, problem: Message | None) -> NextStep:
         return NextStep(None, blocker=LAST)
     checks = [
         *list_checks(client, ask, new, BEFORE_PUSH),
-        *([Check(NO_DOCUMENT, False, problem)] if problem else []),
+        *([Check(NO_DOCUMENT, False, problem)] if problem and not client.unmet_no_login else []),
         *list_checks(client, ask, new, GATE),
     ]
     keeping = (find_blocker(client, rule) for rule in BY_RANK if new in rule.moves_to)

@@ -239,7 +239,8 @@ def _put_pointers(rows):
 def a_purge_trusts_a_stored_comparison(patch):
     def purge(batch):
         (attempt,) = batch.list_open()
-        require_open(attempt.snapshot, Phase.PURGED)
+        (checks,) = rules.judge_gates(rules.Ask([attempt.client_id]), Phase.PURGED).values()
+        require_open(attempt.snapshot, Phase.PURGED, checks)
         with transaction.atomic():
             _put_pointers(attempt.snapshot)
             moved = batch.commit([attempt])
