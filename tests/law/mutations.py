@@ -235,7 +235,7 @@ def _put_pointers(rows):
     ClientRevision.objects.record_pushed([(rows.client_id, revision)])
 
 
-@fault(Phase.AWS, [compare_and_forward, back, push], NOVA, within=24)
+@fault(Phase.AWS, [compare_and_forward, back, push], NOVA)
 def a_purge_trusts_a_stored_comparison(patch):
     def purge(batch):
         (attempt,) = batch.list_open()
