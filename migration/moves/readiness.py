@@ -42,6 +42,7 @@ from migration.moves.rules import (
     SiteRule,
     annotate_rules,
     find_blocker,
+    group_moves,
     list_checks,
 )
 from migration.pushes.pushable import find_push_problems, is_pushable
@@ -96,10 +97,7 @@ def _list_by_rank(ask: Ask) -> Iterable[tuple[Blocker, Q]]:
     left = list(EVERY_MOVE)
     for position, rule in enumerate(BY_RANK):
         asked = [new for new in left if new in rule.moves_to]
-        for new in asked if rule.asks_by_move else asked[:1]:
-            asks = [new] if rule.asks_by_move else asked
-            phases = [PREVIOUS_PHASE[each].value for each in asks]
-            stands = Q(phase__in=phases) if asks != left else Q()
+        for stands, new in group_moves(rule, asked, left) if asked else ():
             for blocker, condition in rule.list_conditions(ask, new):
                 yield blocker, stands & condition
         for new in asked:

@@ -6,7 +6,7 @@ that keeps a client, by rank. Both ask the same condition.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -1097,7 +1097,7 @@ def annotate_rules(
     clients: ClientPhaseQuerySet,
     ask: Ask,
     rules: Iterable[Rule],
-    moves: Collection[Phase],
+    moves: Sequence[Phase],
 ) -> ClientPhaseQuerySet:
     """Annotate of each rule the code of what keeps the client (`unmet_…`, "": it is met), and the facts of its lines.
 
@@ -1106,19 +1106,31 @@ def annotate_rules(
     found = clients.with_phase().with_revision().select_related("client_migration", "read_count")
     annotations = dict[str, Any]()
     for rule in rules:
-        cases = []
-        for new in moves:
-            if new not in rule.moves_to:
-                continue
-            annotations |= rule.get_facts()
-            stands = Q(phase=PREVIOUS_PHASE[new].value) if len(moves) > 1 else Q()
-            cases += [
-                When(stands & condition, then=Value(blocker.code))
-                for blocker, condition in rule.list_conditions(ask, new)
-            ]
+        asked = [new for new in moves if new in rule.moves_to]
+        if not asked:
+            continue
+        annotations |= rule.get_facts()
+        cases = [
+            When(stands & condition, then=Value(blocker.code))
+            for stands, new in group_moves(rule, asked, moves)
+            for blocker, condition in rule.list_conditions(ask, new)
+        ]
         unmet = Case(*cases, default=Value(READY.code), output_field=CharField())
         annotations[f"unmet_{rule.code}"] = unmet
     return found.annotate(**annotations)
+
+
+def group_moves(
+    rule: Rule, asked: Sequence[Phase], every: Sequence[Phase]
+) -> Iterator[tuple[Q, Phase]]:
+    """Yield the moves before which the rule's conditions are to be asked, and which of all clients these are about.
+
+    `asked`, those that ask it of `every` move, share one where its conditions are the same before each.
+    """
+    groups = [[new] for new in asked] if rule.asks_by_move else [list(asked)]
+    for group in groups:
+        phases = [PREVIOUS_PHASE[new].value for new in group]
+        yield (Q(phase__in=phases) if len(group) < len(every) else Q()), group[0]
 
 
 def list_checks(client: Any, ask: Ask, new: Phase, rules: Iterable[Rule | SiteRule]) -> list[Check]:
