@@ -256,5 +256,5 @@ def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
     if new == Phase.DUAL_WRITE and site.nova_schema.problem:
         return False
     asked = (rule for rule in GATE if isinstance(rule, SiteRule) and new in rule.moves_to)
-    lines = (line for rule in asked if not rule.is_off(new) for line in rule.say(site))
+    lines = (line for rule in asked if not rule.is_off(new) for line in site.tell(rule))
     return all(line.passed for line in lines)

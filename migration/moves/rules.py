@@ -106,6 +106,15 @@ WERE_UNCOUNTED = Sentence(
 class SiteFacts:
     """What holds for all clients at once, as of now; not to be kept. Each thing is read when it is first asked."""
 
+    def __init__(self) -> None:
+        self._told = dict[str, list[Check]]()
+
+    def tell(self, rule: SiteRule) -> list[Check]:
+        """Return the lines of the rule, which are the same for all clients."""
+        if rule.code not in self._told:
+            self._told[rule.code] = list(rule.say(self))
+        return self._told[rule.code]
+
     @cached_property
     def writes(self) -> tuple[Check, ...]:
         return tuple(check_aws_writes())
@@ -1142,7 +1151,7 @@ def list_checks(client: Any, ask: Ask, new: Phase, rules: Iterable[Rule | SiteRu
         if rule.is_off(new):
             found.append(rule.say_off(new))
         elif isinstance(rule, SiteRule):
-            found += rule.say(ask.site)
+            found += ask.site.tell(rule)
         else:
             kept_by = find_blocker(client, rule)
             lines = [*rule.say(client, kept_by, new, ask)]
