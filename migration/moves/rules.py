@@ -1126,7 +1126,8 @@ def annotate_rules(
         ]
         unmet = Case(*cases, default=Value(READY.code), output_field=CharField())
         annotations[f"unmet_{rule.code}"] = unmet
-    return found.annotate(**annotations)
+    annotated: ClientPhaseQuerySet = found.annotate(**annotations)
+    return annotated
 
 
 def group_moves(
