@@ -42,7 +42,7 @@ from migration.moves.gates import (
     OVERRIDE_PERMISSION,
     Override,
     ShutGate,
-    evaluate_gate,
+    ask_account,
     needs_approval,
     split_by_override,
 )
@@ -274,16 +274,14 @@ class MoveAct(Act):
             except NovaSchemaError as error:
                 shut = [Check(why.key, False, why) for why in error.message.parts]
                 return dict.fromkeys(client_ids, shut)
-        checks, answers = judge_gates(Ask(client_ids), self.new), KmsAnswers()
+        accounts, answers = dict[int, list[Check]](), KmsAnswers()
         give_up_at = time.monotonic() + ASK_AWS_FOR_SECONDS
-        # Before the first push there is nothing to be read: the push is asked.
-        for pk, snapshot in snapshots.items() if self.new != Phase.DUAL_WRITE else ():
+        for pk, snapshot in snapshots.items():
             if time.monotonic() > give_up_at:
                 break
-            checks[pk] = evaluate_gate(
-                snapshot, self.new, checks=checks[pk], answers=answers, only_reads=True
-            )
-        return checks
+            accounts[pk] = ask_account(snapshot, self.new, answers, only_reads=True)
+        judged = judge_gates(Ask(client_ids), self.new)
+        return {pk: [*checks, *accounts.get(pk, ())] for pk, checks in judged.items()}
 
     def do_one(self, client_id: int, order: Order) -> Done:
         if early := self.find_early_purges([client_id]):

@@ -147,9 +147,10 @@ def check_only_client(
     snapshot = read_snapshots([item.client_id]).get(item.client_id)
     if snapshot is None or snapshot.phase != moves.old:
         return Checklist([], [])
-    checks = judge_gates(Ask([item.client_id]), moves.new)[item.client_id]
     if asks_aws:
-        checks = evaluate_gate(snapshot, moves.new, checks=checks)
+        checks = evaluate_gate(snapshot, moves.new)
+    else:
+        checks = judge_gates(Ask([item.client_id]), moves.new)[item.client_id]
     return show_checks(
         request,
         item.client_id,

@@ -115,47 +115,42 @@ class AccountReady(AnyRule):
 ACCOUNT = AccountReady()
 
 
-def evaluate_gate(
+def ask_account(
     snapshot: ClientSnapshot,
     new: Phase,
-    *,
-    checks: list[Check] | None = None,
     answers: KmsAnswers | None = None,
+    *,
     only_reads: bool = False,
 ) -> list[Check]:
-    """Return the lines of the move to `new`, made now. The move to dual write has none, as it pushes and compares.
+    """Return the line of the gate to `new` that only AWS can tell; none before the move to dual write.
 
-    `checks` are those that the database has just made (`judge_gates`), `answers` those that AWS gave for other clients
-    of the same run. `only_reads`: whether the account may write is not tried, and nothing is said of it; whether it may
-    read is.
+    `answers` are those that AWS gave for other clients of the same run. `only_reads`: whether the account may write is
+    not tried, and nothing is said of it; whether it may read is.
     """
     if new not in ACCOUNT.moves_to:
         return []
-    if checks is None:
-        checks = judge_gates(Ask([snapshot.client_id]), new)[snapshot.client_id]
     writes = new == Phase.AWS
     account = ACCOUNT.say(snapshot, answers, writes=writes and not only_reads)
-    untold = writes and only_reads and account.passed
-    return [*checks, *([] if untold else [account])]
+    return [] if writes and only_reads and account.passed else [account]
+
+
+def evaluate_gate(snapshot: ClientSnapshot, new: Phase) -> list[Check]:
+    """Return the lines of the move to `new`, made now. The move to dual write has none, as it pushes and compares."""
+    if new not in ACCOUNT.moves_to:
+        return []
+    # After AWS has answered, which may take long: the others are as of now.
+    account = ask_account(snapshot, new)
+    return [*judge_gates(Ask([snapshot.client_id]), new)[snapshot.client_id], *account]
 
 
 def require_open(
-    snapshot: ClientSnapshot,
-    new: Phase,
-    checks: list[Check],
-    *,
-    override: Override | None = None,
-    answers: KmsAnswers | None = None,
-) -> tuple[list[Check], list[Check]]:
-    """Raise `ShutGate` with every failed check, if any failed that is not overridden.
-
-    `checks` and `answers` as for `evaluate_gate`. Returns all checks, and those of them that are overridden.
-    """
-    checks = evaluate_gate(snapshot, new, checks=checks, answers=answers)
+    snapshot: ClientSnapshot, new: Phase, checks: list[Check], *, override: Override | None = None
+) -> list[Check]:
+    """Raise `ShutGate` with every failed check, if any failed that is not overridden; return those that are."""
     failed = split_by_override([each for each in checks if not each.passed], override)
     if failed.shut:
         raise ShutGate(snapshot.slug, new, failed.shut)
-    return checks, failed.overridden
+    return failed.overridden
 
 
 MAY_NOT_OVERRIDE = Sentence(
@@ -188,7 +183,7 @@ SHUT_BY_EVIDENCE = Sentence(
 def explain_shut(checks: Iterable[Check]) -> Message | None:
     """Say in a sentence why the gate is shut; None where it is open."""
     shut = [check for check in checks if not check.passed]
-    facts = [check for check in shut if check.evidence is None]
+    facts = [check for check in shut if not check.evidence]
     missing = tuple(EVIDENCE[check.evidence]() for check in shut if check.evidence)
     too = EVIDENCE_MISSING_TOO if facts else SHUT_BY_EVIDENCE
     what = tuple(check.text for check in facts)

@@ -44,6 +44,7 @@ from migration.moves.account import KmsAnswers
 from migration.moves.gates import (
     Override,
     ShutGate,
+    ask_account,
     needs_approval,
     require_aws_writes_allowed,
     require_open,
@@ -159,15 +160,9 @@ class MoveAttempt:
         return self.snapshot.client_id
 
     def require_open_gate(self, checks: list[Check]) -> None:
-        """Raise `ShutGate` unless each of these checks, and those that AWS answers, passes or is overridden."""
-        order = self.order
-        checks, self.overridden[:] = require_open(
-            self.snapshot,
-            order.new,
-            checks,
-            override=order.find_override(self.client_id),
-            answers=order.answers,
-        )
+        """Raise `ShutGate` unless each of these checks passes or is overridden."""
+        order, override = self.order, self.order.find_override(self.client_id)
+        self.overridden[:] = require_open(self.snapshot, order.new, checks, override=override)
         self.gate[:] = [
             LINE_OVERRIDDEN(line=check.text) if check in self.overridden else check.text
             for check in checks
@@ -499,13 +494,24 @@ def compare_unchecked(
 
 def refuse_where_gate_is_shut(batch: MoveBatch) -> None:
     """Refuse the clients whose gate is shut, with every check that fails."""
-    opened, order = batch.list_open(), batch.order
-    checks = judge_gates(Ask([each.client_id for each in opened], run=order.run), order.new)
+    opened = batch.list_open()
+    checks = judge_gates_of_attempts(opened, batch.order)
     for attempt in opened:
         try:
             attempt.require_open_gate(checks[attempt.client_id])
         except ShutGate as refusal:
             batch.refused[attempt.client_id] = refusal
+
+
+def judge_gates_of_attempts(
+    attempts: Sequence[MoveAttempt], order: MoveOrder
+) -> dict[int, list[Check]]:
+    """Return client id -> every line of its gate. AWS answers first, which may take long: the others are as of now."""
+    accounts = {
+        each.client_id: ask_account(each.snapshot, order.new, order.answers) for each in attempts
+    }
+    judged = judge_gates(Ask(list(accounts), run=order.run), order.new)
+    return {pk: [*judged[pk], *account] for pk, account in accounts.items()}
 
 
 def compare_and_refuse_differing(batch: MoveBatch, found: Answers) -> None:
@@ -687,8 +693,7 @@ def purge(batch: MoveBatch) -> None:
     """Replace the client's secret values in PostgreSQL by pointers to its secrets."""
     (attempt,) = batch.list_open()
     snapshot, order = attempt.snapshot, batch.order
-    checks = judge_gates(Ask([snapshot.client_id], run=order.run), order.new)
-    attempt.require_open_gate(checks[snapshot.client_id])
+    attempt.require_open_gate(judge_gates_of_attempts([attempt], order)[snapshot.client_id])
     found = read_aws(snapshot, sm=order.sm)
     require_aws_writes_allowed(snapshot.slug, order.new)
     with hold_unchanged_rows(attempt) as now:

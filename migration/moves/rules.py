@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.db.models import (
-    BigIntegerField,
     BooleanField,
     Case,
     CharField,
+    DecimalField,
     Exists,
     ExpressionWrapper,
     F,
@@ -64,7 +64,8 @@ FRESH = timedelta(minutes=30)
 # A run on which no worker worked for longer is left.
 RUN_IS_LEFT_AFTER = timedelta(hours=1)
 ANSWERED_WITHIN = timedelta(days=1)
-COUNT = BigIntegerField()
+# NOVA's role can write any numbers: the difference of two may be greater than a bigint.
+COUNT = DecimalField(max_digits=40, decimal_places=0)
 
 # The phase after each phase.
 NEXT_PHASE = {
@@ -892,7 +893,7 @@ class ReadByNova(Rule):
         return {"matches_since_entry": count_since_entry("matches")}
 
     def say(self, client: Any, kept_by: Blocker | None, new: Phase, ask: Ask) -> Iterator[Check]:
-        n, wanted = client.matches_since_entry, settings.NOVA_MIN_READS
+        n, wanted = int(client.matches_since_entry), settings.NOVA_MIN_READS
         if not kept_by:
             answered = new == Phase.PURGED
             yield self.met(
@@ -908,8 +909,8 @@ class ReadByNova(Rule):
 def count_since_entry(name: str) -> Func:
     """Return what NOVA's reader counted since the client entered its phase; never below 0."""
     before = Cast(KeyTextTransform(name, "client_migration__reads_at_entry"), COUNT)
-    counted = Coalesce(F(f"read_count__{name}"), 0, output_field=COUNT)
-    return Greatest(counted - Coalesce(before, 0, output_field=COUNT), 0, output_field=COUNT)
+    counted = Cast(F(f"read_count__{name}"), COUNT)
+    return Greatest(Coalesce(counted, 0) - Coalesce(before, 0), 0, output_field=COUNT)
 
 
 NO_READER_PROCESS = Sentence(

@@ -6,10 +6,13 @@ import pytest
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
+from migration.core.clients import all_clients
 from migration.core.fields import EARLIEST, LATEST
 from migration.models import ClientMigration, ReadCount, ReaderProcess
+from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
+from migration.runs.engine import finish_inline
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, give_evidence, make_full_client, make_reader_process
 from tests.migration.moves.clients import advance, codes
@@ -45,8 +48,10 @@ def test_no_time_is_stored_that_no_page_could_show(idom, table, column, when):
 
 
 @pytest.mark.parametrize("when", [EARLIEST, LATEST])
-def test_every_page_shows_the_farthest_times_and_numbers(idom, client, admin_user, when):
+def test_every_page_shows_the_farthest_times_and_numbers(idom, client, admin_user, when, settings):
+    settings.NOVA_MIN_READS = 20
     client.force_login(admin_user)
+    ClientMigration.objects.update(reads_at_entry={"reads": -5, "matches": 5})
     for table, column in COLUMNS:
         write(table, **{column: when})
     write(COUNTS, reads=2**63 - 1, matches=-(2**63), mismatches=7, aws_failures=2**62)
@@ -88,6 +93,22 @@ def test_a_clock_some_minutes_ahead_does_no_harm(proven):
     ReaderProcess.objects.update(last_read_at=timezone.now() + timedelta(minutes=5))
 
     move(client_id=proven, new=Phase.AWS)
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"matches": -(2**63)}, {"matches": 2**63 - 1, "reads": 2**63 - 1}]
+)
+def test_the_farthest_numbers_of_one_client_keep_no_other_of_its_run(idom, numbers):
+    other = make_full_client("other")
+    advance(other, Phase.DUAL_READ)
+    compare(client_ids=[idom, other])
+    ClientMigration.objects.update(reads_at_entry={"reads": 1, "matches": 1})
+    ReadCount.objects.filter(pk=idom).update(**numbers)
+    run = start_move_run(chosen=all_clients(), old=Phase.DUAL_READ, new=Phase.AWS)
+
+    finish_inline(run)
+
+    assert {item.outcome for item in run.items.all()} == {"moved"}
 
 
 def test_an_answer_in_time_to_come_is_none(proven):

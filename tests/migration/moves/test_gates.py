@@ -21,17 +21,17 @@ from migration.models import (
     ReadCount,
     RunItem,
 )
-from migration.moves import moves
-from migration.moves.gates import Override, evaluate_gate
+from migration.moves import gates, moves
+from migration.moves.gates import Override, evaluate_gate, explain_shut
 from migration.moves.moves import COMPARED_JUST_NOW, move
-from migration.moves.rules import CLEAN_STREAK, Ask, judge_gates
+from migration.moves.rules import CLEAN_STREAK, IN_NO_RUN, PUSH_PENDING, Ask, Check, judge_gates
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.models import Run
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
-from tests.factories import make_full_client
+from tests.factories import count_reads, make_full_client
 from tests.migration.moves.clients import (
     LINE,
     NAME,
@@ -207,6 +207,43 @@ def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypat
         assert codes(idom, Phase.AWS) == ["account_not_ready"]
     move(client_id=idom, new=Phase.AWS)
     assert sm.describe_secret(NAME).versions == versions  # trying it made no version
+
+
+def meet_mismatch() -> None:
+    ReadCount.objects.update(last_mismatch_at=timezone.now())
+
+
+@pytest.mark.parametrize("old", [Phase.DUAL_READ, Phase.AWS])
+@pytest.mark.parametrize(
+    ("happens", "code"),
+    [(meet_mismatch, "reader_met_mismatch"), (stop_aws_writes, "writes_stopped")],
+)
+def test_the_gate_sees_what_happens_while_aws_is_asked_about_the_account(
+    idom, monkeypatch, old, happens, code
+):
+    advance(idom, old)
+    compare(client_ids=[idom])
+    count_reads(idom, reads=1, matches=1)
+    given = {"reason": "Somebody looks"} if happens is stop_aws_writes else {}
+    ask = once(lambda: happens(**given), gates.find_account_problem)
+    monkeypatch.setattr(gates, "find_account_problem", ask)
+
+    assert code in codes(idom, LINE[LINE.index(old) + 1])
+
+
+def test_a_shut_gate_says_first_what_nobody_can_override(idom):
+    checks = [
+        Check("push_pending", False, PUSH_PENDING()),
+        Check("streak", True, IN_NO_RUN(), evidence="streak"),
+        Check("time", False, IN_NO_RUN(), evidence="time"),
+    ]
+
+    assert str(explain_shut(checks)) == (
+        "The gate is shut, and nobody can override this: A push is pending: the client's newest values are not in AWS"
+        " yet. Evidence is missing too: time in the phase."
+    )
+    assert str(explain_shut(checks[1:])).startswith("The gate is shut because nothing proves yet")
+    assert explain_shut(checks[1:2]) is None
 
 
 def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
