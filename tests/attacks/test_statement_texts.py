@@ -109,10 +109,11 @@ def read_waiting_statement(monitor: psycopg.Connection, site: Hostile) -> str:
     )
     deadline = monotonic() + 30
     try:
-        while not (found := monitor.execute(waiting, [site.site]).fetchone()):
+        while not monitor.execute(waiting, [site.site]).fetchone():
             assert monotonic() < deadline
             sleep(0.01)
-        return found[0]
+        # PostgreSQL reads a statement's text before what it waits for: the first look may still see the one before it.
+        return monitor.execute(waiting, [site.site]).fetchone()[0]
     finally:
         monitor.execute("SELECT pg_advisory_unlock(7)")
 
