@@ -256,7 +256,7 @@ class Check:
         return bool(self.evidence) and not self.passed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is one object: its label is another text in each language
 class Blocker:
     """What keeps a client from its next phase, as lists, counts and campaigns call it."""
 
@@ -569,7 +569,8 @@ class FreshMatch(Rule):
             yield self.unmet(NEVER_COMPARED(), fix=CheckFix.COMPARE)
             return
         row = client.client_migration
-        result = STATUSES[row.comparison_status]()
+        # A status that this release doesn't know says nothing.
+        result = STATUSES.get(row.comparison_status, STATUSES["unchecked"])()
         text = NEWEST_COMPARISON(result=result, ago=row.compared_at or ask.now)
         say = self.unmet if kept_by in (DIFFERS, UNCHECKED) else self.met
         yield say(text, row.comparison_id)
@@ -750,14 +751,15 @@ class CleanStreak(Rule):
     missing = (CLEAN_STREAK,)
     moves_to, rank, fix = WANT_EVIDENCE, 90, CheckFix.COMPARE
     setting = "NOVA_CLEAN_STREAK"
+    MATCHES = Coalesce(F("client_migration__clean_streak"), 0)
     blockers = (FEW_MATCHES,)
     null_is_unmet = None
 
     def find_unmet(self, ask: Ask, new: Phase) -> Conditions:
-        return {FEW_MATCHES: Q(client_migration__clean_streak__lt=settings.NOVA_CLEAN_STREAK)}
+        return {FEW_MATCHES: Q(LessThan(self.MATCHES, settings.NOVA_CLEAN_STREAK))}
 
     def get_facts(self) -> dict[str, Any]:
-        return {"matches_in_a_row": Coalesce(F("client_migration__clean_streak"), 0)}
+        return {"matches_in_a_row": self.MATCHES}
 
     def say(self, client: Any, kept_by: Blocker | None, new: Phase, ask: Ask) -> Iterator[Check]:
         wanted = settings.NOVA_CLEAN_STREAK

@@ -6,10 +6,13 @@ import pytest
 from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 
 from migration.core.clients import all_clients
 from migration.core.sentences import CLIENT_NOT_THERE
+from migration.models import ClientMigration
 from migration.moves import rules
+from migration.moves.gates import count_missing_kinds
 from migration.moves.readiness import (
     Standing,
     count_standings,
@@ -241,6 +244,35 @@ def test_a_rule_that_does_not_say_that_it_is_not_met_opens_no_gate(monkeypatch, 
 
     with pytest.raises(ValueError, match="in_a_run doesn't say"):
         judge_gates(Ask([pk]), Phase.AWS)
+
+
+@pytest.mark.parametrize("new", WANT_EVIDENCE)
+def test_of_a_client_that_was_never_moved_nothing_was_counted(new):
+    pk = make_full_client("never")
+
+    failed = [line.evidence for line in judge_gates(Ask([pk]), new)[pk] if not line.passed]
+
+    assert set(failed) >= {"", "streak", "time", "reads"}
+    assert count_missing_kinds([pk], new)["streak"] == 1
+
+
+def test_a_status_that_no_release_knows_is_no_match(wanted):
+    (pk,) = make_ready(Phase.AWS, 1)
+    ClientMigration.objects.filter(pk=pk).update(comparison_status="weird")
+
+    failed = [line for line in judge_gates(Ask([pk]), Phase.AWS)[pk] if not line.passed]
+
+    assert [(line.code, "Could not check" in str(line.text)) for line in failed] == [
+        ("newest_comparison", True)
+    ]
+    assert judge_next_steps([pk])[pk].blocker == rules.DIFFERS
+
+
+def test_a_blocker_is_the_same_in_every_language():
+    numbers = dict.fromkeys(BLOCKERS.values(), 1)
+
+    with translation.override("es"):
+        assert all(numbers[blocker] == 1 for blocker in BLOCKERS.values())
 
 
 @pytest.mark.parametrize("new", EVERY_MOVE)
