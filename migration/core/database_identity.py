@@ -58,7 +58,8 @@ ASK_SYSTEM = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()
 # PostgreSQL before 16.1, 15.5, 14.10 and 13.13 reads its control file without a lock, and fails (XX000) where a
 # checkpoint is just writing it.
 TRIES = 5
-PAUSE_SECONDS = 0.02
+# On a busy machine the file may be in the making for a tenth of a second.
+PAUSE_SECONDS = 0.1
 MADE_BY = "0011_database_identity"
 
 
