@@ -107,7 +107,8 @@ def read_blocker(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
     if value == KEPT_BY_NOTHING:
         # While AWS writes are stopped nobody can go on, and the list shows these clients as blocked.
         return (Standing.READY, Standing.BLOCKED), READY
-    code = value.removeprefix(IN_AWS_ALREADY)
+    # A code of its own may begin as those of clients in AWS do.
+    code = value if value in BLOCKERS else value.removeprefix(IN_AWS_ALREADY)
     if not code or code not in BLOCKERS:
         return None
     others = (Standing.WAITS, Standing.BLOCKED, Standing.LAST)

@@ -209,11 +209,6 @@ class ReadsSince:
     congested_reads: int = 0
     stale_reads: int = 0
 
-    @property
-    def answered_by_aws_alone(self) -> int:
-        """Return how many AWS alone answered; in dual read these are the reads that were not compared."""
-        return self.reads - self.matches - self.mismatches - self.aws_failures
-
 
 class ReadCount(models.Model):
     """The reads of one client, counted by `nova_credentials.reader` in plain SQL."""
@@ -262,11 +257,6 @@ class ReadCount(models.Model):
         """Say whether NOVA's reader read it after this moment, or noted that it met something."""
         times = (self.last_read_at, self.last_mismatch_at, self.last_failure_at)
         return any(at > since for at in times if at)
-
-    def find_failure(self, *, since: datetime) -> datetime | None:
-        """Return when the reader last failed at AWS, if that was later and not followed by GOOD_READS."""
-        at = self.last_failure_at
-        return at if at and at > since and self.good_reads_since_failure < GOOD_READS else None
 
     def get_counts(self) -> dict[str, int]:
         """Return the counts, to be kept at a move."""

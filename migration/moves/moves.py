@@ -764,7 +764,7 @@ MOVE_REFUSED = Sentence("move_refused", "The move to %(new)s was refused: %(reas
 
 
 def _record_refused_move(attempt: MoveAttempt, refusal: Refusal) -> None:
-    """Record why a client was not moved, with every reason; of one that is gone there is nothing to record."""
+    """Record why a client was not moved, with every reason; of one that was gone before its gate was asked, nothing."""
     if isinstance(refusal, Client.DoesNotExist):
         return
     why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]

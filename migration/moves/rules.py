@@ -242,7 +242,7 @@ class CheckFix(StrEnum):
 class Check:
     """One line of a gate: whether it is met now, in words, and what would help."""
 
-    code: str  # the key of the text, or of one that passed the code of its rule
+    code: str  # usually the key of its text where it failed, the code of its rule where it passed
     passed: bool
     text: Message
     fix: CheckFix = CheckFix.NONE

@@ -188,11 +188,6 @@ class SearchedClient(models.Model):
     def __str__(self) -> str:
         return f"{self.slug}: {self.rows_found} found, {self.not_looked_at} not looked at"
 
-    @property
-    def proves_no_copies(self) -> bool:
-        """Say whether no copy was found and nothing was left unlooked at: what a purge wants."""
-        return self.rows_found == 0 and self.not_looked_at == 0
-
 
 class FoundCopy(models.Model):
     """The number of rows of one column that hold a secret value of one client."""

@@ -434,6 +434,7 @@ def an_hour_passes(world: World, _: Change) -> None:
         "nova_admin.migration_comparison SET compared_at = compared_at",
         "nova_admin.migration_readcount SET last_mismatch_at = last_mismatch_at",
         "nova_admin.migration_readcount SET last_failure_at = last_failure_at",
+        "nova_admin.migration_clientmigration SET compared_at = compared_at",
         "nova_admin.migration_clientmigration SET streak_counted_at = streak_counted_at",
     ):
         world.nova.execute(f"UPDATE {column} - interval '1 hour'")

@@ -6,10 +6,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from migration.clients.filters import read_blocker
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.models import ClientGroup
-from migration.moves.readiness import has_next_phase, is_ready, judge_next_steps
+from migration.moves.readiness import Standing, has_next_phase, is_ready, judge_next_steps
+from migration.moves.rules import BLOCKERS
 from migration.runs.models import Run
 from nova_credentials.messages import Message
 from tests.factories import make_full_client
@@ -137,3 +139,12 @@ def test_who_only_waits_and_who_is_in_aws_is_not_blocked_in_list_filter_and_dash
             assert {client.standing for client in listed.result_list} == {row.standing}
     settings.NOVA_PURGE_AFTER_DAYS = 60
     assert "In AWS Next: purge, from " in text(operator.get(CLIENTS))
+
+
+def test_each_reason_is_a_value_of_the_filter_and_another_one_of_clients_in_aws():
+    for code, blocker in BLOCKERS.items():
+        if code:
+            standings, found = read_blocker(code)
+            assert found is blocker
+            assert Standing.IN_AWS not in standings
+            assert read_blocker(f"aws_{code}") == ((Standing.IN_AWS,), blocker)

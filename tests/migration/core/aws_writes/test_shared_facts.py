@@ -18,7 +18,7 @@ from migration.core.database_identity import CLAIM_EVENT, note_facts_after_migra
 from migration.core.heartbeat import TaskTaker
 from migration.core.shared_facts import find_differences, list_own_facts, seen_account
 from migration.doctor.looks import list_site_problems, look_at_site
-from migration.models import AuditEvent, Comparison, DatabaseClaim, Secret
+from migration.models import AuditEvent, ClientMigration, Comparison, DatabaseClaim, Secret
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
@@ -237,6 +237,7 @@ def test_a_run_in_another_account_waits_moves_nobody_and_stores_no_comparison(
     compare(client_ids=[idom])
     note_facts_after_migrate("default")
     Comparison.objects.update(status=Comparison.Status.UNCHECKED)
+    ClientMigration.objects.update(comparison_status=Comparison.Status.UNCHECKED)
     ran = Comparison.objects.count()
     run = start_move_run(chosen=all_clients(), old=old, new=new, reason="INC-7")
     item = run.items.get()

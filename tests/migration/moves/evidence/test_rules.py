@@ -1,13 +1,18 @@
 """Each rule of the gate, by what spoils it: its gate, the list's first blocker, filter and counts say the same."""
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
-from django.utils import translation
+from django.utils import timezone, translation
 
+from credentials.nova_columns import NovaSchema
+from credentials.nova_objects import NovaObject, ObjectKind
 from migration.core.clients import all_clients
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import ClientMigration
@@ -30,12 +35,15 @@ from migration.moves.rules import (
     GATE,
     READY,
     WANT_EVIDENCE,
+    WRITES_NOT_STOPPED,
     Ask,
+    Check,
     Rule,
     SiteFacts,
     SiteRule,
     judge_gates,
 )
+from migration.nova.tables import NovaTables
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.evidence.worlds import (
@@ -169,22 +177,76 @@ def test_each_defect_of_a_rule_is_found_by_what_spoils_it(code, defect, monkeypa
     assert any(is_found_by(each) for each in own), f"{defect.__name__} of {code} was not found"
 
 
+CANT_BE_TOLD = re.compile(r"doesn't say whether it is met|a message takes no NoneType")
+
+
 def is_found_by(spoilt: Spoilt) -> bool:
     try:
         check(spoilt)
-    except Exception:  # noqa: BLE001  # what can't even be told is found too
-        return True
+    except (AssertionError, LookupError):
+        return True  # a rule that names the run, or the login, of whom it doesn't keep has none to name
+    except (ValueError, TypeError) as error:
+        return bool(CANT_BE_TOLD.search(str(error)))
     return False
+
+
+# Of several that keep a client, lists tell the first by rank
+
+
+@pytest.mark.parametrize("new", EVERY_MOVE)
+def test_of_two_rules_that_keep_a_client_lists_tell_the_first_by_rank(new):
+    said = {
+        rule.code: next(
+            each
+            for each in list_spoilt()
+            if each.rule == rule.code and each.says and new in each.moves
+        )
+        for rule in BY_RANK
+        if new in rule.moves_to
+    }
+    pairs = [pair for pair in pairwise(said.values()) if pair[0].blocker != pair[1].blocker]
+    ids = make_ready(new, len(pairs))
+    for pk, (first, second) in zip(ids, pairs, strict=True):
+        second.spoil(pk)
+        first.spoil(pk)
+
+    listed = dict(with_blocker(all_clients().with_ids(ids)).values_list("pk", "blocker"))
+    steps = judge_next_steps(ids)
+
+    assert len(pairs) >= 2
+    for pk, (first, second) in zip(ids, pairs, strict=True):
+        assert {check.code for check in steps[pk].shut} >= {*first.says, *second.says}
+        assert listed[pk] == steps[pk].blocker.code == first.blocker.code
+
+
+def test_of_a_comparison_that_is_old_and_no_match_lists_tell_that_it_is_no_match(wanted):
+    (pk,) = make_ready(Phase.AWS, 1)
+    ClientMigration.objects.filter(pk=pk).update(
+        comparison_status="different", compared_at=timezone.now() - timedelta(hours=1)
+    )
+
+    assert with_blocker(all_clients()).get(pk=pk).blocker == rules.DIFFERS.code
 
 
 # Rules about the site as a whole
 
+AN_OBJECT = NovaObject(ObjectKind.TRIGGER, "notify", "public.clients", "nova")
 SITES = {
     "processes": ({"processes_seen": 0}, ["no_reader_process"], WANT_EVIDENCE),
     "writes_not_counted": (
         {"counting_problem": rules.WERE_UNCOUNTED()},
         ["were_uncounted"],
         rules.AFTER_FIRST_PUSH,
+    ),
+    "writes_stopped": (
+        {"writes": (Check("writes_stopped", False, WRITES_NOT_STOPPED()),)},
+        ["writes_stopped"],
+        EVERY_MOVE,
+    ),
+    "nova_tables": (
+        {"nova_tables": NovaTables(NovaSchema(()), [AN_OBJECT])},
+        ["objects_unknown"],
+        WANT_EVIDENCE,
     ),
 }
 

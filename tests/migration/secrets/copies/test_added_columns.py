@@ -62,7 +62,7 @@ def test_a_purge_is_not_told_that_nothing_was_found(added, find):
 
     find(idom)
 
-    assert not CopySearch.objects.get().searched_clients.get().proves_no_copies
+    assert CopySearch.objects.get().searched_clients.get().not_looked_at
 
 
 def test_such_a_copy_is_listed_and_never_redacted(added, find):
