@@ -211,7 +211,7 @@ class MoveAct(Act):
         for pk, slug, phase, revision, leaves in rows:
             verdict, message, reasons, overridden = PlanClass.WILL, None, [], ""
             if phase != self.old:
-                is_there = phase == self.new or (not self.goes_back and _is_beyond(phase, self.new))
+                is_there = phase == self.new if self.goes_back else _has_reached(phase, self.new)
                 verdict = PlanClass.NOTHING if is_there else PlanClass.REFUSED
                 message = self.explain_other_phase(Phase(phase), is_there=is_there)
             elif leaves:
@@ -343,10 +343,10 @@ class MoveAct(Act):
             raise ActRefused(refusal.message) from None
 
 
-def _is_beyond(phase: str, new: Phase) -> bool:
-    """Say whether a client in this phase has made the move forward to `new`, and another one since."""
+def _has_reached(phase: str, new: Phase) -> bool:
+    """Say whether a client in this phase has made the move forward to `new`, whether or not another one since."""
     line = list(Phase)
-    return line.index(Phase(phase)) > line.index(new)
+    return line.index(Phase(phase)) >= line.index(new)
 
 
 def _link_request(request: HttpRequest, _back: str, *, run: Run) -> Remedy | None:

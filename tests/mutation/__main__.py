@@ -122,7 +122,7 @@ TESTS = {
     "migration/moves/gates.py": MOVES,
     "migration/moves/moves.py": (*MOVES, *MOVE_RUNS, "tests/migration/moves/test_deleting.py"),
     "migration/moves/runs.py": (*MOVE_RUNS, LOST_LEASES),
-    "migration/moves/approvals.py": MOVE_RUNS,
+    "migration/moves/approvals.py": (*MOVES, *MOVE_RUNS),
     "migration/pushes/rows_from_aws.py": (*MOVES, *MOVE_RUNS),
     "migration/pushes/pushes.py": PUSHES,
     "migration/pushes/secret_writer.py": PUSHES,
