@@ -33,7 +33,7 @@ class DocumentListView(TemplateView):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(
             **admin.site.each_context(self.request),
-            title=_("Documentation"),
+            title=_("Help"),
             documents=[(path.name, read_title(path)) for path in sorted(_folder().glob("*.md"))],
             **kwargs,
         )
