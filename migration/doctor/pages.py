@@ -96,7 +96,7 @@ class HealthView(AdminView):
             self.get_context_data(
                 results=results,
                 open=[(each, self._find_action(each)) for each in results if each.is_open],
-                areas=list(_list_areas(results)),
+                areas=list(_list_areas(results, told=self.request.GET.get("area", ""))),
                 unanswered=sum(_lacks_answer(each) for each in results),
                 # Each was looked at then, or later.
                 checked_at=min(looked_at) if len(looked_at) == len(results) else None,
@@ -127,13 +127,15 @@ def _lacks_answer(result: Result) -> bool:
     return result.state == FindingState.NOT_LOOKED_AT
 
 
-def _list_areas(results: Sequence[Result]) -> Iterator[dict[str, object]]:
-    """Yield the areas with their results, and of each what is not wrong."""
+def _list_areas(results: Sequence[Result], *, told: str) -> Iterator[dict[str, object]]:
+    """Yield the areas with their results, and of each what is not wrong; `told`: the one whose page says that too."""
     for area in Area:
         found = [each for each in results if each.problem.area == area]
         if found:
             yield {
+                "code": area.value,
                 "label": area.label,
+                "is_told": area.value == told,
                 "results": [
                     (each, [one for one in each.findings if one.state != FindingState.FAILED])
                     for each in found
