@@ -29,8 +29,9 @@ def find_heading(context: Context) -> Heading:
     if here and here.is_place:
         return Heading(here.place.title, [])
     cl = context.get("cl")
-    title = str(cl.opts.verbose_name_plural if cl else _read_title(context))
-    above = []
+    title = str(capfirst(cl.opts.verbose_name_plural) if cl else _read_title(context))
+    # A page that belongs to no entry may say itself what it stands below.
+    above = list(context.get("above") or ())
     if here and here.place.may_open(request):
         above.append((here.place.title, here.place.url))
     if (
@@ -39,7 +40,7 @@ def find_heading(context: Context) -> Heading:
         and (url := _find_url(request, original))
     ):
         above.append((str(original), url))
-    return Heading(capfirst(title), above)
+    return Heading(title, above)
 
 
 def _read_title(context: Context) -> Any:

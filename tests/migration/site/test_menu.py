@@ -13,7 +13,7 @@ from migration.people.roles import ROLES
 from migration.runs.models import Run
 from migration.site.menu import ENTRIES, REQUESTS, find_here, get_menu_counts, list_pages
 from tests.factories import make_client, make_comparison, make_in_role
-from tests.migration.pages import DIFFERENT, login
+from tests.migration.pages import DIFFERENT, every_page, login
 
 MENU = re.compile(r'(?s)<ol class="menu".*?</ol>')
 TABS = re.compile(r'(?s)<nav class="page-tabs".*?</nav>')
@@ -109,6 +109,29 @@ def test_every_list_is_called_what_the_menu_calls_it_in_one_heading(root, stores
             headings = re.findall(r"(?s)<h1[^>]*>(.*?)</h1>", html)
             assert [each.replace("&#x27;", "'") for each in headings] == [place.title], place
             assert f"<title> {headings[0]} · NOVA Admin</title>" in re.sub(r"\s+", " ", html)
+
+
+def test_every_page_has_one_heading(viewer):
+    for url in every_page():
+        assert viewer.get(url).content.decode().count("<h1") == 1, url
+
+
+def test_help_the_own_account_and_the_language_stand_below_ones_name(root):
+    html = root.get("/admin/").content.decode()
+
+    below = html[html.index('id="user-menu"') :]
+    below = below[: below.index("</nav>")]
+    for name in ("documents", "admin:second_factor", "admin:password_change", "set_language"):
+        assert f'"{reverse(name)}"' in below
+    assert re.findall(r'name="language" value="(\w+)"', below) == ["en", "es"]
+    assert html.count('name="language"') == 2
+
+
+def test_a_document_leads_back_to_help(root):
+    html = root.get(reverse("document", args=["runbooks.md"])).content.decode()
+
+    above = re.search(r'(?s)<nav class="page-above".*?</nav>', html)[0]
+    assert re.findall(r'<a href="([^"]*)">([^<]*)</a>', above) == [(reverse("documents"), "Help")]
 
 
 def test_who_may_not_see_the_first_tab_is_led_to_the_next(client, db):
