@@ -255,14 +255,20 @@ class SettingsView(AdminView):
 
 def _describe_notices() -> str:
     n = len(list_recipient_reports())
-    return ngettext("%(n)s recipient", "%(n)s recipients", n) % {"n": n} if n else _("Off")
+    return (
+        ngettext("%(n)s recipient", "%(n)s recipients", n) % {"n": n} if n else _("No recipients")
+    )
 
 
 def _describe_tables() -> str:
     columns = read_nova_columns()
     unknown, _accepted = split_unknown_accepted(list_nova_objects())
     n = len(columns.breaking) + len(columns.unmapped) + len(unknown)
-    return ngettext("%(n)s to settle", "%(n)s to settle", n) % {"n": n} if n else _("Known")
+    return (
+        ngettext("%(n)s to review", "%(n)s to review", n) % {"n": n}
+        if n
+        else _("Nothing to review")
+    )
 
 
 def _describe_writes() -> str:
@@ -272,7 +278,7 @@ def _describe_writes() -> str:
 
 def _describe_key_and_regions() -> str:
     regions = settings.NOVA_REPLICA_REGIONS or {}
-    key = settings.NOVA_KMS_KEY_ID or _("AWS's own key")
+    key = settings.NOVA_KMS_KEY_ID or _("AWS managed key")
     return ", ".join([key, *sorted(regions)])
 
 

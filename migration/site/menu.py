@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 RUN_VIEWERS = ("migration.view_run", "migration.add_run")
 REQUESTED = "state=requested"
+
+
+@cache
+def _reverse(page: str) -> str:
+    return reverse(f"admin:{page}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Place:
 
     @property
     def path(self) -> str:
-        return reverse(f"admin:{self.page}")
+        return _reverse(self.page)
 
     @property
     def url(self) -> str:
@@ -53,7 +59,7 @@ class Place:
 
     @property
     def root(self) -> str:
-        return reverse(f"admin:{self.begins}") if self.begins else self.path
+        return _reverse(self.begins) if self.begins else self.path
 
     def may_open(self, request: HttpRequest) -> bool:
         return not self.permissions or any(map(request.user.has_perm, self.permissions))
