@@ -32,7 +32,7 @@ def read_links(part: re.Pattern[str], html: str) -> dict[str, tuple[str, bool, s
 
 @pytest.fixture
 def root(client, db):
-    client.force_login(User.objects.create_superuser("root"))
+    client.force_login(User.objects.create_superuser("root", password="example-password"))
     return client
 
 
