@@ -127,7 +127,7 @@ def bind_to_request(form_class: type[AnyForm], request: HttpRequest) -> type[Any
     return type(form_class.__name__, (form_class,), {"request": request})
 
 
-# The page Wrong passwords: who mistyped or guessed where, who is locked out of the login, and the way in again
+# The page Failed logins: who mistyped or guessed where, who is locked out of the login, and the way in again
 
 if TYPE_CHECKING:
 

@@ -67,7 +67,10 @@ PAGES = {
     "migration_comparison_report": EVERYBODY,
     **{
         f"migration_run_{page}": EVERYBODY
-        for page in ("health", "check_aws", "failures", "secret_settings")
+        for page in (
+            *("health", "check_aws", "failures", "secret_settings"),
+            *("settings", "cost"),
+        )
     },
     "migration_copysearch_report": EVERYBODY,
     **{

@@ -1,0 +1,55 @@
+"""The page of settings: a line for each of its pages that the user may open, with what holds now."""
+
+import pytest
+from django.contrib.auth.models import Group
+from django.urls import reverse
+
+from migration.core.aws_writes import stop_aws_writes
+from tests.factories import make_user
+
+PAGE = reverse("admin:migration_run_settings")
+
+
+@pytest.fixture
+def open_as(stores, client):
+    """What the page tells a user of that role: title -> what holds now."""
+
+    def open_as(role: str) -> dict[str, str]:
+        user = make_user(role.lower())
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+        response = client.get(PAGE)
+        for _title, _now, url in response.context["settings"]:
+            assert client.get(url).status_code == 200
+        return {title: now for title, now, _url in response.context["settings"]}
+
+    return open_as
+
+
+def test_each_sees_the_settings_whose_pages_they_may_open(open_as):
+    everybody = {"NOVA's tables", "AWS writes", "Key and regions", "Cost"}
+
+    assert open_as("Viewer").keys() == everybody
+    assert open_as("Administrator").keys() == {*everybody, "Notices"}
+
+
+def test_it_says_what_holds_now(open_as, settings):
+    before = open_as("Viewer")
+    assert before["AWS writes"] == "Allowed"
+    assert before["Key and regions"] == "AWS managed key"
+    assert before["NOVA's tables"] == "Nothing to review"
+    assert before["Cost"].startswith("$")
+
+    stop_aws_writes(reason="INC-42")
+    settings.NOVA_KMS_KEY_ID = "alias/nova"
+    settings.NOVA_REPLICA_REGIONS = {"eu-west-1": "", "eu-central-1": ""}
+
+    after = open_as("Operator")
+    assert after["AWS writes"] != "Allowed"
+    assert after["Key and regions"] == "alias/nova, eu-central-1, eu-west-1"
+
+
+def test_who_has_no_role_sees_nothing(client, db):
+    client.force_login(make_user("new"))
+
+    assert client.get(PAGE).status_code == 403
