@@ -115,6 +115,7 @@ TESTS = {
     "migration/moves/rules.py": MOVES,
     "migration/moves/readiness.py": (*MOVES, "tests/migration/clients/list"),
     "migration/pushes/pushable.py": (
+        "tests/migration/pushes/test_pushable.py",
         "tests/migration/clients/list",
         "tests/migration/campaigns/test_start_page.py",
         "tests/migration/moves/evidence",

@@ -474,7 +474,7 @@ def test_of_one_client_a_shut_gate_is_requested_all_the_same_and_waits(
     run = Run.objects.get()
     assert (run.only_item.client_id, run.state) == (behind, Run.State.REQUESTED)
     assert by_verdict(client.get(address)) == {"refused": ["behind"]}
-    assert "asked_already" in reasons_of(client.get(address), "behind")
+    assert next(iter(reasons_of(client.get(address), "behind"))) == "asked_already"
     send(client, address, page, typed="behind", reason="INC-42")
     assert Run.objects.count() == 1
 
