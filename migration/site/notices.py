@@ -76,7 +76,6 @@ from migration.core.problems import (
 )
 from migration.runs.requests import REQUESTS_URL
 from migration.site.environment import name_environment
-from nova_admin.environment import MOST_RECIPIENTS, is_email, is_webhook
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_invisible
 
@@ -410,11 +409,11 @@ def add_recipient(address: str, *, by: User) -> Recipient:
     notify = settings.NOVA_NOTIFY
     if len(address) > LONGEST_ADDRESS:
         raise RecipientRefusedError(NO_RECIPIENT())
-    if is_email(address):
+    if notify.is_email(address):
         if settings.EMAIL_BACKEND == NO_SERVER:
             raise RecipientRefusedError(NO_MAIL_SERVER_SET())
         made = _make_recipient(NoticeWay.MAIL, address)
-    elif is_webhook(address, debug=notify.loopback_allowed):
+    elif notify.is_webhook(address):
         made = _make_recipient(NoticeWay.WEBHOOK, address)
     else:
         raise RecipientRefusedError(NO_RECIPIENT())
@@ -423,8 +422,8 @@ def add_recipient(address: str, *, by: User) -> Recipient:
     known = list_recipients()
     if any(made.target == each.target or address == each.address for each in known):
         raise RecipientRefusedError(RECIPIENT_THERE())
-    if sum(each.row is not None for each in known) >= MOST_RECIPIENTS:
-        raise RecipientRefusedError(TOO_MANY_RECIPIENTS(n=MOST_RECIPIENTS))
+    if sum(each.row is not None for each in known) >= notify.most:
+        raise RecipientRefusedError(TOO_MANY_RECIPIENTS(n=notify.most))
     if made.way == NoticeWay.WEBHOOK:
         _require_allowed(address)
     row = NoticeRecipient(
@@ -878,7 +877,7 @@ class AddRecipientView(NoticesView):
             added = add_recipient(typed, by=get_signed_in_user(request))
         except RecipientRefusedError as error:
             # Of a mail address it does.
-            again = typed if is_email(typed) else ""
+            again = typed if settings.NOVA_NOTIFY.is_email(typed) else ""
             return self.show(error=localize(error.message), typed=again)
         messages.success(request, _("Added: %(host)s") % {"host": escape_invisible(added.host)})
         return HttpResponseRedirect(get_notices_url())

@@ -201,9 +201,7 @@ def show_audit_origin(origin: str) -> str:
 @register.filter
 def audit_address(origin: str) -> str:
     """Return the address from which a person did it; "" of what a worker or a command did."""
-    return (
-        "" if origin.startswith(CARRIED_OVER) or ORIGIN.fullmatch(origin) else escape_name(origin)
-    )
+    return "" if ORIGIN.fullmatch(origin) else show_audit_origin(origin)
 
 
 @register.filter
