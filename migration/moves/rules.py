@@ -47,7 +47,7 @@ from migration.core.aws_writes import (
 from migration.core.clients import GOOD_READS, ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import STATUSES, Comparison
 from migration.core.sentences import CLIENT_NOT_THERE, HOURS, MINUTES, NOT_PUSHED_INACTIVE
-from migration.logins.models import LoginStore, LoginTest
+from migration.logins.models import LoginStore, LoginTest, attach_row_names
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import NovaTables, read_nova_tables
 from migration.runs.items import RunItem
@@ -198,8 +198,10 @@ class Ask:
     def aws_login_tests(self) -> dict[int, list[LoginTest]]:
         """Return client id -> the newest tests of its logins with AWS's values, where there are some."""
         found: dict[int, list[LoginTest]] = {}
-        tests = LoginTest.objects.newest(self.client_ids or ()).filter(store=LoginStore.AWS.value)
-        for test in tests.order_by("pk"):
+        newest = LoginTest.objects.newest(self.client_ids or ()).filter(store=LoginStore.AWS.value)
+        tests = list(newest.order_by("pk"))
+        attach_row_names([test for test in tests if test.is_proven_wrong])  # those that are told
+        for test in tests:
             found.setdefault(test.client_id, []).append(test)
         return found
 

@@ -7,14 +7,14 @@ from django.db import connection
 from migration.core import aws_store
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
-from migration.models import Comparison, CopySearch, Redaction
+from migration.models import Comparison, CopySearch, NoticeRecipient, Redaction
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.copies import search_copies
-from migration.site.notices import add_recipient, send_test_to_recipients
+from migration.site.notices import send_test_to_recipients
 from nova_admin.environment import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -55,9 +55,8 @@ def test_notices_that_nobody_and_that_some_get(look_at, client_in, settings):
     urls = ("http://127.0.0.1:1/example",)
     settings.NOVA_NOTIFY = NotifySettings(urls, ("team@ops.example",), loopback_allowed=True)
     stop_aws_writes(reason="INC-42")
-    ana = make_user("ana")
-    row = add_recipient("http://127.0.0.1:1/added", by=ana).row
-    notice = send_test_to_recipients(by=ana, seconds=5)
+    row = NoticeRecipient.objects.create(way="webhook", target="t", host="hooks.example.test")
+    notice = send_test_to_recipients(by=make_user("ana"), seconds=5)
 
     pages = (f"notices/?test={notice.pk}", f"notices/{row.pk}/remove/", "notices/")
     found.append(look_at(*(f"{RUNS}{page}" for page in pages)))
