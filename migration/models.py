@@ -10,7 +10,7 @@ from migration.core.clients import ClientMigration, Offboarding, PhaseChange, Re
 from migration.core.comparisons import Comparison, DailyComparisons, OpenMismatch, Resolution
 from migration.core.groups import ClientGroup, ClientOwner, GroupMember
 from migration.core.leases import Lease
-from migration.core.notices import Condition, Notice, NoticeDelivery, NoticeSwitch
+from migration.core.notices import Condition, Notice, NoticeDelivery, NoticeRecipient, NoticeSwitch
 from migration.core.problems import ProblemRecord
 from migration.core.rates import KeptCounts, Rate
 from migration.core.secrets import PlannedVersion, Secret, VersionKey
@@ -54,6 +54,7 @@ __all__ = [
     "NotedClient",
     "Notice",
     "NoticeDelivery",
+    "NoticeRecipient",
     "NoticeSwitch",
     "Offboarding",
     "OpenMismatch",

@@ -659,6 +659,15 @@ class NotifySettings:
     language: str = "en"
     # In development a webhook may be on this machine, and without TLS.
     loopback_allowed: bool = False
+    most: int = MOST_RECIPIENTS
+
+    def is_email(self, address: str) -> bool:
+        """Say whether this is a mail address."""
+        return is_email(address)
+
+    def is_webhook(self, address: str) -> bool:
+        """Say whether this can be called, as an address of the settings could."""
+        return is_webhook(address, debug=self.loopback_allowed)
 
 
 def read_notify_settings(env: Environment, *, debug: bool, mails_are_sent: bool) -> NotifySettings:

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from credentials.models import DatabaseCredential
 from migration.core.clients import all_clients
-from migration.models import Notice
+from migration.models import Notice, NoticeRecipient
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.copies import search_copies
@@ -15,7 +15,7 @@ from nova_admin.environment import NotifySettings
 from tests.factories import make_client, update
 from tests.haystack import Haystack, everything_logged
 from tests.migration.site.notices.conftest import TEAM, send_now
-from tests.migration.site.notices.sinks import HOST, MailSink, WebhookSink, opened
+from tests.migration.site.notices.sinks import HOST, PATH, MailSink, WebhookSink, opened
 from tests.test_no_secret_escapes import MARKERS, add_pickles, add_tables, command, page, seed
 
 
@@ -46,9 +46,18 @@ def test_no_notice_holds_a_value_or_the_path_of_a_webhook(stores, client, settin
             send_now()
             command(haystack, "send_notices")
             command(haystack, "send_notices", "--format", "json")
+            # One that was added in the browser, and one that is refused.
+            add = reverse("admin:migration_run_add_recipient")
+            for address in (f"{webhook.url}/added", f"https://169.254.169.254{PATH}"):
+                page(haystack, client, add, {"address": address})
+            remove = reverse(
+                "admin:migration_run_remove_recipient", args=[NoticeRecipient.objects.get().pk]
+            )
+            page(haystack, client, remove)
             page(haystack, client, reverse("admin:migration_run_test_notices"), {})
             page(haystack, client, reverse("admin:migration_run_notices"))
             page(haystack, client, reverse("admin:migration_run_notices"), {"shown": "mismatch"})
+            assert f"{PATH}/added" in webhook.paths
     # A client's name is no secret, whatever somebody wrote there.
     haystack.add("webhook", "\n".join(webhook.taken))
     haystack.add("mails", "\n".join(mail.as_string() for _, mail in mailbox.mails))

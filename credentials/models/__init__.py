@@ -36,6 +36,7 @@ from credentials.models.counting import (
 )
 from credentials.models.credentials import (
     CREDENTIAL_MODELS,
+    NAMED_ROWS,
     ROW_NAMES,
     AwsCredential,
     Credential,
@@ -48,6 +49,7 @@ from credentials.models.credentials import (
 
 __all__ = [
     "CREDENTIAL_MODELS",
+    "NAMED_ROWS",
     "ROW_NAMES",
     "AcceptedObject",
     "AwsCredential",

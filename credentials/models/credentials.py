@@ -28,6 +28,12 @@ ROW_NAMES = {
     "email": Sentence("row_email", "mail login %(id)s"),
     "aws": Sentence("row_aws", "AWS login %(id)s"),
 }
+# The same by its label, host or address, where it is there to be asked.
+NAMED_ROWS = {
+    "database": Sentence("named_database_login", "database login %(name)s"),
+    "email": Sentence("named_mail_login", "mail login %(name)s"),
+    "aws": Sentence("named_aws_login", "AWS login %(name)s"),
+}
 
 
 class NaiveUTCDateTimeField(models.DateTimeField):  # type: ignore[type-arg]  # generic only in the stubs
@@ -116,6 +122,11 @@ class Credential(models.Model):
         columns = (field.attname for field in self._meta.concrete_fields)
         return {name: getattr(self, name) for name in columns if name != "updated_at"}
 
+    @property
+    def short_name(self) -> str:
+        """Return its label, else its host or address; "" where it has neither yet."""
+        return self.label or " › ".join(filter(None, self.list_identifying_values()))
+
     def describe_host_or_address(self) -> str:
         """Name the login by its host or address, and its label where it has one."""
         place = " › ".join(filter(None, self.list_identifying_values()))
@@ -160,7 +171,7 @@ class DatabaseCredential(Credential):
         verbose_name_plural = _("database logins")
 
     def __str__(self) -> str:
-        return self.label or gettext("database login %(id)s") % {"id": self.pk}
+        return self.short_name or gettext("database login %(id)s") % {"id": self.pk}
 
     def list_identifying_values(self) -> tuple[str, ...]:
         return self.db_host, self.db_name
@@ -202,7 +213,7 @@ class EmailCredential(Credential):
         verbose_name_plural = _("mail logins")
 
     def __str__(self) -> str:
-        return self.label or gettext("mail login %(id)s") % {"id": self.pk}
+        return self.short_name or gettext("mail login %(id)s") % {"id": self.pk}
 
     def list_identifying_values(self) -> tuple[str, ...]:
         return (self.email_user,)
@@ -229,7 +240,7 @@ class AwsCredential(Credential):
         verbose_name_plural = _("AWS logins")
 
     def __str__(self) -> str:
-        return self.label or gettext("AWS login %(id)s") % {"id": self.pk}
+        return self.short_name or gettext("AWS login %(id)s") % {"id": self.pk}
 
     def list_identifying_values(self) -> tuple[str, ...]:
         return (self.access_key_id,)

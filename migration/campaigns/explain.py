@@ -48,6 +48,7 @@ from migration.moves.rules import (
     FRESH,
     READER_MET_TROUBLE,
     UNCHECKED,
+    Awaited,
     Blocker,
 )
 from migration.runs.items import Outcome, RunItem
@@ -158,7 +159,7 @@ class WaitingStep:
 
     wave: Wave
     phase: Phase  # in which they stand
-    numbers: Mapping[Blocker, int]  # by what they lack, the most frequent first
+    numbers: Mapping[Blocker, Awaited]  # by what they lack, the most frequent first
     until: datetime  # it begins then at the latest
     has_soaked: bool  # not before the first step of a wave
 
@@ -175,7 +176,7 @@ class WaitingStep:
     @property
     def clients(self) -> int:
         """Return for how many clients it waits."""
-        return sum(self.numbers.values())
+        return sum(each.number for each in self.numbers.values())
 
     @property
     def begins_at_latest(self) -> str:
@@ -186,13 +187,15 @@ class WaitingStep:
     def kept(self) -> list[tuple[Message, str]]:
         """Say how many clients lack what, the most frequent first, each with the query of the list that shows them."""
         found = []
-        for blocker, number in self.numbers.items():
+        for blocker, awaited in self.numbers.items():
             if blocker.awaited is None:
                 continue
+            so_far = blocker.awaited_so_far
+            message = so_far(awaited) if so_far else blocker.awaited(awaited.number)
             query = make_list_query(
                 CountedClients.TO_MOVE, self.wave.pk, phase=self.phase.value, next=blocker.code
             )
-            found.append((blocker.awaited(number), query))
+            found.append((message, query))
         return found
 
     @property
@@ -212,7 +215,7 @@ class WaitingStep:
             "position": self.wave.position,
             "part": self.wave.part,
             "until": self.until.isoformat(),
-            "clients": {each.code: number for each, number in self.numbers.items()},
+            "clients": {each.code: awaited.number for each, awaited in self.numbers.items()},
         }
 
 
@@ -295,7 +298,7 @@ def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> Waitin
     numbers = wave.count_awaited_by_blocker(step[0], now) if step else {}
     if step is None or not numbers:
         return None
-    most_first = dict(sorted(numbers.items(), key=lambda each: -each[1]))
+    most_first = dict(sorted(numbers.items(), key=lambda each: -each[1].number))
     return WaitingStep(wave, step[0], most_first, wave.waits_at_most_until(), has_soaked)
 
 
@@ -431,7 +434,9 @@ def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
     named: dict[int, list[RunItem]] = defaultdict(list)
     for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
         named[item.run_id].append(item)
-    for run in Run.objects.filter(pk__in=numbers).select_related("wave__campaign"):
+    for run in Run.objects.filter(pk__in=numbers).select_related("wave"):
+        if run.wave:
+            run.wave.campaign = waves[0].campaign
         yield ClientsLeftByRun(
             run=run,
             refused=numbers[run.pk].get(Outcome.REFUSED, 0),
@@ -525,8 +530,8 @@ class WaveState(models.TextChoices):
     NOT_BEGUN = "not_begun", _("Not begun")
     IN_WORK = "in_work", _("In work")
     SOAKING = "soaking", _("Soaking")
-    WAITING = "waiting", _("Waits for clients")
-    BEGUN = "begun", _("Step under way or due")
+    WAITING = "waiting", _("Waiting")
+    BEGUN = "begun", _("Step due")
     ROLLING_BACK = "rolling_back", _("Rolling back")
     ROLLED_BACK = "rolled_back", _("Rolled back")
     FINISHED = "finished", _("Finished")

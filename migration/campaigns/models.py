@@ -15,6 +15,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import In
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
 
@@ -46,7 +47,7 @@ from migration.core.notices import Notice, NoticeEvent
 from migration.core.sentences import HOURS, MINUTES
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from migration.moves.readiness import count_awaited_by_blocker
-from migration.moves.rules import Blocker
+from migration.moves.rules import Awaited, Blocker
 from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
 from migration.runs.models import Run, RunQuerySet
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
@@ -328,6 +329,11 @@ class Campaign(models.Model):
         """Return how long every step soaks before the next begins."""
         return timedelta(minutes=self.soak_minutes)
 
+    @cached_property
+    def has_one_group(self) -> bool:
+        """Say whether all its waves are of one group: then a wave's number alone says which it is."""
+        return not self.waves.filter(position__gt=1).exists()
+
     @property
     def is_over(self) -> bool:
         return self.state not in Campaign.NOT_OVER
@@ -591,7 +597,7 @@ def _note_reads(wave_ids: list[int]) -> None:
 
 
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
-# Of a group that is called so.
+# Of a campaign with one group, and of a group that is called so.
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
 # The same of a campaign that takes a group in several waves.
 WAVE_PART = Sentence("wave_part", "wave %(number)s, part %(part)s (%(group)s)")
@@ -633,7 +639,9 @@ class Wave(models.Model):
 
     @property
     def name_message(self) -> Message:
-        """Return its place in the campaign and its group, as part of a sentence."""
+        """Return its place in the campaign, and its group where there are several, as part of a sentence."""
+        if self.position == 1 and self.campaign.has_one_group:
+            return WAVE_OF_THAT_NAME(number=str(self.part))
         names = {"number": str(self.position)}
         group = escape_name(self.group_name)
         has_that_name = is_name_in_any_language(self.group_name, WAVE_OF_THAT_NAME(**names))
@@ -734,7 +742,7 @@ class Wave(models.Model):
         begins = max(moment for moment in moments if moment)
         return self.campaign.find_opening(begins) + max(self.campaign.soak, LEAST_LONGEST_WAIT)
 
-    def count_awaited_by_blocker(self, from_phase: Phase, now: datetime) -> dict[Blocker, int]:
+    def count_awaited_by_blocker(self, from_phase: Phase, now: datetime) -> dict[Blocker, Awaited]:
         """Count the clients for which its step from this phase waits now, by what keeps them.
 
         It waits for none once it has waited as long as it may.

@@ -277,12 +277,12 @@ def get_wave_context(wave: WaveSummary) -> dict[str, object]:
     variant, icon = WAVE_LOOKS[wave.state]
     label = str(wave.state.label)
     if wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED:
-        label, variant, icon = gettext("Stands still"), "warning", "stop"
+        label, variant, icon = gettext("Stopped"), "warning", "stop"
     elif wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.deleted:
         # Somebody moved clients of it back, or took them out of their group.
-        label, variant = gettext("Finished, not all at the goal"), "warning"
+        label, variant = gettext("Finished in part"), "warning"
     elif wave.state == WaveState.BEGUN and campaign.is_over:
-        label, icon = gettext("Left where it was"), "cancel"
+        label, icon = gettext("Not finished"), "cancel"
     numbers: list[tuple[str, int, int, CountedClients]] = []
     if counts:
         numbers = [
@@ -327,7 +327,7 @@ def get_wave_context(wave: WaveSummary) -> dict[str, object]:
             (name, number, limit, number >= limit, make_list_query(counted, pk))
             for name, number, limit, counted in numbers
         ],
-        "runs": wave.runs,
+        "runs": wave.runs[::-1],  # the newest first
     }
 
 

@@ -305,8 +305,8 @@ SETTINGS = (
 class Source(models.TextChoices):
     """Whom a campaign takes: of the first two a group is made on the way."""
 
-    ALL = "all", _("All clients that can go")
-    SELECTED = "selected", _("The clients that you selected in their list")
+    ALL = "all", _("All clients that can move")
+    SELECTED = "selected", _("The selected clients")
     GROUPS = "groups", _("Client groups, in their order")
 
 
@@ -373,7 +373,7 @@ class CampaignForm(ReasonForm):
 
     source = forms.ChoiceField(label=_("Which clients"), choices=Source, required=False)
     group_name = forms.CharField(
-        label=_("Name of the group that is made of them"),
+        label=_("Name of their group"),
         max_length=NAME_LENGTH,
         required=False,
     )
@@ -388,32 +388,24 @@ class CampaignForm(ReasonForm):
         initial=Phase.AWS.value,
     )
     wave_size = forms.IntegerField(
-        label=_("Most clients in a wave"),
-        help_text=_(
-            "A group of more clients is taken in several waves: with 500 here, one group of 2,000 goes in four even"
-            " waves. Empty: each group is one wave."
-        ),
+        label=_("Clients per wave (max.)"),
+        help_text=_("Empty: each group is one wave."),
         min_value=1,
         required=False,
     )
     soak_time = SoakTimeField(
         label=_("Soak time"),
-        help_text=_(
-            "So long each step of a wave soaks before the next one begins: a number and its unit, as 30 min or 24 h,"
-            " or 0 for none. It is rounded up to whole minutes."
-        ),
+        help_text=_("How long to wait after each step, like 30 min or 24 h; 0 for none."),
         max_length=40,
     )
-    most_mismatches = limit_field(_("Stops at so many clients that differ"))
-    most_failed_reads = limit_field(_("Stops at so many reads by NOVA that fail at AWS"))
-    most_refused = limit_field(_("Stops at so many clients that are refused"))
-    begins_at = hour_field(_("Steps begin from"))
-    ends_at = hour_field(_("Steps begin until"))
+    most_mismatches = limit_field(_("Stop at this many mismatched clients"))
+    most_failed_reads = limit_field(_("Stop at this many failed reads at AWS"))
+    most_refused = limit_field(_("Stop at this many refused clients"))
+    begins_at = hour_field(_("Start steps from"))
+    ends_at = hour_field(_("Start steps until"))
     rolls_back = forms.BooleanField(
         label=_("Roll the wave back when the campaign stops by itself"),
-        help_text=_(
-            "Only clients that are read from AWS, each where AWS can be read and holds what PostgreSQL holds."
-        ),
+        help_text=_("Only clients that NOVA reads from AWS, and whose stores match."),
         required=False,
     )
 
@@ -441,9 +433,7 @@ class CampaignForm(ReasonForm):
             each.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
         for name in ("group_name", "soak_time"):
             self.fields[name].widget.attrs["autocomplete"] = "off"
-        hours = gettext(
-            "Empty: at any hour. The hours are those of %(zone)s; they may span midnight."
-        )
+        hours = gettext("Empty: any time. %(zone)s; may span midnight.")
         self.fields["ends_at"].help_text = hours % {"zone": timezone.get_default_timezone_name()}
 
     def clean(self) -> None:

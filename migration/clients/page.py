@@ -83,12 +83,12 @@ def get_client_context(
     request: HttpRequest, client: ClientRow, tab: ClientTab
 ) -> dict[str, object]:
     """Return the context of the client's page: its header, and what the tab shows except for moves and forms."""
+    leaving = Offboarding.objects.filter(pk=client.pk).first()
     context = {
         "tabs": list(_list_tabs(request, client.pk, tab)),
         # What every tab says of the client
         "overview": {
-            "leaving": Offboarding.objects.filter(pk=client.pk).first(),
-            "may_end": any(map(request.user.has_perm, LEAVING_PERMISSIONS)),
+            "leaving": leaving,
             "phase": client.phase,
             "phase_since": client.phase_since,
             "description": describe_phase(Phase(client.phase)),
@@ -103,7 +103,10 @@ def get_client_context(
             "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         },
         "names_itself": True,
-        "menu": list_client_menu(request, client.pk),
+        "menu": [
+            *list_client_menu(request, client.pk),
+            _make_leaving_entry(request, client, leaving),
+        ],
         "campaign_notes": describe_campaigns_of_clients(request, [client.pk]),
         **get_live_context(request, client.pk),
         "may_view_comparisons": request.user.has_perm("migration.view_comparison"),
@@ -115,6 +118,18 @@ def get_client_context(
         ClientTab.HISTORY: _get_history_context,
     }.get(tab)
     return context | (add_tab(request, client) if add_tab else {})
+
+
+def _make_leaving_entry(
+    request: HttpRequest, client: ClientRow, leaving: Offboarding | None
+) -> tuple[str, str]:
+    """Return label and address of the page that says what is left of the client, and can end it or bring it back."""
+    label = _("Offboard…")
+    if not any(map(request.user.has_perm, LEAVING_PERMISSIONS)):
+        label = _("What is left")
+    elif leaving:
+        label = _("Bring back…")
+    return label, reverse("admin:credentials_client_leaving", args=[client.pk])
 
 
 def _list_tabs(
@@ -150,7 +165,6 @@ def _get_overview_context(request: HttpRequest, client: ClientRow) -> dict[str, 
         {
             "number": number + 1,
             "label": PhaseChoices(step).label,
-            "description": describe_phase(step),
             "state": "here" if number == here else "done" if number < here else "ahead",
         }
         for number, step in enumerate(line)
@@ -235,7 +249,6 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         # Beside the button of another step stands how many lines do not pass.
         "wants_evidence": new in WANT_EVIDENCE,
         "why_shut": shown.why_shut if new in WANT_EVIDENCE else None,
-        "asks_aws": phase != Phase.POSTGRES,
         "is_demo": settings.NOVA_DEMO and new in WANT_EVIDENCE,
     }
 

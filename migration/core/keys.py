@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import OutputWrapper
@@ -24,6 +26,15 @@ KEY_BYTES = 32
 # Half of a version's id is arbitrary, the other half proves that this site made it.
 HALF = 32
 KEY_ID_LENGTH = 16
+
+
+def make_ciphers(salt: str) -> MultiFernet:
+    """Return what encrypts with a key derived from SECRET_KEY, and decrypts with those of its fallbacks too."""
+    derived = (
+        salted_hmac(salt, "", secret=key, algorithm="sha256").digest()
+        for key in _list_secret_keys()
+    )
+    return MultiFernet([Fernet(urlsafe_b64encode(key)) for key in derived])
 
 
 def fingerprint_key(client_id: int) -> bytes:

@@ -1,7 +1,8 @@
 """Owns what people are told of: conditions of the site and of clients, and notices with their deliveries.
 
 A notice is written in the transaction in which the fact becomes true. Its text is made when it is sent. A delivery
-holds hosts and codes: no address of a webhook, whose path is a secret, and no text of a server.
+holds hosts and codes: no address of a webhook, whose path is a secret, and no text of a server. A recipient that was
+added in the browser has its address encrypted.
 """
 
 from __future__ import annotations
@@ -98,10 +99,34 @@ class NoticeSwitch(models.Model):
         return self.by_mail if way == NoticeWay.MAIL else self.by_webhook
 
 
+class NoticeRecipient(models.Model):
+    """A webhook or a mail address that somebody added in the browser; those of the settings have no row."""
+
+    way = models.CharField(max_length=8, choices=NoticeWay)
+    # A keyed digest of the address, by which deliveries know it. It stays when SECRET_KEY changes.
+    target = models.CharField(max_length=64, unique=True)
+    # As pages show it: a webhook's host, a mail address' domain.
+    host = models.CharField(max_length=255)
+    encrypted_address = models.TextField()
+    added_by_name = models.CharField(max_length=150)
+    added_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering: ClassVar = ["-way", "id"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.way} at {self.host}"
+
+
 def is_told(event: NoticeEvent) -> bool:
-    """Say whether somebody in the settings is told of the event. Takes a query where there is anybody."""
+    """Say whether somebody is told of the event. Takes a query, and a second one where there is anybody."""
     notify = settings.NOVA_NOTIFY
-    ways = [NoticeWay.WEBHOOK] * bool(notify.urls) + [NoticeWay.MAIL] * bool(notify.emails)
+    ways = {
+        *[NoticeWay.WEBHOOK] * bool(notify.urls),
+        *[NoticeWay.MAIL] * bool(notify.emails),
+        *map(NoticeWay, NoticeRecipient.objects.values_list("way", flat=True)),
+    }
     if not ways:
         return False
     switch = NoticeSwitch.objects.filter(event=event).first() or NoticeSwitch(event=event)
@@ -221,7 +246,7 @@ class DeliveryOutcome(models.TextChoices):
     TLS_PROBLEM = "tls_problem", _("no valid certificate")
     NOT_ALLOWED = (
         "not_allowed",
-        _("the site calls no such address: it is of this machine or of its cloud"),
+        _("the site calls no such address: it is of this machine, its cloud or a private network"),
     )
     REDIRECTED = "redirected", _("a redirect, which is not followed: set the final address")
     RATE_LIMITED = "rate_limited", _("too many requests: it is tried later")
@@ -230,7 +255,11 @@ class DeliveryOutcome(models.TextChoices):
     NO_MAIL_SERVER = "no_mail_server", _("no mail server is set (NOVA_MAIL_URL)")
     MAIL_REFUSED = "mail_refused", _("the mail server did not take it")
     DEFECT = "defect", _("a defect of this site: its log has more")
-    NOT_WANTED = "not_wanted", _("the recipient is not set any more")
+    NOT_WANTED = "not_wanted", _("the recipient was removed")
+    UNREADABLE = (
+        "unreadable",
+        _("its address was encrypted with another SECRET_KEY: remove it and add it again"),
+    )
     TOO_LATE = "too_late", _("older than a day")
 
 

@@ -60,7 +60,11 @@ from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.second_factors import list_unreadable_users
 from migration.secrets.settings import find_settings_drift
 from migration.site.background import read_background_facts
-from migration.site.notices import list_configured_recipients, list_recipient_reports
+from migration.site.notices import (
+    list_recipient_reports,
+    list_recipients,
+    list_unreadable_recipients,
+)
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import list_pending
@@ -1012,6 +1016,18 @@ BRING_SECRET_KEY_BACK = Sentence(
     "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
     " reset_second_factor (docs/keys.md).",
 )
+RECIPIENTS_UNREADABLE = Sentence(
+    "recipients_unreadable",
+    "The addresses of %(n)s recipients of notices can't be read: they were encrypted with a SECRET_KEY that is not set"
+    " here.",
+    one="The address of %(n)s recipient of notices can't be read: it was encrypted with a SECRET_KEY that is not set"
+    " here.",
+)
+BRING_SECRET_KEY_BACK_FOR_RECIPIENTS = Sentence(
+    "bring_secret_key_back_for_recipients",
+    "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, remove these recipients on the page"
+    " “Notices” and add them again.",
+)
 BRING_VERSION_KEY_BACK = Sentence(
     "bring_version_key_back",
     "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
@@ -1030,6 +1046,9 @@ def find_lost_keys(_look: Look) -> Iterator[Finding]:
     if users := list_unreadable_users():
         told = FACTORS_UNREADABLE(n=len(users))
         found.append(report_failure(told, BRING_SECRET_KEY_BACK()))
+    if recipients := list_unreadable_recipients():
+        told = RECIPIENTS_UNREADABLE(n=len(recipients))
+        found.append(report_failure(told, BRING_SECRET_KEY_BACK_FOR_RECIPIENTS()))
     if unproved := count_versions_of_lost_key():
         told = VERSIONS_UNPROVED(n=unproved)
         found.append(report_failure(told, BRING_VERSION_KEY_BACK()))
@@ -1043,12 +1062,12 @@ WAITS_TOO_LONG = timedelta(minutes=10)
 
 NOTICES_REACH_NOBODY = Sentence(
     "notices_reach_nobody",
-    "Notices are set to reach nobody (NOVA_NOTIFY_URLS, NOVA_NOTIFY_EMAILS).",
+    "Notices are set to reach nobody.",
 )
 SET_WHOM_NOTICES_REACH = Sentence(
     "set_whom_notices_reach",
-    "Set one of them, and start the site and its workers anew: otherwise nobody hears when a campaign stops, when both"
-    " stores differ, or when AWS does not answer. docs/notices.md has more.",
+    "Add a recipient on the page “Notices”: otherwise nobody hears when a campaign stops, when both stores differ, or"
+    " when AWS does not answer.",
 )
 NOBODY_NEED_BE_TOLD = Sentence(
     "nobody_need_be_told",
@@ -1074,7 +1093,7 @@ NOTICES_HAVE_RECIPIENTS = Sentence(
 def find_missing_recipients(look: Look) -> Iterator[Finding]:
     """Find that notices reach nobody although NOVA reads a client from AWS, or a campaign moves clients by itself."""
     has_campaigns = bool(look.read(read_background_facts).campaigns)
-    if recipients := list_configured_recipients():
+    if recipients := list_recipients():
         yield report_ok(NOTICES_HAVE_RECIPIENTS(n=len(recipients)))
     elif has_campaigns or look.read(is_any_client_read_from_aws):
         yield report_failure(NOTICES_REACH_NOBODY(), SET_WHOM_NOTICES_REACH())

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.models import CREDENTIAL_MODELS, ROW_NAMES, Client
+from credentials.models import CREDENTIAL_MODELS, NAMED_ROWS, ROW_NAMES, Client
 from migration.core.audit import AuditEvent, EventKind, limit_reason
 from migration.core.clients import ClientMigration
 from migration.core.fields import MessageField
@@ -24,6 +24,7 @@ from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message, MessageError, Sentence
+from nova_credentials.shown_names import escape_name
 
 ROTATION_EVENT = EventKind("rotation", _("Rotation"), icon="autorenew", in_history=True)
 
@@ -115,8 +116,26 @@ LABELLED_LOGIN_OF_AWS = Sentence(
 LOGIN_WITH_SERVICE = Sentence("login_with_service", "%(login)s (%(service)s)")
 
 
+def attach_row_names(tests: Collection[LoginTest]) -> None:
+    """Set on each test what names its row, where there is one still: a query for each type of login."""
+    ids: dict[str, set[int]] = {}
+    for test in tests:
+        if test.credential_id is not None:
+            ids.setdefault(test.kind, set()).add(test.credential_id)
+    names = {
+        (kind, pk): row.short_name
+        for kind, pks in ids.items()
+        for pk, row in CREDENTIAL_MODELS[CredentialType(kind)]._default_manager.in_bulk(pks).items()
+    }
+    for test in tests:
+        test.row_name = names.get((test.kind, test.credential_id or 0), "")
+
+
 class LoginTest(models.Model):
     """One login of one client, tried with the values of one store."""
+
+    # `attach_row_names` sets it.
+    row_name = ""
 
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="login_tests"
@@ -198,7 +217,9 @@ class LoginTest(models.Model):
     @property
     def login_name_message(self) -> Message:
         """Name the login, and of a mailbox the service, for a sentence in any language."""
-        if self.credential_id is not None:
+        if self.credential_id is not None and self.row_name:
+            name = NAMED_ROWS[self.kind](name=escape_name(self.row_name))
+        elif self.credential_id is not None:
             name = ROW_NAMES[self.kind](id=str(self.credential_id))
         elif self.label:
             name = LABELLED_LOGIN_OF_AWS(kind=self.kind, label=self.label)

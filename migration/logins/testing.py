@@ -28,7 +28,7 @@ from migration.core.rate_limiter import PriorityLimiter, rate_limiter
 from migration.core.sentences import CLIENT_NOT_THERE, LOGIN_OUTCOMES, LOGINS_NOT_REACHED
 from migration.core.snapshots import read_snapshot, repeatable_read_only
 from migration.logins.attempts import LOGIN_SECONDS, try_login
-from migration.logins.models import LoginStore, LoginStores, LoginTest
+from migration.logins.models import LoginStore, LoginStores, LoginTest, attach_row_names
 from migration.runs.engine import ItemsToRetry, works_on
 from migration.runs.items import TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run
@@ -252,6 +252,7 @@ def keep_results(
         store=found.store,
         all_read_at=found.read_at if are_all else None,
     )
+    attach_row_names(tests)
     return tests
 
 

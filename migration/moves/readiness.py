@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import (
+    Avg,
     Case,
     CharField,
     Count,
+    Min,
     Q,
     QuerySet,
     TextChoices,
@@ -36,6 +38,7 @@ from migration.moves.rules import (
     PREVIOUS_PHASE,
     READY,
     Ask,
+    Awaited,
     Blocker,
     Check,
     SiteFacts,
@@ -129,7 +132,7 @@ def select_standing(
     return found
 
 
-def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
+def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, Awaited]:
     """Count these clients by what keeps each from its next phase; only by blockers that a campaign waits for.
 
     In two queries: where one query joins the clients to others and filters by what keeps them, PostgreSQL may find that
@@ -137,9 +140,20 @@ def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]
     """
     ids = list(clients.order_by().values_list("pk", flat=True))
     counted = with_blocker(all_clients().with_ids(ids)).order_by()
-    numbers = counted.values_list("blocker").annotate(number=Count("pk"))
-    found = {BLOCKERS[code]: number for code, number in numbers}
-    return {blocker: number for blocker, number in found.items() if blocker.awaited}
+    so_far: dict[str, Any] = {}
+    for each in BLOCKERS.values():
+        if each.counted:
+            so_far[f"least_{each.code}"] = Min(each.counted())
+            so_far[f"mean_{each.code}"] = Avg(each.counted())
+    found: dict[Blocker, Awaited] = {}
+    for row in counted.values("blocker").annotate(number=Count("pk"), **so_far):
+        blocker = BLOCKERS[row["blocker"]]
+        if blocker.awaited:
+            least, mean = (
+                int(row.get(f"{name}_{blocker.code}") or 0) for name in ("least", "mean")
+            )
+            found[blocker] = Awaited(row["number"], least, mean)
+    return found
 
 
 # Every rule that isn't met, of some clients

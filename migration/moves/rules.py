@@ -47,7 +47,7 @@ from migration.core.aws_writes import (
 from migration.core.clients import GOOD_READS, ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import STATUSES, Comparison
 from migration.core.sentences import CLIENT_NOT_THERE, HOURS, MINUTES, NOT_PUSHED_INACTIVE
-from migration.logins.models import LoginStore, LoginTest
+from migration.logins.models import LoginStore, LoginTest, attach_row_names
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import NovaTables, read_nova_tables
 from migration.runs.items import RunItem
@@ -198,8 +198,10 @@ class Ask:
     def aws_login_tests(self) -> dict[int, list[LoginTest]]:
         """Return client id -> the newest tests of its logins with AWS's values, where there are some."""
         found: dict[int, list[LoginTest]] = {}
-        tests = LoginTest.objects.newest(self.client_ids or ()).filter(store=LoginStore.AWS.value)
-        for test in tests.order_by("pk"):
+        newest = LoginTest.objects.newest(self.client_ids or ()).filter(store=LoginStore.AWS.value)
+        tests = list(newest.order_by("pk"))
+        attach_row_names([test for test in tests if test.is_proven_wrong])  # those that are told
+        for test in tests:
             found.setdefault(test.client_id, []).append(test)
         return found
 
@@ -256,6 +258,15 @@ class Check:
         return bool(self.evidence) and not self.passed
 
 
+@dataclass(frozen=True)
+class Awaited:
+    """How many clients wait for one thing; where that is an amount, the least and the average that they have."""
+
+    number: int
+    least: int = 0
+    mean: int = 0
+
+
 @dataclass(frozen=True, eq=False)  # each is one object: its label is another text in each language
 class Blocker:
     """What keeps a client from its next phase, as lists, counts and campaigns call it."""
@@ -268,6 +279,9 @@ class Blocker:
     before_purge: bool = False
     # A campaign's step waits for it, and says this of so many clients; and how long it usually takes.
     awaited: Callable[[int], Message] | None = None
+    # Where it is an amount that comes by and by: an expression of a client's, and how far so many have come.
+    counted: Callable[[], Any] | None = None
+    awaited_so_far: Callable[[Awaited], Message] | None = None
     usual: Callable[[], Message] | None = None
     # A comparison brings it.
     by_comparison: bool = False
@@ -727,6 +741,11 @@ STREAK_APART = Sentence("streak_apart", "%(n)s, at least %(time)s apart")
 KEPT_FEW_MATCHES = Sentence(
     "kept_few_matches", "%(n)s with too few matches in a row so far (needed: %(wanted)s)"
 )
+KEPT_FEW_MATCHES_SO_FAR = Sentence(
+    "kept_few_matches_so_far",
+    "%(n)s with too few matches in a row: %(mean)s of %(wanted)s on average, fewest %(least)s",
+    one="%(n)s with too few matches in a row: %(mean)s of %(wanted)s",
+)
 USUAL_STREAK = Sentence(
     "usual_streak",
     "Each comparison that matches counts: the workers make one each %(n)s minutes.",
@@ -738,6 +757,10 @@ FEW_MATCHES = Blocker(
     passes_by_itself=True,
     before_purge=True,
     awaited=lambda n: KEPT_FEW_MATCHES(n=n, wanted=int(settings.NOVA_CLEAN_STREAK)),
+    counted=lambda: Coalesce(F("client_migration__clean_streak"), 0),
+    awaited_so_far=lambda found: KEPT_FEW_MATCHES_SO_FAR(
+        n=found.number, mean=found.mean, least=found.least, wanted=int(settings.NOVA_CLEAN_STREAK)
+    ),
     usual=lambda: USUAL_STREAK(n=settings.NOVA_SWEEP_MINUTES),
     by_comparison=True,
     wanted=lambda _new: int(settings.NOVA_CLEAN_STREAK),
@@ -851,6 +874,11 @@ INACTIVE_CLIENT = Sentence(
 KEPT_FEW_READS = Sentence(
     "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
 )
+KEPT_FEW_READS_SO_FAR = Sentence(
+    "kept_few_reads_so_far",
+    "%(n)s with too few reads by NOVA: %(mean)s of %(wanted)s on average, fewest %(least)s",
+    one="%(n)s with too few reads by NOVA: %(mean)s of %(wanted)s",
+)
 USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves these clients.")
 FEW_READS = Blocker(
     "reads",
@@ -858,6 +886,10 @@ FEW_READS = Blocker(
     passes_by_itself=True,
     before_purge=True,
     awaited=lambda n: KEPT_FEW_READS(n=n, wanted=int(settings.NOVA_MIN_READS)),
+    counted=lambda: count_since_entry("matches"),
+    awaited_so_far=lambda found: KEPT_FEW_READS_SO_FAR(
+        n=found.number, mean=found.mean, least=found.least, wanted=int(settings.NOVA_MIN_READS)
+    ),
     usual=USUAL_READS,
     # Before a purge, one in the last day that AWS answered.
     wanted=lambda new: int(settings.NOVA_MIN_READS) if new == Phase.AWS else 1,

@@ -10,7 +10,6 @@ import logging
 import math
 import secrets
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Collection
 from enum import StrEnum
 from functools import partial
@@ -22,17 +21,16 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
 from allauth.mfa.utils import decrypt
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from cryptography.fernet import InvalidToken
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
 from migration.core.audit import USER_CHANGED_EVENT, AuditEvent
+from migration.core.keys import make_ciphers
 from migration.core.mails import send_mail_to
 from migration.people.models import PasswordReset
 from nova_credentials.messages import Message, MessageError, Sentence
@@ -53,12 +51,12 @@ class FactorAdapter(DefaultMFAAdapter):
     """Has allauth store secrets and seeds of recovery codes encrypted. The newest key encrypts, all of them decrypt."""
 
     def encrypt(self, text: str) -> str:
-        return _make_ciphers().encrypt(text.encode()).decode()
+        return make_ciphers(SALT).encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
         """Return the text; raises UnreadableFactorError where it was encrypted with none of the keys."""
         try:
-            return _make_ciphers().decrypt(encrypted_text.encode()).decode()
+            return make_ciphers(SALT).decrypt(encrypted_text.encode()).decode()
         except InvalidToken:
             raise UnreadableFactorError from None
 
@@ -66,15 +64,9 @@ class FactorAdapter(DefaultMFAAdapter):
 def encrypt_anew(encrypted_text: str) -> str:
     """Decrypt, and encrypt with the newest key; raises UnreadableFactorError as `decrypt` does."""
     try:
-        return _make_ciphers().rotate(encrypted_text.encode()).decode()
+        return make_ciphers(SALT).rotate(encrypted_text.encode()).decode()
     except InvalidToken:
         raise UnreadableFactorError from None
-
-
-def _make_ciphers() -> MultiFernet:
-    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    derived = (salted_hmac(SALT, "", secret=key, algorithm="sha256").digest() for key in keys)
-    return MultiFernet([Fernet(urlsafe_b64encode(key)) for key in derived])
 
 
 # Set-up, check and reset

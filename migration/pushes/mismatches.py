@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Sum
+from django.db.models.fields.json import KeyTextTransform
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -26,6 +27,7 @@ from migration.core.comparisons import (
 )
 from migration.core.groups import ClientOwner, list_possible_owners
 from migration.core.pages import list_chips
+from migration.pushes.comparisons import SCHEDULED_FOR_DELETION
 from migration.runs.failures import select_failed_push_client_ids
 from migration.templatetags.client_lists import Chip
 from migration.templatetags.migration_pages import difference_label
@@ -173,7 +175,10 @@ def load_blocks(
     ids = [pk for _slug, pk in clients]
     found: dict[int, list[OpenMismatch]] = {pk: [] for pk in ids}
     owner = F("client__client_owner__owner__username")
-    for row in rows.filter(client_id__in=ids).annotate(owner=owner):
+    # What the comparison says of a client that has no value in AWS: its secret may only be about to go.
+    about = KeyTextTransform("key", "comparison__message")
+    for row in rows.filter(client_id__in=ids).annotate(owner=owner, about=about):
+        row.is_to_be_deleted = not row.path and row.about == SCHEDULED_FOR_DELETION.key  # type: ignore[attr-defined]  # annotated
         found[row.client_id].append(row)
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
     return [
@@ -305,6 +310,9 @@ def _list_filters(
 ) -> list[Offered]:
     """Return the filters with a list of values."""
     paths = sorted({where for _kind, where, _number in differing})
+    # Also the one that is chosen, where nothing differs so any more.
+    present = {kind for kind, _where, _number in differing} | {filters.get("kind", "")}
+    kinds = [kind for kind in MismatchKind if kind in present]
     usernames = [(str(user.pk), user.get_username()) for user in people]
     ages = [
         ("hour", _("more than an hour ago")),
@@ -313,7 +321,7 @@ def _list_filters(
         ("month", _("more than a month ago")),
     ]
     offered: list[tuple[str, str, Choices]] = [
-        ("kind", _("Difference"), [(kind, difference_label(kind)) for kind in MismatchKind]),
+        ("kind", _("Difference"), [(kind, difference_label(kind)) for kind in kinds]),
         ("field", _("Field"), [_label_path(path) for path in paths]),
         ("age", _("First seen"), ages),
         ("owner", _("Owner"), [("mine", _("Mine")), ("none", _("Nobody")), *usernames]),

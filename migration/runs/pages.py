@@ -89,6 +89,7 @@ from migration.runs.progress import Progress, find_progress, select_runs_for_pro
 from migration.runs.starts import enqueue_run, get_plan_url, get_run_url, may_go_on, start_run
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise, StrPromise
@@ -134,7 +135,7 @@ def find_remedies(
         yield gettext("See key and regions"), page
     elif failed and item.error_class == ErrorClass.DATA:
         label = (
-            gettext("Mend its rows")
+            gettext("Fix this client")
             if may("credentials.change_client")
             else gettext("See its rows")
         )
@@ -668,6 +669,17 @@ def leaves_out_sweeps(request: HttpRequest) -> bool:
     return not request.GET.keys() & {SweepFilter.parameter_name, "kind__exact", "state"}
 
 
+def shows_requests(request: HttpRequest) -> bool:
+    """Say whether the list is that of the open requests, which the menu calls *Requests*."""
+    return request.GET.get("state") == Run.State.REQUESTED
+
+
+# Of the open requests: what somebody needs to know who is to approve them.
+REQUEST_COLUMNS = (
+    *("run_name", "number_of_clients", "reason_shown", "campaign_link", "by_name", "created_when"),
+)
+
+
 class RunAdmin(ReadOnlyAdmin):
     nothing_yet = _("There is no run yet. A migration or comparison of clients is one.")
     list_display = (
@@ -699,7 +711,8 @@ class RunAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
         may_view = request.user.has_perm(VIEW_CAMPAIGNS)
-        return [name for name in self.list_display if may_view or name != "campaign_link"]
+        names = REQUEST_COLUMNS if shows_requests(request) else self.list_display
+        return [name for name in names if may_view or name != "campaign_link"]
 
     def has_view_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
         # Users who may start a run may see how it goes.
@@ -718,7 +731,9 @@ class RunAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponseBase:
-        more = {"leaves_out_sweeps": leaves_out_sweeps(request)}
+        more: dict[str, object] = {"leaves_out_sweeps": leaves_out_sweeps(request)}
+        if shows_requests(request):
+            more["title"] = gettext("Requests")
         return super().changelist_view(request, (extra_context or {}) | more)
 
     @display(description=_("state"))
@@ -731,6 +746,8 @@ class RunAdmin(ReadOnlyAdmin):
         if leaves_out_sweeps(request):
             # Else the page's header would count the others, and its link would lead here again.
             changelist.full_result_count = changelist.result_count
+        if shows_requests(request):
+            changelist.nothing_found = gettext("No request is open.")
         in_work = count_in_work(changelist.result_list)
         found = [describe(changelist.result_list) for describe in NOTES_OF_RUNS]
         for run in changelist.result_list:
@@ -745,6 +762,14 @@ class RunAdmin(ReadOnlyAdmin):
             return ""
         numbers = {"done": intcomma(run.done), "total": intcomma(run.total)}
         return gettext("%(done)s of %(total)s") % numbers
+
+    @display(description=_("clients"), ordering="total")
+    def number_of_clients(self, run: Run) -> str:
+        return intcomma(run.total)
+
+    @display(description=_("reason"))
+    def reason_shown(self, run: Run) -> str:
+        return escape_name(run.reason)
 
     @display(description=_("outcome"), ordering="failed")
     def outcomes(self, run: Run) -> SafeString:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from credentials.models import ROW_NAMES
+from credentials.models import CREDENTIAL_MODELS, NAMED_ROWS, ROW_NAMES
 from migration.core.audit import ReasonError
 from migration.core.clients import VIEW_CLIENTS, VIEW_RUNS, all_clients
 from migration.core.keys import fingerprint_key_id
@@ -50,6 +50,7 @@ from migration.secrets.versions import (
 from nova_credentials.aws.kms_keys import AWS_KEY
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 
 # More versions are on the page of their own.
 SHOWN_IN_TAB = 6
@@ -189,16 +190,32 @@ def _get_versions_url(client_id: int) -> str:
 def describe_known_values(client_id: int) -> list[dict[str, object]]:
     """Return what is known of the value of each of the client's credentials, in words."""
     in_doubt = KnownValue.objects.list_present_maybe_former(client_id, key_id=fingerprint_key_id())
+    known = list(KnownValue.objects.list_present(client_id))
+    names = {
+        (kind.value, pk): row.short_name
+        for kind in {CredentialType(value.kind) for value in known}
+        for pk, row in CREDENTIAL_MODELS[kind]
+        ._default_manager.in_bulk([value.credential_id for value in known if value.kind == kind])
+        .items()
+    }
     return [
         {
-            "login": localize(ROW_NAMES[CredentialType(value.kind)](id=str(value.credential_id))),
+            "login": _name_row(value, names.get((value.kind, value.credential_id), "")),
             "since": value.since,
             "places": _describe_places(value),
             "is_to_rotate": value.is_to_rotate,
             "is_in_doubt": value in in_doubt,
         }
-        for value in KnownValue.objects.list_present(client_id)
+        for value in known
     ]
+
+
+def _name_row(value: KnownValue, name: str) -> str:
+    """Name the row, one that is gone by its id."""
+    kind = CredentialType(value.kind)
+    if name:
+        return localize(NAMED_ROWS[kind](name=escape_name(name)))
+    return localize(ROW_NAMES[kind](id=str(value.credential_id)))
 
 
 def _describe_places(value: KnownValue) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tells people by mail or webhook when something is wrong, and when it is over; the page that sets what is told."""
+"""Tells people by mail or webhook when something is wrong, and when it is over; the page that sets who is told what."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Count, Max, Min, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone, translation
 from django.utils.crypto import salted_hmac
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.widgets import CHECKBOX_CLASSES
+from django.views.decorators.debug import sensitive_post_parameters
+from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES
 
 from credentials.localization import localize
 from migration.core.audit import AuditEvent, EventKind
 from migration.core.clients import SET_NOTICES
+from migration.core.keys import make_ciphers
 from migration.core.mails import NO_SERVER, send_mail_in_time
 from migration.core.notices import (
     CHOSEN_EVENTS,
@@ -47,6 +52,7 @@ from migration.core.notices import (
     Notice,
     NoticeDelivery,
     NoticeEvent,
+    NoticeRecipient,
     NoticeSwitch,
     NoticeWay,
 )
@@ -54,6 +60,7 @@ from migration.core.outgoing import (
     Deadline,
     LoginFailedError,
     LoginOutcome,
+    ResolvedAddress,
     connect_to_first,
     is_loopback,
     resolve_host,
@@ -69,7 +76,7 @@ from migration.core.problems import (
 )
 from migration.runs.requests import REQUESTS_URL
 from migration.site.environment import name_environment
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_invisible
 
 NOTICES_EVENT = EventKind("notices", gettext_lazy("Notices set"))
@@ -93,19 +100,27 @@ _OUTCOMES = {
 
 
 def post_json(
-    *, url: str, body: object, loopback_allowed: bool, seconds: float = WEBHOOK_SECONDS
+    *,
+    url: str,
+    body: object,
+    loopback_allowed: bool,
+    private_allowed: bool = True,
+    seconds: float = WEBHOOK_SECONDS,
 ) -> DeliveryAttempt:
     """Post `body` as JSON within so many seconds for everything, and return what came of it.
 
-    The host is looked up once and all its addresses are judged: private networks are fine, as whoever sets this site
-    up named the host; link-local addresses and those where clouds tell a machine its credentials are not.
+    The host is looked up once and all its addresses are judged: private networks are fine where whoever sets this site
+    up named the host; link-local addresses and those where clouds tell a machine its credentials never are.
     """
     parts = urlsplit(url)
     with Deadline(seconds) as deadline:
         try:
             data = json.dumps(body).encode()
             with open_connection(
-                parts, deadline=deadline, loopback_allowed=loopback_allowed
+                parts,
+                deadline=deadline,
+                loopback_allowed=loopback_allowed,
+                private_allowed=private_allowed,
             ) as connection:
                 path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 connection.request("POST", path, data, {"Content-Type": "application/json"})
@@ -121,17 +136,24 @@ def post_json(
 
 @contextmanager
 def open_connection(
-    parts: SplitResult, *, deadline: Deadline, loopback_allowed: bool
+    parts: SplitResult,
+    *,
+    deadline: Deadline,
+    loopback_allowed: bool,
+    private_allowed: bool = True,
 ) -> Iterator[http.client.HTTPConnection]:
     """Connect to the host of this address, over TLS if it says so, with a limit of bytes, until the deadline.
 
     Raises `LoginFailedError`; what then goes wrong is an OSError or HTTPException.
     """
+    addresses = judge_host(
+        parts,
+        deadline=deadline,
+        loopback_allowed=loopback_allowed,
+        private_allowed=private_allowed,
+    )
     host = parts.hostname or ""
     port = parts.port or DEFAULT_PORTS[parts.scheme]
-    addresses = resolve_host(host, port, deadline=deadline, private_allowed=True)
-    if not loopback_allowed and any(is_loopback(address.text) for address in addresses):
-        raise LoginFailedError(LoginOutcome.NOT_ALLOWED)
     # With its default port a connection names the host alone, as servers expect it.
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(host, port)
@@ -142,6 +164,21 @@ def open_connection(
     finally:
         connection.close()
         plain.close()
+
+
+def judge_host(
+    parts: SplitResult, *, deadline: Deadline, loopback_allowed: bool, private_allowed: bool
+) -> list[ResolvedAddress]:
+    """Look this address' host up and return where it leads; raises `LoginFailedError` where nothing may be sent to."""
+    addresses = resolve_host(
+        parts.hostname or "",
+        parts.port or DEFAULT_PORTS[parts.scheme],
+        deadline=deadline,
+        private_allowed=private_allowed,
+    )
+    if not loopback_allowed and any(is_loopback(address.text) for address in addresses):
+        raise LoginFailedError(LoginOutcome.NOT_ALLOWED)
+    return addresses
 
 
 def _judge_answer(answer: http.client.HTTPResponse) -> DeliveryAttempt:
@@ -172,6 +209,8 @@ def read_retry_after(text: str) -> int:
 # Whom notices reach
 
 SALT = "migration.notices"
+# Of a recipient's code, as pages and the audit show it.
+CODE_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -182,11 +221,38 @@ class Recipient:
     target: str
     host: str
     address: str = field(repr=False)
+    # Its row, if it was added in the browser; None of one of the settings.
+    row: NoticeRecipient | None = field(default=None, repr=False)
+
+    @property
+    def code(self) -> str:
+        """Return what tells two recipients at one host apart; it says nothing about the address."""
+        return self.target[:CODE_LENGTH]
+
+    @property
+    def is_readable(self) -> bool:
+        """Say whether its address can be decrypted with the keys of this site."""
+        return bool(self.address)
+
+    @property
+    def shown_address(self) -> str:
+        """Return a mail address that was added in the browser; all others are told by their host alone."""
+        return self.address if self.row and self.way == NoticeWay.MAIL else ""
+
+    @property
+    def is_private_allowed(self) -> bool:
+        """Say whether a webhook may lead into a private network, as who typed it is not who sets this site up."""
+        return self.row is None or is_private_allowed()
+
+
+def is_private_allowed() -> bool:
+    """Say whether webhooks of the browser may lead into private networks: as tests of logins may, or in development."""
+    return bool(settings.NOVA_LOGIN_PRIVATE_ADDRESSES or settings.NOVA_NOTIFY.loopback_allowed)
 
 
 @dataclass(frozen=True)
 class RecipientReport:
-    """How it goes with one recipient of the settings."""
+    """How it goes with one recipient."""
 
     recipient: Recipient
     # What came of the newest attempt, where it failed.
@@ -208,6 +274,26 @@ def list_configured_recipients() -> list[Recipient]:
     ]
 
 
+def list_recipients() -> list[Recipient]:
+    """Return the recipients of the settings, then those that were added in the browser: in a query."""
+    configured = list_configured_recipients()
+    targets = {each.target for each in configured}
+    addresses = {each.address for each in configured}
+    rows = NoticeRecipient.objects.exclude(target__in=targets)
+    added = [
+        Recipient(NoticeWay(row.way), row.target, row.host, _decrypt(row), row) for row in rows
+    ]
+    # The settings may name later what was added before, with a code of another SECRET_KEY.
+    return configured + [each for each in added if each.address not in addresses]
+
+
+def _decrypt(row: NoticeRecipient) -> str:
+    try:
+        return make_ciphers(SALT).decrypt(row.encrypted_address).decode()
+    except InvalidToken:
+        return ""
+
+
 def _make_recipient(way: NoticeWay, address: str) -> Recipient:
     target = salted_hmac(SALT, f"{way}:{address}", algorithm="sha256").hexdigest()
     is_mail = way == NoticeWay.MAIL
@@ -216,8 +302,8 @@ def _make_recipient(way: NoticeWay, address: str) -> Recipient:
 
 
 def list_recipient_reports() -> list[RecipientReport]:
-    """Return how it goes with each recipient of the settings: in a query, in a second one where one fails."""
-    recipients = list_configured_recipients()
+    """Return how it goes with each recipient: in two queries, in a third one where one fails."""
+    recipients = list_recipients()
     if not recipients:
         return []
     deliveries = NoticeDelivery.objects.filter(target__in=[each.target for each in recipients])
@@ -254,9 +340,11 @@ def list_recipient_reports() -> list[RecipientReport]:
     ]
 
 
-def plan_deliveries(notice: Notice, switch: NoticeSwitch) -> Iterator[NoticeDelivery]:
-    """Yield a delivery for each recipient that the notice goes to."""
-    told = [each for each in list_configured_recipients() if switch.is_on(each.way)]
+def plan_deliveries(
+    notice: Notice, switch: NoticeSwitch, recipients: Collection[Recipient]
+) -> Iterator[NoticeDelivery]:
+    """Yield a delivery for each of these recipients that the notice goes to, and for the user whom it is about."""
+    told = [each for each in recipients if switch.is_on(each.way)]
     for each in told:
         yield NoticeDelivery(notice=notice, way=each.way, target=each.target, host=each.host)
     user = notice.recipient
@@ -268,19 +356,141 @@ def plan_deliveries(notice: Notice, switch: NoticeSwitch) -> Iterator[NoticeDeli
         )
 
 
-def find_address(delivery: NoticeDelivery) -> str:
-    """Return the address to which this delivery goes now; "" where the settings, or the user, have it no more."""
+def find_recipient(delivery: NoticeDelivery) -> Recipient | None:
+    """Return whom this delivery goes to now; None where it is none any more."""
     if delivery.user_id:
-        return find_email(delivery.user) if delivery.user else ""
-    found = (
-        each.address for each in list_configured_recipients() if each.target == delivery.target
-    )
-    return next(found, "")
+        email = find_email(delivery.user) if delivery.user else ""
+        mail = NoticeWay.MAIL
+        return Recipient(mail, delivery.target, delivery.host, email) if email else None
+    return next((each for each in list_recipients() if each.target == delivery.target), None)
 
 
 def find_email(user: User) -> str:
     """Return the user's mail address; "" of who is deactivated, or has none."""
     return user.email if user.is_active else ""
+
+
+# Recipients that are added and removed in the browser
+
+LONGEST_ADDRESS, LONGEST_HOST = 2_000, 255
+# Who adds a recipient waits no longer for the look-up of its host.
+JUDGED_WITHIN = 5.0
+RECIPIENT_ADDED = Sentence(
+    "recipient_added", "Added the recipient %(host)s (%(way)s, code %(code)s)."
+)
+RECIPIENT_REMOVED = Sentence(
+    "recipient_removed", "Removed the recipient %(host)s (%(way)s, code %(code)s)."
+)
+NO_RECIPIENT = Sentence(
+    "no_recipient",
+    "Enter a mail address, or a webhook: https://…, without a user name and without #.",
+)
+RECIPIENT_THERE = Sentence("recipient_there", "This recipient is in the list already.")
+TOO_MANY_RECIPIENTS = Sentence(
+    "too_many_recipients", "The list is full: remove one of the %(n)s recipients first."
+)
+NO_MAIL_SERVER_SET = Sentence(
+    "no_mail_server_set", "This site sends no mail: NOVA_MAIL_URL is not set. Add a webhook."
+)
+WEBHOOK_NOT_ALLOWED = Sentence(
+    "webhook_not_allowed",
+    "The site may not call this address: it is of this machine, its cloud or a private network.",
+)
+WEBHOOK_UNKNOWN = Sentence("webhook_unknown", "There is no such host: check the address.")
+
+
+class RecipientRefusedError(MessageError):
+    """The recipient was not added; the message says why, and holds no address."""
+
+
+def add_recipient(address: str, *, by: User) -> Recipient:
+    """Add a mail address or a webhook, which is judged before; raises `RecipientRefusedError`."""
+    address = address.strip()
+    notify = settings.NOVA_NOTIFY
+    if len(address) > LONGEST_ADDRESS:
+        raise RecipientRefusedError(NO_RECIPIENT())
+    if notify.is_email(address):
+        if settings.EMAIL_BACKEND == NO_SERVER:
+            raise RecipientRefusedError(NO_MAIL_SERVER_SET())
+        made = _make_recipient(NoticeWay.MAIL, address)
+    elif notify.is_webhook(address):
+        made = _make_recipient(NoticeWay.WEBHOOK, address)
+    else:
+        raise RecipientRefusedError(NO_RECIPIENT())
+    if len(made.host) > LONGEST_HOST:
+        raise RecipientRefusedError(NO_RECIPIENT())
+    known = list_recipients()
+    if any(made.target == each.target or address == each.address for each in known):
+        raise RecipientRefusedError(RECIPIENT_THERE())
+    if sum(each.row is not None for each in known) >= notify.most:
+        raise RecipientRefusedError(TOO_MANY_RECIPIENTS(n=notify.most))
+    if made.way == NoticeWay.WEBHOOK:
+        _require_allowed(address)
+    row = NoticeRecipient(
+        way=made.way,
+        target=made.target,
+        host=made.host,
+        encrypted_address=make_ciphers(SALT).encrypt(address.encode()).decode(),
+        added_by_name=by.get_username(),
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+            _record_recipient(RECIPIENT_ADDED, row, by=by)
+    except IntegrityError:  # somebody else added it meanwhile
+        raise RecipientRefusedError(RECIPIENT_THERE()) from None
+    return Recipient(made.way, made.target, made.host, address, row)
+
+
+def _require_allowed(url: str) -> None:
+    """Refuse a webhook that this site may not call. Whatever is wrong now and may be right later is told by a test."""
+    try:
+        with Deadline(JUDGED_WITHIN) as deadline:
+            judge_host(
+                urlsplit(url),
+                deadline=deadline,
+                loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed,
+                private_allowed=is_private_allowed(),
+            )
+    except LoginFailedError as error:
+        if error.outcome == LoginOutcome.NOT_ALLOWED:
+            raise RecipientRefusedError(WEBHOOK_NOT_ALLOWED()) from None
+        if error.outcome == LoginOutcome.NO_SUCH_HOST:
+            raise RecipientRefusedError(WEBHOOK_UNKNOWN()) from None
+
+
+@transaction.atomic
+def remove_recipient(row: NoticeRecipient, *, by: User) -> bool:
+    """Remove what was added in the browser; return False where somebody else did so before."""
+    number, _rows = NoticeRecipient.objects.filter(pk=row.pk).delete()
+    if number:
+        _record_recipient(RECIPIENT_REMOVED, row, by=by)
+    return bool(number)
+
+
+def _record_recipient(sentence: Sentence, row: NoticeRecipient, *, by: User) -> None:
+    facts = sentence(host=row.host, way=row.way, code=row.target[:CODE_LENGTH])
+    AuditEvent.objects.record(NOTICES_EVENT, facts, by=by)
+
+
+def list_unreadable_recipients() -> list[Recipient]:
+    """Return the recipients whose addresses were encrypted with a key that is not set here."""
+    return [each for each in list_recipients() if not each.is_readable]
+
+
+def encrypt_recipients_anew() -> tuple[int, int]:
+    """Encrypt every recipient's address with the newest key; return how many were, and how many can't be read."""
+    done = unreadable = 0
+    with transaction.atomic():
+        for row in NoticeRecipient.objects.select_for_update():
+            try:
+                again = make_ciphers(SALT).rotate(row.encrypted_address).decode()
+            except InvalidToken:
+                unreadable += 1
+                continue
+            NoticeRecipient.objects.filter(pk=row.pk).update(encrypted_address=again)
+            done += 1
+    return done, unreadable
 
 
 # What is told
@@ -421,11 +631,12 @@ def hand_out_notices() -> None:
     new = Notice.objects.filter(handed_out_at=None).select_for_update(of=("self",))
     notices = list(new.select_related("recipient").order_by("pk"))
     switches = NoticeSwitch.objects.in_bulk()
+    recipients = list_recipients() if notices else []
     NoticeDelivery.objects.bulk_create(
         delivery
         for notice in notices
         for delivery in plan_deliveries(
-            notice, switches.get(notice.event) or NoticeSwitch(event=notice.event)
+            notice, switches.get(notice.event) or NoticeSwitch(event=notice.event), recipients
         )
     )
     handed_out = Notice.objects.filter(pk__in=[notice.pk for notice in notices])
@@ -462,29 +673,36 @@ def deliver_notices(*, seconds: float, notice_id: int | None = None) -> None:
 def _try_delivery(delivery: NoticeDelivery) -> DeliveryAttempt:
     if delivery.is_too_old_to_send:
         return DeliveryAttempt(DeliveryOutcome.TOO_LATE)
-    address = find_address(delivery)
-    if not address:
+    recipient = find_recipient(delivery)
+    if recipient is None:
         return DeliveryAttempt(DeliveryOutcome.NOT_WANTED)
-    send: Callable[[NoticeDelivery, str], DeliveryAttempt] = (
+    if not recipient.is_readable:
+        return DeliveryAttempt(DeliveryOutcome.UNREADABLE)
+    send: Callable[[NoticeDelivery, Recipient], DeliveryAttempt] = (
         _send_mail if delivery.way == NoticeWay.MAIL else _call_webhook
     )
     try:
-        return send(delivery, address)
+        return send(delivery, recipient)
     except Exception as error:  # noqa: BLE001 (any defect of ours)
         # One delivery must not keep the others waiting. An error's text can hold the address.
         logger.error("notice %s was not sent: %s", delivery.notice_id, type(error).__name__)  # noqa: TRY400
         return DeliveryAttempt(DeliveryOutcome.DEFECT)
 
 
-def _call_webhook(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
+def _call_webhook(delivery: NoticeDelivery, recipient: Recipient) -> DeliveryAttempt:
     """Post the JSON that Slack takes, and what is like it; nothing in it mentions anybody."""
     text = make_text(delivery.notice)
     lines = [f"*{text.subject.translate(_SLACK)}*", text.text.translate(_SLACK), text.link]
     body = {"text": "\n".join(filter(None, lines))}
-    return post_json(url=address, body=body, loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed)
+    return post_json(
+        url=recipient.address,
+        body=body,
+        loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed,
+        private_allowed=recipient.is_private_allowed,
+    )
 
 
-def _send_mail(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
+def _send_mail(delivery: NoticeDelivery, recipient: Recipient) -> DeliveryAttempt:
     if settings.EMAIL_BACKEND == NO_SERVER:
         return DeliveryAttempt(DeliveryOutcome.NO_MAIL_SERVER)
     text = make_text(delivery.notice)
@@ -494,7 +712,7 @@ def _send_mail(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
         text.subject,
         "\n\n".join(filter(None, [text.text, text.link, f"-- \n{text.signature}\n"])),
         None,
-        [address],
+        [recipient.address],
         headers={
             "Message-ID": f"<{message_id}@nova-admin.invalid>",
             "Auto-Submitted": "auto-generated",
@@ -514,8 +732,9 @@ NOTICE_TEST = Sentence(
 )
 
 
-def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
-    """Send a test to every recipient of the settings, now; who isn't reached in this time is tried by the workers."""
+def send_test_to_recipients(*, by: User, seconds: float, target: str = "") -> Notice:
+    """Send a test to every recipient, or to one, now; who isn't reached in this time is tried by the workers."""
+    recipients = [each for each in list_recipients() if target in ("", each.target)]
     with transaction.atomic():
         notice = Notice.objects.create(
             event=NoticeEvent.TEST,
@@ -523,7 +742,7 @@ def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
             key=f"{NoticeEvent.TEST}:{uuid4()}",
             handed_out_at=timezone.now(),
         )
-        planned = plan_deliveries(notice, NoticeSwitch(event=NoticeEvent.TEST))
+        planned = plan_deliveries(notice, NoticeSwitch(event=NoticeEvent.TEST), recipients)
         NoticeDelivery.objects.bulk_create(planned)
     deliver_notices(seconds=seconds, notice_id=notice.pk)
     return notice
@@ -583,7 +802,7 @@ def look_at_clients() -> None:
                 connection.close_if_unusable_or_obsolete()
 
 
-# The page: which events are told on which channel, whom they reach, and a test
+# The pages: recipients, with a test; which events are told on which channel
 
 NEWEST_SHOWN = 20
 # Who presses the button waits no longer; the workers try the rest.
@@ -595,7 +814,7 @@ def get_notices_url() -> str:
 
 
 class NoticesView(AdminView):
-    """The page that says and sets what is told by mail and by webhook; a few queries however many notices there are."""
+    """The page that says and sets who is told what; a few queries however many notices there are."""
 
     template_name = "admin/migration/notices.html"
     is_of_site = True
@@ -606,23 +825,31 @@ class NoticesView(AdminView):
         return _("Notices")
 
     def get(self, request: HttpRequest) -> HttpResponse:
+        return self.show()
+
+    def show(self, **kwargs: object) -> HttpResponse:
+        """Answer with the page; `kwargs` say what is wrong with a recipient that was typed."""
         switches = NoticeSwitch.objects.in_bulk()
         tested = NoticeDelivery.objects.none()
         # The page shows how the test went that was just sent from it.
-        if test_id := read_number(request.GET.get("test", "")):
+        if test_id := read_number(self.request.GET.get("test", "")):
             tested = NoticeDelivery.objects.filter(notice=test_id, notice__event=NoticeEvent.TEST)
+        tests = {delivery.target: delivery for delivery in tested}
         context = self.get_context_data(
             events=[
                 (event, switches.get(event) or NoticeSwitch(event=event)) for event in CHOSEN_EVENTS
             ],
-            recipients=list_recipient_reports(),
-            tested=tested.order_by("pk"),
+            recipients=[
+                (report, tests.get(report.recipient.target)) for report in list_recipient_reports()
+            ],
             newest=Notice.objects.prefetch_related("deliveries")[:NEWEST_SHOWN],
             checkbox_classes=" ".join(CHECKBOX_CLASSES),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            **kwargs,
         )
         return self.render_to_response(context)
 
-    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+    def post(self, request: HttpRequest) -> HttpResponse:
         """Set the events that the page showed."""
         fields = request.POST
         changed = set_switches(
@@ -632,19 +859,66 @@ class NoticesView(AdminView):
             by=get_signed_in_user(request),
         )
         if changed:
-            messages.success(request, _("The notices are set."))
+            messages.success(request, _("Saved."))
         else:
             messages.info(request, _("Nothing was changed."))
         return HttpResponseRedirect(get_notices_url())
 
 
+@method_decorator(sensitive_post_parameters(), name="dispatch")
+class AddRecipientView(NoticesView):
+    """Adds a recipient. A webhook that is refused does not come back in the page: its path is a secret."""
+
+    http_method_names = ["post"]  # noqa: RUF012  # Django's own declaration
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        typed = request.POST.get("address", "").strip()
+        try:
+            added = add_recipient(typed, by=get_signed_in_user(request))
+        except RecipientRefusedError as error:
+            # Of a mail address it does.
+            again = typed if settings.NOVA_NOTIFY.is_email(typed) else ""
+            return self.show(error=localize(error.message), typed=again)
+        messages.success(request, _("Added: %(host)s") % {"host": escape_invisible(added.host)})
+        return HttpResponseRedirect(get_notices_url())
+
+
+class RemoveRecipientView(AdminView):
+    """Asks whether to remove a recipient that was added in the browser, and does it."""
+
+    template_name = "admin/migration/remove_recipient.html"
+    is_of_site = True
+    permission_required = SET_NOTICES
+
+    @property
+    def title(self) -> str:
+        return _("Remove this recipient?")
+
+    def get(self, request: HttpRequest, recipient_id: int) -> HttpResponse:
+        row = get_object_or_404(NoticeRecipient, pk=recipient_id)
+        recipient = Recipient(NoticeWay(row.way), row.target, row.host, _decrypt(row), row)
+        return self.render_to_response(self.get_context_data(recipient=recipient))
+
+    def post(self, request: HttpRequest, recipient_id: int) -> HttpResponseRedirect:
+        row = NoticeRecipient.objects.filter(pk=recipient_id).first()
+        if row and remove_recipient(row, by=get_signed_in_user(request)):
+            messages.success(request, _("Removed: %(host)s") % {"host": escape_invisible(row.host)})
+        else:
+            messages.info(request, _("This recipient was removed already."))
+        return HttpResponseRedirect(get_notices_url())
+
+
 class TestNoticesView(AdminView):
-    """Sends a test to every recipient, and shows what came of it."""
+    """Sends a test to every recipient, or to one, and shows what came of it."""
 
     permission_required = SET_NOTICES
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        notice = send_test_to_recipients(by=get_signed_in_user(request), seconds=TEST_SECONDS)
+        notice = send_test_to_recipients(
+            by=get_signed_in_user(request),
+            seconds=TEST_SECONDS,
+            target=request.POST.get("recipient", ""),
+        )
         return HttpResponseRedirect(f"{get_notices_url()}?test={notice.pk}")
 
 
@@ -652,4 +926,6 @@ add_pages(
     "run",
     ("notices/", "notices", NoticesView),
     ("notices/test/", "test_notices", TestNoticesView),
+    ("notices/add/", "add_recipient", AddRecipientView),
+    ("notices/<int:recipient_id>/remove/", "remove_recipient", RemoveRecipientView),
 )

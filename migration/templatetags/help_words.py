@@ -14,38 +14,6 @@ register = template.Library()
 
 # By key: the word, its paragraph, and the document.
 WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
-    "phase": (
-        _("Phase"),
-        _(
-            "Where a client stands on its way to AWS: which store NOVA reads, and which it writes. A client goes one"
-            " phase forward when its checks pass, and one back at any time, but for a purge."
-        ),
-        "phases.md",
-    ),
-    "push": (
-        _("Push"),
-        _(
-            "Writing a client's logins from PostgreSQL to its secret in AWS. It is pending from a write to the rows"
-            " until AWS has the same; a worker does it within a minute."
-        ),
-        "phases.md",
-    ),
-    "sweep": (
-        _("Sweep"),
-        _(
-            "A comparison of all clients that write both stores, which the workers make every few minutes by"
-            " themselves. It finds what somebody changed on one side alone."
-        ),
-        "phases.md",
-    ),
-    "streak": (
-        _("Streak"),
-        _(
-            "How many comparisons in a row found both stores equal since the client entered its phase. They count only"
-            " some time apart, so that pressing a button thrice makes no streak."
-        ),
-        "phases.md",
-    ),
     "revision": (
         _("Revision"),
         _(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import template
 from django.contrib.auth.models import User
@@ -198,6 +199,12 @@ def show_audit_origin(origin: str) -> str:
 
 
 @register.filter
+def audit_address(origin: str) -> str:
+    """Return the address from which a person did it; "" of what a worker or a command did."""
+    return "" if ORIGIN.fullmatch(origin) else show_audit_origin(origin)
+
+
+@register.filter
 def show_minutes(minutes: int) -> str:
     """Return the minutes in words: "24 hours", "1 hour 30 minutes"."""
     return localize(describe_minutes(minutes))
@@ -213,6 +220,21 @@ def difference_label(kind: str) -> str:
         MismatchKind.TYPE: _("different type"),
         MismatchKind.UNREADABLE: _("unreadable in AWS"),
     }[MismatchKind(kind)]
+
+
+@register.filter
+def lines_to_see(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the lines of a gate that somebody should see: those that don't pass, or pass for a reason of their own."""
+    return [line for line in lines if not _passes(line)]
+
+
+@register.filter
+def lines_that_pass(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [line for line in lines if _passes(line)]
+
+
+def _passes(line: Mapping[str, Any]) -> bool:
+    return bool(line["passed"] and not line["is_off"])
 
 
 @register.filter

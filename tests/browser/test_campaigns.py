@@ -32,7 +32,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     page.get_by_label("Soak time").fill("0 min")
     page.get_by_label("Reason or ticket").fill("INC-42")
     assert fits(page)
-    press(page.get_by_role("button", name="Show what it would do"))
+    press(page.get_by_role("button", name="Preview campaign"))
     expect(page.get_by_role("button", name="Request the campaign for 2 clients")).to_be_visible()
     assert fits(page)
     press(page.get_by_role("button", name="Request the campaign"))

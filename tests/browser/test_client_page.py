@@ -40,13 +40,13 @@ def test_the_name_and_the_first_action_are_on_the_first_screen_of_a_telephone_an
     run = Run.objects.create(kind=Run.Kind.MIGRATE)
     item = RunItem.objects.create(run=run, client_id=pk, slug="idom", batch=0)
     page.reload()
-    expect(page.get_by_role("status").filter(has_text="has this client to do")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Queued")).to_be_visible()
     page.evaluate("window.notReloaded = true")
     RunItem.objects.filter(pk=item.pk).update(outcome=Outcome.CREATED)
     ClientMigration.objects.change_phase([pk], Phase.POSTGRES, Phase.DUAL_WRITE)
 
     expect(page.get_by_text("Next step: Dual read")).to_be_visible()
-    expect(page.get_by_text("has this client to do")).to_have_count(0)
+    expect(page.get_by_role("status").filter(has_text="Queued")).to_have_count(0)
     assert page.evaluate("window.notReloaded")
 
 

@@ -7,7 +7,7 @@ from django.db import connection
 from migration.core import aws_store
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
-from migration.models import Comparison, CopySearch, Redaction
+from migration.models import Comparison, CopySearch, NoticeRecipient, Redaction
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
 from migration.pushes.comparisons import compare
@@ -55,9 +55,11 @@ def test_notices_that_nobody_and_that_some_get(look_at, client_in, settings):
     urls = ("http://127.0.0.1:1/example",)
     settings.NOVA_NOTIFY = NotifySettings(urls, ("team@ops.example",), loopback_allowed=True)
     stop_aws_writes(reason="INC-42")
+    row = NoticeRecipient.objects.create(way="webhook", target="t", host="hooks.example.test")
     notice = send_test_to_recipients(by=make_user("ana"), seconds=5)
 
-    found.append(look_at(f"{RUNS}notices/", f"{RUNS}notices/?test={notice.pk}"))
+    pages = (f"notices/?test={notice.pk}", f"notices/{row.pk}/remove/", "notices/")
+    found.append(look_at(*(f"{RUNS}{page}" for page in pages)))
 
     assert found == [{}, {}]
 

@@ -91,7 +91,7 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
     # The list below the live part tells of the end as well.
     row = operator.page.get_by_role("row").filter(has_text="acme")
     expect(row).to_contain_text("' ' (SPACE)")
-    expect(row.get_by_role("link", name="Mend its rows")).to_be_visible()
+    expect(row.get_by_role("link", name="Fix this client")).to_be_visible()
 
 
 def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worker):
@@ -141,7 +141,7 @@ def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, s
     expect(page.get_by_role("button", name="Retry", exact=True)).to_have_count(0)
     assert fits(page)
 
-    press(page.get_by_role("link", name="Mend its rows"))
+    press(page.get_by_role("link", name="Fix this client"))
     page.get_by_label("Slug").fill("bd")
     page.keyboard.press("Enter")
     operator.reads("was changed successfully")

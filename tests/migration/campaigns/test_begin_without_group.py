@@ -71,8 +71,8 @@ def act(client, *slugs: str, **more: str):
 
 def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
     words = text(client.get(START))
-    assert "All clients that can go (2)" in words
-    assert "There is no client group yet" not in words
+    assert "All clients that can move (2)" in words
+    assert "No groups yet" not in words
 
     look = client.post(START, typed("all", step="look"))
     shown = text(look)
@@ -112,7 +112,7 @@ def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, 
 
 def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
     form = act(client, "new", "differs")
-    assert "The clients that you selected in their list (2)" in text(form)
+    assert "The selected clients (2)" in text(form)
     kept = sent_form(form.content.decode(), "campaign_form")
     assert kept["source"] == "selected"
 
@@ -155,7 +155,7 @@ def test_all_that_a_filter_of_the_list_shows_can_be_selected(client, clients):
     )
 
     number = client.get(page).context["cl"].result_count
-    assert f"The clients that you selected in their list ({number})" in text(form)
+    assert f"The selected clients ({number})" in text(form)
 
 
 def test_other_clients_than_were_shown_are_not_started(client, clients):
@@ -233,7 +233,7 @@ def test_who_may_not_make_groups_starts_with_groups_alone(client):
     words = text(client.get(START))
 
     assert "All clients that can go" not in words
-    assert "it makes one" in words
+    assert "put them into one" in words
     assert client.post(START, typed("all", step="start")).status_code == 403
     assert not Campaign.objects.exists()
 

@@ -207,4 +207,4 @@ def test_groups_keep_their_names_in_the_text(capsys):
 
     out = capsys.readouterr().out
     assert ": finished." in out
-    assert "wave 1 (Spain, first): finished, 1 clients: 1 in dual_write, 0 refused" in out
+    assert "wave 1: finished, 1 clients: 1 in dual_write, 0 refused" in out

@@ -128,8 +128,8 @@ def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client)
     assert find_stuck_slugs(campaign) == {north[1]: "north-1", north[3]: "north-3"}
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "Go on without these 2 clients…" in page
-    assert "Correct each on its page first" in page
-    assert "Mend many at once" in page
+    assert "Fix each on its page first" in page
+    assert "Fix in bulk" in page
     assert "north-0" in page
     words = text(client.get(address(campaign)))
     assert "north-1" in words
@@ -150,7 +150,7 @@ def test_once_they_are_mended_it_may_still_go_on_without_those_that_only_have_to
     client.force_login(User.objects.create_superuser("root"))
 
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
-    assert "Nothing is left to correct: these clients only have to wait." in page
+    assert "Nothing to fix: these clients only have to wait." in page
     assert "Correct each" not in page
     assert "Go on without this 1 client…" in page
 
@@ -273,7 +273,7 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
     assert f'href="{address(campaign)}"' in shown.content.decode()
     assert "It could not move north-0:" in text(shown)
     assert "Stop: nothing more begins" not in text(shown)
-    assert "Cancel: it is over for good" in text(shown)
+    assert "Cancel: over for good" in text(shown)
 
     words = text(client.get(address(campaign)))
     assert "north-0" in words

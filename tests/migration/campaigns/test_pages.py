@@ -132,13 +132,13 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
 
     assert "The next step has been due for 30 minutes; the workers look each minute" in words
     assert "0 of 2 waves done" in words
-    assert "Most clients in a wave 1,200" in words
+    assert "Clients per wave (max.) 1,200" in words
     assert "Soak time 1 hour 30 minutes" in words
     assert "Steps begin between 00:00 and 23:59 (UTC)" in words
     assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
-    assert "It rolls back the clients of the wave" in words
+    assert "Rolls back the wave’s clients" in words
     assert "Reason CHG-7" in words
-    shown = "Wave 1, part 1 (Spain) play_arrow Step under way or due began "
+    shown = "Wave 1, part 1 (Spain) play_arrow Step due began "
     first = words.split(shown)[1].split("Wave 2")[0]
     assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
     assert (
@@ -169,11 +169,11 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     advance_campaign(campaign.pk)
     campaign.refresh_from_db()
 
-    told = "In wave 1 (Spain) the move of at least 1 client was refused when it stopped; the campaign stops at 1."
+    told = "In wave 1 the move of at least 1 client was refused when it stopped; the campaign stops at 1."
     words = text(client.get(page(campaign)))
     assert re.search(f"Stopped (now|.{{1,12}} ago) : {re.escape(told)}", words)
     assert "It could not move spain-0:" in words
-    assert "nothing keeps its clients any more. The campaign may go on." in words
+    assert "nothing holds its clients up any more." in words
     pk = WaveClient.objects.get().client_id
     enter_phase(pk, Phase.DUAL_WRITE)
     make_comparison(pk, "mismatch")
@@ -201,7 +201,7 @@ def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
 
     response = client.get(page(campaign))
 
-    assert f"Move run {run.pk} of wave 1 (Spain) is in work." in text(response)
+    assert f"Move run {run.pk} of wave 1 is in work." in text(response)
     assert "0 of 1 (0.0 %)" in text(response)
     assert f'href="{page_of("migration_run", run.pk)}"' in response.content.decode()
 
@@ -214,7 +214,7 @@ def test_the_clients_that_were_left_are_named_with_reasons_and_links(client, log
     response = client.get(page(campaign))
     html, words = response.content.decode(), text(response)
 
-    assert f"Move run {run.pk} , wave 1 (Spain): 12 clients were not moved" in words
+    assert f"Move run {run.pk} , wave 1: 12 clients were not moved" in words
     left = WaveClient.objects.get(slug="spain-0").client_id
     assert f'href="{page_of("credentials_client", left)}"' in html
     assert f'href="{page_of("migration_run", run.pk)}?items=refused">… 2 more</a>' in html
@@ -328,7 +328,7 @@ def test_a_run_of_a_wave_leads_to_its_campaign_from_its_page_and_the_list(client
 
     shown = client.get(page_of("migration_run", run.pk))
     assert link in shown.content.decode()
-    assert f"Campaign {campaign.pk} , wave 1 (Spain)." in text(shown)
+    assert f"Campaign {campaign.pk} , wave 1." in text(shown)
     assert link in client.get("/admin/migration/run/").content.decode()
 
 

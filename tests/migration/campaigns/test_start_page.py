@@ -355,7 +355,7 @@ def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, mon
 
 
 def test_without_groups_the_page_says_that_none_is_needed(client, maria):
-    assert "There is no client group yet, and you need none" in text(client.get(START))
+    assert "No groups yet, and you need none" in text(client.get(START))
 
 
 def test_no_more_queries_for_more_groups_and_clients(client, maria):

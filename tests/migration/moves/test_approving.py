@@ -361,6 +361,22 @@ def page(client, user: User, address: str) -> str:
     return response.content.decode()
 
 
+def test_the_list_of_requests_says_what_who_is_to_approve_needs(idom, ana, ask_by_form, client):
+    ask_by_form(idom, reason="INC-4711")
+    (asked,) = read_list(client, ana)
+    shown = client.get("/admin/migration/run/?state=requested")
+    assert {"number_of_clients", "reason_shown"} <= {*shown.context["cl"].list_display}
+    assert str(shown.context["title"]) == "Requests"
+    assert "INC-4711" in shown.content.decode()
+    others = client.get("/admin/migration/run/").context["cl"].list_display
+    assert "reason_shown" not in others
+
+    asked.delete()
+    assert shown.context["cl"].nothing_found in page(
+        client, ana, "/admin/migration/run/?state=requested"
+    )
+
+
 @pytest.fixture
 def ask_by_form(client, maria, press):
     """Has maria open the page of the cutover, and send its form."""

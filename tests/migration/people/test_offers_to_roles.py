@@ -143,8 +143,6 @@ EXPECTED_BUTTONS = {
     - {"migration_campaign_approve", "migration_campaign_go_on_without"}
     # Nobody has acknowledged anything yet.
     - {"migration_comparison_undo"}
-    # Notices are set to reach nobody.
-    - {"migration_run_test_notices"}
     # Nobody has a second factor.
     - {"second_factor", "auth_user_reset_factor"}
     - {

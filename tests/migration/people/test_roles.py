@@ -17,6 +17,7 @@ from migration.models import (
     ClientGroup,
     Comparison,
     CopySearch,
+    NoticeRecipient,
     ReaderProcess,
 )
 from migration.moves.acts import MOVE_ACTS
@@ -95,7 +96,7 @@ PAGES = {
     **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
     **{f"migration_run_{page}": EVERYBODY for page in ("plan_sheet", "plan_file")},
     f"{CLIENT}_act_plan_live": OPERATORS,
-    "migration_run_notices": ADMINISTRATORS,
+    **{f"migration_run_{page}": ADMINISTRATORS for page in ("notices", "remove_recipient")},
     "migration_campaign_live": EVERYBODY,
     "migration_campaign_go_on_without": OPERATORS,
     "migration_campaign_start": OPERATORS,
@@ -150,7 +151,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
     "migration_run_claim": ({}, ADMINISTRATORS),
-    **{f"migration_run_{page}": ({}, ADMINISTRATORS) for page in ("notices", "test_notices")},
+    **{
+        f"migration_run_{page}": ({}, ADMINISTRATORS)
+        for page in ("notices", "test_notices", "add_recipient", "remove_recipient")
+    },
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_run_approve": ({}, APPROVERS),
@@ -244,6 +248,7 @@ class Site:
             "_owners",
             "_failures",
             "_notices",
+            "_add_recipient",
         )
         models = {
             f"{CLIENT}_act_plan": lambda: Run.objects.get(act="push").pk,
@@ -257,6 +262,7 @@ class Site:
                 ("migration_run_approve", "migration_run_cancel"),
                 lambda: Run.objects.filter(kind=Run.Kind.MOVE).latest("pk").pk,
             ),
+            "migration_run_remove_recipient": lambda: NoticeRecipient.objects.latest("pk").pk,
             "migration_run_": lambda: Run.objects.started().latest("pk").pk,
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
@@ -294,6 +300,7 @@ def site(stores) -> Site:
     Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
     store_plan().finish_planning([])
     make_reader_process()
+    NoticeRecipient.objects.create(way="webhook", target="t", host="hooks.example.test")
     ClientComment.objects.create(
         client_id=site.clients[Phase.DUAL_READ], slug="dual-read", text="-"
     )

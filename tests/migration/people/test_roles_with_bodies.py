@@ -94,6 +94,8 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         "migration_run_claim": {"reason": "INC-42"},
         "migration_run_notices": {"shown": "run_ended", "mail": "run_ended"},
         "migration_run_test_notices": {},
+        "migration_run_add_recipient": {"address": "team@ops.example"},
+        "migration_run_remove_recipient": {},
         "migration_run_compare_all": {},
         "migration_run_steer": {"order": "stop"},
         "migration_run_rate": {"writes": "7", "reads": "7", "logins": "7"},

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from migration.models import Comparison
+from migration.pushes.comparisons import SCHEDULED_FOR_DELETION
 from nova_credentials.messages import Message
 from tests.factories import make_client, make_comparison, make_full_client, make_many
 from tests.migration.pages import DIFFERENT, EXTRA, REPORT, page_of, shown_rows, text
@@ -84,7 +85,8 @@ def test_what_could_not_be_checked_is_never_counted_as_a_match(viewer):
 
     words = text(response)
     assert (response.context["matched"], response.context["unchecked_count"]) == (0, 3)
-    assert "Of 3 clients compared, 0 match" in words
+    assert "Last compared" in words
+    assert "Match" not in words
     assert "No mismatches" not in words
     assert "AWS gave no usable answer." in words
 
@@ -160,12 +162,33 @@ def test_an_empty_report_says_what_to_do(viewer):
     assert "Compare all clients" in words
 
 
+def test_a_secret_that_is_scheduled_for_deletion_is_not_called_missing(viewer):
+    gone, scheduled = make_client("gone"), make_client("scheduled")
+    make_comparison(gone, "missing_in_aws", slug="gone")
+    message = SCHEDULED_FOR_DELETION(name="nova/clients/scheduled")
+    make_comparison(scheduled, "missing_in_aws", slug="scheduled", message=message)
+
+    response = viewer.get(REPORT)
+
+    found = {block.slug: block.fields[0].is_to_be_deleted for block in response.context["page"]}
+    assert found == {"gone": False, "scheduled": True}
+    assert text(response).count("scheduled for deletion in AWS") == 1
+
+
+def test_a_filter_offers_the_kinds_of_difference_that_there_are(viewer):
+    make_comparison(make_client("gone"), "missing_in_aws")
+    (kinds,) = (
+        values for name, _label, values in viewer.get(REPORT).context["choices"] if name == "kind"
+    )
+    assert [value for value, _text, _chosen in kinds] == ["missing"]
+
+
 def test_a_report_where_all_is_well_says_so(viewer):
     make_comparison(make_client("idom"), "match")
 
     words = text(viewer.get(REPORT))
 
-    assert "Of 1 clients compared, 1 match" in words
+    assert "Match 1" in words
     assert "No mismatches." in words
 
 

@@ -42,7 +42,7 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
         (
             "failed",
             {"error_class": "data", "message": TYPED},
-            ("Mend its rows", "1000/change/?tab=logins"),
+            ("Fix this client", "1000/change/?tab=logins"),
             False,
         ),
         (

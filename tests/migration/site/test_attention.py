@@ -353,10 +353,10 @@ def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(ro
     response = root.get(FAILURES)
 
     mended, retried = response.context["rows"]
-    assert [label for label, _url in mended["remedies"]] == ["Mend its rows"]
+    assert [label for label, _url in mended["remedies"]] == ["Fix this client"]
     assert (mended["can_succeed"], retried["can_succeed"]) == (False, True)
     page = response.content.decode()
-    assert f'href="/admin/credentials/client/{pk}/change/?tab=logins">Mend its rows' in page
+    assert f'href="/admin/credentials/client/{pk}/change/?tab=logins">Fix this client' in page
     steer = reverse("admin:migration_run_steer", args=[passing.run_id])
     assert (page.count('name="item"'), page.count(f'action="{steer}"')) == (1, 1)
     root.post(steer, {"order": "retry", "item": passing.pk})

@@ -358,7 +358,7 @@ def test_the_page_asks_until_the_run_is_done_with_the_client(root, idom):
     with CaptureQueriesContext(connection) as captured:
         going_on = client.get(poll)
     assert len(captured) <= 4
-    assert f"{run} has this client to do" in text(going_on)
+    assert f"Queued in {run}" in text(going_on)
 
     RunItem.objects.filter(pk=item.pk).update(outcome=Outcome.CREATED)
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from credentials.models import DatabaseCredential
 from migration.models import ClientMigration, LoginTest, ReadCount, SearchedClient
 from migration.moves.rules import (
     AWS_LOGIN_NOT_REFUSED,
@@ -20,6 +21,7 @@ from migration.moves.rules import (
 )
 from migration.nova.models import AwsFailure
 from nova_credentials.phases import Phase
+from tests.factories import make_database
 from tests.migration.moves.evidence.worlds import make_ready
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -269,6 +271,20 @@ def test_a_cause_that_no_reader_of_this_release_wrote_is_not_named(reads, cause)
 
     assert FAILURE_CAUSE_UNKNOWN.template in str(line.text)
     assert not line.passed
+
+
+def test_a_refused_login_with_a_row_is_named_by_its_host(reads):
+    row = DatabaseCredential.objects.get(pk=make_database(reads, db_host="db.second.test"))
+    LoginTest.objects.create(
+        client_id=reads,
+        store="aws",
+        kind="database",
+        credential_id=row.pk,
+        outcome="refused",
+        tested_at=NOON,
+    )
+    shut = tell(reads, Phase.AWS, "aws_login_refused")
+    assert "database login db.second.test › app" in str(shut.text)
 
 
 def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_first(reads):
