@@ -33,7 +33,10 @@ def is_at_requests(request: HttpRequest) -> bool:
 
 def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
     """Return the menu below one's own name."""
-    own = [{"title": gettext("Second factor"), "link": reverse("admin:second_factor")}]
+    own = [
+        {"title": gettext("Time zone"), "link": reverse("admin:time_zone")},
+        {"title": gettext("Second factor"), "link": reverse("admin:second_factor")},
+    ]
     if request.user.is_authenticated and request.user.has_usable_password():
         own.insert(
             0, {"title": gettext("Change password"), "link": reverse("admin:password_change")}

@@ -23,7 +23,7 @@ from migration.core.rates import KeptCounts
 from migration.core.text import KeptNameField, require_kept_name
 from migration.moves.readiness import with_blocker
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
-from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.messages import MessageError, Sentence, name_moment
 
 # A comment stands in the history as a row, as it can be taken back.
 COMMENT_EVENT = EventKind("comment", _("Comment"), icon="chat")
@@ -270,7 +270,7 @@ class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
                 facts = COMMENT_TAKEN_BACK(
                     id=str(comment.pk),
                     who=comment.by_name,
-                    at=f"{comment.left_at:%Y-%m-%d %H:%M} UTC",
+                    at=name_moment(comment.left_at),
                 )
                 AuditEvent.objects.record(
                     COMMENT_EVENT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -333,7 +332,7 @@ def load_run_history(run: Run, *, has_permission: HasPermission) -> list[History
 
 def get_history_context(request: HttpRequest, run: Run) -> dict[str, object]:
     """Return the context of the run's history."""
-    correlation, day = f"run {run.pk}", run.created_at.astimezone(UTC).date()
+    correlation, day = f"run {run.pk}", timezone.localtime(run.created_at).date()
     history = load_run_history(run, has_permission=request.user.has_perm)
     is_begun = any(line.message and line.message.key in STARTS for line in history)
     whole_since = None if is_begun or run.is_of_schedule else find_whole_since()
