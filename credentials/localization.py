@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,15 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 
-from nova_credentials.messages import Message
+from nova_credentials.messages import Message, describe_age
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from nova_credentials.messages import Value  # it is there for type checkers alone
 
-MINUTE = timedelta(minutes=1)
 LABELLED = ("AwsCredential", "EmailCredential", "DatabaseCredential", "Client")
 # Sentence -> its value with the names of fields, by which it stores them. Pages name them as forms do.
 FIELDS_IN = {
@@ -83,10 +81,29 @@ def _format_value(value: Value, glue: str, at: datetime | None) -> str:
         case tuple():
             return glue.join(_format_value(part, glue, at) for part in value)
         case datetime():
-            now = at or timezone.now()
-            return timesince(value, now) if now - value >= MINUTE else gettext("less than a minute")
+            return localize(describe_age((at or timezone.now()) - value))
         case date():
             return date_format(value)
         case int() | float():
             return number_format(value, force_grouping=True)
     return value
+
+
+def find_local(moment: datetime) -> datetime:
+    """Return the moment in the reader's time zone; as it is where it is none there, as the last that can be stored."""
+    try:
+        return timezone.localtime(moment)
+    except OverflowError:
+        return moment
+
+
+def show_moment(moment: datetime) -> str:
+    """Return date and time in the reader's time zone, which it names: for texts, which can't tell UTC on hover."""
+    local = find_local(moment)
+    zone = local.tzname() or ""
+    return f"{date_format(local, 'DATETIME_FORMAT')} {f'UTC{zone}' if zone[:1] in '+-' else zone}"
+
+
+def find_site_day() -> date:
+    """Return today's date in the site's time zone, by which days are stored and compared, whoever reads the page."""
+    return timezone.localdate(timezone=timezone.get_default_timezone())

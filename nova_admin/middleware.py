@@ -1,4 +1,4 @@
-"""Names every request, gives every answer its headers, has the audit know who acts, and explains changed tables."""
+"""Names requests, gives headers and time zones, tells the audit who acts, explains changed tables."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -6,12 +6,14 @@ from http import HTTPStatus
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
 from migration.core.audit import Actor, acting
 from migration.core.correlation import correlating, current_correlation, read_or_make_correlation
 from migration.core.refused_acts import record_refused_page, record_repeats
+from migration.people.time_zones import TIME_ZONE, find_time_zone
 from nova_admin.trusted_proxies import REQUEST_ID
 
 ANONYMOUS = "anonymous"
@@ -83,6 +85,18 @@ def note_actor(
             if response.status_code == HTTPStatus.FORBIDDEN and request.user.is_authenticated:
                 record_forbidden(request)
         return response
+
+    return answer_request
+
+
+def show_times_in_own_zone(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Have a page show its times in the time zone that its reader chose, or in the site's."""
+
+    def answer_request(request: HttpRequest) -> HttpResponse:
+        with timezone.override(find_time_zone(request.session.get(TIME_ZONE))):
+            return get_response(request)
 
     return answer_request
 

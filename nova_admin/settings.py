@@ -258,6 +258,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "nova_admin.login.middleware.RequireSecondFactor",
     "nova_admin.middleware.ExplainSchemaErrors",
+    "nova_admin.middleware.show_times_in_own_zone",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -288,8 +289,10 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 60 * 60
+# That of who has chosen none (`migration.people.time_zones`), and of all that is stored, counted by day or scheduled.
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = ["nova_admin.formats"]
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from migration.people.time_zones import TimeZoneView
 from migration.runs.requests import REQUESTS_URL
 from migration.site.search import show_search
 from nova_admin.documents import DocumentListView, DocumentView
@@ -23,6 +24,7 @@ login = [
 ]
 # Before Unfold's own at the same address.
 search = path("search/", admin.site.admin_view(show_search), name="search")
+time_zone = path("time-zone/", admin.site.admin_view(TimeZoneView.as_view()), name="time_zone")
 # Before Django's, which leads to an object's page on a public site. Nothing here has one, and a key that is none of its
 # model's would be an error there.
 view_on_site = path(
@@ -44,7 +46,9 @@ urlpatterns = [
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),
     path("admin/docs/<str:name>", admin.site.admin_view(DocumentView.as_view()), name="document"),
-    path("admin/", ([*login, search, view_on_site, *admin_patterns], app_name, namespace)),
+    path(
+        "admin/", ([*login, search, time_zone, view_on_site, *admin_patterns], app_name, namespace)
+    ),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     Value: TypeAlias = "str | int | float | date | Message | tuple[Message | str, ...]"
 
 SENTENCES: dict[str, Sentence] = {}
-LESS_THAN_A_MINUTE = "less than a minute"
-_UNITS = (
-    ("year", 31_536_000),
-    ("month", 2_592_000),
-    ("week", 604_800),
-    ("day", 86_400),
-    ("hour", 3_600),
-    ("minute", 60),
-)
 
 
 @dataclass(frozen=True)
@@ -76,7 +68,9 @@ class Sentence:
             case tuple():
                 return self.glue.join(map(self._in_english, value))
             case datetime():
-                return _time_since(value)
+                return str(describe_age(datetime.now(UTC) - value))
+            case date():
+                return f"{value.day} {value:%b %Y}"
             case int() | float():
                 return f"{value:,}"
         return str(value)
@@ -158,18 +152,37 @@ def in_a_row(*messages: Message | None) -> Message | None:
     return IN_A_ROW(sentences=parts) if len(parts) > 1 else next(iter(parts), None)
 
 
-def _time_since(moment: datetime) -> str:
-    """Return the time since then in its largest unit and the next smaller one: "1 hour, 5 minutes"."""
-    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
-    if seconds < 60:
-        return LESS_THAN_A_MINUTE
-    first = next((n for n, (_, length) in enumerate(_UNITS) if seconds >= length), len(_UNITS) - 1)
-    shown: list[str] = []
-    for unit, length in _UNITS[first : first + 2]:
-        number, seconds = divmod(seconds, length)
-        if number or not shown:
-            shown.append(f"{number} {unit}{'' if number == 1 else 's'}")
-    return ", ".join(shown)
+SECONDS = Sentence("seconds", "%(n)s seconds", one="%(n)s second")
+MINUTES = Sentence("minutes", "%(n)s minutes", one="%(n)s minute")
+HOURS = Sentence("hours", "%(n)s hours", one="%(n)s hour")
+DAYS = Sentence("days", "%(n)s days", one="%(n)s day")
+_UNITS = ((DAYS, 86_400), (HOURS, 3_600), (MINUTES, 60), (SECONDS, 1))
+
+
+def describe_age(length: timedelta) -> Message:
+    """Return an age in its largest unit, never rounded up, and a second at least: "1 hour" of 1 hour 55 minutes."""
+    seconds = max(1, int(length.total_seconds()))
+    unit, size = next(each for each in _UNITS if seconds >= each[1])
+    return unit(n=seconds // size)
+
+
+def describe_duration(length: timedelta) -> Message:
+    """Return a length of time exactly to its second unit, never rounded up: "90 minutes", "2 days 12 hours".
+
+    The first unit is the largest of which it has two at least.
+    """
+    seconds = int(length.total_seconds())
+    for (unit, size), (smaller, smaller_size) in pairwise(_UNITS):
+        if seconds >= 2 * size:
+            n, rest = divmod(seconds, size)
+            more = rest // smaller_size
+            return in_a_row(unit(n=n), smaller(n=more) if more else None) or unit(n=n)
+    return SECONDS(n=seconds)
+
+
+def name_moment(moment: datetime) -> str:
+    """Return the moment as a text that is stored: "30 Nov 2026, 11:07 UTC"."""
+    return f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
 
 def _to_json(value: Value) -> object:

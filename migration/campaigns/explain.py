@@ -17,11 +17,11 @@ from django.db import models
 from django.db.models import Count, Max, Min, QuerySet, Window
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce, Greatest, RowNumber
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.localization import localize
+from credentials.localization import localize, show_moment
 from migration.campaigns.members import (
     PASSES_SOON,
     select_blocked_now,
@@ -181,7 +181,7 @@ class WaitingStep:
     @property
     def begins_at_latest(self) -> str:
         """Return when it begins at the latest, with the time zone."""
-        return show_time(self.until)
+        return show_moment(self.until)
 
     @property
     def kept(self) -> list[tuple[Message, str]]:
@@ -273,7 +273,7 @@ def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
     if wave:
         wave.campaign = campaign
     if wave and (until := wave.soaks_until(now)):
-        soaks = SOAKS(wave=wave.name_message, until=show_time(until))
+        soaks = SOAKS(wave=wave.name_message, until=show_moment(until))
         return Wait(in_a_row(soaks, _name_hours(campaign, until)))
     if hours := _name_hours(campaign, now):
         return Wait(hours)
@@ -316,12 +316,6 @@ def _name_hours(campaign: Campaign, moment: datetime) -> Message | None:
         end=f"{campaign.ends_at:%H:%M}",
         zone=timezone.get_default_timezone_name(),
     )
-
-
-def show_time(moment: datetime) -> str:
-    """Return the moment with the site's time zone; a message shows a datetime as its age, and this one is to come."""
-    local = timezone.localtime(moment)
-    return f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
 
 
 # The clients that it could not move: those of each run, the most frequent reason, and those left out
@@ -486,7 +480,7 @@ class BlockedNow:
             "this passes %(n)d minutes after the last one, at %(time)s; if the campaign goes on before, the"
             " whole wave waits until then"
         )
-        return text % {"n": FRESH // timedelta(minutes=1), "time": show_time(self.passes_at)}
+        return text % {"n": FRESH // timedelta(minutes=1), "time": show_moment(self.passes_at)}
 
     @property
     def client_page_query(self) -> str:

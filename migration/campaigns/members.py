@@ -226,26 +226,37 @@ def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list
     return [CampaignShare(each, each.number, each.moves_clients) for each in found]  # type: ignore[attr-defined]  # selected
 
 
-def count_by_phase_before_goal(campaign_ids: Collection[int]) -> dict[str, int]:
-    """Return phase -> how many clients in it these campaigns are to take further. Takes one query."""
+class CampaignProgress(NamedTuple):
+    """How many clients a campaign has, and how many of them are at its goal, or further."""
+
+    campaign_id: int
+    done: int
+    clients: int
+
+
+def list_running_campaigns() -> list[CampaignProgress]:
+    """Return how far each running campaign is. Takes one query."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT coalesce(kept.phase, %(postgres)s), count(DISTINCT chosen.client_id)
-            FROM ({_CHOSEN}) AS chosen
-            JOIN public.clients AS present ON present.id = chosen.client_id
-            LEFT JOIN migration_clientmigration AS kept ON kept.client_id = chosen.client_id
-            WHERE array_position(%(line)s, coalesce(kept.phase, %(postgres)s)::text)
-                < array_position(%(line)s, chosen.goal::text)
-            GROUP BY 1
+            SELECT campaign.id, count(DISTINCT present.id) FILTER (
+                WHERE array_position(%(line)s, coalesce(kept.phase, %(postgres)s)::text)
+                    >= array_position(%(line)s, campaign.goal::text)
+            ), count(DISTINCT present.id)
+            FROM migration_campaign AS campaign
+            LEFT JOIN LATERAL ({_OF_CAMPAIGN}) AS every_client ON true
+            LEFT JOIN public.clients AS present ON present.id = every_client.client_id
+            LEFT JOIN migration_clientmigration AS kept ON kept.client_id = present.id
+            WHERE campaign.state = %(running)s
+            GROUP BY 1 ORDER BY 1
             """,  # noqa: S608  # a constant
             {
-                "campaigns": list(campaign_ids),
+                "running": Campaign.State.RUNNING.value,
                 "postgres": Phase.POSTGRES.value,
                 "line": [phase.value for phase in Phase],
             },
         )
-        return dict(cursor.fetchall())
+        return [CampaignProgress(*row) for row in cursor.fetchall()]
 
 
 def list_clients_in_campaigns() -> set[int]:

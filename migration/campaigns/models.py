@@ -44,13 +44,12 @@ from migration.core.comparisons import Comparison
 from migration.core.fields import MessageField
 from migration.core.groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.core.notices import Notice, NoticeEvent
-from migration.core.sentences import HOURS, MINUTES
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from migration.moves.readiness import count_awaited_by_blocker
 from migration.moves.rules import Awaited, Blocker
 from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
 from migration.runs.models import Run, RunQuerySet
-from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
+from nova_credentials.messages import HOURS, MINUTES, Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
 from nova_credentials.shown_names import escape_name

@@ -24,14 +24,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, SELECT_CLASSES
 
-from credentials.localization import localize
+from credentials.localization import localize, show_moment
 from credentials.models import Client
-from migration.campaigns.explain import show_time
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
@@ -65,12 +65,12 @@ from migration.core.pages import (
 )
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.readiness import Standing, find_standing, with_blocker
-from migration.moves.rules import BLOCKERS, describe_duration
+from migration.moves.rules import BLOCKERS
 from migration.pushes.pushable import select_unpushable
 from migration.runs.act_pages import CLIENTS_SHOWN, LABELS
 from migration.runs.acts import ReasonForm
 from migration.runs.plans import PlanClass
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Sentence, describe_duration
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -476,7 +476,9 @@ class CampaignForm(ReasonForm):
         """Return the name of the group that is made on the way, as typed or as suggested."""
         typed: str = self.cleaned_data.get("group_name", "")
         now = timezone.localtime(timezone=timezone.get_default_timezone())
-        return typed or gettext("Clients of %(when)s") % {"when": f"{now:%Y-%m-%d %H:%M}"}
+        return typed or gettext("Clients of %(when)s") % {
+            "when": date_format(now, "DATETIME_FORMAT")
+        }
 
     @property
     def settings_fields(self) -> list[forms.BoundField]:
@@ -601,7 +603,7 @@ class StartCampaignView(AdminView):
             text = gettext("%(campaign)s is started: its first wave begins within a minute.")
         else:
             text = gettext("%(campaign)s is started: its first wave begins about %(when)s.")
-        when = show_time(campaign.find_opening(now))
+        when = show_moment(campaign.find_opening(now))
         messages.success(request, text % {"campaign": campaign, "when": when})
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 

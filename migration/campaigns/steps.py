@@ -37,11 +37,10 @@ from migration.moves.approvals import (
     ApprovalStepRefused,
     require_approvable,
 )
-from migration.moves.rules import describe_duration
 from migration.runs.acts import Order
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import Run, StaleRunError
-from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
+from nova_credentials.messages import Message, MessageError, Sentence, describe_duration, in_a_row
 from nova_credentials.phases import Move, Phase
 
 # What people do: start, approve, stop and cancel a campaign

@@ -34,12 +34,7 @@ class PhaseCount:
 
     phase: str
     label: str
-    description: str
     clients: int
-    percent: float
-    # Clients in this phase or a later one.
-    reached: int
-    percent_reached: float
     # Of its clients, as far as the database can tell; and what the next phase is called, "" behind the last.
     ready: int = 0
     next_phase: str = ""
@@ -100,7 +95,12 @@ class ClientCounts:
     @property
     def cut_over(self) -> int:
         """Return how many NOVA reads from AWS."""
-        return next(row.reached for row in self.phases if row.phase == Phase.AWS)
+        return sum(row.clients for row in self.phases if row.phase in (Phase.AWS, Phase.PURGED))
+
+    @property
+    def percent_cut_over(self) -> int:
+        """Return the share that NOVA reads from AWS, rounded down: 100 only where it is all."""
+        return 100 * self.cut_over // self.total if self.total else 0
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,6 @@ def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCount
     numbers = {phase: sum(row["n"] for row in rows if row["phase"] == phase) for phase in Phase}
     total = sum(numbers.values())
     order = list(Phase)
-    reached = {
-        phase: sum(numbers[later] for later in order[position:])
-        for position, phase in enumerate(order)
-    }
     ready = {
         phase: sum(r["n"] for r in rows if r["phase"] == phase and r["blocker"] == READY.code)
         for phase in Phase
@@ -148,11 +144,7 @@ def _make_client_counts(rows: list[_Row], pushes: dict[str, int]) -> ClientCount
             PhaseCount(
                 phase=phase,
                 label=str(PhaseChoices(phase).label),
-                description=describe_phase(phase),
                 clients=numbers[phase],
-                percent=100 * numbers[phase] / total if total else 0,
-                reached=reached[phase],
-                percent_reached=100 * reached[phase] / total if total else 0,
                 ready=ready[phase],
                 next_phase=next_phases.get(phase, ""),
                 next_label=str(PhaseChoices(next_phases[phase]).label)

@@ -57,6 +57,10 @@ def get_site_gate_facts(request: HttpRequest) -> SiteFacts:
     return facts
 
 
+# Of the dashboard: who is blocked by what the database can tell. The list looks at the rows of each client too.
+NEEDS_SOMEBODY = "needs_somebody"
+
+
 class NextStepFilter(ClientListFilter):
     """Filters by how a client stands before its next step, as the list's column says, or by what keeps it."""
 
@@ -72,12 +76,16 @@ class NextStepFilter(ClientListFilter):
         reason = read_blocker(value)
         if value == KEPT_BY_NOTHING:
             return [*self.options, (value, _("Ready, by what the database can tell"))]
+        if value == NEEDS_SOMEBODY:
+            return [*self.options, (value, _("Blocked, by what the database can tell"))]
         return [*self.options, (value, reason[1].label)] if reason else self.options
 
     def find_condition(self, value: str) -> Q | None:
         if reason := read_blocker(value):
             standings, blocker = reason
             return _is_one_of(select_standing(all_clients(), *standings, blockers=[blocker]))
+        if value == NEEDS_SOMEBODY:
+            return _is_one_of(select_standing(all_clients(), Standing.BLOCKED))
         if value not in dict(self.options):
             return None
         if value in (Standing.WAITS, Standing.IN_AWS):
@@ -99,6 +107,8 @@ def _covers_standing(value: str, standing: Standing, blocker: Blocker) -> bool:
     if reason := read_blocker(value):
         standings, wanted = reason
         return standing in standings and blocker == wanted
+    if value == NEEDS_SOMEBODY:
+        return standing == Standing.BLOCKED and blocker != READY
     return value == standing
 
 

@@ -17,9 +17,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -28,7 +26,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from credentials.legacy import LegacyTableError
-from credentials.localization import localize
+from credentials.localization import localize, show_moment
 from credentials.models import Client
 from migration.campaigns.pages import describe_new_member_verdicts
 from migration.clients.imports import (
@@ -76,7 +74,7 @@ class ImportFilter(ClientListFilter):
         if not value:
             return []
         first = AuditEvent.objects.of_import(read_or_make_correlation(value)).last()
-        when = first and date_format(timezone.localtime(first.at), "DATETIME_FORMAT")
+        when = first and show_moment(first.at)
         known = gettext("New in the import of %(when)s") % {"when": when}
         return [(value, known if when else _("An import that the audit does not have"))]
 

@@ -57,10 +57,11 @@ from migration.core.pages import (
 )
 from migration.core.text import make_csv_line
 from migration.moves.readiness import NextStep, Standing, judge_next_steps
-from migration.moves.rules import SiteFacts, describe_duration, get_wanted_time
+from migration.moves.rules import SiteFacts, get_wanted_time
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
+from nova_credentials.messages import describe_age
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 
@@ -283,7 +284,7 @@ class ClientColumns(ModelAdmin):
         since = client.in_phase_since
         if since is None:
             return ""
-        age = localize(describe_duration(max(timezone.now() - since, timedelta(0))))
+        age = localize(describe_age(max(timezone.now() - since, timedelta(0))))
         exact = formats.date_format(timezone.localtime(since), "DATETIME_FORMAT")
         return format_html(
             '<time class="whitespace-nowrap" datetime="{}" title="{}">{}</time>',

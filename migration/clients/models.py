@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, models, transaction
-from django.db.models import Case, Count, F, IntegerField, Max, Q, Sum, Value, When
-from django.db.models.functions import TruncDate
+from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.core.audit import MOST_CHARACTERS, AuditEvent, EventKind, is_ahead, limit_reason
-from migration.core.clients import PhaseChange, all_clients
+from migration.core.clients import all_clients
 from migration.core.comparisons import Resolution
 from migration.core.fields import ClampedDateTimeField
 from migration.core.groups import OWN_PERMISSION
@@ -24,8 +23,7 @@ from migration.core.rates import KeptCounts
 from migration.core.text import KeptNameField, require_kept_name
 from migration.moves.readiness import with_blocker
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
-from nova_credentials.messages import MessageError, Sentence
-from nova_credentials.phases import Phase
+from nova_credentials.messages import MessageError, Sentence, name_moment
 
 # A comment stands in the history as a row, as it can be taken back.
 COMMENT_EVENT = EventKind("comment", _("Comment"), icon="chat")
@@ -37,8 +35,6 @@ COMMENT_EVENT = EventKind("comment", _("Comment"), icon="chat")
 KEPT_FROM_CLIENTS = 20_000
 # The workers count every minute. Where they are late, the page counts itself.
 KEPT_FOR = timedelta(minutes=3)
-# Cutovers are counted day by day for so long, today included.
-CUTOVER_DAYS = 30
 
 
 def late_push_threshold() -> datetime:
@@ -67,8 +63,6 @@ class SiteCounts:
     # Of the clients whose push is pending: push_pending, push_refused, push_late.
     pushes: dict[str, int]
     usage: Usage
-    # Day -> how many clients were cut over on it, less those that were rolled back.
-    cutovers: dict[date, int]
     # The credentials whose value stood in clear and was not rotated since, and the clients that have them.
     to_rotate: int
     clients_to_rotate: int
@@ -78,7 +72,7 @@ class SiteCounts:
 
     @classmethod
     def count_now(cls) -> Self:
-        """Count all clients anew, in five queries, and return the counts; stores nothing."""
+        """Count all clients anew, in four queries, and return the counts; stores nothing."""
         at = timezone.now()
         rows, pushes = _count_rows(), _count_pushes()
         usage, to_rotate, clients_to_rotate = _count_usage()
@@ -87,7 +81,6 @@ class SiteCounts:
             rows=rows,
             pushes=pushes,
             usage=usage,
-            cutovers=_count_cutovers(),
             to_rotate=to_rotate,
             clients_to_rotate=clients_to_rotate,
             failures=count_failed_clients(),
@@ -102,7 +95,8 @@ class SiteCounts:
             "rows": [{**row, "last": _write_time(row["last"])} for row in self.rows],
             "pushes": self.pushes,
             "usage": vars(self.usage) | {"reads_since": _write_time(self.usage.reads_since)},
-            "cutovers": {day.isoformat(): number for day, number in self.cutovers.items()},
+            # A site of the release before reads it while this one counts already.
+            "cutovers": {},
             "to_rotate": self.to_rotate,
             "clients_to_rotate": self.clients_to_rotate,
             "failures": self.failures.to_json(),
@@ -116,7 +110,6 @@ class SiteCounts:
             rows=[{**row, "last": _read_time(row["last"])} for row in kept["rows"]],
             pushes=kept["pushes"],
             usage=Usage(**{**kept["usage"], "reads_since": _read_time(since)}),
-            cutovers={date.fromisoformat(day): n for day, n in kept["cutovers"].items()},
             to_rotate=kept["to_rotate"],
             clients_to_rotate=kept["clients_to_rotate"],
             failures=SiteFailureCounts.from_json(kept["failures"]),
@@ -210,18 +203,6 @@ def _count_usage() -> tuple[Usage, int, int]:
         return Usage(*usage), *to_rotate
 
 
-def _count_cutovers() -> dict[date, int]:
-    """Return day -> cutovers less rollbacks, of the last CUTOVER_DAYS."""
-    forward = Q(old=Phase.DUAL_READ, new=Phase.AWS)
-    back = Q(old=Phase.AWS, new=Phase.DUAL_READ)
-    first = timezone.localdate() - timedelta(days=CUTOVER_DAYS - 1)
-    begins_at = timezone.make_aware(datetime.combine(first, time.min))
-    moves = PhaseChange.objects.filter(forward | back, changed_at__gte=begins_at).order_by()
-    sign = Case(When(forward, then=Value(1)), default=Value(-1), output_field=IntegerField())
-    counted = moves.values(day=TruncDate("changed_at")).annotate(number=Sum(sign))
-    return {row["day"]: row["number"] for row in counted}
-
-
 # What people write about a client for their colleagues. Everybody who may see the client reads it.
 
 # Who looks after clients says so, and what colleagues should know.
@@ -289,7 +270,7 @@ class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
                 facts = COMMENT_TAKEN_BACK(
                     id=str(comment.pk),
                     who=comment.by_name,
-                    at=f"{comment.left_at:%Y-%m-%d %H:%M} UTC",
+                    at=name_moment(comment.left_at),
                 )
                 AuditEvent.objects.record(
                     COMMENT_EVENT,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 
+from credentials.localization import show_moment
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
@@ -237,7 +237,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     )
     title = _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label}
     if possible_at:
-        day = formats.date_format(timezone.localtime(possible_at), "DATETIME_FORMAT")
+        day = show_moment(possible_at)
         title = _("Next step: wait until %(day)s, then purge") % {"day": day}
     return {
         "phase": PhaseChoices(new).label,

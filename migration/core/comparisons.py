@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from credentials.localization import find_site_day
 from credentials.models import Client
 from migration.core.audit import AuditEvent, EventKind, limit_reason
 from migration.core.clients import ClientMigration, PhaseChange
@@ -53,7 +54,7 @@ ACKNOWLEDGEMENT_UNDONE = Sentence("acknowledgement_undone", "%(who)s took it bac
 class ResolutionQuerySet(models.QuerySet["Resolution"]):
     def acknowledgements_in_force(self) -> Self:
         """Select the acknowledgements whose last day is not over."""
-        return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=timezone.localdate())
+        return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=find_site_day())
 
     def withdraw_acknowledgements(
         self, acknowledgement_ids: Collection[int], *, by: User

@@ -40,8 +40,6 @@ REQUEST_DONE = Sentence("request_done", "Done")
 REQUEST_IS_FAILED = Sentence("request_failed", "Failed")
 REQUEST_CANCELLED = Sentence("request_cancelled", "Cancelled")
 SOMEBODY = Sentence("somebody", "somebody")
-MINUTES = Sentence("minutes", "%(n)s minutes", one="%(n)s minute")
-HOURS = Sentence("hours", "%(n)s hours", one="%(n)s hour")
 LOGIN_OUTCOMES = {
     "works": Sentence("login_works", "the login works"),
     "refused": Sentence("login_was_refused", "the server refuses user or password"),

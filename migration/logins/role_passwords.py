@@ -49,7 +49,7 @@ SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'
 """
 ROLE = """
-SELECT session_user::text, pg_is_in_recovery(), to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+SELECT session_user::text, pg_is_in_recovery(), to_char(rolvaliduntil AT TIME ZONE 'UTC', 'FMDD Mon YYYY, HH24:MI'),
     rolvaliduntil < now() + interval '15 minutes'
 FROM pg_catalog.pg_roles WHERE rolname = session_user
 """

@@ -51,7 +51,6 @@ from migration.moves.rules import (
     EVIDENCE,
     Ask,
     Check,
-    describe_duration,
     find_end_of_purge_wait,
     judge_gates,
 )
@@ -69,7 +68,7 @@ from migration.runs.acts import (
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlannedClient, Reason, Remedy
 from migration.runs.starts import get_run_url
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import Message, Sentence, describe_duration
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:

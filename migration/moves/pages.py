@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from credentials.localization import find_site_day
 from migration.core.clients import (
     VIEW_RUNS,
     ClientMigration,
@@ -81,7 +82,7 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "may_resolve": request.user.has_perm(RESOLVE_PERMISSION) and phase != Phase.PURGED,
-        "today": timezone.localdate().isoformat(),
+        "today": find_site_day().isoformat(),
     }
 
 

@@ -46,14 +46,20 @@ from migration.core.aws_writes import (
 )
 from migration.core.clients import GOOD_READS, ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import STATUSES, Comparison
-from migration.core.sentences import CLIENT_NOT_THERE, HOURS, MINUTES, NOT_PUSHED_INACTIVE
+from migration.core.sentences import CLIENT_NOT_THERE, NOT_PUSHED_INACTIVE
 from migration.logins.models import LoginStore, LoginTest, attach_row_names
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import NovaTables, read_nova_tables
 from migration.runs.items import RunItem
 from migration.runs.models import Run, RunQuerySet
 from migration.secrets.models import SearchedClient
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import (
+    Message,
+    Sentence,
+    describe_age,
+    describe_duration,
+    name_moment,
+)
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -846,7 +852,7 @@ class TimeInPhase(Rule):
 
     def say(self, client: Any, kept_by: Blocker | None, new: Phase, ask: Ask) -> Iterator[Check]:
         since = client.in_phase_from
-        age = describe_duration(ask.now - since if since else timedelta(0))
+        age = describe_age(ask.now - since if since else timedelta(0))
         wanted = describe_duration(get_wanted_time(new))
         text = TIME_IN_PHASE(phase=Phase(client.phase).label, age=age, wanted=wanted)
         yield self.unmet(text) if kept_by else self.met(text)
@@ -1090,8 +1096,7 @@ class NoCopiesFound(Rule):
     def say(self, client: Any, kept_by: Blocker | None, new: Phase, ask: Ask) -> Iterator[Check]:
         at = client.search_searched_at
         if kept_by:
-            # Local, as the sentence is stored.
-            when = timezone.localtime(at).strftime("%Y-%m-%d %H:%M")
+            when = name_moment(at)
             n, places = client.search_rows_found, client.search_not_looked_at
             yield self.unmet(COPIES_FOUND(n=n, places=places, when=when))
         elif at:
@@ -1218,17 +1223,3 @@ def judge_gates(
     for client in clients.order_by():
         found[client.pk] = list_checks(client, ask, new, rules)
     return found
-
-
-SECONDS = Sentence("seconds", "%(n)s seconds", one="%(n)s second")
-DAYS = Sentence("days", "%(n)s days", one="%(n)s day")
-
-
-def describe_duration(length: timedelta) -> Message:
-    """Return the time in its largest unit of which it has two at least, never rounded up, as part of a sentence."""
-    seconds = int(length.total_seconds())
-    for unit, size in ((DAYS, 86_400), (HOURS, 3_600), (MINUTES, 60)):
-        if seconds >= 2 * size:
-            n = seconds * 10 // size / 10
-            return unit(n=int(n) if n == int(n) else n)
-    return SECONDS(n=seconds)

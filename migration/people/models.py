@@ -59,6 +59,21 @@ class RoleGrant(models.Model):
 RESET_COUNTS_FOR = timedelta(hours=24)
 
 
+class TimeZoneChoice(models.Model):
+    """The time zone in which a user reads times; who has none reads them in the site's."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="+"
+    )
+    name = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.name}"
+
+
 class PasswordResetQuerySet(models.QuerySet["PasswordReset"]):
     def record(self, *, user: User, by: User | None, what: PasswordReset.What) -> None:
         """Note that `by` changed how `user` logs in; what people change of their own is no reset.

@@ -13,12 +13,11 @@ from django import forms
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from credentials.localization import localize
+from credentials.localization import find_site_day, localize
 from credentials.models import Client
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import Comparison, Resolution
@@ -458,11 +457,11 @@ class AcknowledgeForm(ActForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["until"].widget.attrs["min"] = timezone.localdate().isoformat()
+        self.fields["until"].widget.attrs["min"] = find_site_day().isoformat()
 
     def clean_until(self) -> str:
         until: date = self.cleaned_data["until"]
-        if until < timezone.localdate():
+        if until < find_site_day():
             raise forms.ValidationError(_("Choose a day, today or later."))
         return until.isoformat()
 

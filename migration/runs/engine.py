@@ -14,18 +14,18 @@ from typing import TypeAlias
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import (
+    BigIntegerField,
     BooleanField,
     Count,
     F,
     Func,
-    IntegerField,
     OuterRef,
     Q,
     QuerySet,
     Subquery,
 )
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import GreaterThan, In
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -431,13 +431,12 @@ def list_runs_in_work() -> set[int]:
     return {key >> BATCH_BITS for key in list_held(LeaseKind.BATCH, 0, LAST_KEY)}
 
 
-def is_in_work(run_id: int) -> Q:
-    """Return the condition that an item of the run is in a batch that a worker holds now. One look at all leases."""
-    first = run_id << BATCH_BITS
-    query = f"SELECT (key - %s)::int FROM ({HELD_LEASES}) AS held"  # noqa: S608  # constants
-    values = [first, LeaseKind.BATCH, first, first | (RETRY_LOCK - 1)]
-    held = RawSQL(query, values, output_field=IntegerField())  # noqa: S611  # constants
-    return Q(In(F("batch"), held))
+def is_in_work() -> Q:
+    """Return the condition that an item is in a batch that a worker holds now. One look at all leases."""
+    values = [LeaseKind.BATCH, 0, LAST_KEY]
+    held = RawSQL(HELD_LEASES, values, output_field=BigIntegerField())  # noqa: S611  # constants
+    run = Cast("run_id", BigIntegerField()).bitleftshift(BATCH_BITS)
+    return Q(In(run + F("batch"), held))
 
 
 def count_in_work(runs: Collection[Run]) -> dict[int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -225,7 +224,7 @@ def _select_items(run: Run, tab: str) -> QuerySet[Any]:
     """Select the items of the tab, each with whether a worker has it and whether its rows were mended."""
     items: QuerySet[Any] = RunItem.objects.filter(TABS[tab][1], run=run)
     # Of a run that is over there is no lease to look at.
-    held = Q(pk__in=[]) if run.finished_at else is_due() & is_in_work(run.pk)
+    held = Q(pk__in=[]) if run.finished_at else is_due() & is_in_work()
     items = items.annotate(
         is_held=ExpressionWrapper(held, BooleanField()), is_mended=was_written_since_refusal()
     )
@@ -334,7 +333,7 @@ def load_run_history(run: Run, *, has_permission: HasPermission) -> list[History
 
 def get_history_context(request: HttpRequest, run: Run) -> dict[str, object]:
     """Return the context of the run's history."""
-    correlation, day = f"run {run.pk}", run.created_at.astimezone(UTC).date()
+    correlation, day = f"run {run.pk}", timezone.localtime(run.created_at).date()
     history = load_run_history(run, has_permission=request.user.has_perm)
     is_begun = any(line.message and line.message.key in STARTS for line in history)
     whole_since = None if is_begun or run.is_of_schedule else find_whole_since()
@@ -394,29 +393,24 @@ class RunView(ObjectView[Run]):
 
 
 class LiveRunView(AdminView):
-    """The part of a run's page, and of the dashboard, that changes while the run goes on.
+    """The part of a run's page that changes while the run goes on, with the rows of the tab that is open.
 
-    With `items`, a tab, in the address: of the run's page, with that tab's rows, and with the history where `state`
-    is not the one that the page knows.
+    With the history too where `state` in the address is not the one that the page knows.
     """
 
-    template_name = "admin/migration/run_live.html"
+    template_name = "admin/migration/run_page_and_history_live.html"
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         progress = find_progress(pk)
         if progress is None:
             raise Http404
-        context = get_progress_context(request, progress)
-        if "items" in request.GET:
-            self.template_name = "admin/migration/run_page_and_history_live.html"
-            context |= get_items_context(request, progress)
-            if request.GET.get("state", context["shown_state"]) != context["shown_state"]:
-                context |= get_history_context(request, progress.run)
+        context = get_progress_context(request, progress) | get_items_context(request, progress)
+        if request.GET.get("state", context["shown_state"]) != context["shown_state"]:
+            context |= get_history_context(request, progress.run)
         response = self.render_to_response(context)
-        is_approved = "requested" in request.GET and progress.run.state != Run.State.REQUESTED
-        if is_approved or (progress.finished and "items" not in request.GET):
-            # Other parts of the page change too: the request's buttons, the dashboard's numbers.
+        if "requested" in request.GET and progress.run.state != Run.State.REQUESTED:
+            # Other parts of the page change too: the request's buttons.
             response["HX-Refresh"] = "true"
         return response
 

@@ -65,29 +65,35 @@ def select_runs_for_progress() -> QuerySet[Run]:
 
 def measure_progress(run: Run) -> Progress:
     """Measure the progress of a run of `select_runs_for_progress()`, in one query."""
-    return Progress(run, [dict(group) for group in _group_items(run.items.all(), run.pk)])
+    return Progress(run, [dict(group) for group in _group_items(run.items.all())])
 
 
 def find_progress(run_id: int, runs: QuerySet[Run] | None = None) -> Progress | None:
-    """Read a run with its progress in a single query, as a page asks for it every two seconds; None without the run.
+    """Read a run with its progress in a single query, as a page asks for it every second; None without the run.
 
     `runs`: of `select_runs_for_progress()`, with more columns.
     """
-    items = RunItem.objects.filter(run=OuterRef("pk"))
-    rows = _group_items(items, run_id).values(row=JSONObject(**{name: name for name in COLUMNS}))
     found = select_runs_for_progress() if runs is None else runs
-    run = found.filter(pk=run_id).annotate(item_groups=ArraySubquery(rows)).first()
-    if run is None:
-        return None
-    groups: list[ItemGroup] = run.item_groups
-    for group in groups:
-        if text := group["next_try_at"]:
-            group["next_try_at"] = datetime.fromisoformat(text)
-    return Progress(run, groups)
+    return next(iter(list_progress(found.filter(pk=run_id))), None)
 
 
-def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[Any, ItemGroup]:
-    """Count the items of the run by outcome, status of the comparison and class of the error."""
+def list_progress(runs: QuerySet[Run]) -> list[Progress]:
+    """Read these runs, of `select_runs_for_progress()`, with their progress in a single query."""
+    items = _group_items(RunItem.objects.filter(run=OuterRef("pk")))
+    rows = items.values(row=JSONObject(**{name: name for name in COLUMNS}))
+    return [
+        Progress(run, [*map(_read_group, run.item_groups)])
+        for run in runs.annotate(item_groups=ArraySubquery(rows))
+    ]
+
+
+def _read_group(group: ItemGroup) -> ItemGroup:
+    text = group["next_try_at"]
+    return group | {"next_try_at": text and datetime.fromisoformat(text)}
+
+
+def _group_items(items: QuerySet[RunItem]) -> QuerySet[Any, ItemGroup]:
+    """Count the items of a run by outcome, status of the comparison and class of the error."""
     grouped: QuerySet[Any, Any] = (
         items.order_by()
         .values("outcome", "comparison_status", "error_class")
@@ -95,7 +101,7 @@ def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[Any, ItemGro
             # One message of the items to be retried, as text, as PostgreSQL has no min() of jsonb.
             why=Min(Cast("message", TextField()), filter=Q(next_try_at__isnull=False)),
             number=Count("pk"),
-            in_work=Count("pk", filter=is_due() & is_in_work(run_id)),
+            in_work=Count("pk", filter=is_due() & is_in_work()),
             left_out=Count("pk", filter=was_never_begun()),
             withdrawn=Count("pk", filter=was_never_begun(keys=[RUN_WITHDRAWN.key])),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),

@@ -23,6 +23,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, ProgrammingError, connection, transaction
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -696,7 +697,7 @@ def read_filters(query: QueryDict) -> dict[str, str]:
 
 
 def make_filter(given: dict[str, str]) -> AuditFilter:
-    """Make the AuditFilter of these texts of the address; `until` is the last day, in UTC as the page's times."""
+    """Make the AuditFilter of these texts of the address; `until` is the last day. Days are those of the reader."""
     since, until = _read_day(given.get("since", "")), _read_day(given.get("until", ""))
     return AuditFilter(
         who=given.get("who", ""),
@@ -719,7 +720,7 @@ def _read_day(text: str) -> date | None:
 
 
 def _begin_of(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
+    return datetime.combine(day, time.min, timezone.get_current_timezone())
 
 
 def _read_id(text: str) -> UUID | None:

@@ -15,6 +15,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from credentials import prices
+from credentials.localization import find_site_day
 from credentials.prices import MONTH_DAYS, MONTH_MINUTES, SECRETS_A_CALL
 from migration.clients.models import read_or_count_clients
 from migration.core.comparisons import DailyComparisons
@@ -92,7 +93,7 @@ def estimate_costs() -> dict[str, Any]:
             }
         )
     advice, step = advise(usage.clients)
-    first_day = timezone.localdate() - timedelta(days=MONTH_DAYS - 1)
+    first_day = find_site_day() - timedelta(days=MONTH_DAYS - 1)
     compared = DailyComparisons.objects.filter(day__gte=first_day).aggregate(n=Sum("number"))
     return {
         "clients": usage.clients,

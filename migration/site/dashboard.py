@@ -1,39 +1,29 @@
-"""The dashboard: how far the migration is, what needs attention, what happened lately."""
+"""The dashboard: what needs somebody, how far the migration is, what is next, what is at work, what happened lately."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from math import ceil
+from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import Case, Q, When
-from django.http import HttpRequest
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import Case, Q, QuerySet, When
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from credentials.localization import localize
-from migration.campaigns.members import count_by_phase_before_goal, select_taken_further
-from migration.campaigns.models import Campaign
-from migration.campaigns.starts import may_start_campaign
-from migration.clients.counts import (
-    BlockerCount,
-    ClientCounts,
-    NewestComparisonCounts,
-    add_up_counts,
-)
-from migration.clients.filters import get_ready_url
-from migration.clients.models import CUTOVER_DAYS, KEPT_FROM_CLIENTS, read_or_count_clients
+from migration.campaigns.members import list_running_campaigns, select_taken_further
+from migration.campaigns.models import CAMPAIGN
+from migration.clients.counts import ClientCounts, add_up_counts
+from migration.clients.filters import NEEDS_SOMEBODY, get_ready_url
+from migration.clients.models import KEPT_FROM_CLIENTS, read_or_count_clients
 from migration.core.audit import EVENT_KINDS, RUN_EVENT, AuditEvent, is_by_hand
-from migration.core.clients import (
-    VIEW_CAMPAIGNS,
-    VIEW_CHECKS,
-    VIEW_CLIENTS,
-    all_clients,
-)
-from migration.core.comparisons import Comparison, DailyComparisons
-from migration.core.pages import RUN_PERMISSION
+from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_RUNS, all_clients
+from migration.core.pages import RUN_PERMISSION, AdminView, add_pages
 from migration.core.problems import (
     Action,
     Finding,
@@ -47,10 +37,12 @@ from migration.moves.pages import find_move_act
 from migration.moves.readiness import Standing, select_with_blocker
 from migration.moves.rules import READY
 from migration.nova.readers import is_any_client_read_from_aws
+from migration.people.roles import VIEW_AUDIT
 from migration.runs.models import Run
-from migration.runs.pages import make_run_badge
-from migration.runs.progress import Progress, measure_progress, select_runs_for_progress
+from migration.runs.progress import Progress, list_progress, select_runs_for_progress
+from migration.runs.starts import get_run_url
 from migration.site.background import read_background_facts
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 
@@ -62,61 +54,37 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
     """
     may = request.user.has_perm
     found = load_dashboard()
-    sees_clients = may("credentials.view_client")
-    sees_comparisons = may("migration.view_comparison")
-    return context | {
-        "title": _("Dashboard"),
-        "clients": found.clients if sees_clients else None,
-        "comparisons": found.comparisons if sees_comparisons else None,
-        "history": found.chart if sees_comparisons else None,
-        "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
-        "run_badge": make_run_badge(found.run.run) if found.run else "",
-        "attention": [
-            replace(
-                item,
-                url=item.url if may(item.url_permission) else "",
-                actions=tuple(each for each in item.actions if may(each.permission)),
-            )
-            for item in list_attention(found.results)
-            if may(item.permission)
-        ],
-        "unanswered": sum(
-            each.problem.looked_for_every is not None
-            and each.state == FindingState.NOT_LOOKED_AT
-            and may(each.problem.permission)
-            for each in found.results
-        ),
-        "activity": list_activity(may),
-        "counted_at": found.counted_at,
-        "headline": found.headline if sees_clients else None,
-        "next_steps": _list_next_steps(request, found) if sees_clients else [],
-        "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
-        if may(VIEW_CAMPAIGNS)
-        else [],
-        "may_plan_waves": may_start_campaign(request) and not found.running_campaigns,
-        "need_somebody": sum(
-            row.clients for row in found.clients.blockers if row.standing == Standing.BLOCKED
-        )
-        if sees_clients
-        else 0,
-        "blockers": _split_blockers(found.clients) if sees_clients else [],
-        "may_run": may(RUN_PERMISSION),
-        "may_see_checks": may(VIEW_CHECKS),
-    }
+    sees_clients = may(VIEW_CLIENTS)
+    blocked = [row for row in found.clients.blockers if row.standing == Standing.BLOCKED]
+    return (
+        context
+        | {
+            "title": _("Dashboard"),
+            "clients": found.clients if sees_clients else None,
+            "attention": list_attention(found.results, may),
+            "unanswered": sum(
+                each.problem.looked_for_every is not None
+                and each.state == FindingState.NOT_LOOKED_AT
+                and may(each.problem.permission)
+                for each in found.results
+            ),
+            "blocked": sum(row.clients for row in blocked) if sees_clients else 0,
+            "blocked_query": f"next={NEEDS_SOMEBODY}",
+            "counted_at": found.counted_at,
+            "next": find_next_step(request, found) if sees_clients else None,
+            "activity": list_activity(may),
+            "may_view_audit": may(VIEW_AUDIT),
+        }
+        | get_work_context(request)
+    )
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Everything that the dashboard shows to a user with all permissions."""
+    """What the dashboard shows of clients and problems to a user with all permissions."""
 
     clients: ClientCounts
-    comparisons: NewestComparisonCounts
-    run: Progress | None
     results: list[Result]
-    chart: ComparisonChart
-    headline: ProjectNumbers
-    # The campaigns that take clients further by themselves.
-    running_campaigns: list[int]
     # True while any campaign is not over.
     has_campaigns: bool
     # When the clients were counted, where that may be a moment ago.
@@ -124,7 +92,7 @@ class Dashboard:
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard but its recent activity, in sixteen queries.
+    """Load the dashboard but what is at work and its recent activity, in twelve queries.
 
     One more each where others have objects on NOVA's tables, and where AWS has secrets of
     deleted clients; one or two more if notices are set to reach somebody.
@@ -132,25 +100,18 @@ def load_dashboard() -> Dashboard:
     # What the page reads anyway is read once, also for problems.
     look = Look()
     counts = look.read(read_or_count_clients)
-    clients, comparisons = add_up_counts(counts)
-    running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
-    runs = select_runs_for_progress().exclude(state__in=Run.NOT_STARTED)
-    run = runs.order_by(running_first, "-created_at", "-pk").first()
+    clients, _comparisons = add_up_counts(counts)
     work = look.read(read_background_facts)
     look.give(is_any_client_read_from_aws, clients.reads_aws)
     return Dashboard(
         clients=clients,
-        comparisons=comparisons,
-        run=measure_progress(run) if run else None,
         results=list_results(look),
-        chart=load_comparison_chart(),
-        headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
-        running_campaigns=[
-            each.pk for each in work.campaigns if each.state == Campaign.State.RUNNING
-        ],
         has_campaigns=bool(work.campaigns),
         counted_at=counts.at if counts.is_kept else None,
     )
+
+
+# What needs somebody: a line and a button each
 
 
 @dataclass(frozen=True)
@@ -159,15 +120,16 @@ class AttentionLine:
 
     code: str
     severity: Severity
-    # What it is about; "" where the sentence says that too.
-    title: str
+    # What it is about, and the rest of what there is to say.
+    lead: str
+    detail: str
+    # All of it, as other pages say it.
     sentence: str
     count: int
     # "" for who may not open it.
     url: str
     permission: str
-    url_permission: str
-    actions: tuple[Action, ...]
+    action: Action | None
     # What to type, of what can't wait.
     statements: tuple[str, ...] = ()
     since: datetime | None = None
@@ -175,22 +137,34 @@ class AttentionLine:
     looked_at: datetime | None = None
 
 
-def list_attention(results: Iterable[Result]) -> list[AttentionLine]:
-    """Return the lines of open problems: one for each finding with a list or a button of its own, one for the rest."""
+def list_attention(
+    results: Iterable[Result], may: Callable[[str], bool] = lambda _permission: True
+) -> list[AttentionLine]:
+    """Return the lines of open problems: one for each finding with a list or a button of its own, one for the rest.
+
+    Only of what the user may see, of whom `may` tells.
+    """
     lines = []
     for result in results:
+        if not may(result.problem.permission):
+            continue
         rest = [each for each in result.failed if not (each.url or each.actions)]
-        lines += [_make_line(result, each) for each in result.failed if each not in rest]
+        lines += [_make_line(result, may, each) for each in result.failed if each not in rest]
         if rest:
-            lines.append(_make_line(result, *rest))
+            lines.append(_make_line(result, may, *rest))
     return lines
 
 
-def _make_line(result: Result, first: Finding, *others: Finding) -> AttentionLine:
+def _make_line(
+    result: Result, may: Callable[[str], bool], first: Finding, *others: Finding
+) -> AttentionLine:
     each = result.problem
-    sentence = localize(first.message)
-    if others:
-        sentence += " " + _("(and %(n)s more)") % {"n": len(others)}
+    more = _("(and %(n)s more)") % {"n": len(others)} if others else ""
+    sentence = " ".join(filter(None, [localize(first.message), more]))
+    lead, detail = str(each.title), sentence
+    if not each.is_of_site:
+        lead, *parts = map(localize, first.message.parts)
+        detail = " ".join(filter(None, [*parts, more]))
     # Its place on the health page says what to do.
     page = f"{each.url}#{each.code}" if each.page == "run_health" else each.url
     url, page_permission = first.url or page, each.page_permission or each.permission
@@ -204,233 +178,207 @@ def _make_line(result: Result, first: Finding, *others: Finding) -> AttentionLin
     return AttentionLine(
         each.code,
         each.severity,
-        str(each.title) if each.is_of_site else "",
+        lead,
+        detail,
         sentence,
         sum(found.count for found in (first, *others)),
-        url,
+        url if may(url_permission) else "",
         each.permission,
-        url_permission,
-        first.actions or (button,),
+        next((action for action in first.actions or (button,) if may(action.permission)), None),
         first.statements if each.severity == Severity.CRITICAL else (),
         result.began_at if each.is_of_site and not tells_time else None,
         result.looked_at if result.is_old else None,
     )
 
 
-def _list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, object]]:
-    """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
+# What is next: one sentence and the page's main button
 
-    The first step of the most clients is the main one, unless a campaign takes clients further.
-    """
-    page = reverse("admin:credentials_client_changelist")
-    clients, running = found.clients, found.running_campaigns
-    most = max(clients.phases, key=lambda row: row.ready)
-    taken = count_by_phase_before_goal(running) if running else {}
-    steps = []
-    for row in clients.phases:
-        if not row.ready:
-            continue
+
+@dataclass(frozen=True)
+class NextStep:
+    """What to do next with the clients, and where; `is_main`: the user can do it there."""
+
+    text: str
+    button: str
+    url: str
+    is_main: bool = True
+
+
+def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
+    """Return the step that most clients are ready for, else what keeps them; None where nothing is left."""
+    page, clients = reverse("admin:credentials_client_changelist"), found.clients
+    if not clients.total:
+        if not request.user.has_perm("credentials.add_client"):
+            return None
+        url = reverse("admin:credentials_client_add")
+        return NextStep(_("Add the first client."), _("Add a client"), url)
+    ready = sorted((row for row in clients.phases if row.ready), key=lambda row: -row.ready)
+    for row in ready:
         # A purge is none: it wants each slug typed.
         act = find_move_act(Phase(row.phase), Phase(row.next_phase))
-        may_move = act is not None and act.takes_many and act.may(request.user)
-        # The button moves only clients that no campaign takes further. Looking for one takes long where there are very
-        # many: there the page behind the button says it.
-        is_offered = may_move and (
-            not found.has_campaigns
-            or clients.total >= KEPT_FROM_CLIENTS
-            or select_with_blocker(all_clients().in_phases(Phase(row.phase)), READY)
-            .exclude(select_taken_further())
-            .exists()
-        )
-        steps.append(
-            {
-                "number": row.ready,
-                "label": row.next_label,
-                "list_url": f"{page}?{row.ready_query}",
-                "move_url": get_ready_url(act.code, Phase(row.phase)) if act and is_offered else "",
-                "is_main": row is most and not running,
-                # Ready or not: who is ready may be kept a moment later.
-                "taken": taken.get(row.phase, 0),
-            }
-        )
-    return steps
+        if act is None or not act.takes_many or not act.may(request.user):
+            continue
+        # The button moves only clients that no campaign takes further. Looking for these takes long where there are
+        # very many: there the page behind the button counts them.
+        number, label = row.ready, act.name_button(row.ready)
+        if found.has_campaigns and clients.total >= KEPT_FROM_CLIENTS:
+            label = str(act.label)
+        elif found.has_campaigns:
+            own = select_with_blocker(all_clients().in_phases(Phase(row.phase)), READY)
+            number = own.exclude(select_taken_further()).count()
+            label = act.name_button(number)
+        if number:
+            url = get_ready_url(act.code, Phase(row.phase))
+            return NextStep(describe_ready(number, row.label), f"{label}…", url)
+    if ready:
+        row = ready[0]
+        text = describe_ready(row.ready, row.label)
+        return NextStep(text, _("See them"), f"{page}?{row.ready_query}", is_main=False)
+    blocked = sum(row.clients for row in clients.blockers if row.standing == Standing.BLOCKED)
+    if blocked:
+        text = ngettext(
+            "%(n)s client is blocked until somebody acts.",
+            "%(n)s clients are blocked until somebody acts.",
+            blocked,
+        ) % {"n": intcomma(blocked)}
+        return NextStep(text, _("See what blocks them"), f"{page}?next={NEEDS_SOMEBODY}")
+    waiting = [row for row in clients.blockers if row.standing == Standing.WAITS]
+    if waiting:
+        number = sum(row.clients for row in waiting)
+        text = ngettext(
+            "%(n)s client waits, and goes on by itself.",
+            "%(n)s clients wait, and go on by themselves.",
+            number,
+        ) % {"n": intcomma(number)}
+        url = f"{page}?next={Standing.WAITS}"
+        return NextStep(text, _("See what they wait for"), url, is_main=False)
+    return None
 
 
-def _split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]]:
-    """Return what keeps clients from their next phase: what needs somebody, what passes by itself, then the purge."""
-    titles = {
-        Standing.BLOCKED: _("Blocked: need somebody"),
-        Standing.WAITS: _("Wait, and go on by themselves"),
-        Standing.IN_AWS: _("In AWS: lack something before their purge"),
-    }
-    groups = [
-        (title, [row for row in clients.blockers if row.standing == standing])
-        for standing, title in titles.items()
-    ]
-    return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]
+def describe_ready(number: int, phase: str) -> str:
+    text = ngettext(
+        "%(n)s client in %(phase)s passes every check.",
+        "%(n)s clients in %(phase)s pass every check.",
+        number,
+    )
+    return text % {"n": intcomma(number), "phase": phase}
 
 
-# The chart: comparisons by day and result for a month
+# What is at work: running campaigns, and runs that are not over
 
-CHART_DAYS = 30
-
-# The statuses that one row of bars counts together, by its key.
-CHART_ROWS: dict[str, tuple[str, ...]] = {
-    "match": (Comparison.Status.MATCH,),
-    "mismatch": Comparison.DIFFERS,
-    "unchecked": (Comparison.Status.UNCHECKED,),
-}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One day of a chart: its number, and where its bar stands."""
-
-    day: date
-    number: int
-    height: float  # percent of the highest
-    x: int
+RUNS_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Series:
-    """One row of bars: the comparisons with one result."""
+class Work:
+    """A campaign or a run that goes on, as a line and a bar."""
 
     key: str
-    title: str
-    bars: list[Bar]
+    name: str
+    url: str
+    done: int
+    total: int
+    # Of a run.
+    progress: Progress | None = None
 
     @property
-    def total_number(self) -> int:
-        """Return how many comparisons with this result all days have together."""
-        return sum(bar.number for bar in self.bars)
-
-    @property
-    def highest_number(self) -> int:
-        """Return the number of the highest bar."""
-        return max(bar.number for bar in self.bars)
+    def percent(self) -> int:
+        return 100 * self.done // self.total if self.total else 0
 
 
-@dataclass(frozen=True)
-class ComparisonChart:
-    """The chart of each day's comparisons: a row of bars for each result, and the same numbers as a table."""
-
-    series: list[Series]
-
-    @property
-    def total_number(self) -> int:
-        """Return the number of all days and results."""
-        return sum(series.total_number for series in self.series)
-
-    @property
-    def table_rows(self) -> list[tuple[date, list[int]]]:
-        """Return each day with its number of each result, the newest day first."""
-        bars = zip(*(series.bars for series in self.series), strict=True)
-        return [(row[0].day, [bar.number for bar in row]) for row in bars][::-1]
-
-
-def load_comparison_chart() -> ComparisonChart:
-    """Load the chart, in one query over at most five rows a day."""
-    today = timezone.localdate()
-    days = [today - timedelta(days=ago) for ago in reversed(range(CHART_DAYS))]
-    stored = DailyComparisons.objects.filter(day__gte=days[0])
-    counted = {
-        (day, status): number
-        for day, status, number in stored.values_list("day", "status", "number")
-    }
-    titles = {
-        "match": _("Matches"),
-        "mismatch": _("Mismatches"),
-        "unchecked": _("Could not check"),
-    }
-    series = []
-    for key, statuses in CHART_ROWS.items():
-        numbers = [sum(counted.get((day, status), 0) for status in statuses) for day in days]
-        most = max(numbers)
-        bars = [
-            # A bar of a small number stays visible beside one of thousands.
-            Bar(day, number, max(100 * number / most, 4) if number else 0, position * 10)
-            for position, (day, number) in enumerate(zip(days, numbers, strict=True))
+def get_work_context(request: HttpRequest) -> dict[str, object]:
+    """Return what is at work, as far as the user may see it, in at most two queries."""
+    may = request.user.has_perm
+    work, sees_runs = [], may(VIEW_RUNS) or may(RUN_PERMISSION)
+    if may(VIEW_CAMPAIGNS):
+        for campaign in list_running_campaigns():
+            url = reverse("admin:migration_campaign_change", args=[campaign.campaign_id])
+            name = localize(CAMPAIGN(id=str(campaign.campaign_id)))
+            key = f"c{campaign.campaign_id}"
+            work.append(Work(key, name, url, campaign.done, campaign.clients))
+    if sees_runs:
+        work += [
+            Work(
+                f"r{each.run.pk}", str(each.run), get_run_url(each.run), each.done, each.total, each
+            )
+            for each in list_progress(select_runs_at_work()[:RUNS_SHOWN])
         ]
-        series.append(Series(key, titles[key], bars))
-    return ComparisonChart(series)
+    return {
+        "work": work,
+        "sees_work": sees_runs or may(VIEW_CAMPAIGNS),
+        # An open page asks for it, and is loaded anew where other work is shown than it knows.
+        "work_shown": ".".join(each.key for each in work),
+        "work_is_live": bool(work) and sees_runs,
+        "worker": next((each.progress for each in work if each.progress), None),
+    }
 
 
-# The headline: how many clients are cut over, how many were left day by day, and about when none is
-
-# The pace is that of this time, or since its first cutover …
-PACE_DAYS = 14
-# … and is none where clients were cut over on fewer days of it.
-LEAST_DAYS_WITH_CUTOVERS = 3
-# A forecast beyond it says nothing.
-MOST_DAYS_AHEAD = 365
+def select_runs_at_work() -> QuerySet[Run]:
+    """Select the runs that were started and are not over: those that run first, and the newest of these."""
+    running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
+    runs = select_runs_for_progress().exclude(state__in=[*Run.NOT_STARTED, Run.State.REQUESTED])
+    return runs.filter(finished_at=None).order_by(running_first, "-created_at", "-pk")
 
 
-@dataclass(frozen=True)
-class ProjectNumbers:
-    """The progress of the project's cutovers: clients cut over, their pace, about when the last one is."""
+class WorkView(AdminView):
+    """The part of the dashboard that moves while something is at work."""
 
-    clients: int
-    cut_over: int
-    # How many clients were left at the end of each day; none where nobody was cut over in this time.
-    days: list[Bar]
-    cut_over_in_pace_days: int
-    # About when the last client is cut over, at the pace of the last days; None where these don't tell.
-    ends_on: date | None
+    template_name = "admin/migration/dashboard/work.html"
+    renews_session = False  # an open page asks by itself
 
-    @property
-    def left(self) -> int:
-        return self.clients - self.cut_over
-
-    @property
-    def percent(self) -> float:
-        """Return the share that is cut over, rounded down: 100 only where all are."""
-        return 1000 * self.cut_over // self.clients / 10 if self.clients else 0
-
-    @property
-    def forecast_days_left(self) -> int | None:
-        return (self.ends_on - timezone.localdate()).days if self.ends_on else None
+    def get(self, request: HttpRequest) -> HttpResponse:
+        context = get_work_context(request)
+        response = self.render_to_response(self.get_context_data(**context))
+        if request.GET.get("shown") != context["work_shown"]:
+            # Something began or is over: the numbers of the page are others.
+            response["HX-Refresh"] = "true"
+        return response
 
 
-def make_project_numbers(clients: int, cut_over: int, moved: dict[date, int]) -> ProjectNumbers:
-    """Compute the numbers from today's counts and `moved`: the cutovers by day, less those rolled back."""
-    today = timezone.localdate()
-    days = [today - timedelta(days=ago) for ago in reversed(range(CUTOVER_DAYS))]
-    left, after = dict[date, int](), clients - cut_over
-    for day in reversed(days):
-        left[day] = after
-        after += moved.get(day, 0)
-    most = max(left.values(), default=0)
-    return ProjectNumbers(
-        clients=clients,
-        cut_over=cut_over,
-        days=[
-            Bar(day, left[day], 100 * left[day] / most, position * 10)
-            for position, day in enumerate(days)
-        ]
-        if moved and most > 0
-        else [],
-        cut_over_in_pace_days=sum(
-            number for day, number in moved.items() if day > today - timedelta(days=PACE_DAYS)
-        ),
-        ends_on=_forecast_end(clients - cut_over, moved, today),
-    )
+add_pages("run", ("at-work/", "at_work", WorkView))
 
 
-def _forecast_end(left: int, moved: dict[date, int], today: date) -> date | None:
-    """Return about when nobody is left; None where too few days had cutovers to speak of a pace."""
-    lately = {d: n for d, n in moved.items() if d > today - timedelta(days=PACE_DAYS) and n > 0}
-    number = sum(n for d, n in moved.items() if d > today - timedelta(days=PACE_DAYS))
-    if left <= 0 or number <= 0 or len(lately) < LEAST_DAYS_WITH_CUTOVERS:
-        return None
-    per_day = number / ((today - min(lately)).days + 1)
-    ahead = ceil(left / per_day)
-    return today + timedelta(days=ahead) if ahead <= MOST_DAYS_AHEAD else None
+# Recent activity: who did what to whom
 
+ACTIVITIES_SHOWN = 6
 
-# Recent activity: the newest events that people brought about
-
-ACTIVITIES_SHOWN = 10
+# By the key of an event's sentence, what the dashboard says in place of it; every other sentence is told as it is.
+SHORT = {
+    "moved": gettext_lazy("%(who)s moved %(client)s to %(new)s"),
+    "moved to aws": gettext_lazy("%(who)s cut over %(client)s"),
+    "moved from aws": gettext_lazy("%(who)s rolled back %(client)s"),
+    "moved to purged": gettext_lazy("%(who)s purged %(client)s"),
+    "moved from purged": gettext_lazy("%(who)s restored %(client)s"),
+    "evidence_overridden": gettext_lazy("%(who)s overrode missing evidence of %(client)s"),
+    "resolution_check": gettext_lazy("%(who)s compared %(client)s again"),
+    "resolution_to_aws": gettext_lazy("%(who)s copied %(client)s to AWS"),
+    "resolution_to_postgres": gettext_lazy("%(who)s copied %(client)s to PostgreSQL"),
+    "resolution_acknowledge": gettext_lazy("%(who)s acknowledged mismatches of %(client)s"),
+    "resolution_acknowledge_until": gettext_lazy("%(who)s acknowledged mismatches of %(client)s"),
+    "resolution_to_former": gettext_lazy("%(who)s undid a copy of %(client)s"),
+    "resolution_to_version": gettext_lazy("%(who)s restored a version of %(client)s"),
+    "run_planned": gettext_lazy("%(who)s planned %(run)s"),
+    "run_discarded": gettext_lazy("%(who)s discarded %(run)s"),
+    "run_started": gettext_lazy("%(who)s started %(run)s"),
+    "moves_started": gettext_lazy("%(who)s started %(run)s"),
+    "moves_requested": gettext_lazy("%(who)s requested %(run)s"),
+    "moves_requested_to_wait": gettext_lazy("%(who)s requested %(run)s"),
+    "moves_approved": gettext_lazy("%(who)s approved %(run)s"),
+    "moves_cancelled": gettext_lazy("%(who)s cancelled %(run)s"),
+    "run_ended": gettext_lazy("%(run)s finished"),
+    "run_ended_by_stop": gettext_lazy("%(run)s was stopped"),
+    "campaign_started": gettext_lazy("%(who)s started %(campaign)s"),
+    "campaign_requested": gettext_lazy("%(who)s requested %(campaign)s"),
+    "campaign_approved": gettext_lazy("%(who)s approved %(campaign)s"),
+    "campaign_stopped": gettext_lazy("%(campaign)s stopped by itself"),
+    "campaign_stopped_by_hand": gettext_lazy("%(who)s stopped %(campaign)s"),
+    "campaign_went_on": gettext_lazy("%(who)s let %(campaign)s go on"),
+    "campaign_cancelled": gettext_lazy("%(who)s cancelled %(campaign)s"),
+    "campaign_finished": gettext_lazy("%(campaign)s finished"),
+    "wave_begun": gettext_lazy("%(campaign)s began %(wave)s"),
+    "stopped_writes": gettext_lazy("%(who)s stopped all AWS writes"),
+    "started_writes": gettext_lazy("%(who)s started AWS writes again"),
+}
 
 
 @dataclass(frozen=True)
@@ -441,10 +389,40 @@ class Activity:
     url: str
 
     @property
-    def sentence(self) -> str:
-        """Say what happened, and to which client, in the page's language."""
-        text = localize(self.event.message, at=self.event.when)
-        return f"{escape_name(self.event.slug)}: {text}" if self.event.slug else text
+    def line(self) -> SafeString:
+        """Say who did what to whom, in the page's language and in one short line; whom it is about is the link."""
+        event, message = self.event, self.event.message.parts[0]
+        who = format_html("<b>{}</b>", escape_name(event.by) if event.by else _("A command"))
+        template = str(SHORT.get(_find_short(message), "")) if message.sentence else ""
+        if not template or ("%(client)s" in template and not event.slug):
+            text = localize(event.message, at=event.when)
+            text = f"{escape_name(event.slug)}: {text}" if event.slug else text
+            return format_html("{}: {}", who, self._link(text)) if event.by else self._link(text)
+        values = {"who": who, "client": self._link(escape_name(event.slug))}
+        for name, value in message.values.items():
+            is_subject = name in ("run", "campaign")
+            text = localize(value) if isinstance(value, Message) else str(value)
+            values[name] = self._link(text) if is_subject else escape(text)
+        if event.slug and "%(client)s" not in template:
+            template = f"{template} (%(client)s)"
+        return mark_safe(escape(template) % values)  # noqa: S308  # escaped, part by part
+
+    def _link(self, text: str) -> SafeString:
+        return format_html('<a href="{}">{}</a>', self.url, text) if self.url else escape(text)
+
+
+def _find_short(message: Message) -> str:
+    """Return the key of `SHORT` for a sentence: of a move that has a name of its own by its phases."""
+    if message.key != "moved":
+        return message.key
+    phases = {phase.label.key: phase for phase in Phase}
+    old, new = (
+        phases.get(value.key) if isinstance(value := message.values.get(name), Message) else None
+        for name in ("old", "new")
+    )
+    if new in (Phase.AWS, Phase.PURGED) and old != Phase.PURGED:
+        return f"moved to {new}"
+    return f"moved from {old}" if old in (Phase.AWS, Phase.PURGED) else message.key
 
 
 def list_activity(may: Callable[[str], bool]) -> list[Activity]:

@@ -289,6 +289,7 @@ def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
     """Return the menu below one's own name: help, and one's own account."""
     links = [
         {"title": gettext("Help"), "link": reverse("documents")},
+        {"title": gettext("Time zone"), "link": reverse("admin:time_zone")},
         {"title": gettext("Second factor"), "link": reverse("admin:second_factor")},
     ]
     if request.user.is_authenticated and request.user.has_usable_password():

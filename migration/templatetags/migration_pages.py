@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
 from django.contrib.auth.models import User
-from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.utils import formats, timezone
@@ -18,7 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from credentials.localization import localize, localize_html
+from credentials.localization import find_local, localize, localize_html, show_moment
 from migration.campaigns.models import describe_minutes
 from migration.core import aws_writes
 from migration.core.audit import CARRIED_OVER
@@ -34,7 +33,7 @@ from migration.runs.models import Run
 from migration.site.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import UNKNOWN_NAME, Mismatch, MismatchKind
-from nova_credentials.messages import Message
+from nova_credentials.messages import Message, describe_age
 from nova_credentials.shown_names import escape_name
 
 # As `audit_actors` names it.
@@ -43,6 +42,8 @@ ORIGIN = re.compile(r"(?:worker|command (?P<command>\S+)) on (?P<host>.+)")
 register = template.Library()
 register.filter("localize_message", localize_html)
 register.filter("shown_name", escape_name)
+# In a text, an attribute or on paper; elsewhere `exact_moment`.
+register.filter("moment_and_zone", show_moment)
 
 LABELS = {
     **dict(PhaseChoices.choices),
@@ -153,22 +154,28 @@ def make_label(text: str, variant: str, icon: str = "") -> str:
 
 @register.filter
 def time_ago(value: datetime | None) -> SafeString | str:
-    """Return how long ago the moment was, with the exact time on hover."""
+    """Return how long ago the moment was, or in how long it will be, with the exact time in UTC on hover."""
     if value is None:
         return ""
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        timezone.localtime(value).isoformat(),
-        exact_moment(value),
-        naturaltime(value),
+    length = timezone.now() - value
+    age = localize(describe_age(abs(length)))
+    return _make_time(
+        value, (_("in %(age)s") if length < timedelta() else _("%(age)s ago")) % {"age": age}
     )
 
 
 @register.filter
-def exact_moment(value: datetime) -> str:
-    """Return the moment as date and time, with the time zone."""
-    local = timezone.localtime(value)
-    return f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
+def exact_moment(value: datetime | None) -> SafeString | str:
+    """Return date and time in the reader's time zone, with the exact time in UTC on hover."""
+    if value is None:
+        return ""
+    return _make_time(value, formats.date_format(find_local(value), "DATETIME_FORMAT"))
+
+
+def _make_time(value: datetime, text: str) -> SafeString:
+    utc = value.astimezone(UTC)
+    exact = f"{formats.date_format(utc, 'DATETIME_FORMAT')}:{utc:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), exact, text)
 
 
 @register.filter

@@ -269,6 +269,7 @@ def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
 
     found = look_at(
         "/admin/search/?s=idom",
+        "/admin/time-zone/",
         GROUPS,
         f"{GROUPS}add/",
         *(f"{GROUPS}{group.pk}/{what}/" for what in ("change", "delete")),

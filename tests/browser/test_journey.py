@@ -33,8 +33,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
 
     somebody.follows("Comparison")
     somebody.presses("Check again")
-    somebody.follows("Dashboard")
-    somebody.follows("Mismatch report")
+    somebody.follows("Mismatches")
     somebody.reads("different value")
     somebody.follows("acme")
     somebody.follows("Copy PostgreSQL to AWS")

@@ -42,7 +42,7 @@ from tests.languages.stored_keys import NOT_STORED, list_declared, read_stored
 # A value of each kind: in English and in Spanish.
 VALUES = {
     "n": (65_536, "65,536", "65\xa0536"),
-    "day": (date(2026, 12, 24), "2026-12-24", "24 de diciembre de 2026"),
+    "day": (date(2026, 12, 24), "24 Dec 2026", "24 dic 2026"),
     "rows": ((ROW_NAMES["email"](id="3"),), "mail login 3", "acceso a correo 3"),
     "result": (STATUSES["mismatch"](), "Mismatch", "Discrepancia"),
     "run": (RUN_NAMES["push"](id="1234"), "Push 1234", "Envío 1234"),
@@ -57,7 +57,7 @@ WHOLE = SENTENCES.values()
 
 def value_of(name: str) -> tuple:
     if name == "ago":
-        return timezone.now() - timedelta(minutes=5, seconds=30), "5 minutes", "5\xa0minutos"
+        return timezone.now() - timedelta(minutes=5, seconds=30), "5 minutes", "5 minutos"
     return VALUES.get(name, ("Match", "Match", "Match"))
 
 

@@ -31,21 +31,21 @@ def test_a_sentence_with_its_values_is_printed_in_english(declare):
 
     message = took(who="ana", n=65536, day=date(2026, 11, 25), what=("a", "b"))
 
-    assert str(message) == "ana took 65,536 bytes on 2026-11-25: a or b."
+    assert str(message) == "ana took 65,536 bytes on 25 Nov 2026: a or b."
     assert message.text == str(message)
 
 
 @pytest.mark.parametrize(
     ("time", "shown"),
     [
-        ({"seconds": -5}, "less than a minute"),
-        ({"seconds": 59}, "less than a minute"),
+        ({"seconds": -5}, "1 second"),
+        ({"seconds": 59}, "59 seconds"),
         ({"minutes": 1}, "1 minute"),
         ({"minutes": 5, "seconds": 30}, "5 minutes"),
-        ({"hours": 1, "minutes": 5}, "1 hour, 5 minutes"),
+        ({"hours": 1, "minutes": 5}, "1 hour"),
         ({"hours": 2}, "2 hours"),
-        ({"days": 8, "hours": 3}, "1 week, 1 day"),
-        ({"days": 800}, "2 years, 2 months"),
+        ({"days": 8, "hours": 3}, "8 days"),
+        ({"days": 800}, "800 days"),
     ],
 )
 def test_a_time_is_printed_as_the_time_since(declare, time, shown):

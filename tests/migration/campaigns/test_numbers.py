@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from migration.campaigns.explain import show_time
+from credentials.localization import show_moment
 from migration.campaigns.members import find_stuck_slugs, go_on_without
 from migration.campaigns.models import CAMPAIGN_STEERED
 from migration.core.audit import RUN_EVENT
@@ -191,7 +191,7 @@ def test_who_only_has_to_wait_after_it_was_mended_is_told_so(viewer):
 
     words = text(viewer.get(page(campaign)))
 
-    when = show_time(ReadCount.objects.get().last_mismatch_at + timedelta(minutes=30))
+    when = show_moment(ReadCount.objects.get().last_mismatch_at + timedelta(minutes=30))
     assert (
         "NOVA's reader met a mismatch or a failure lately: 1 client – spain-1 (this passes 30 minutes after the last"
         f" one, at {when}; if the campaign goes on before, the whole wave waits until then)"

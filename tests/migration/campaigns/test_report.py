@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from credentials.localization import show_moment
 from migration.campaigns.explain import (
     NAMED_IN_ALL,
     NAMED_OF_A_RUN,
@@ -20,7 +21,6 @@ from migration.campaigns.explain import (
     WAITS_FOR_ROLLBACK,
     WAITS_FOR_RUN,
     WaveState,
-    show_time,
     summarize_campaign,
 )
 from migration.campaigns.models import STOPPED_BY_COMMAND, WAITS_FOR_APPROVAL, WaveCounts
@@ -73,7 +73,7 @@ def test_it_waits_for_its_run_for_the_soak_time_and_for_nothing_once_it_is_finis
     soaks = summarize_campaign(campaign)
     until = Run.objects.get(wave__campaign=campaign).finished_at + timedelta(minutes=30)
     assert soaks.waits_for.codes == [SOAKS.key]
-    assert f"until {show_time(until)}" in str(soaks.waits_for)
+    assert f"until {show_moment(until)}" in str(soaks.waits_for)
     assert soaks.waves[0].state == WaveState.SOAKING
 
     Run.objects.update(finished_at=timezone.now() - timedelta(hours=1))

@@ -130,7 +130,7 @@ def test_who_is_deactivated_is_out_at_once_and_asks_for_nothing_any_more(client,
 def test_every_record_of_a_person_keeps_the_name():
     """A client's owner says who is to look at it.
 
-    Who is told of a notice needs an account that has an address.
+    Who is told of a notice needs an account that has an address. A time zone is read by its user alone.
     """
     people = [
         field
@@ -150,7 +150,7 @@ def test_every_record_of_a_person_keeps_the_name():
 
     assert len(people) > 10
     told = ["Notice.recipient", "NoticeDelivery.user"]
-    assert sorted(lacking) == sorted([*told, "ClientOwner.owner"])
+    assert sorted(lacking) == sorted([*told, "ClientOwner.owner", "TimeZoneChoice.user"])
 
 
 def test_records_tell_of_who_is_gone_from_the_database(maria):

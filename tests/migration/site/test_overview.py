@@ -1,5 +1,7 @@
-"""The parts of the dashboard: late pushes, the chart's numbers, what happened lately."""
+"""The parts of the dashboard: late pushes, what happened lately, what helps."""
 
+import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration.campaigns.members import LEFT_OUT_OF_CAMPAIGN
@@ -32,7 +35,6 @@ from migration.models import (
     AuditEvent,
     ClientGroup,
     ClientMigration,
-    DailyComparisons,
     OpenMismatch,
     RunItem,
     Worker,
@@ -44,10 +46,11 @@ from migration.runs.models import RUN_STARTED, Run
 from migration.runs.plans import FORMER_SENTENCES
 from migration.site.dashboard import (
     ACTIVITIES_SHOWN,
+    SHORT,
     Activity,
     list_activity,
-    load_comparison_chart,
 )
+from nova_credentials.messages import SENTENCES
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd
 from tests.explained import count_rows_read
@@ -165,48 +168,6 @@ def test_a_late_push_leads_to_the_list_of_just_those(client):
     assert [shown.slug for shown in client.get(item.url).context["cl"].result_list] == ["late"]
 
 
-# --- The chart
-
-
-def count(days: int, status: str, number: int) -> None:
-    day = timezone.localdate() - timedelta(days=days)
-    DailyComparisons.objects.create(day=day, status=status, number=number)
-
-
-def test_the_chart_has_a_bar_a_day_and_a_row_a_result():
-    count(0, "match", 400), count(0, "mismatch", 1), count(0, "missing_in_aws", 2)
-    count(29, "match", 100), count(29, "unchecked", 5), count(30, "match", 1000)
-
-    found = load_comparison_chart()
-
-    assert {series.key: series.total_number for series in found.series} == {
-        "match": 500, "mismatch": 3, "unchecked": 5,
-    }  # fmt: skip
-    match, mismatch, _ = found.series
-    assert len(match.bars) == 30
-    assert [(bar.number, bar.height) for bar in match.bars if bar.number] == [(100, 25), (400, 100)]
-    assert mismatch.bars[-1].height == 100
-    assert found.table_rows[0] == (timezone.localdate(), [400, 3, 0])
-
-
-def test_a_day_with_one_among_thousands_is_seen():
-    count(0, "mismatch", 5000), count(1, "mismatch", 1)
-
-    assert load_comparison_chart().series[1].bars[-2].height == 4
-
-
-def test_the_chart_is_on_the_page_as_numbers_too(client):
-    client.force_login(make_user("viewer", *VIEW))
-    count(0, "match", 1234), count(3, "mismatch", 7)
-
-    html = client.get(HOME).content.decode()
-
-    assert html.count("<svg") >= 3
-    assert "<details>" in html
-    assert "Matches: 1,234" in html
-    assert "Mismatches: 7" in html
-
-
 # --- Recent activity
 
 
@@ -233,14 +194,14 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
     start_aws_writes(by=by)
     make_event(LOGIN_EVENT, LOGGED_IN(), by=by)  # no news
 
-    found = [item for item in list_all_activity() if "finished" not in item.sentence]
+    found = [item for item in list_all_activity() if "finished" not in item.line]
 
-    assert [(item.sentence, item.event.by, item.event.reason) for item in found] == [
-        ("Started AWS writes again.", "maria", ""),
-        ("Stopped all AWS writes.", "maria", "INC-42"),
-        ("idom: Compared both stores again.", "", ""),
-        (f"Started Comparison {run.pk}.", "maria", ""),
-        ("idom: Moved from Dual read to AWS (cut over).", "maria", "T-42"),
+    assert [strip_tags(item.line) for item in found] == [
+        "maria started AWS writes again",
+        "maria stopped all AWS writes",
+        "A command compared idom again",
+        f"maria started Comparison {run.pk}",
+        "maria cut over idom",
     ]
     writes, idom = (
         reverse("admin:migration_run_aws_writes"),
@@ -248,6 +209,53 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
     )
     run_page = reverse("admin:migration_run_change", args=[run.pk])
     assert [item.url for item in found] == [writes, writes, idom, run_page, idom]
+    assert f'<a href="{idom}">idom</a>' in found[-1].line
+
+
+PHASES = {phase.value: phase.label for phase in Phase}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("dual_write", "dual_read", "eva moved idom to Dual read"),
+        ("dual_read", "dual_write", "eva moved idom to Dual write"),
+        ("dual_read", "aws", "eva cut over idom"),
+        ("aws", "dual_read", "eva rolled back idom"),
+        ("aws", "purged", "eva purged idom"),
+        ("purged", "aws", "eva restored idom"),
+    ],
+)
+def test_a_move_is_told_by_the_name_that_it_has(old, new, told):
+    facts = json.dumps(MOVED(old=PHASES[old], new=PHASES[new]).to_json())
+    event = AuditEvent(code=MOVE_EVENT, who="eva", slug="idom", client_id=7, facts=facts)
+
+    assert Activity(event, "").line == f"<b>{told[:3]}</b>{told[3:]}"
+
+
+def test_what_has_no_short_words_is_told_as_it_is_and_no_name_is_html():
+    def tell(message, url: str) -> str:
+        facts = json.dumps(message.to_json())
+        event = AuditEvent(code=CLAIM_EVENT, who="<i>", slug="<b>", client_id=7, facts=facts)
+        return Activity(event, url).line
+
+    assert (
+        strip_tags(tell(STARTED_WRITES(), "")) == "&lt;i&gt; started AWS writes again (&lt;b&gt;)"
+    )
+
+    line = tell(CLEAN_STREAK(n=0, wanted=3), "/x/")
+
+    assert "&lt;b&gt;: " in line
+    assert str(CLEAN_STREAK(n=0, wanted=3)) in line
+
+
+def test_every_short_line_is_of_a_sentence_that_is_still_said():
+    sentences = {key.split()[0] for key in SHORT}
+
+    assert sentences <= SENTENCES.keys()
+    for key, words in SHORT.items():
+        values = {"who", "client"} | SENTENCES[key.split()[0]].value_names
+        assert set(re.findall(r"%\((\w+)\)s", str(words))) <= values
 
 
 def test_a_campaign_is_told_and_neither_its_runs_nor_the_clients_that_it_left_out():
@@ -358,12 +366,14 @@ def test_recent_activity_reads_few_rows_of_an_audit_of_runs_and_of_logins(
 
 
 def remedies(browser) -> list[str]:
-    return [each.label for item in browser.get(HOME).context["attention"] for each in item.actions]
+    lines = browser.get(HOME).context["attention"]
+    return [line.action.label for line in lines if line.action]
 
 
 def test_who_may_not_start_a_run_is_offered_links_alone(client):
     make_comparison(make_client("idom"), "missing_in_aws")
     client.force_login(make_user("viewer", *VIEW))
+    make_comparison(make_client("acme"), "unchecked")
     assert remedies(client) == ["See the clients"]
 
     client.force_login(make_user("operator", *VIEW, "migration.add_run"))
@@ -377,9 +387,8 @@ def test_check_again_compares_just_the_clients_that_are_counted(client):
     pk = make_client("idom")
     make_comparison(pk, "unchecked"), make_comparison(make_client("other"), "match")
     (item,) = client.get(HOME).context["attention"]
-    (check,) = item.actions
 
-    client.post(check.url, {"all": "1"})
+    client.post(item.action.url, {"all": "1"})
 
     run = Run.objects.get()
     assert (run.kind, list(run.items.values_list("client_id", flat=True))) == ("compare", [pk])

@@ -25,11 +25,12 @@ def list_polls(site: Site) -> dict[str, str]:
         "campaign": f"{campaign}?seen={digest_campaign(Campaign.objects.get().pk)}",
         # Only where its state is another now, the history is read too.
         "run": site.address("migration_run_live") + "?items=all&state=running",
+        "at_work": f"{reverse('admin:migration_run_at_work')}?shown=",
         "plan": site.address("credentials_client_act_plan_live"),
     }
 
 
-@pytest.mark.parametrize("name", ["live", "watch", "run", "plan", "campaign"])
+@pytest.mark.parametrize("name", ["live", "watch", "run", "at_work", "plan", "campaign"])
 @pytest.mark.parametrize("role", ["Viewer", "Operator"])
 def test_a_poll_takes_at_most_four_queries(
     site, client, name, role, monkeypatch, django_assert_max_num_queries

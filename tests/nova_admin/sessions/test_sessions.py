@@ -47,6 +47,7 @@ def polls(db) -> list[str]:
     run = Run.objects.create(kind=Run.Kind.COMPARE)
     return [
         reverse("admin:migration_run_live", args=[run.pk]),
+        reverse("admin:migration_run_at_work"),
         reverse("admin:credentials_client_watch", args=[make_client("idom")]),
         reverse("admin:credentials_client_live", args=[make_client("acme")]),
         reverse("admin:credentials_client_act_plan_live", args=[store_plan().pk]),

@@ -7,8 +7,9 @@ from django.utils import timezone
 
 from migration.models import ClientMigration, ReaderProcess, SearchedClient
 from migration.moves.moves import move
-from migration.moves.rules import Ask, describe_duration, find_end_of_purge_wait, judge_gates
+from migration.moves.rules import Ask, find_end_of_purge_wait, judge_gates
 from migration.pushes.comparisons import compare
+from nova_credentials.messages import describe_duration
 from nova_credentials.phases import Phase
 from tests.factories import give_evidence, make_copy_search
 from tests.migration.moves.clients import codes, refusal_of
@@ -22,7 +23,7 @@ def test_a_cutover_wants_a_day_in_dual_read(proven):
     enter_before(proven, timedelta(hours=23, minutes=59))
     refusal = refusal_of(proven, Phase.AWS)
     assert refusal.codes == ["time_in_phase"]
-    assert "In the phase Dual read for 23.9 hours; needed: 24 hours." in str(refusal)
+    assert "In the phase Dual read for 23 hours; needed: 24 hours." in str(refusal)
 
     enter_before(proven, timedelta(hours=24))
     move(client_id=proven, new=Phase.AWS)
@@ -142,7 +143,7 @@ def test_the_time_of_a_purge_is_told(settings):
         (timedelta(minutes=90), "90 minutes"),
         (timedelta(hours=24), "24 hours"),
         (timedelta(days=7), "7 days"),
-        (timedelta(days=2, hours=12), "2.5 days"),
+        (timedelta(days=2, hours=12), "2 days 12 hours"),
     ],
 )
 def test_a_length_of_time_is_told_in_its_unit(length, text):

@@ -107,7 +107,7 @@ def test_who_may_not_list_clients_is_led_to_the_page_of_keys_and_regions_alone(
     (button,) = [action for found, action in opened if found.problem.code == "secrets_differ"]
 
     assert line.url == ""
-    assert [action.url for action in line.actions] == [PAGE]
+    assert line.action.url == PAGE
     assert button.url == PAGE
 
 

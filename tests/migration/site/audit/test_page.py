@@ -256,7 +256,7 @@ def test_what_was_carried_over_is_marked_and_has_the_time_when_it_happened(maria
 def test_an_age_in_an_entry_is_the_age_that_it_had_when_it_was_written(maria, client, monkeypatch):
     searched = timezone.now() - timedelta(hours=2)
     AuditEvent.objects.record(GATE_EVENT, NO_COPIES_FOUND(ago=searched), by=maria)
-    shown = SimpleNamespace(now=lambda: searched + timedelta(days=3))
+    shown = SimpleNamespace(now=lambda: searched + timedelta(days=3), localtime=timezone.localtime)
     monkeypatch.setattr("credentials.localization.timezone", shown)
 
     page = client.get(URL).content.decode()

@@ -1,0 +1,1 @@
+"""Says how dates and times are written in each language: one way on all pages."""

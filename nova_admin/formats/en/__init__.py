@@ -1,0 +1,1 @@
+"""Says how dates and times are written in English."""
