@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from copy import copy
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
@@ -101,6 +102,9 @@ from migration.secrets.pages import (
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 
 class OnboardAndMigrateView(OnboardClientView):
     """The onboarding page with a test of each login and a checkbox that leads to the new client's push."""
@@ -155,12 +159,29 @@ MENUS = {
 }
 
 
+@dataclass(frozen=True)
+class MenuItem:
+    """An act, or another action, in a menu of the list; a move is for clients of one phase alone."""
+
+    name: str
+    label: StrOrPromise
+    phase: str
+
+
+@dataclass(frozen=True)
+class ListMenu:
+    """A menu in the bar of what is selected."""
+
+    code: Menu
+    label: StrOrPromise
+    items: list[MenuItem]
+
+
 class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     list_filter = CLIENT_FILTERS
     list_per_page = 50
     search_help_text = _("Name, slug, host, user or secret")
     show_facets = admin.ShowFacets.NEVER
-    list_before_template = "admin/migration/client_actions.html"
     onboard_view = OnboardAndMigrateView
     actions: ClassVar = ["compare_selected"]
     own_views: ClassVar = [
@@ -256,7 +277,13 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        more = {"may_run": self.has_run_permission(request), "may_import": may_import(request)}
+        more = {
+            "may_compare": self.has_run_permission(request),
+            "may_import": may_import(request),
+            "menus": self.list_menus(request),
+            "for_one": self.list_acts_of_one(request),
+            "title": _("Clients"),
+        }
         return super().changelist_view(request, (extra_context or {}) | more)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:
@@ -302,8 +329,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         if request.method == "GET" and isinstance(changelist.result_list, list):
             phases = " ".join(f"{client.pk}:{client.phase}" for client in changelist.result_list)
             vars(changelist)["shown_phases"] = phases
-            if changelist.result_count > len(changelist.result_list):
-                vars(changelist)["shown_all"] = digest_selection(changelist.queryset)
+            vars(changelist)["shown_all"] = digest_selection(changelist.queryset)
         return changelist
 
     def response_action(
@@ -358,14 +384,23 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         }
         return {**found, **acts, **others}
 
-    def get_action_choices(self, request: HttpRequest, *default: Any) -> list[Any]:
-        """Return the actions by their menus; those of none stand first, as what is chosen most."""
-        alone: list[Any] = []
-        grouped: dict[Menu, list[Any]] = {menu: [] for menu in Menu}
-        for name, label in super().get_action_choices(request, *default):
-            menu = ACTS[name].menu if name in ACTS else MENUS.get(name)
-            (grouped[menu] if menu else alone).append((name, label))
-        return [*alone, *((MENU_LABELS[menu], grouped[menu]) for menu in Menu if grouped[menu])]
+    def list_menus(self, request: HttpRequest) -> list[ListMenu]:
+        """Return the menus of what can be done to the selected clients: Move, Logins and More."""
+        found: dict[Menu, list[MenuItem]] = {menu: [] for menu in Menu}
+        for name, label in self.get_action_choices(request, []):
+            act = ACTS.get(name)
+            menu = act.menu if act else MENUS.get(name)
+            if menu:
+                found[menu].append(MenuItem(name, label, getattr(act, "old", "")))
+        return [ListMenu(m, MENU_LABELS[m], items) for m, items in found.items() if items]
+
+    def list_acts_of_one(self, request: HttpRequest) -> list[MenuItem]:
+        """Return what is done to one client alone: the menu of its row offers it too."""
+        return [
+            MenuItem(act.code, f"{act.label}…", getattr(act, "old", ""))
+            for act in ACTS.values()
+            if act.menu and not act.takes_many and act.may(request.user)
+        ]
 
     def get_inline_instances(
         self, request: HttpRequest, obj: ClientRow | None = None

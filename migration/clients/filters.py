@@ -31,7 +31,6 @@ from migration.logins.models import Rotation, client_rotation_is_overdue
 from migration.moves.readiness import (
     KEPT_BY_NOTHING,
     Standing,
-    count_standings,
     has_next_phase,
     is_ready,
     select_standing,
@@ -57,8 +56,18 @@ def get_site_gate_facts(request: HttpRequest) -> SiteFacts:
     return facts
 
 
+<<<<<<< HEAD
 # Of the dashboard: who is blocked by what the database can tell. The list looks at the rows of each client too.
 NEEDS_SOMEBODY = "needs_somebody"
+=======
+# Nobody has to do anything for these: what they lack comes by itself, or is wanted for a purge alone.
+WAITING = "waiting"
+WAITING_STANDINGS = {
+    WAITING: (Standing.WAITS, Standing.IN_AWS),
+    Standing.WAITS.value: (Standing.WAITS,),
+    Standing.IN_AWS.value: (Standing.IN_AWS,),
+}
+>>>>>>> w36c
 
 
 class NextStepFilter(ClientListFilter):
@@ -67,49 +76,62 @@ class NextStepFilter(ClientListFilter):
     title = _("next step")
     parameter_name = "next"
     options: ClassVar[Options] = [
-        (each.value, each.label) for each in Standing if each != Standing.LAST
+        (Standing.READY.value, Standing.READY.label),
+        (WAITING, _("Waiting")),
+        (Standing.BLOCKED.value, Standing.BLOCKED.label),
+        (Standing.LAST.value, _("Done")),
     ]
+    chip_values = tuple(dict(options))
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
         """Return these choices, and of the reasons, which the dashboard counts, the one that is chosen."""
         value = self.value() or ""
+        if value in self.chip_values:
+            return self.options
         reason = read_blocker(value)
         if value == KEPT_BY_NOTHING:
             return [*self.options, (value, _("Ready, by what the database can tell"))]
+<<<<<<< HEAD
         if value == NEEDS_SOMEBODY:
             return [*self.options, (value, _("Blocked, by what the database can tell"))]
+=======
+        if value in (Standing.WAITS, Standing.IN_AWS):
+            return [*self.options, (value, Standing(value).label)]
+>>>>>>> w36c
         return [*self.options, (value, reason[1].label)] if reason else self.options
 
     def find_condition(self, value: str) -> Q | None:
+        if value == Standing.LAST:
+            return ~has_next_phase()
         if reason := read_blocker(value):
             standings, blocker = reason
             return _is_one_of(select_standing(all_clients(), *standings, blockers=[blocker]))
+<<<<<<< HEAD
         if value == NEEDS_SOMEBODY:
             return _is_one_of(select_standing(all_clients(), Standing.BLOCKED))
+=======
+        if value in WAITING_STANDINGS:
+            return _is_one_of(select_standing(all_clients(), *WAITING_STANDINGS[value]))
+>>>>>>> w36c
         if value not in dict(self.options):
             return None
-        if value in (Standing.WAITS, Standing.IN_AWS):
-            return _is_one_of(select_standing(all_clients(), Standing(value)))
         ready = is_ready(get_site_gate_facts(self.request))
         others = select_standing(all_clients(), Standing.WAITS, Standing.IN_AWS)
         return ready if value == Standing.READY else has_next_phase() & ~ready & ~_is_one_of(others)
 
-    def count_in_own_query(self, clients: QuerySet[Client]) -> Mapping[str, int]:
-        numbers = count_standings(clients, get_site_gate_facts(self.request))
-        return {
-            value: sum(n for found, n in numbers.items() if _covers_standing(value, *found))
-            for value, _label in self.lookup_choices
-        }
 
-
-def _covers_standing(value: str, standing: Standing, blocker: Blocker) -> bool:
-    """Say whether the filter's value selects clients with this standing and this blocker."""
+def covers_standing(value: str, standing: Standing, blocker: Blocker) -> bool:
+    """Say whether this value of the filter by next step selects clients with this standing and this blocker."""
     if reason := read_blocker(value):
         standings, wanted = reason
         return standing in standings and blocker == wanted
+<<<<<<< HEAD
     if value == NEEDS_SOMEBODY:
         return standing == Standing.BLOCKED and blocker != READY
     return value == standing
+=======
+    return standing in WAITING_STANDINGS.get(value, (value,))
+>>>>>>> w36c
 
 
 def read_blocker(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
@@ -129,6 +151,7 @@ class PhaseFilter(ClientListFilter):
     title = _("phase")
     parameter_name = "phase"
     options: ClassVar[Options] = [*PhaseChoices.choices]
+    chip_values = tuple(PhaseChoices.values)
 
     def find_condition(self, value: str) -> Q | None:
         if value not in set(Phase):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.admin.options import IS_FACETS_VAR
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import DateTimeField, F
 from django.db.models.functions import Coalesce
 from django.http import (
@@ -20,19 +23,22 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import Truncator, get_valid_filename
+from django.utils.text import get_valid_filename
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.templatetags.unfold_list import result_headers
 
 from credentials.localization import localize
 from credentials.models import Client
-from migration.clients.filters import get_site_gate_facts
+from migration.clients.filters import NextStepFilter, covers_standing, get_site_gate_facts
+from migration.clients.models import read_or_count_blockers
 from migration.clients.status import has_push_pending
 from migration.core.audit_export import NotCutOverError, export_cutover
 from migration.core.aws_store import client_secret_names
@@ -40,13 +46,14 @@ from migration.core.clients import (
     VIEW_RUNS,
     ClientPhaseQuerySet,
     PhaseChoices,
-    ReadCount,
     all_clients,
 )
-from migration.core.groups import OWN_PERMISSION, ClientOwner, GroupMember
+from migration.core.comparisons import Comparison
+from migration.core.groups import OWN_PERMISSION, GroupMember
 from migration.core.pages import (
     RUN_PERMISSION,
     BulkAction,
+    ClientListFilter,
     ClientRow,
     ClientTab,
     ClientView,
@@ -54,24 +61,55 @@ from migration.core.pages import (
     get_act_url,
     get_signed_in_user,
     get_tab_url,
+    select_without,
 )
 from migration.core.text import make_csv_line
+<<<<<<< HEAD
 from migration.moves.readiness import NextStep, Standing, judge_next_steps
 from migration.moves.rules import SiteFacts, get_wanted_time
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
 from nova_credentials.messages import describe_age
+=======
+from migration.moves.readiness import (
+    NextStep,
+    Standing,
+    add_up_standings,
+    count_blockers,
+    judge_next_steps,
+    judge_rows,
+)
+from migration.moves.rules import (
+    FEW_MATCHES,
+    FEW_READS,
+    READY,
+    SHORT_TIME,
+    Blocker,
+    CheckFix,
+    SiteFacts,
+    describe_duration,
+    get_wanted_time,
+)
+from migration.people.roles import VIEW_AUDIT
+from migration.runs.items import RunItem
+from migration.templatetags.migration_pages import error_class_label, time_ago
+>>>>>>> w36c
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
+# Of the address of a client's page: the filters of the list that led to it, by Django's name.
+PRESERVED_FILTERS = "_changelist_filters"
+
 # What the list and its CSV file say of each client, in a fixed number of queries
 
 # So many clients are judged at once for a file.
 CHUNK = 500
+# Of so many, narrowed by more than chips, the page counts how they stand.
+MOST_COUNTED = 20_000
 HEADINGS = (
     *("slug", "name", "active", "phase", "in_phase_since", "next_phase", "next_step", "codes"),
     *("reasons", "push_pending", "comparison", "compared_at", "last_read_at", "owner"),
@@ -99,21 +137,44 @@ def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
     return annotated
 
 
+def annotate_shown_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
+    """Add what the columns of the page show, to clients of whom `judge_rows` asks the rest."""
+    annotated: ClientPhaseQuerySet = clients.annotate(
+        newest_status=F("client_migration__comparison_status"),
+        newest_compared_at=F("client_migration__compared_at"),
+        in_phase_since=Coalesce(
+            "client_migration__phase_changed_at", "created_at", output_field=DateTimeField()
+        ),
+        last_read_at=F("read_count__last_read_at"),
+        owner_name=F("client_owner__owner__username"),
+    )
+    return annotated
+
+
 def attach_next_steps(clients: Sequence[Any], site: SiteFacts | None = None) -> None:
     """Set next_step, standing, last_error and groups_of_client on the objects; store nothing.
 
     `site` as for `judge_next_steps`.
     """
-    ids = [client.pk for client in clients]
-    steps = judge_next_steps(ids, site)
-    errors = RunItem.objects.find_errors_needing_attention(ids)
-    groups = defaultdict(list)
-    members = GroupMember.objects.filter(client_id__in=ids).order_by("group__key")
-    for client_id, name in members.values_list("client_id", "group__name"):
-        groups[client_id].append(name)
+    steps = judge_next_steps([client.pk for client in clients], site)
     for client in clients:
         client.next_step = steps[client.pk]
         client.standing = client.next_step.standing
+    attach_errors_and_groups(clients)
+
+
+def attach_errors_and_groups(
+    clients: Sequence[Any], *, with_errors: bool = True, with_groups: bool = True
+) -> None:
+    """Set last_error and groups_of_client on the objects; None and nothing where these are not shown."""
+    ids = [client.pk for client in clients]
+    errors = RunItem.objects.find_errors_needing_attention(ids) if with_errors else {}
+    groups = defaultdict(list)
+    if with_groups:
+        members = GroupMember.objects.filter(client_id__in=ids).order_by("group__key")
+        for client_id, name in members.values_list("client_id", "group__name"):
+            groups[client_id].append(name)
+    for client in clients:
         client.last_error = errors.get(client.pk)
         client.groups_of_client = groups[client.pk]
 
@@ -158,7 +219,7 @@ def _format_time(moment: Any) -> str:
 
 
 class ListedClient(ClientRow, Protocol):
-    """A client with what `attach_next_steps` adds to it."""
+    """A client with what `get_changelist_instance` adds to it."""
 
     in_phase_since: datetime | None
     next_step: NextStep
@@ -167,15 +228,61 @@ class ListedClient(ClientRow, Protocol):
     groups_of_client: list[str]
     owner_name: str | None
     owner_url: str
+    # All that keeps it from its next step, in words.
+    reasons: str
+    # Of its page; and with the filters of the list, to which it leads back.
+    page_url: str
+    url: str
 
 
-# In a cell; the client's page has the whole text.
-MOST_CHARACTERS = 90
-MARKS = re.compile(r"(?<=[-_.])")
-STANDING_LOOKS = {
-    Standing.WAITS: ("info", "hourglass"),
-    Standing.BLOCKED: ("warning", "block"),
-    Standing.IN_AWS: ("success", "cloud_done"),
+@dataclass(frozen=True)
+class ListHeader:
+    """The head of a column: its words, how a click sorts by it, and how the list is sorted now."""
+
+    name: str
+    text: str
+    url: str  # "": nobody can sort by it
+    sorted: str  # as aria-sort has it; "": not by this column
+
+
+@dataclass(frozen=True)
+class QuickChip:
+    """A filter of one click above the list: how many clients it shows, and the address that adds or removes it."""
+
+    label: StrOrPromise
+    number: int | None  # None: too many are chosen to be counted
+    url: str
+    is_current: bool
+    begins_group: bool = False
+
+
+# What a person may add to the columns, as the address has it.
+COLUMNS = "columns"
+MORE_COLUMNS = {
+    "owner": "owner_shown",
+    "groups": "groups_shown",
+    "since": "time_in_phase",
+}
+READY_FOR = {
+    Phase.DUAL_WRITE: _("Ready for dual write"),
+    Phase.DUAL_READ: _("Ready for dual read"),
+    Phase.AWS: _("Ready to cut over"),
+    Phase.PURGED: _("Ready to purge"),
+}
+# What holds for all clients at once, by what mends it.
+SHORT_OF_SITE = {
+    CheckFix.AWS_WRITES: _("AWS writes stopped"),
+    CheckFix.CHECK_NOVA: _("Writes not counted"),
+    CheckFix.NOVA_TABLES: _("Check NOVA's tables"),
+    CheckFix.READERS: _("No NOVA process seen"),
+}
+# A sign and a word, colour third.
+SIGNS = {
+    Standing.READY: "good",
+    Standing.WAITS: "waits",
+    Standing.BLOCKED: "refused",
+    Standing.IN_AWS: "waits",
+    Standing.LAST: "done",
 }
 
 
@@ -198,40 +305,62 @@ def wants_filters_only(request: HttpRequest) -> bool:
     return wants_choice_counts(request) and "HX-Request" in request.headers
 
 
-class ClientColumns(ModelAdmin):
-    """The columns of the list. One that would be empty for every client is left out."""
+class ClientChangeList(ChangeList):
+    """Django's, with the columns of an address, which narrow nothing."""
 
-    # The columns that can't be sorted by stand last, so that a column's number in an address keeps its meaning.
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        found.pop(COLUMNS, None)
+        return found
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # How many there are without the filters says a chip.
+        self.full_result_count = self.result_count
+
+
+class ClientColumns(ModelAdmin):
+    """The columns of the list, and what else it shows of the clients of a page."""
+
+    change_list_template = "admin/migration/clients.html"
+    # A column's number in an address, by which a list is sorted, keeps its meaning.
     list_display = (
         "name_shown",
-        "phase_badge",
+        "phase_shown",
         "time_in_phase",
         "next_step_shown",
-        "newest_comparison",
+        "both_stores",
         "read_when",
         "owner_shown",
         "groups_shown",
     )
+    show_full_result_count = False
 
-    def get_list_display(self, request: HttpRequest) -> list[str]:
-        left_out = self._find_empty_columns(request)
-        return [name for name in self.list_display if name not in left_out]
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
+        return ClientChangeList
 
-    def _find_empty_columns(self, request: HttpRequest) -> set[str]:
-        """Return the columns that are empty for all clients or that the user may not see; asked once a request."""
-        found: set[str] | None = getattr(request, "empty_client_columns", None)
-        if found is not None:
-            return found
-        filled = {
-            "read_when": ReadCount.objects.filter(last_read_at__isnull=False),
-            "owner_shown": ClientOwner.objects.all(),
-            "groups_shown": GroupMember.objects.all(),
-        }
-        empty = {name for name, rows in filled.items() if not rows.exists()}
-        if not may_view_groups(request):
-            empty.add("groups_shown")
-        request.empty_client_columns = empty  # type: ignore[attr-defined]
-        return empty
+    def get_list_filter(self, request: HttpRequest) -> list[type[ClientListFilter]]:
+        """Return the filters that the address uses; all of them, where their panel is open.
+
+        Each asks which choices there are.
+        """
+        every: list[type[ClientListFilter]] = list(super().get_list_filter(request))
+        if wants_choice_counts(request):
+            return every
+        return [each for each in every if each.parameter_name in request.GET]
+
+    def find_columns(self, request: HttpRequest) -> list[str]:
+        """Return the columns that are shown: those of everybody, and those that the address adds."""
+        chosen = {MORE_COLUMNS.get(name) for name in request.GET.getlist(COLUMNS)}
+        more = chosen & {*self.find_more_columns(request).values()}
+        return [
+            each for each in self.list_display if each not in MORE_COLUMNS.values() or each in more
+        ]
+
+    def find_more_columns(self, request: HttpRequest) -> dict[str, str]:
+        """Return the columns that this user may add, by the value in the address."""
+        hidden = () if may_view_groups(request) else ("groups",)
+        return {name: each for name, each in MORE_COLUMNS.items() if name not in hidden}
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Note at each client of the page how it stands, or at each filter how many clients it would show.
@@ -247,37 +376,101 @@ class ClientColumns(ModelAdmin):
             return changelist
         # The ids first: with all columns PostgreSQL puts those of every client together before it takes the first 50.
         ids = list(changelist.result_list.values_list("pk", flat=True))
-        found = self.get_queryset(request).in_bulk(ids)
+        rows = judge_rows(annotate_shown_columns(all_clients()), ids, get_site_gate_facts(request))
+        found = {client.pk: client for client in rows}
         changelist.result_list = [found[pk] for pk in ids if pk in found]
-        attach_next_steps(changelist.result_list, get_site_gate_facts(request))
-        may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_run_results(request)
-        for client in changelist.result_list:
-            client.last_error = client.last_error if may_view else None
-            client.owner_url = get_act_url("set_owner", [client.pk]) if may_set else ""
+        self._describe_rows(request, changelist.result_list)
         return changelist
+
+    def _describe_rows(self, request: HttpRequest, clients: Sequence[Any]) -> None:
+        columns = self.find_columns(request)
+        attach_errors_and_groups(
+            clients,
+            with_errors=may_view_run_results(request),
+            with_groups="groups_shown" in columns,
+        )
+        may_set = "owner_shown" in columns and request.user.has_perm(OWN_PERMISSION)
+        # The page of one client leads back to the list as it is now.
+        filters = request.GET.urlencode()
+        back = f"?{urlencode({PRESERVED_FILTERS: filters})}" if filters else ""
+        # What holds for all clients is one object, and said once.
+        said: dict[int, str] = {}
+        before, _id, after = reverse("admin:credentials_client_change", args=[0]).rpartition("0")
+        for client in clients:
+            client.standing = client.next_step.standing
+            for check in client.next_step.shut:
+                if id(check) not in said:
+                    said[id(check)] = localize(check.text)
+            client.reasons = " ".join(said[id(check)] for check in client.next_step.shut)
+            client.owner_url = get_act_url("set_owner", [client.pk]) if may_set else ""
+            client.page_url = f"{before}{client.pk}{after}"
+            client.url = f"{client.page_url}{back}"
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """Show the list; of it the choices of the filters alone, with their numbers, to the page that has the rest."""
         response = super().changelist_view(request, extra_context)
-        if wants_filters_only(request) and isinstance(response, TemplateResponse):
+        context = getattr(response, "context_data", None) or {}
+        changelist = context.get("cl")
+        if changelist is None or not isinstance(response, TemplateResponse):
+            return response
+        if wants_filters_only(request):
             response.template_name = "admin/migration/filter_sections.html"
+            return response
+        columns = self.find_columns(request)
+        response.context_data = context | {
+            "headers": list_headers(changelist, columns),
+            "rows": list(self._show_rows(changelist.result_list, columns)),
+            "chips": list(list_quick_chips(changelist, request)),
+            "more_columns": [
+                (value, self.name_column(name), name in columns)
+                for value, name in self.find_more_columns(request).items()
+            ],
+            "wants_filters": wants_choice_counts(request),
+        }
         return response
 
+    def _show_rows(
+        self, clients: Sequence[ListedClient], columns: Sequence[str]
+    ) -> Iterator[SafeString]:
+        """Yield each client as a row: its box, its cells, and the button of its menu."""
+        select, act = gettext("Select %(name)s"), gettext("Actions for %(name)s")
+        shown = [(name, getattr(self, name)) for name in columns]
+        for client in clients:
+            named = {"name": client.name}
+            cells = [(name, show(client)) for name, show in shown]
+            yield format_html(
+                '<tr class="data-row" data-phase="{}"><td><input type="checkbox" name="_selected_action" value="{}"'
+                ' class="action-select" aria-label="{}"></td>{}<td><button type="button" class="row-menu"'
+                ' aria-expanded="false" aria-label="{}"></button></td></tr>',
+                client.phase,
+                client.pk,
+                select % named,
+                format_html_join("", '<td class="field-{}">{}</td>', cells),
+                act % named,
+            )
+
+    def name_column(self, name: str) -> str:
+        return str(getattr(self, name).short_description)
+
     @display(description=_("client"), ordering="name")
-    def name_shown(self, client: ClientRow) -> SafeString:
-        label = "" if client.is_active else make_label(gettext("Inactive"), "default")
+    def name_shown(self, client: ListedClient) -> SafeString:
+        label = format_html(' <b class="list-tag">{}</b>', gettext("Inactive"))
         return format_html(
-            '<span class="anywhere block list-client">{}<span class="block list-second-line">{}</span></span> {}',
+            '<a href="{}">{}</a> <small>{}</small>{}',
+            client.url,
             client.name,
-            break_at_marks(client.slug),
-            label,
+            client.slug,
+            "" if client.is_active else label,
         )
 
     @display(description=_("phase"), ordering="phase")
-    def phase_badge(self, client: ClientRow) -> str:
-        return badge(client.phase)
+    def phase_shown(self, client: ClientRow) -> SafeString:
+        number = list(Phase).index(Phase(client.phase)) + 1
+        return format_html(
+            '<span class="list-phase list-phase-{}">{}</span>', number, name_phase(client.phase)
+        )
 
     @display(description=_("in this phase for"), ordering="in_phase_since")
     def time_in_phase(self, client: ListedClient) -> SafeString | str:
@@ -286,35 +479,42 @@ class ClientColumns(ModelAdmin):
             return ""
         age = localize(describe_age(max(timezone.now() - since, timedelta(0))))
         exact = formats.date_format(timezone.localtime(since), "DATETIME_FORMAT")
-        return format_html(
-            '<time class="whitespace-nowrap" datetime="{}" title="{}">{}</time>',
-            since.isoformat(),
-            exact,
-            age,
-        )
+        return format_html('<time title="{}">{}</time>', exact, age)
 
     @display(description=_("next step"))
     def next_step_shown(self, client: ListedClient) -> SafeString:
+        """Say in five words what a client is ready for, what it waits for or what blocks it; on hover all of it."""
+        reasons = client.reasons
         return format_html(
-            '<div class="list-next-step">{}{}</div>',
-            _show_step(client),
+            '<span class="sign sign-{}"{}>{}</span>{}',
+            SIGNS[client.standing],
+            format_html(' title="{}"', reasons) if reasons else "",
+            shorten_next_step(client),
             _show_error(client.last_error),
         )
 
-    @display(description=_("newest comparison"), ordering="newest_status")
-    def newest_comparison(self, client: ClientRow) -> SafeString | str:
-        if not client.newest_status:
-            return gettext("Not compared yet")
+    @display(description=_("both stores"), ordering="newest_status")
+    def both_stores(self, client: ListedClient) -> SafeString:
+        status = client.newest_status
+        if not status:
+            return NOTHING
+        sign, label = SIGN_OF_STATUS[status], str(Comparison.Status(status).label)
+        if status != Comparison.Status.MATCH:
+            url = f"{client.page_url}?tab={ClientTab.COMPARISON}"
+            label = format_html('<a href="{}">{}</a>', url, label)
         return format_html(
-            "{} {}", badge(client.newest_status), time_ago(client.newest_compared_at)
+            '<span class="sign sign-{}">{}</span> <small>{}</small>',
+            sign,
+            label,
+            time_ago(client.newest_compared_at),
         )
 
     @display(description=_("NOVA's last read"), ordering="last_read_at")
     def read_when(self, client: ClientRow) -> SafeString | str:
         """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
-        if client.last_read_at is None and Phase(client.phase).reads_aws:
-            return gettext("Never")
-        return time_ago(client.last_read_at)
+        if client.last_read_at is None:
+            return gettext("Never") if Phase(client.phase).reads_aws else NOTHING
+        return format_html("<small>{}</small>", time_ago(client.last_read_at))
 
     @display(description=_("owner"))
     def owner_shown(self, client: ListedClient) -> SafeString | str:
@@ -330,47 +530,132 @@ class ClientColumns(ModelAdmin):
         )
 
 
-def break_at_marks(slug: str) -> SafeString:
-    """Return the slug, which a narrow column breaks behind its marks before it breaks a word."""
-    parts = MARKS.split(slug)
-    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts if part))
+NOTHING = mark_safe("<small>–</small>")
+SIGN_OF_STATUS: dict[str, str] = {
+    Comparison.Status.MATCH: "good",
+    Comparison.Status.MISMATCH: "differ",
+    Comparison.Status.MISSING_IN_AWS: "differ",
+    Comparison.Status.MISSING_IN_POSTGRES: "differ",
+    Comparison.Status.UNCHECKED: "problem",
+}
 
 
-def _show_step(client: ListedClient) -> SafeString | str:
-    """Say what a client is ready for, what it waits for or what blocks it: the first reason, the others on hover."""
-    step, standing = client.next_step, client.standing
-    if step.new is None:
-        return gettext("None: last phase reached")
-    if standing == Standing.READY:
-        text = gettext("Ready for %(phase)s") % {"phase": PhaseChoices(step.new).label}
-        return make_label(text, "success", "check")
-    label = make_label(str(standing.label), *STANDING_LOOKS[standing])
-    # When it has been in AWS long enough for its purge
-    since = client.in_phase_since
-    opens = since + get_wanted_time(Phase.PURGED) if since else None
-    if standing == Standing.IN_AWS and opens and opens > timezone.now():
-        day = formats.date_format(timezone.localtime(opens), "DATE_FORMAT")
-        return format_html("{} {}", label, gettext("Next: purge, from %(day)s") % {"day": day})
-    first, *others = (localize(check.text) for check in step.shut)
-    more = gettext("(and %(n)s more)") % {"n": len(others)} if others else ""
-    first = first.removesuffix(".") if others else first
-    if standing == Standing.IN_AWS:
-        first = gettext("Next: purge. It lacks: %(what)s") % {"what": first}
-    return format_html('{} {} <span title="{}">{}</span>', label, first, " ".join(others), more)
+def name_phase(phase: str) -> str:
+    """Return the phase in a word or two, beside its five steps."""
+    return "AWS" if phase == Phase.AWS else str(PhaseChoices(phase).label)
+
+
+def shorten_next_step(client: ListedClient) -> str:
+    """Return how the client stands before its next step, in five words at most."""
+    step, blocker = client.next_step, client.next_step.blocker
+    since, new = client.in_phase_since, step.new
+    if new is None or client.standing == Standing.READY:
+        return str(READY_FOR[new]) if new else gettext("Done")
+    if blocker == READY:
+        checks = [check for check in step.shut if check.fix in SHORT_OF_SITE]
+        if not checks:
+            return gettext("Data not complete")
+        return str(SHORT_OF_SITE[checks[0].fix])
+    if client.standing == Standing.IN_AWS or blocker == SHORT_TIME:
+        opens = since + get_wanted_time(new) if since else None
+        if opens and opens > timezone.now():
+            text = (
+                gettext("Purge from %(time)s") if new == Phase.PURGED else gettext("From %(time)s")
+            )
+            how = "j M" if new == Phase.PURGED else "j M, H:i"
+            return text % {"time": formats.date_format(timezone.localtime(opens), how)}
+    if blocker in (FEW_READS, FEW_MATCHES):
+        text = gettext("%(n)s of %(wanted)s reads")
+        if blocker == FEW_MATCHES:
+            text = gettext("%(n)s of %(wanted)s matches")
+        if blocker == FEW_READS and new == Phase.PURGED:
+            return gettext("No read from AWS")
+        wanted = settings.NOVA_MIN_READS if blocker == FEW_READS else settings.NOVA_CLEAN_STREAK
+        found: Any = client
+        n = found.matches_since_entry if blocker == FEW_READS else found.matches_in_a_row
+        return text % {"n": intcomma(int(n)), "wanted": intcomma(int(wanted))}
+    return str(blocker.short)
 
 
 def _show_error(item: RunItem | None) -> SafeString | str:
+    """Return a sign of what failed last, and on hover why."""
     if item is None:
         return ""
-    text = localize(item.message)
     error_class = f"{error_class_label(item.error_class)}: " if item.error_class else ""
+    text = f"{gettext('Last error')}: {error_class}{localize(item.message)}"
     return format_html(
-        '<p class="list-second-line" title="{}">{}: {}{}</p>',
-        text,
-        gettext("Last error"),
-        error_class,
-        Truncator(text).chars(MOST_CHARACTERS),
+        ' <span class="sign sign-problem" role="img" aria-label="{}" title="{}"></span>', text, text
     )
+
+
+def list_headers(changelist: ChangeList, columns: Sequence[str]) -> list[ListHeader]:
+    """Return the heads of these columns, in the list's order."""
+    named = zip(changelist.list_display, result_headers(changelist), strict=True)
+    return [
+        ListHeader(
+            str(name),
+            str(head["text"]),
+            str(head.get("url_primary", "")),
+            ("ascending" if head["ascending"] else "descending") if head.get("sorted") else "",
+        )
+        for name, head in named
+        if name in columns
+    ]
+
+
+# Above the list: how many clients there are of each standing and phase
+
+
+def list_quick_chips(changelist: ChangeList, request: HttpRequest) -> Iterator[QuickChip]:
+    """Yield all, each standing and each phase, with the number of clients as the other filters stand.
+
+    One that shows nobody is left out.
+    """
+    chosen = {name: request.GET.get(name, "") for name in ("next", "phase")}
+    numbers = count_standings_of_list(changelist, request)
+    total = None if numbers is None else numbers.total()
+    everybody = changelist.get_query_string({"next": None, "phase": None})
+    yield QuickChip(_("All"), total, everybody, not any(chosen.values()))
+    phases = [(phase.value, name_phase(phase)) for phase in Phase]
+    for name, choices in (("next", NextStepFilter.options), ("phase", phases)):
+        begins = name == "phase"
+        for value, label in choices:
+            asked, number, is_current = chosen | {name: value}, None, chosen[name] == value
+            if numbers is not None:
+                number = sum(n for found, n in numbers.items() if _is_asked_for(asked, *found))
+            if number != 0 or is_current:
+                url = changelist.get_query_string({name: None if is_current else value})
+                yield QuickChip(label, number, url, is_current, begins)
+                begins = False
+
+
+def _is_asked_for(asked: dict[str, str], phase: str, standing: Standing, blocker: Blocker) -> bool:
+    if asked["phase"] and asked["phase"] != phase:
+        return False
+    return not asked["next"] or covers_standing(asked["next"], standing, blocker)
+
+
+def count_standings_of_list(
+    changelist: ChangeList, request: HttpRequest
+) -> Counter[tuple[str, Standing, Blocker]] | None:
+    """Count what the list shows without a chip, by phase and standing; None where it is narrowed to very many.
+
+    Of all clients the workers count it.
+    """
+    site = get_site_gate_facts(request)
+    chips = ("next", "phase")
+    filters = (spec for spec in changelist.filter_specs if isinstance(spec, ClientListFilter))
+    used = {spec.parameter_name for spec in filters if spec.value() is not None}
+    if not changelist.query and used <= {*chips}:
+        return add_up_standings(read_or_count_blockers(site.nova_schema), site)
+    if used & {*chips}:
+        clients = select_without(chips, changelist, request)
+        many = clients.order_by().values("pk")[: MOST_COUNTED + 1].count()
+    else:
+        clients, many = changelist.queryset, changelist.result_count
+    if many > MOST_COUNTED:
+        return None
+    return add_up_standings(count_blockers(clients.order_by(), site.nova_schema), site)
 
 
 # Downloads: the selected clients as a CSV file, and the audit's entries of one client up to its cutover

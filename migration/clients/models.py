@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from credentials.nova_columns import NovaSchema, read_nova_columns
 from migration.core.audit import MOST_CHARACTERS, AuditEvent, EventKind, is_ahead, limit_reason
 from migration.core.clients import all_clients
 from migration.core.comparisons import Resolution
@@ -21,7 +22,8 @@ from migration.core.fields import ClampedDateTimeField
 from migration.core.groups import OWN_PERMISSION
 from migration.core.rates import KeptCounts
 from migration.core.text import KeptNameField, require_kept_name
-from migration.moves.readiness import with_blocker
+from migration.moves.readiness import CountedRow, count_blockers, with_blocker
+from migration.moves.rules import BLOCKERS
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError, Sentence, name_moment
 
@@ -33,6 +35,8 @@ COMMENT_EVENT = EventKind("comment", _("Comment"), icon="chat")
 
 # With so many clients, counting takes longer than all the rest of the dashboard.
 KEPT_FROM_CLIENTS = 20_000
+# And with so many, longer than the rest of their list.
+STANDINGS_KEPT_FROM = 1_000
 # The workers count every minute. Where they are late, the page counts itself.
 KEPT_FOR = timedelta(minutes=3)
 
@@ -135,14 +139,35 @@ def read_or_count_clients() -> SiteCounts:
 
 
 def renew_client_counts() -> None:
-    """Store new counts of a site with KEPT_FROM_CLIENTS clients or more; else delete the old ones."""
-    if all_clients().count() < KEPT_FROM_CLIENTS:
+    """Store new counts of a site with KEPT_FROM_CLIENTS clients or more; else delete the old ones.
+
+    And those of the list's chips, where there are STANDINGS_KEPT_FROM.
+    """
+    number = all_clients().count()
+    if number < STANDINGS_KEPT_FROM:
+        KeptCounts.objects.filter(pk=KeptCounts.STANDINGS).delete()
+    else:
+        at, rows = timezone.now(), count_blockers(None, read_nova_columns())
+        KeptCounts.objects.update_or_create(
+            pk=KeptCounts.STANDINGS, defaults={"counted_at": at, "counts": {"rows": rows}}
+        )
+    if number < KEPT_FROM_CLIENTS:
         KeptCounts.objects.filter(pk=KeptCounts.CLIENTS).delete()
         return
     found = SiteCounts.count_now()
     KeptCounts.objects.update_or_create(
         pk=KeptCounts.CLIENTS, defaults={"counted_at": found.at, "counts": found.to_json()}
     )
+
+
+def read_or_count_blockers(schema: NovaSchema) -> list[CountedRow]:
+    """Return what keeps all clients, as the workers counted it lately; where they have not, count now."""
+    since = timezone.now() - KEPT_FOR
+    kept = KeptCounts.objects.filter(pk=KeptCounts.STANDINGS, counted_at__gt=since).first()
+    rows = [(*row,) for row in kept.counts["rows"]] if kept else []
+    # A worker of another release may know other rules.
+    is_known = rows and all(code in BLOCKERS for _phase, code, _fits, _n in rows)
+    return rows if is_known else count_blockers(None, schema)
 
 
 def _count_rows() -> list[dict[str, Any]]:

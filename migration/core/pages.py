@@ -418,6 +418,8 @@ class ClientListFilter(admin.SimpleListFilter):
     """A filter of the client list. A subclass says in `find_condition` which clients each of its values is for."""
 
     options: ClassVar[Options]
+    # Values that the list offers as chips beside its search: such a filter is no section of its panel.
+    chip_values: ClassVar[Collection[str]] = ()
     # Value -> how many clients it would show; None where `count_choices` has not counted.
     counts: Mapping[str, int] | None = None
 
@@ -454,19 +456,22 @@ def count_choices(changelist: ChangeList) -> None:
     """
     idle = []
     for spec in list(changelist.filter_specs):
-        if isinstance(spec, ClientListFilter):
+        if isinstance(spec, ClientListFilter) and not spec.chip_values:
             if spec.value() is None:
                 idle.append(spec)
             else:
-                _count_for([spec], _select_without(spec, changelist))
+                names = spec.expected_parameters()
+                _count_for([spec], select_without(names, changelist, spec.request))
     _count_for(idle, changelist.queryset)
 
 
-def _select_without(spec: ClientListFilter, changelist: ChangeList) -> QuerySet[Client]:
-    """Select what the list shows with all filters but this one."""
+def select_without(
+    parameters: Sequence[str | None], changelist: ChangeList, request: HttpRequest
+) -> QuerySet[Client]:
+    """Select what the list shows with all filters but those of these parameters."""
     names = ("filter_specs", "has_filters", "has_active_filters")
     kept = {name: getattr(changelist, name) for name in names}
-    found = changelist.get_queryset(spec.request, exclude_parameters=spec.expected_parameters())
+    found = changelist.get_queryset(request, exclude_parameters=[*parameters])
     # It has made all filters anew.
     vars(changelist).update(kept)
     return found

@@ -211,6 +211,8 @@ class KeptCounts(models.Model):
     AWS_CALLS: ClassVar = 2
     # See `nova_admin.traffic`.
     HTTP: ClassVar = 3
+    # What keeps clients from their next step, for the chips of their list.
+    STANDINGS: ClassVar = 4
 
     # When the clients were counted; when calls were last added.
     counted_at = models.DateTimeField()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db.models import (
     Avg,
@@ -25,6 +25,7 @@ from django.db.models import (
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
+from credentials.nova_columns import NovaSchema
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.moves.rules import (
@@ -188,16 +189,25 @@ def judge_next_steps(
 
     `site`: what is the same for all clients, where that was read already.
     """
+    # One that NOVA has deleted meanwhile goes nowhere.
+    gone = NextStep(Phase.DUAL_WRITE, (Check(CLIENT_NOT_THERE.key, False, CLIENT_NOT_THERE()),))
+    judged = {row.pk: row.next_step for row in judge_rows(all_clients(), client_ids, site)}
+    return dict.fromkeys(client_ids, gone) | judged
+
+
+def judge_rows(
+    clients: ClientPhaseQuerySet, client_ids: Collection[int], site: SiteFacts | None = None
+) -> list[Any]:
+    """Return the rows of these clients, in any order, with `next_step` and what `clients` annotates, by one query."""
     ask = Ask(client_ids, site=site)
     rows: list[Any] = list(
-        annotate_rules(all_clients().with_ids(client_ids), ask, BY_RANK, EVERY_MOVE).order_by()
+        annotate_rules(clients.with_ids(client_ids), ask, BY_RANK, EVERY_MOVE).order_by()
     )
     first = [row.pk for row in rows if row.phase == Phase.POSTGRES]
     problems = find_push_problems(first) if first else {}
-    # One that NOVA has deleted meanwhile goes nowhere.
-    gone = NextStep(Phase.DUAL_WRITE, (Check(CLIENT_NOT_THERE.key, False, CLIENT_NOT_THERE()),))
-    judged = {row.pk: _judge_client(row, ask, problems.get(row.pk)) for row in rows}
-    return dict.fromkeys(client_ids, gone) | judged
+    for row in rows:
+        row.next_step = _judge_client(row, ask, problems.get(row.pk))
+    return rows
 
 
 def _judge_client(client: Any, ask: Ask, problem: Message | None) -> NextStep:
@@ -205,9 +215,9 @@ def _judge_client(client: Any, ask: Ask, problem: Message | None) -> NextStep:
     if new is None:
         return NextStep(None, blocker=LAST)
     checks = [
-        *list_checks(client, ask, new, BEFORE_PUSH),
+        *list_checks(client, ask, new, BEFORE_PUSH, only_unmet=True),
         *([Check(NO_DOCUMENT, False, problem)] if problem and not client.unmet_no_login else []),
-        *list_checks(client, ask, new, GATE),
+        *list_checks(client, ask, new, GATE, only_unmet=True),
     ]
     keeping = (find_blocker(client, rule) for rule in BY_RANK if new in rule.moves_to)
     blocker = next(filter(None, keeping), READY)
@@ -228,24 +238,33 @@ def has_next_phase() -> Q:
     return Q(client_migration=None) | ~Q(client_migration__phase=Phase.PURGED)
 
 
-def count_standings(
-    clients: QuerySet[Client], site: SiteFacts
-) -> Counter[tuple[Standing, Blocker]]:
-    """Count the clients by how they stand before their next step and by what keeps them."""
-    open_phases = [old for new, old in PREVIOUS_PHASE.items() if _is_site_ready(new, site)]
-    pushable = is_pushable(site.nova_schema) if Phase.POSTGRES in open_phases else Q(pk__in=[])
-    counted = with_blocker(all_clients().filter(pk__in=clients.values("pk"))).order_by()
-    fits = Case(When(pushable, then=Value(True)), default=Value(False))
-    rows = (
-        counted.annotate(fits=fits).values_list("phase", "blocker", "fits").annotate(n=Count("pk"))
+# Phase, code of the blocker, whether its rows make a secret (asked of clients in PostgreSQL), and how many there are.
+CountedRow: TypeAlias = tuple[str, str, bool, int]
+
+
+def count_blockers(clients: QuerySet[Client] | None, schema: NovaSchema) -> list[CountedRow]:
+    """Count the clients, None: all, by what keeps them, whatever holds for all clients at once."""
+    counted = (
+        all_clients() if clients is None else all_clients().filter(pk__in=clients.values("pk"))
     )
-    numbers: Counter[tuple[Standing, Blocker]] = Counter()
+    first = Q(phase=Phase.POSTGRES.value)
+    fits = Case(When(first & is_pushable(schema), then=Value(True)), default=Value(False))
+    rows = with_blocker(counted).order_by().annotate(fits=fits)
+    return list(rows.values_list("phase", "blocker", "fits").annotate(n=Count("pk")))
+
+
+def add_up_standings(
+    rows: Iterable[CountedRow], site: SiteFacts
+) -> Counter[tuple[str, Standing, Blocker]]:
+    """Return how many clients there are by phase, standing and blocker, with what holds for all of them now."""
+    open_phases = [old for new, old in PREVIOUS_PHASE.items() if _is_site_ready(new, site)]
+    numbers: Counter[tuple[str, Standing, Blocker]] = Counter()
     for phase, code, is_fit, number in rows:
         standing = find_standing(phase, BLOCKERS[code])
         may_move = phase in open_phases and (is_fit or phase != Phase.POSTGRES)
         if standing == Standing.READY and not may_move:
             standing = Standing.BLOCKED
-        numbers[standing, BLOCKERS[code]] += number
+        numbers[phase, standing, BLOCKERS[code]] += number
     return numbers
 
 

@@ -279,6 +279,8 @@ class Blocker:
 
     code: str
     label: StrOrPromise
+    # In a row of the list of clients: five words at most.
+    short: StrOrPromise
     # By the workers, by NOVA's reads or with time: nobody has to do anything but wait.
     passes_by_itself: bool = False
     # A client that NOVA reads from AWS lacks it for its purge alone: as it is, all is well with it.
@@ -387,8 +389,8 @@ class Rule(AnyRule):
 
 
 # Nothing keeps a client, or no phase is left.
-READY = Blocker("", _("Ready for the next phase"))
-LAST = Blocker("last", _("Last phase reached"))
+READY = Blocker("", _("Ready for the next phase"), _("Ready"))
+LAST = Blocker("last", _("Last phase reached"), _("Done"))
 
 
 # Rules about the client's push, beside its gate: lists tell them, and the push itself refuses
@@ -397,7 +399,9 @@ LAST_PUSH_REFUSED = Sentence(
     "last_push_refused", "These values were refused at the last push: see the last error."
 )
 PUSH_REFUSED = Blocker(
-    "push_refused", _("Push refused: its data or its secret has to be corrected")
+    "push_refused",
+    _("Push refused: its data or its secret has to be corrected"),
+    _("Push refused"),
 )
 
 
@@ -419,7 +423,9 @@ class LastPushRefused(Rule):
             yield self.unmet(LAST_PUSH_REFUSED())
 
 
-INACTIVE = Blocker("inactive", _("Inactive: NOVA doesn't read it"), before_purge=True)
+INACTIVE = Blocker(
+    "inactive", _("Inactive: NOVA doesn't read it"), _("Inactive"), before_purge=True
+)
 
 
 class ActiveForFirstPush(Rule):
@@ -439,7 +445,7 @@ class ActiveForFirstPush(Rule):
 
 
 NO_LOGIN = Sentence("no_login", "It has no login yet: add one.")
-WITHOUT_LOGIN = Blocker("no_login", _("No login to push"))
+WITHOUT_LOGIN = Blocker("no_login", _("No login to push"), _("No login yet"))
 
 
 class HasLogin(Rule):
@@ -500,6 +506,7 @@ USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
 WAITS_FOR_PUSH = Blocker(
     "push_pending",
     _("Waits for a push to AWS"),
+    _("Push pending"),
     passes_by_itself=True,
     awaited=lambda n: KEPT_PUSH_PENDING(n=n),
     usual=USUAL_PUSH,
@@ -546,17 +553,19 @@ def tell_usual_comparison() -> Message:
 NOT_COMPARED = Blocker(
     "never_compared",
     _("Not compared yet"),
+    _("Not compared yet"),
     passes_by_itself=True,
     before_purge=True,
     awaited=lambda n: KEPT_NEVER_COMPARED(n=n),
     usual=tell_usual_comparison,
     by_comparison=True,
 )
-DIFFERS = Blocker("differs", _("Stores differ"))
-UNCHECKED = Blocker("unchecked", _("Could not be checked"))
+DIFFERS = Blocker("differs", _("Stores differ"), _("Stores differ"))
+UNCHECKED = Blocker("unchecked", _("Could not be checked"), _("Not checked"))
 TOO_OLD = Blocker(
     "too_old",
     _("Newest comparison too old"),
+    _("Comparison too old"),
     passes_by_itself=True,
     before_purge=True,
     awaited=lambda n: KEPT_TOO_OLD(n=n),
@@ -605,6 +614,7 @@ KEPT_IN_A_RUN = Sentence("kept_in_a_run", "%(n)s in a run")
 USUAL_RUN = Sentence("usual_run", "Usually a run takes some minutes.")
 TAKEN_BY_RUN = Blocker(
     "in_a_run",
+    _("In a run"),
     _("In a run"),
     passes_by_itself=True,
     awaited=lambda n: KEPT_IN_A_RUN(n=n),
@@ -675,6 +685,7 @@ USUAL_READER = Sentence(
 READER_MET_TROUBLE = Blocker(
     "reader",
     _("NOVA's reader met a mismatch or a failure lately"),
+    _("NOVA had read problems"),
     awaited=lambda n: KEPT_BY_READER(n=n, wanted=describe_duration(FRESH)),
     usual=lambda: USUAL_READER(wanted=describe_duration(FRESH)),
 )
@@ -712,7 +723,9 @@ AWS_LOGIN_REFUSED = Sentence(
 AWS_LOGIN_NOT_REFUSED = Sentence(
     "aws_login_not_refused", "No login with AWS's values was refused in its newest test."
 )
-LOGIN_REFUSED = Blocker("aws_login_refused", _("A login with AWS's values is refused"))
+LOGIN_REFUSED = Blocker(
+    "aws_login_refused", _("A login with AWS's values is refused"), _("Login from AWS refused")
+)
 
 
 class NoLoginRefused(Rule):
@@ -760,6 +773,7 @@ USUAL_STREAK = Sentence(
 FEW_MATCHES = Blocker(
     "streak",
     _("Too few matches in a row"),
+    _("Too few matches"),
     passes_by_itself=True,
     before_purge=True,
     awaited=lambda n: KEPT_FEW_MATCHES(n=n, wanted=int(settings.NOVA_CLEAN_STREAK)),
@@ -823,6 +837,7 @@ KEPT_SHORT_TIME = Sentence(
 SHORT_TIME = Blocker(
     "time",
     _("Not long enough in its phase"),
+    _("Waiting time"),
     passes_by_itself=True,
     before_purge=True,
     awaited=lambda n: KEPT_SHORT_TIME(n=n, wanted=describe_duration(get_wanted_time(Phase.AWS))),
@@ -889,6 +904,7 @@ USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves t
 FEW_READS = Blocker(
     "reads",
     _("Too few reads by NOVA"),
+    _("Too few reads"),
     passes_by_itself=True,
     before_purge=True,
     awaited=lambda n: KEPT_FEW_READS(n=n, wanted=int(settings.NOVA_MIN_READS)),
@@ -1041,6 +1057,7 @@ NO_COPIES_FOUND = Sentence(
 COPIES = Blocker(
     "copies",
     _("Secret values elsewhere in NOVA's database: not searched for, or found"),
+    _("Search for copies"),
     before_purge=True,
 )
 
@@ -1183,8 +1200,18 @@ def group_moves(
         yield (Q(phase__in=phases) if len(group) < len(every) else Q()), group[0]
 
 
-def list_checks(client: Any, ask: Ask, new: Phase, rules: Iterable[Rule | SiteRule]) -> list[Check]:
-    """Return the lines of the rules of the move to `new` about a client with what `annotate_rules` annotates."""
+def list_checks(
+    client: Any,
+    ask: Ask,
+    new: Phase,
+    rules: Iterable[Rule | SiteRule],
+    *,
+    only_unmet: bool = False,
+) -> list[Check]:
+    """Return the lines of the rules of the move to `new` about a client with what `annotate_rules` annotates.
+
+    `only_unmet`: a rule about the client that is met says nothing, where nobody reads it.
+    """
     found = list[Check]()
     for rule in rules:
         if new not in rule.moves_to:
@@ -1195,6 +1222,8 @@ def list_checks(client: Any, ask: Ask, new: Phase, rules: Iterable[Rule | SiteRu
             found += ask.site.tell(rule)
         else:
             kept_by = find_blocker(client, rule)
+            if only_unmet and not kept_by:
+                continue
             lines = [*rule.say(client, kept_by, new, ask)]
             # Whoever reads the lines takes what isn't there for met.
             if bool(kept_by) == all(line.passed for line in lines):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,14 @@ class ShownFilter:
 
     title: str
     choices: list[Mapping[str, Any]]
+    # Values that stand above the list already, and are chosen there.
+    chip_labels: Collection[str] = ()
+
+    @property
+    def shows_nobody(self) -> bool:
+        """Say whether the rows behind each choice were counted, and are none; one in use is shown anyway."""
+        counted = [choice.get("count") for choice in self.choices[1:]]
+        return not self.chosen and all(number == 0 for number in counted)
 
     @property
     def remove_url(self) -> str:
@@ -47,13 +55,12 @@ class ShownFilters:
 
     @property
     def number(self) -> int:
-        """Return how many filters are used."""
-        return sum(bool(each.chosen) for each in self.all)
+        """Return how many filters of the panel are used."""
+        return sum(bool(each.chosen) for each in self.of_panel)
 
     @property
-    def lacks_counts(self) -> bool:
-        """Say whether the number of rows behind each choice can be counted and was not."""
-        return any(choice.get("count", 0) is None for each in self.all for choice in each.choices)
+    def of_panel(self) -> list[ShownFilter]:
+        return [each for each in self.all if not each.chip_labels and not each.shows_nobody]
 
     @property
     def chips(self) -> list[Chip]:
@@ -61,6 +68,7 @@ class ShownFilters:
             Chip(each.title, str(choice["display"]), each.remove_url)
             for each in self.all
             for choice in each.chosen
+            if choice["display"] not in each.chip_labels
         ]
         return [self.search, *used] if self.search else used
 
@@ -68,10 +76,18 @@ class ShownFilters:
 @register.simple_tag
 def describe_filters(cl: ChangeList) -> ShownFilters:
     """Return the list's filters and its search."""
-    found = [ShownFilter(str(spec.title), list(spec.choices(cl))) for spec in cl.filter_specs]
+    found = [
+        ShownFilter(str(spec.title), list(spec.choices(cl)), _list_chip_labels(spec))
+        for spec in cl.filter_specs
+    ]
     remove_url = cl.get_query_string({SEARCH_VAR: None})
     search = Chip(_("search"), cl.query, remove_url) if cl.query else None
     return ShownFilters([each for each in found if each.choices], search)
+
+
+def _list_chip_labels(spec: Any) -> list[Any]:
+    values = getattr(spec, "chip_values", ())
+    return [label for value, label in spec.lookup_choices if value in values] if values else []
 
 
 @register.simple_tag

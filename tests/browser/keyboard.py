@@ -38,6 +38,13 @@ def press(control: Locator, key: str = "Enter") -> None:
     control.press(key)
 
 
+def choose_act(page: Page, menu: str, act: str) -> None:
+    """Choose an act for the clients that are selected, in one of the menus of the list's bar."""
+    bar = page.get_by_role("region", name="Selection")
+    press(bar.locator("summary", has_text=menu))
+    press(bar.get_by_role("button", name=act, exact=True))
+
+
 def find_hidden(page: Page) -> list[str]:
     """Say which controls lie under which bar while they have the focus."""
     return page.evaluate(HIDDEN)

@@ -10,7 +10,7 @@ from credentials.models import Client
 from migration.campaigns.steps import find_broken_rule
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from tests.browser.keyboard import TELEPHONE, find_hidden, fits, press
+from tests.browser.keyboard import TELEPHONE, choose_act, find_hidden, fits, press
 from tests.bulk_data import make_crowd
 from tests.factories import make_client, make_in_role
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
@@ -37,22 +37,18 @@ def tab_to(page: Page, name: str) -> None:
     pytest.fail(f"no Tab reaches {name}")
 
 
-def choose_action(page: Page, name: str) -> None:
-    page.get_by_role("combobox", name="Action").select_option(label=name)
-    press(page.get_by_role("button", name="Run", exact=True))
-
-
 def test_an_owner_is_set_and_the_list_of_mine_opened_and_left_by_keyboard(visit, two_clients):
     page = visit(CLIENTS, user=make_in_role("ana", "Operator"))
     rows = page.locator(ROWS)
     press(rows.filter(has_text="Café Norte").get_by_role("checkbox"), "Space")
-    choose_action(page, "Set the owner…")
+    choose_act(page, "More", "Set the owner…")
     page.get_by_label("Owner").select_option("ana")
     press(page.get_by_role("button", name="Set the owner of 1 client"))
     expect(page.get_by_text("ana looks after 1 client now.")).to_be_visible()
 
     tab_to(page, "Filters")
     page.keyboard.press("Enter")
+    page.get_by_role("link", name="Mine").wait_for()
     tab_to(page, "Mine")
     page.keyboard.press("Enter")
     chip = page.get_by_role("link", name="Owner: Mine")
@@ -61,7 +57,7 @@ def test_an_owner_is_set_and_the_list_of_mine_opened_and_left_by_keyboard(visit,
     assert fits(page)
     # An address is a bookmark.
     address = page.url
-    press(page.get_by_role("link", name="Clear all filters"))
+    press(page.get_by_role("link", name="Clear filters"))
     expect(rows).to_have_count(2)
     page.goto(address)
     expect(rows).to_have_count(1)
@@ -74,22 +70,22 @@ def test_a_selection_stays_over_pages_of_2000_clients_and_a_page_stays_small(vis
     listed = list(Client.objects.order_by("name").values_list("pk", flat=True))
     page = visit(CLIENTS)
     rows, ticked = page.locator(ROWS), page.locator(f"{ROWS} input:checked")
-    elsewhere = page.get_by_role("status").filter(has_text="On other pages")
+    elsewhere = page.get_by_role("status").filter(has_text="on other pages")
     expect(rows).to_have_count(50)
     small = [is_small(page)]
     for row in (rows.nth(0), rows.nth(1)):
         press(row.get_by_role("checkbox"), "Space")
     press(page.get_by_role("link", name="2", exact=True))
-    expect(elsewhere).to_contain_text("2")
+    expect(elsewhere).to_contain_text("2 on other pages")
     press(rows.first.get_by_role("checkbox"), "Space")
     press(page.get_by_role("link", name="1", exact=True))
     expect(elsewhere).to_contain_text("1")
     expect(ticked).to_have_count(2)
-    expect(page.get_by_text("2 of 50 selected")).to_be_visible()
+    expect(page.get_by_text("3 selected")).to_be_visible()
     hidden = find_hidden(page)
     page.set_viewport_size(TELEPHONE)
     assert (hidden, find_hidden(page), fits(page)) == ([], [], True)
-    choose_action(page, "Set the owner…")
+    choose_act(page, "More", "Set the owner…")
     expect(page.get_by_text("Who looks after these 3 clients?").first).to_be_visible()
     sent = page.locator("[name=clients]").input_value().split()
     assert {int(each.removesuffix(":")) for each in sent} == {listed[n] for n in (0, 1, 50)}
@@ -121,30 +117,93 @@ def test_filters_and_search_without_a_script(visit, two_clients):
     page = visit(CLIENTS, java_script_enabled=False)
 
     page.locator("summary", has_text="Filters").click()
-    page.get_by_role("link", name="Count the clients behind each choice").click()
-    page.get_by_role("link", name=re.compile("^PostgreSQL 2")).click()
-    page.get_by_role("link", name="Phase: PostgreSQL").click()
-    assert page.url.endswith(f"{CLIENTS}?")
-    page.get_by_role("searchbox", name="Search everywhere").first.fill("cafe")
+    page.get_by_role("link", name="Show filters").click()
+    page.get_by_role("link", name=re.compile("^No, or not set 1")).click()
+    page.get_by_role("link", name="PostgreSQL 1").click()
+    page.get_by_role("link", name="Active: No, or not set").click()
+    assert page.url.endswith(f"{CLIENTS}?phase=postgres")
+    page.locator("summary", has_text="Columns").click()
+    page.get_by_label("Owner").check()
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("columnheader", name="Owner")).to_be_visible()
+    page.get_by_role("searchbox", name="Search clients").fill("cafe")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("columnheader", name="Owner")).to_be_visible()
     page.get_by_role("link", name="Café Norte").click()
-    assert page.url.endswith(f"{CLIENTS}{two_clients}/change/")
+    assert f"{CLIENTS}{two_clients}/change/" in page.url
 
 
-def test_the_numbers_of_the_filters_come_when_they_are_opened_and_leave_the_focus(
-    visit, two_clients
-):
+@pytest.mark.parametrize("is_every", [False, True], ids=["one", "all"])
+def test_an_act_is_chosen_for_one_or_all_without_a_script_and_asks(visit, two_clients, is_every):
+    page = visit(CLIENTS, java_script_enabled=False)
+
+    page.get_by_label("Select Café Norte").check()
+    page.get_by_label("Select all 2").set_checked(is_every)
+    page.locator(".list-bar summary", has_text="Move").click()
+    page.get_by_role("button", name="Push to Secrets Manager…").click()
+
+    asked = "Push 2 clients" if is_every else "Push Café Norte"
+    expect(page.get_by_role("heading", name=asked).first).to_be_visible()
+    assert not Run.objects.exists()
+
+
+def test_the_menu_of_a_row_has_the_acts_for_its_phase_by_keyboard(visit, two_clients):
     page = visit(CLIENTS)
-    choice = page.get_by_role("link", name="PostgreSQL", exact=True)
-    page.route("**/*_facets=*", lambda route: (choice.focus(), route.continue_()))
+    button = page.get_by_role("button", name="Actions for Café Norte")
 
-    page.locator("summary", has_text="Filters").press("Enter")
+    press(button)
+    menu = page.locator("td .list-menu-items")
+    expect(menu.get_by_role("button", name="Push to Secrets Manager…")).to_be_focused()
+    expect(menu.get_by_role("button", name="Cut over to AWS…")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(menu).to_have_count(0)
+    expect(button).to_be_focused()
+    press(button)
+    press(menu.get_by_role("button", name="Set the owner…"))
 
-    counted = page.get_by_role("link", name="PostgreSQL 2", exact=True)
-    expect(counted).to_be_focused()
-    expect(page.get_by_role("link", name="Count the clients behind each choice")).to_have_count(0)
-    counted.press("Enter")
-    page.wait_for_url(f"**{CLIENTS}?phase=postgres")
+    expect(page.get_by_text("Who looks after Café Norte?").first).to_be_visible()
+
+
+def test_all_are_selected_and_let_go_again_and_shift_takes_those_between(visit, stores):
+    for slug in ("a", "b", "c", "d"):
+        make_client(slug)
+    page = visit(CLIENTS)
+    bar, ticked = (
+        page.get_by_role("region", name="Selection"),
+        page.locator(f"{ROWS} input:checked"),
+    )
+    rows = page.locator(ROWS).get_by_role("checkbox")
+
+    rows.nth(0).click()
+    expect(bar).to_contain_text("1 selected")
+    rows.nth(2).click(modifiers=["Shift"])
+    expect(ticked).to_have_count(3)
+    bar.get_by_label("Select all 4").check()
+    expect(bar).to_contain_text("All 4 selected")
+    # Whoever chooses anew means these alone.
+    rows.nth(0).click()
+    expect(bar.get_by_label("Select all 4")).not_to_be_checked()
+    page.get_by_label("Select this page").click()
+    expect(ticked).to_have_count(4)
+    press(bar.get_by_role("button", name="Clear selection"))
+    expect(ticked).to_have_count(0)
+    expect(bar).to_be_hidden()
+
+
+def test_rows_are_44_pixels_and_on_a_phone_the_bar_keeps_two_menus(visit, two_clients):
+    page = visit(CLIENTS, viewport={"width": 1440, "height": 900})
+    assert {row.bounding_box()["height"] for row in page.locator(ROWS).all()} <= {44, 45}
+    assert is_as_wide_as_the_screen(page)
+    page.goto(f"{page.url}?columns=owner&columns=groups&columns=since")
+    assert is_as_wide_as_the_screen(page)
+
+    page.set_viewport_size(TELEPHONE)
+    page.locator(f"{ROWS} input").first.check()
+    bar = page.get_by_role("region", name="Selection")
+    expect(bar.locator("summary:visible")).to_have_text(["Move…", "More…"])
+    bar.locator("summary", has_text="More").click()
+    press(bar.get_by_role("button", name="Compare"))
+    page.wait_for_url("**/migration/run/*/change/")
 
 
 def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):
@@ -154,10 +213,9 @@ def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):
 
     row = page.locator("#result_list .data-row", has_text="Café Norte")
     expect(row.get_by_role("link", name="Café Norte")).to_be_visible()
-    expect(row.locator(".field-phase_badge")).to_contain_text("PostgreSQL")
-    expect(row.get_by_text("Blocked")).to_be_visible()
-    # With the reason it has three lines; a card of all columns has some 300 pixels.
-    assert row.bounding_box()["height"] < 140
+    expect(row.locator(".field-phase_shown")).to_contain_text("PostgreSQL")
+    expect(row.get_by_text("No login yet")).to_be_visible()
+    assert row.bounding_box()["height"] < 100
     assert is_as_wide_as_the_screen(page)
 
     page.goto(page.url.replace(CLIENTS, "/admin/migration/run/"))

@@ -20,7 +20,7 @@ from migration.runs.acts import ACTS
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
-from tests.browser.keyboard import TELEPHONE, WIDTH, fits
+from tests.browser.keyboard import TELEPHONE, WIDTH, choose_act, fits
 from tests.factories import (
     make_client,
     make_full_client,
@@ -245,8 +245,7 @@ def test_the_cutover_of_several(look_at, client_in, visit):
     client_in(Phase.DUAL_WRITE)
     page = visit(CLIENT)
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("cutover")
-    page.get_by_role("button", name="Run").click()
+    choose_act(page, "Move", "Cut over to AWS…")
     page.get_by_text("Cut over 2 clients to AWS?").first.wait_for()
 
     assert violations(page) == []
@@ -258,12 +257,18 @@ def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
     group.put_clients(all_clients())
     ClientOwner.objects.set_owner(all_clients(), make_user("paco"))
     page = visit(CLIENT)
-    page.locator("summary", has_text="Filters").click()
-    asking = violations(page)
+    asking = []
+    for name, opened in (("Filters", "Nobody 0"), ("Columns", "Show")):
+        page.locator("summary", has_text=name).click()
+        page.locator(".list-panel").get_by_text(opened).first.wait_for()
+        asking += violations(page)
+        page.keyboard.press("Escape")
+    page.locator(".row-menu").first.click()
+    page.locator("td .list-menu-items").wait_for()
+    asking += violations(page)
     page.reload()
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("put_into_group")
-    page.get_by_role("button", name="Run").click()
+    choose_act(page, "More", "Put into a group…")
     page.get_by_label("Or the name of a new group").wait_for()
     asking += violations(page)
 
@@ -340,8 +345,7 @@ def test_gates_that_missing_evidence_keeps_shut(look_at, client_in, visit, setti
     )
     page = visit(f"{CLIENT}?phase=dual_read")
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("cutover")
-    page.get_by_role("button", name="Run").click()
+    choose_act(page, "Move", "Cut over to AWS…")
     page.get_by_text("Missing evidence:").first.wait_for()
 
     assert (found, violations(page)) == ({}, [])

@@ -19,6 +19,7 @@ from nova_admin.environment import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
+from tests.browser.keyboard import choose_act
 from tests.factories import (
     make_client,
     make_comparison,
@@ -139,8 +140,7 @@ def test_the_cutover_of_many_as_a_run_and_its_request(visit, look_at, client_in,
     compare(client_ids=[client_in(Phase.DUAL_READ, slug) for slug in ("idom", "acme")])
     page = visit(CLIENT)
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("cutover")
-    page.get_by_role("button", name="Run").click()
+    choose_act(page, "Move", "Cut over to AWS…")
     asked = violations(page)
     page.get_by_label("Type 2 to confirm").fill("2")
     page.get_by_label("Reason or ticket").fill("INC-42")

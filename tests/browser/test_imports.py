@@ -97,7 +97,9 @@ def test_a_thousand_clients_are_previewed_confirmed_migrated_and_compared(visit,
         haystack.add("run", page.content())
 
         go_to(page, "/admin/credentials/client/")
-        press(page, "Compare all clients")
+        page.locator("tbody .action-select").first.check()
+        page.get_by_label("Select all 1,000").check()
+        press(page, "Compare")
         page.wait_for_url("**/migration/run/*/change/")
         tasks.work_on_run(Run.objects.get(kind=Run.Kind.COMPARE).pk)
         go_to(page, "/admin/migration/comparison/")

@@ -26,6 +26,7 @@ def test_the_keyboard_skips_the_menu_and_reaches_filters_menu_and_account(visit,
     filters = page.locator("summary", has_text="Filters")
     filters.focus()
     page.keyboard.press("Enter")
+    page.locator(".list-filters-panel a").first.wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('.list-filters-panel') !== null")
     filters.press("Enter")

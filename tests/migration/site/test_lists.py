@@ -101,7 +101,9 @@ def test_the_list_shows_when_nova_last_read_a_client(viewer):
     assert "3 hours ago" in text(viewer.get(CLIENTS)).replace("\xa0", " ")
 
 
-@pytest.mark.parametrize(("phase", "shown"), [(Phase.DUAL_WRITE, ""), (Phase.DUAL_READ, "Never")])
+@pytest.mark.parametrize(
+    ("phase", "shown"), [(Phase.DUAL_WRITE, "<small>–</small>"), (Phase.DUAL_READ, "Never")]
+)
 def test_the_list_says_never_only_where_reads_are_counted(viewer, phase, shown):
     pk = make_client("idom")
     ClientMigration.objects.create(client_id=pk, phase=phase)

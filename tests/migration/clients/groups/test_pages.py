@@ -353,10 +353,3 @@ def test_a_new_group_leads_to_the_clients_that_are_in_none(wave, maria, client):
 
 def test_a_new_group_leads_where_the_button_says(wave, maria, client):
     assert client.post(f"{GROUPS}add/", {"name": "a", "_addanother": "1"}).url == f"{GROUPS}add/"
-
-
-def test_the_clients_page_says_that_its_buttons_take_all_clients(wave, maria, client):
-    note = "These buttons take all 2 clients, not only those below."
-
-    assert note in text(client.get(f"{CLIENTS}?group=none"))
-    assert note not in text(client.get(CLIENTS))

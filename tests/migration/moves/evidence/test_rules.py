@@ -1,6 +1,7 @@
 """Each rule of the gate, by what spoils it: its gate, the list's first blocker, filter and counts say the same."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -20,7 +21,8 @@ from migration.moves import rules
 from migration.moves.gates import count_missing_kinds
 from migration.moves.readiness import (
     Standing,
-    count_standings,
+    add_up_standings,
+    count_blockers,
     find_standing,
     is_ready,
     judge_next_steps,
@@ -67,7 +69,12 @@ def check(spoilt: Spoilt) -> None:
     steps = judge_next_steps(ids)
     listed = dict(with_blocker(all_clients()).values_list("pk", "blocker"))
     ready = set(all_clients().filter(is_ready()).values_list("pk", flat=True))
-    counted = count_standings(all_clients(), SiteFacts())
+    site = SiteFacts()
+    counted = Counter()
+    for (_phase, *found), n in add_up_standings(
+        count_blockers(None, site.nova_schema), site
+    ).items():
+        counted[tuple(found)] += n
     for new, (good, bad) in pairs.items():
         gates = {
             pk: tuple(line.code for line in lines if not line.passed)
