@@ -181,21 +181,9 @@ UNFOLD = {
                         "permission": make_any_permission_test("migration.view_auditevent"),
                     },
                     {
-                        "title": _("Users"),
-                        "icon": "person",
-                        "link": reverse_lazy("admin:auth_user_changelist"),
-                        "permission": make_any_permission_test("auth.view_user"),
-                    },
-                    {
-                        "title": _("User groups"),
+                        "title": _("People"),
                         "icon": "group",
-                        "link": reverse_lazy("admin:auth_group_changelist"),
-                        "permission": make_any_permission_test("auth.view_group"),
-                    },
-                    {
-                        "title": _("Wrong passwords"),
-                        "icon": "lock_person",
-                        "link": reverse_lazy("admin:migration_wrongpassword_changelist"),
+                        "link": reverse_lazy("admin:people"),
                         "permission": make_any_permission_test("auth.view_user"),
                     },
                     {
