@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.generic import TemplateView, View
@@ -33,7 +34,7 @@ class DocumentListView(TemplateView):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(
             **admin.site.each_context(self.request),
-            title=_("Documentation"),
+            title=_("Help"),
             documents=[(path.name, read_title(path)) for path in sorted(_folder().glob("*.md"))],
             **kwargs,
         )
@@ -52,6 +53,7 @@ class DocumentView(TemplateResponseMixin, View):
             {
                 **admin.site.each_context(request),
                 "title": read_title(path),
+                "above": [(_("Help"), reverse("documents"))],
                 "document": render_document(path, path.stat().st_mtime_ns),
             }
         )

@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.urls import include, path, reverse_lazy
-from django.utils.text import format_lazy
 from django.views.generic import RedirectView
 
 from migration.people.people_pages import PEOPLE_PATTERNS
@@ -40,13 +39,6 @@ FORMER_REQUESTS = RedirectView.as_view(url=REQUESTS_URL, permanent=True)
 
 urlpatterns = [
     # A page that went, and where its work is done now.
-    path(
-        "admin/migration/run/cost/",
-        RedirectView.as_view(
-            url=format_lazy("{}#cost", reverse_lazy("admin:migration_run_check_aws")),
-            permanent=True,
-        ),
-    ),
     path(
         "admin/migration/run/check-nova/",
         RedirectView.as_view(pattern_name="admin:migration_run_health", permanent=True),

@@ -642,7 +642,7 @@ AWS_PERMITS_ALL = Sentence(
     found_by=Finder.DOCTOR,
     every=None,
     page="run_check_aws",
-    button=_("Check AWS"),
+    button=_("See AWS permissions"),
 )
 def find_lacking_permissions(_look: Look) -> Iterator[Finding]:
     """Name what AWS doesn't permit the site, and what could not be tried."""

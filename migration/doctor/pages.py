@@ -1,17 +1,23 @@
-"""The pages of the doctor: the site's health, and what `check_aws`, `iam_policy` and `cost_estimate` do."""
+"""The pages of the doctor and of settings: the site's health, AWS's permissions, cost, and what is set."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials import prices
+from credentials.localization import localize
+from credentials.nova_columns import read_nova_columns
 from migration.core.audit_chain import read_head
+from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import VIEW_CHECKS
 from migration.core.pages import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
 from migration.core.problems import (
@@ -34,8 +40,11 @@ from migration.doctor.iam import (
 )
 from migration.doctor.looks import list_site_problems, look_at_site
 from migration.doctor.nova import role_exists
+from migration.nova.tables import list_nova_objects, split_unknown_accepted
 from migration.site.costs import ADVICE, STEPS, estimate_costs
 from migration.site.environment import read_account_of_newest_secret
+from migration.site.menu import SETTINGS, get_menu_counts
+from migration.site.notices import list_recipient_reports
 
 # A page verifies an audit with as many entries: some seconds.
 MOST_VERIFIED = 50_000
@@ -82,11 +91,12 @@ class HealthView(AdminView):
         self, results: Sequence[Result], *, role: str = "", **context: object
     ) -> HttpResponse:
         looked_at = [each.looked_at for each in results if each.looked_at]
+        get_menu_counts(self.request).give("problems", sum(each.is_open for each in results))
         return self.render_to_response(
             self.get_context_data(
                 results=results,
                 open=[(each, self._find_action(each)) for each in results if each.is_open],
-                areas=list(_list_areas(results)),
+                areas=list(_list_areas(results, told=self.request.GET.get("area", ""))),
                 unanswered=sum(_lacks_answer(each) for each in results),
                 # Each was looked at then, or later.
                 checked_at=min(looked_at) if len(looked_at) == len(results) else None,
@@ -117,13 +127,15 @@ def _lacks_answer(result: Result) -> bool:
     return result.state == FindingState.NOT_LOOKED_AT
 
 
-def _list_areas(results: Sequence[Result]) -> Iterator[dict[str, object]]:
-    """Yield the areas with their results, and of each what is not wrong."""
+def _list_areas(results: Sequence[Result], *, told: str) -> Iterator[dict[str, object]]:
+    """Yield the areas with their results, and of each what is not wrong; `told`: the one whose page says that too."""
     for area in Area:
         found = [each for each in results if each.problem.area == area]
         if found:
             yield {
+                "code": area.value,
                 "label": area.label,
+                "is_told": area.value == told,
                 "results": [
                     (each, [one for one in each.findings if one.state != FindingState.FAILED])
                     for each in found
@@ -134,7 +146,7 @@ def _list_areas(results: Sequence[Result]) -> Iterator[dict[str, object]]:
 
 
 class CheckAwsView(AdminView):
-    """Shows the policies and what the secrets cost; on POST, what AWS permits, for those who may start runs.
+    """Shows the policies; on POST, what AWS permits, for those who may start runs.
 
     Every role sees the page.
     """
@@ -145,7 +157,7 @@ class CheckAwsView(AdminView):
 
     @property
     def title(self) -> str:
-        return _("Check AWS")
+        return _("AWS permissions")
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return self._show([])
@@ -176,7 +188,6 @@ class CheckAwsView(AdminView):
                 }
                 for role, title in titles.items()
             ]
-        cost = estimate_costs()
         return self.render_to_response(
             self.get_context_data(
                 findings=findings,
@@ -188,12 +199,86 @@ class CheckAwsView(AdminView):
                 permissions=[{"action": each.action, "why": each.why()} for each in list_needed()],
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
+            )
+        )
+
+
+class CostView(AdminView):
+    """Shows what the secrets cost a month, as `cost_estimate` prints it."""
+
+    template_name = "admin/migration/cost.html"
+    is_of_site = True
+    permission_required = VIEW_CHECKS
+
+    @property
+    def title(self) -> str:
+        return _("Cost")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        cost = estimate_costs()
+        return self.render_to_response(
+            self.get_context_data(
                 cost=cost,
                 advice=ADVICE[cost["advice"]](),
                 step=STEPS[cost["step"] - 1](),
                 priced_on=prices.AWS_PRICES_READ,
             )
         )
+
+
+class SettingsView(AdminView):
+    """Shows what is set, a line for each page of settings that the user may open."""
+
+    template_name = "admin/migration/settings.html"
+    is_of_site = True
+    permission_required = VIEW_CHECKS
+
+    @property
+    def title(self) -> str:
+        return _("Settings")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        states = {
+            "migration_run_notices": _describe_notices,
+            "credentials_columnmapping_changelist": _describe_tables,
+            "migration_run_aws_writes": _describe_writes,
+            "migration_run_secret_settings": _describe_key_and_regions,
+            "migration_run_cost": _describe_cost,
+        }
+        shown = [
+            (place.title, states[place.page](), place.url)
+            for place in SETTINGS.places
+            if place.page in states and place.may_open(request)
+        ]
+        return self.render_to_response(self.get_context_data(settings=shown))
+
+
+def _describe_notices() -> str:
+    n = len(list_recipient_reports())
+    return ngettext("%(n)s recipient", "%(n)s recipients", n) % {"n": n} if n else _("Off")
+
+
+def _describe_tables() -> str:
+    columns = read_nova_columns()
+    unknown, _accepted = split_unknown_accepted(list_nova_objects())
+    n = len(columns.breaking) + len(columns.unmapped) + len(unknown)
+    return ngettext("%(n)s to settle", "%(n)s to settle", n) % {"n": n} if n else _("Known")
+
+
+def _describe_writes() -> str:
+    refusal = find_write_refusal()
+    return localize(refusal) if refusal else _("Allowed")
+
+
+def _describe_key_and_regions() -> str:
+    regions = settings.NOVA_REPLICA_REGIONS or {}
+    key = settings.NOVA_KMS_KEY_ID or _("AWS's own key")
+    return ", ".join([key, *sorted(regions)])
+
+
+def _describe_cost() -> str:
+    dollars = next(each["dollars"] for each in estimate_costs()["layouts"] if each["in_use"])
+    return _("$%(dollars)s a month") % {"dollars": number_format(dollars, 2, force_grouping=True)}
 
 
 def _count(findings: Sequence[PermissionFinding], state: FindingState) -> int:
@@ -204,4 +289,6 @@ add_pages(
     "run",
     ("health/", "health", HealthView),
     ("check-aws/", "check_aws", CheckAwsView),
+    ("cost/", "cost", CostView),
+    ("settings/", "settings", SettingsView),
 )

@@ -641,7 +641,7 @@ REACH_AWS = Sentence(
 )
 SEE_CHECK_AWS = Sentence(
     "see_check_aws",
-    "The page Check AWS, or python manage.py check_aws, says what AWS refuses. If AWS itself is away, wait.",
+    "The page AWS permissions, or python manage.py check_aws, says what AWS refuses. If AWS itself is away, wait.",
 )
 
 
@@ -659,7 +659,7 @@ AWS_ANSWERS_NOT = Sentence(
     found_by=Finder.PAGE,
     told_as=NoticeEvent.AWS_GONE,
     page="run_check_aws",
-    button=_("Check AWS"),
+    button=_("See AWS permissions"),
 )
 def find_missing_answers(look: Look) -> Iterator[Finding]:
     """Find that AWS answered none of the newest comparisons of the last hour."""
@@ -676,7 +676,7 @@ def find_missing_answers(look: Look) -> Iterator[Finding]:
     found_by=Finder.DOCTOR,
     unready=True,
     page="run_check_aws",
-    button=_("Check AWS"),
+    button=_("See AWS permissions"),
 )
 def find_missing_aws(_look: Look) -> Iterator[Finding]:
     """Ask AWS for a secret that nobody has: that it says so is an answer."""
@@ -803,7 +803,7 @@ def _compare_clocks(whose: Message, ask: Callable[[], datetime]) -> Finding:
 
 APPLY_THE_SETTINGS = Sentence(
     "apply_the_settings",
-    "See “Key and regions of the secrets”. What would be done, on the command line:",
+    "See “Key and regions”. What would be done, on the command line:",
 )
 NO_SECRET_DIFFERS = Sentence(
     "no_secret_differs",
@@ -820,7 +820,7 @@ SECRETS_NOT_AS_SET = Sentence(
 
 @problem(
     "secrets_differ",
-    _("Key and regions of the secrets"),
+    _("Key and regions"),
     Area.SECRETS,
     found_by=Finder.PAGE,
     told_as=NoticeEvent.SETTINGS_DIFFER,
@@ -904,7 +904,7 @@ SECRETS_OF_DELETED_CLIENTS = Sentence(
 )
 DELETE_THEM = Sentence(
     "delete_them",
-    "Who may purge clients schedules their deletion on the page “Key and regions of the secrets”.",
+    "Who may purge clients schedules their deletion on the page “Key and regions”.",
 )
 NO_SECRET_ORPHANED = Sentence(
     "no_secret_orphaned", "AWS has no secret of a client that NOVA deleted."

@@ -44,11 +44,9 @@ class VoidLinkError(MessageError):
 
 
 LINK_IS_VOID = Sentence("link_is_void", "This link no longer works. Ask for a new one.")
-LINK_MADE = Sentence("link_made", "Made a link by which %(name)s chooses a password.")
-LINK_MAILED = Sentence(
-    "link_mailed", "Mailed %(name)s a link to choose a password, as asked for at the login."
-)
-LINK_USED = Sentence("link_used", "%(name)s chose a password by a link that %(by)s asked for.")
+LINK_MADE = Sentence("link_made", "Made a link for %(name)s to choose a password.")
+LINK_MAILED = Sentence("link_mailed", "Mailed %(name)s a link to reset the password.")
+LINK_USED = Sentence("link_used", "%(name)s chose a password with a link from %(by)s.")
 
 
 def make_link(user: User, *, by: User | None, lasts: timedelta = LASTS) -> str:
@@ -98,7 +96,7 @@ def _may_be_used(link: PasswordLink) -> bool:
 MAIL_PASSWORD_SUBJECT = Sentence("mail_password_subject", "NOVA Admin: your password")
 MAIL_PASSWORD_CHANGED = Sentence(
     "mail_password_changed",
-    "The password of %(name)s at NOVA Admin was changed by a link. If it was not you, tell your user administrators"
+    "The password of %(name)s at NOVA Admin was changed with a link. If it was not you, tell your user administrators"
     " now.",
 )
 

@@ -395,14 +395,14 @@ class RoleChoice:
 def list_role_choices(by: User) -> list[RoleChoice]:
     """Return the roles, and which of them this user may give."""
     givable = set(select_givable_groups(by).values_list("pk", flat=True))
-    own = gettext("A group of your own.")
+    own = gettext("A group made by hand.")
     return [
         RoleChoice(
             group.pk,
             label_role(group.name),
             SUMMARIES.get(group.name, own)
             if group.pk in givable
-            else gettext("Given by a superuser, or by who has this role too."),
+            else gettext("Only a superuser, or someone who has it too, can give it."),
             group.pk in givable,
         )
         for group in list_roles()
@@ -465,6 +465,10 @@ class QuestionView(AdminView):
     def get_back_url(self) -> str:
         return reverse("admin:people")
 
+    def name_link(self, person: User) -> str:
+        """Return the title of the page that shows the link."""
+        return gettext("Link for %(who)s") % {"who": escape_invisible(person.username)}
+
     def show_link(self, person: User, link: SentLink) -> HttpResponse:
         """Say that the link was mailed; where it wasn't, show it, this once."""
         page = reverse("admin:person", args=[person.pk])
@@ -472,15 +476,12 @@ class QuestionView(AdminView):
             text = gettext("Link sent to %(mail)s.") % {"mail": person.email}
             messages.success(self.request, text)
             return HttpResponseRedirect(page)
-        response = self.response_class(
+        return self.response_class(
             request=self.request,
             template="admin/migration/person_link.html",
-            context=self.get_context_data(
-                person=person, address=link.address, back=page, failed=mails_are_sent()
-            ),
+            context=self.get_context_data(person=person, address=link.address, back=page)
+            | {"failed": mails_are_sent(), "title": self.name_link(person)},
         )
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
 
 
 class InviteView(QuestionView):
@@ -551,9 +552,8 @@ class PersonActView(QuestionView):
         return self.find_refusal(self.person, get_signed_in_user(self.request))
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        return super().get_context_data(
-            person=self.person, seen=digest_state(self.person), note=self.note, **kwargs
-        )
+        shown = {"person": self.person, "seen": digest_state(self.person), "note": self.note}
+        return super().get_context_data(**shown | kwargs)
 
     @property
     def note(self) -> str:
@@ -585,7 +585,7 @@ class RoleView(PersonActView):
     def note(self) -> str:
         rights = describe_rights(self.person)
         if self.person.is_superuser or self.person.has_own or len(self.person.groups.all()) > 1:
-            text = gettext("Now: %(rights)s. The role replaces all of it.")
+            text = gettext("Now: %(rights)s. The new role replaces all of it.")
         else:
             text = gettext("Now: %(rights)s.")
         return text % {"rights": rights}
@@ -597,7 +597,9 @@ class RoleView(PersonActView):
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
         role = given["role"]
         give_role(self.person, role, by=get_signed_in_user(self.request), seen=seen)
-        return self.finish(gettext("%(who)s is %(role)s now."), {"role": label_role(role.name)})
+        return self.finish(
+            gettext("%(who)s now has the role %(role)s."), {"role": label_role(role.name)}
+        )
 
 
 class LinkView(PersonActView):
@@ -616,15 +618,15 @@ class LinkView(PersonActView):
     def note(self) -> str:
         values = {"days": LASTS.days, "mail": self.person.email}
         if is_invited(self.person):
-            text = gettext("They choose a password by it. It works once, for %(days)s days.")
+            text = gettext("They use it to choose a password. It works once, for %(days)s days.")
         else:
             text = gettext(
-                "They choose a new password by it; the old one works until then. It works once, for %(days)s days."
+                "They use it to choose a new password; the old one works until then. It works once, for %(days)s days."
             )
         how = gettext("It goes to %(mail)s.")
         if not (mails_are_sent() and self.person.email):
             how = gettext("It is shown to you once.")
-        return " ".join((text, gettext("A link from before is void."), how)) % values
+        return " ".join((text, gettext("Any earlier link stops working."), how)) % values
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
         by = get_signed_in_user(self.request)
@@ -647,7 +649,7 @@ class DetailsView(PersonActView):
 
     @property
     def note(self) -> str:
-        return gettext("A mail tells the former address of the change.")
+        return gettext("The former address is told by mail.")
 
     def get_initial(self) -> dict[str, object]:
         return {"name": self.person.get_full_name(), "mail": self.person.email}
@@ -682,8 +684,8 @@ class FactorView(PersonActView):
     @property
     def note(self) -> str:
         return gettext(
-            "For who lost phone and recovery codes. Be sure that they ask for it themselves: call them, or see them."
-            " They are logged out, and set up a new one at their next login."
+            "For someone who has lost their phone and their recovery codes. Make sure that it is really them who ask:"
+            " call them, or see them. They are logged out, and set up a new one at their next login."
         )
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -713,7 +715,7 @@ class DeactivateView(PersonActView):
     @property
     def note(self) -> str:
         return gettext(
-            "They are logged out at once, and their requests can't be approved. Undo: Activate."
+            "They are logged out at once, and their requests can't be approved. You can activate them again."
         )
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -739,7 +741,7 @@ class ActivateView(PersonActView):
 
     @property
     def note(self) -> str:
-        return gettext("They get in again as %(rights)s.") % {
+        return gettext("They can log in again as %(rights)s.") % {
             "rights": describe_rights(self.person)
         }
 

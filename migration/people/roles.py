@@ -86,7 +86,9 @@ SUMMARIES: dict[str, StrPromise] = {
     "Viewer": gettext_lazy("Sees everything but secret values. Changes nothing."),
     "Operator": gettext_lazy("Adds clients, edits logins, moves clients to AWS."),
     "Approver": gettext_lazy("Approves requests and reads the audit."),
-    "Administrator": gettext_lazy("Also purges clients, reveals secrets, sets notices."),
+    "Administrator": gettext_lazy(
+        "Does all of this, and purges clients, reveals secrets, sets notices."
+    ),
     "User administrator": gettext_lazy("Invites people and gives roles."),
 }
 

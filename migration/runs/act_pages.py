@@ -648,6 +648,10 @@ class ActPlanView(BaseActView):
             back=self.back,
         )
 
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        # Its title changes while the plan is made, with what the page asks for itself.
+        return super().get_context_data(names_itself=True, **kwargs)
+
     def show_plan(self) -> HttpResponse:
         if self.run.state == Run.State.PLANNING:
             return self.show_looking()

@@ -278,8 +278,8 @@ def sum_up_drift(drift: SettingsDrift) -> list[str]:
     if drift.keys:
         told.append(
             _(
-                "Before it starts: NOVA's role and this site's need the key, see “Check AWS”. They keep the former key"
-                " until every secret was written again: AWS encrypts what is there with both."
+                "Before it starts: NOVA's role and this site's need the key, see “AWS permissions”. They keep the"
+                " former key until every secret was written again: AWS encrypts what is there with both."
             )
         )
     return told

@@ -250,7 +250,7 @@ class SecretSettingsView(AdminView):
 
     @property
     def title(self) -> str:
-        return gettext("Key and regions of the secrets")
+        return gettext("Key and regions")
 
     def get(self, request: HttpRequest) -> HttpResponse:
         drift = find_settings_drift()

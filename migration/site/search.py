@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -16,7 +15,6 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
-from unfold.sites import UnfoldAdminSite
 
 from migration.campaigns.models import Campaign
 from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, PhaseChoices, all_clients
@@ -24,11 +22,11 @@ from migration.core.groups import ClientGroup
 from migration.core.pages import list_visible_logins
 from migration.core.text import CaseAndAccentsFolded, fold_text, make_folded_expression
 from migration.runs.models import Run
+from migration.site.menu import RUN_VIEWERS, list_pages
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 from nova_credentials.shown_names import escape_name
 
-VIEW_RUNS = ("migration.view_run", "migration.add_run")
 VIEW_GROUPS = "migration.view_clientgroup"
 # Of each kind; the list of clients shows all that match.
 MOST_FOUND = 8
@@ -74,7 +72,7 @@ def search_site(text: str, request: HttpRequest) -> list[SearchResult]:
         return []
     may = request.user.has_perm
     places: list[SearchResult] = []
-    if any(map(may, VIEW_RUNS)):
+    if any(map(may, RUN_VIEWERS)):
         places += _find_numbered(words, _find_run)
     if may(VIEW_CAMPAIGNS):
         places += _find_numbered(words, _find_campaign)
@@ -82,8 +80,7 @@ def search_site(text: str, request: HttpRequest) -> list[SearchResult]:
         places += _find_clients(words, list_visible_logins(request))
     if may(VIEW_CLIENTS) and may(VIEW_GROUPS):
         places += _find_groups(words)
-    folded = fold_text(words)
-    places += (page for page in _list_allowed_pages(request) if folded in fold_text(page.title))
+    places += _find_pages(words, request)
     return places
 
 
@@ -141,16 +138,9 @@ def _find_groups(words: str) -> Iterator[SearchResult]:
         yield SearchResult(escape_name(group.name), _("Client group"), url, "label")
 
 
-def _list_allowed_pages(request: HttpRequest) -> list[SearchResult]:
-    """Return the pages of the sidebar that the user may open, and those of the account."""
-    site = cast("UnfoldAdminSite", admin.site)
-    items = [
-        SearchResult(str(item["title"]), _("Page"), str(item["link"]), item["icon"])
-        for group in site.get_sidebar_list(request)
-        for item in group["items"]
-        if item["has_permission"]
-    ]
-    account = site.each_context(request)["account_links"]
-    return items + [
-        SearchResult(str(item["title"]), _("Page"), str(item["link"]), "person") for item in account
-    ]
+def _find_pages(words: str, request: HttpRequest) -> Iterator[SearchResult]:
+    """Yield the pages of this name, or below the entry of this name, that the user may open."""
+    folded = fold_text(words)
+    for title, entry, url, icon in list_pages(request):
+        if folded in fold_text(title) or folded in fold_text(entry):
+            yield SearchResult(title, entry or _("Page"), url, icon)

@@ -58,7 +58,6 @@ def open_link(request: HttpRequest, token: str) -> HttpResponse:
         httponly=True,
         samesite="Lax",  # a mail is another site
     )
-    response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
@@ -96,7 +95,7 @@ class ChoosePasswordView(FactorPage):
 
     def show_void(self) -> HttpResponse:
         response = self.render_to_response(self.get_context_data(is_void=True))
-        response.status_code = 410
+        response.status_code = 404
         response.delete_cookie(get_cookie_name(), samesite="Lax")
         return response
 
@@ -150,7 +149,7 @@ class ForgotPasswordView(FactorPage):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if not admit_request_for_link(get_address(request)):
-            texts = [_("Too many links were asked for from your address. Try again in a while.")]
+            texts = [_("Too many links were asked for from your address. Try again later.")]
             title = _("Too many requests")
             return render_refusal_page(request, title, texts, status=429, may_log_in=True)
         typed = request.POST.get("who", "")[:LONGEST]

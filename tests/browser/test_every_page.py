@@ -361,7 +361,10 @@ def test_onboarding_blank_and_with_errors(look_at, visit):
 
 def test_the_permissions_in_aws_the_cost_and_who_read_a_client(look_at, visit, client_in):
     pk = client_in(Phase.DUAL_WRITE)
-    found = look_at(f"{RUNS}check-aws/", f"{CLIENT}{pk}/aws-reads/")
+    found = look_at(
+        *(f"{RUNS}{page}/" for page in ("check-aws", "cost", "settings")),
+        f"{CLIENT}{pk}/aws-reads/",
+    )
     page = visit(f"{RUNS}check-aws/")
     for policy in page.locator("details").all():
         policy.locator("summary").click()

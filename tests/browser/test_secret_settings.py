@@ -24,9 +24,9 @@ def test_what_a_run_will_do_is_read_and_then_it_does_it(visit, stores, settings,
     settings.NOVA_KMS_KEY_ID = KEY
     settings.NOVA_REPLICA_REGIONS = {"eu-west-1": "alias/nova"}
     tasks.describe_secrets()
-    page = visit("/admin/migration/run/check-aws/", viewport=window)
+    page = visit("/admin/migration/run/settings/", viewport=window)
 
-    press(page.get_by_role("link", name="Key and regions of the secrets"))
+    press(page.get_by_role("link", name="Key and regions").last)
     expect(page.get_by_text("2 secrets get the KMS key of the settings.")).to_be_visible()
     expect(page.get_by_text("2 replicas are made in eu-west-1, or tried again.")).to_be_visible()
     expect(page.get_by_text("$0.80 a month more, for replicas.")).to_be_visible()

@@ -163,7 +163,7 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     report = reverse("admin:migration_comparison_report")
     yield from (
         reverse(f"admin:migration_run_{page}")
-        for page in ("health", "check_aws", "notices", "secret_settings")
+        for page in ("health", "check_aws", "notices", "secret_settings", "settings", "cost")
     )
     yield f"{reverse('admin:migration_run_check_aws')}?account=12"
     yield reverse("admin:credentials_client_aws_reads", args=[world["aws"]])

@@ -12,11 +12,14 @@ from django.utils import timezone
 
 from credentials.models import CountingProof, ProofOutcome
 from credentials.triggers import prove_counting
-from migration.core.aws_writes import stop_aws_writes
+from migration.core.aws_writes import WRITES_STOPPED, stop_aws_writes
+from migration.core.problems import Result, report_ok
 from migration.doctor.looks import list_site_problems
+from migration.doctor.pages import HealthView
 from migration.models import ProblemRecord, Worker
 from nova_credentials.tables import COUNTED_TABLES
 from tests.factories import make_full_client, make_many, make_user
+from tests.migration.pages import text
 
 PAGE = reverse("admin:migration_run_health")
 
@@ -118,7 +121,7 @@ def test_a_role_that_is_named_gets_its_grants_and_an_unknown_one_a_word(as_role)
 def test_workers_that_are_alive_are_named(as_role):
     Worker.objects.record_heartbeat("host-1:7")
 
-    response = as_role("Viewer").get(PAGE)
+    response = as_role("Viewer").get(PAGE, {"area": "workers"})
 
     assert states(response)["workers_idle"] == {"ok"}
     assert b"host-1:7" in response.content
@@ -200,3 +203,40 @@ def test_what_is_open_shows_how_long_ago_it_began(as_role):
 
     assert ">7\xa0minutes ago</time>" in page
     assert "since <time" not in page
+
+
+@pytest.fixture
+def all_well(monkeypatch):
+    """Every check is fine, each with a sentence of some length."""
+    said = report_ok(WRITES_STOPPED(who="maria", ago="2 minutes"))
+    results = [Result(each, (said,), timezone.now()) for each in list_site_problems()]
+    monkeypatch.setattr(HealthView, "_look", lambda _view: results)
+
+
+def test_where_all_is_well_it_has_400_words_at_most_with_all_that_is_folded(as_role, all_well):
+    page = text(as_role("Administrator").get(PAGE))
+
+    assert "All clear" in page
+    assert len(page.split()) <= 400
+
+
+def test_what_each_check_found_is_on_the_page_of_its_area(as_role, all_well):
+    browser = as_role("Viewer")
+
+    assert "maria" not in text(browser.get(PAGE))
+    told = browser.get(PAGE, {"area": "aws"})
+    assert [area["code"] for area in told.context["areas"] if area["is_told"]] == ["aws"]
+    assert text(told).count("maria") == len(
+        [each for each in list_site_problems() if each.area == "aws"]
+    )
+    assert "maria" not in text(browser.get(PAGE, {"area": "nowhere"}))
+
+
+def test_each_open_problem_has_one_button(as_role):
+    stop_aws_writes(reason="INC-42")
+
+    response = as_role("Viewer").get(PAGE)
+
+    open_ones = len(response.context["open"])
+    assert open_ones > 1
+    assert response.content.decode().count('<div class="health-button"><a ') == open_ones

@@ -69,7 +69,10 @@ PAGES = {
     "migration_comparison_report": EVERYBODY,
     **{
         f"migration_run_{page}": EVERYBODY
-        for page in ("health", "check_aws", "failures", "secret_settings")
+        for page in (
+            *("health", "check_aws", "failures", "secret_settings"),
+            *("settings", "cost"),
+        )
     },
     "migration_copysearch_report": EVERYBODY,
     **{
@@ -217,7 +220,7 @@ class Site:
             "_map",
             "_accept",
             "report",
-            *("_health", "_aws", "_secret_settings"),
+            *("_health", "_aws", "_settings", "_cost"),
             "_start",
             "_all",
             *("_check", "_undo"),

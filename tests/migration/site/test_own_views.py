@@ -47,7 +47,7 @@ def methods_of(view: type[AdminView]) -> set[str]:
 
 
 def test_there_are_views_and_each_answers_something():
-    assert len(OWN_VIEWS) == 70
+    assert len(OWN_VIEWS) == 72
     assert all(methods_of(view) for _name, _route, view in OWN_VIEWS)
 
 
@@ -76,31 +76,13 @@ def test_a_wrong_method_is_not_allowed_whoever_asks(client, addresses):
             assert getattr(client, method)(url).status_code == 405, url
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        *("run_changelist", "run_health", "run_check_aws", "run_aws_writes"),
-        *("run_notices", "comparison_report"),
-    ],
-)
-def test_one_line_of_the_menu_is_lit(client, db, page):
-    permissions = ("migration.view_run", "migration.view_worker", "migration.view_comparison")
-    login(client, "viewer", *permissions, "migration.set_notices")
-
-    shown = client.get(reverse(f"admin:migration_{page}"))
-
-    groups = shown.context["sidebar_navigation"]
-    lit = [str(item["link"]) for group in groups for item in group["items"] if item["active"]]
-    assert lit == [reverse(f"admin:migration_{page}")]
-
-
 @pytest.mark.parametrize("name", ["notices", "health", "check_aws", "aws_writes"])
 def test_a_page_of_the_site_stands_under_its_own_name_and_not_under_runs(client, db, name, stores):
     client.force_login(User.objects.create_superuser("root"))
 
     html = client.get(reverse(f"admin:migration_run_{name}")).content.decode()
 
-    path = html[html.index("<h1") : html.index("</h1>")]
-    title = html[html.index("<title>") + 7 : html.index("</title>")].split("|")[0]
+    path = html[html.index("page-title") : html.index("</h1>")]
+    title = html[html.index("<title>") + 7 : html.index("</title>")].split("·")[0]
     assert "Runs" not in path
     assert title.strip() in path
