@@ -13,8 +13,6 @@ from migration.core.groups import ClientGroup
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin
 from migration.nova.table_pages import NovaTablesAdmin
-from migration.people.models import WrongPassword
-from migration.people.password_pages import WrongPasswordAdmin
 from migration.pushes.pages import ComparisonAdmin
 from migration.runs.models import Run
 from migration.runs.pages import RunAdmin
@@ -30,5 +28,4 @@ admin.site.register(Comparison, ComparisonAdmin)
 admin.site.register(ColumnMapping, NovaTablesAdmin)
 admin.site.register(ReaderProcess, ReaderProcessAdmin)
 admin.site.register(CopySearch, CopySearchAdmin)
-admin.site.register(WrongPassword, WrongPasswordAdmin)
 admin.site.register(AuditEvent, AuditEventAdmin)

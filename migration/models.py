@@ -18,7 +18,13 @@ from migration.core.workers import Worker
 from migration.core.write_state import DatabaseClaim, WriteStop
 from migration.logins.models import LoginTest, Reveal, Rotation, RotationSchedule
 from migration.nova.models import OtherStatement, ReaderProcess
-from migration.people.models import PasswordReset, RoleGrant, TimeZoneChoice, WrongPassword
+from migration.people.models import (
+    PasswordLink,
+    PasswordReset,
+    RoleGrant,
+    TimeZoneChoice,
+    WrongPassword,
+)
 from migration.pushes.models import KnownValue, NotedClient
 from migration.runs.items import RunItem
 from migration.runs.models import Run
@@ -59,6 +65,7 @@ __all__ = [
     "Offboarding",
     "OpenMismatch",
     "OtherStatement",
+    "PasswordLink",
     "PasswordReset",
     "PhaseChange",
     "PlanRow",

@@ -81,7 +81,7 @@ def show_forbidden(request: HttpRequest, exception: Exception | None = None) -> 
     links = []
     # The page that refused has asked for the user's rights, so nothing is read for it here.
     if request.user.has_perm("auth.view_user"):
-        links.append((reverse("admin:auth_user_changelist"), _("Users and their roles")))
+        links.append((reverse("admin:people"), _("People and their roles")))
     with override(get_language_from_request(request)):
         sentences = list(explain_refusal(find_permission(request, exception)))
         title = _("You may not do this")

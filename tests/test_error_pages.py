@@ -9,7 +9,7 @@ from tests.factories import VIEW, make_user
 LOOKED_UP = "/admin/migration/comparison/report/"
 PAGES = {
     "/admin/?q=%00": (400, "No page of this site sends such an address"),
-    "/admin/auth/user/add/": (403, "It takes one of these roles: User administrator."),
+    "/admin/people/invite/": (403, "It takes one of these roles: User administrator."),
     "/no-such-page/": (404, "This page does not exist"),
     LOOKED_UP: (500, "The site failed, and its log says at what"),
 }
@@ -55,7 +55,7 @@ def test_each_is_in_the_readers_language(browser, address):
 @pytest.mark.parametrize(
     ("address", "right", "roles", "who"),
     [
-        ("/admin/auth/user/", "Can view users", "User administrator.", "ask a User administrator"),
+        ("/admin/people/", "Can view users", "User administrator.", "ask a User administrator"),
         (
             "/admin/migration/auditevent/",
             "Can view audit entries",
@@ -87,7 +87,7 @@ def test_a_refusal_says_what_is_missing_which_roles_have_it_and_who_gives_them(
     assert f"This right is missing: {right}." in page
     assert f"It takes one of these roles: {roles}" in page
     assert who in page
-    assert "/admin/auth/user/" not in page
+    assert 'href="/admin/people/"' not in page
 
 
 def test_who_may_see_the_users_is_led_to_them(browser):
@@ -95,7 +95,7 @@ def test_who_may_see_the_users_is_led_to_them(browser):
 
     page = browser.get("/admin/migration/auditevent/").content.decode()
 
-    assert 'href="/admin/auth/user/"' in page
+    assert 'href="/admin/people/"' in page
 
 
 def test_of_a_page_for_nobody_no_right_is_named(browser):

@@ -22,7 +22,13 @@ EXPECTED = {
 }
 # The pages that show a credential, or have a form for one.
 WITH_CREDENTIALS = (
-    *("password_change/", "auth/user/add/", "auth/user/PK/change/", "auth/user/PK/password/"),
+    *(
+        "password_change/",
+        "people/invite/",
+        "people/PK/link/",
+        "people/PK/details/",
+        "login/forgot/",
+    ),
     *("credentials/client/add/", "credentials/client/onboard/", "credentials/client/PK/change/"),
     "credentials/client/PK/reveal/database/PK/db_password/",
 )
@@ -50,7 +56,7 @@ def ids(stores) -> dict[str, int]:
     client_id = make_full_client("idom")
     login = DatabaseCredential.objects.get(client=client_id)
     user = make_user("root", is_superuser=True)
-    return {"": client_id, "/database/": login.pk, "/auth/user/": user.pk}
+    return {"": client_id, "/database/": login.pk, "/people/": user.pk}
 
 
 def fill(address: str, ids: dict[str, int]) -> str:

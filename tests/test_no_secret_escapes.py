@@ -124,7 +124,9 @@ def every_admin_page() -> Iterator[str]:
             for page_name in ("change", "history", "delete"):
                 yield reverse(f"{name}_{page_name}", args=[row.pk])
     for user in User.objects.all():
-        yield reverse("admin:auth_user_password_change", args=[user.pk])
+        for name in ("person", "person_link", "person_details"):
+            yield reverse(f"admin:{name}", args=[user.pk])
+    yield from map(reverse, ("admin:people", "admin:people_invite", "admin:failed_logins"))
     yield reverse("admin:migration_run_health")
     for run in Run.objects.order_by("-pk")[:5]:
         yield from (

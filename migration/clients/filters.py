@@ -56,10 +56,8 @@ def get_site_gate_facts(request: HttpRequest) -> SiteFacts:
     return facts
 
 
-<<<<<<< HEAD
 # Of the dashboard: who is blocked by what the database can tell. The list looks at the rows of each client too.
 NEEDS_SOMEBODY = "needs_somebody"
-=======
 # Nobody has to do anything for these: what they lack comes by itself, or is wanted for a purge alone.
 WAITING = "waiting"
 WAITING_STANDINGS = {
@@ -67,7 +65,6 @@ WAITING_STANDINGS = {
     Standing.WAITS.value: (Standing.WAITS,),
     Standing.IN_AWS.value: (Standing.IN_AWS,),
 }
->>>>>>> w36c
 
 
 class NextStepFilter(ClientListFilter):
@@ -91,13 +88,10 @@ class NextStepFilter(ClientListFilter):
         reason = read_blocker(value)
         if value == KEPT_BY_NOTHING:
             return [*self.options, (value, _("Ready, by what the database can tell"))]
-<<<<<<< HEAD
         if value == NEEDS_SOMEBODY:
             return [*self.options, (value, _("Blocked, by what the database can tell"))]
-=======
         if value in (Standing.WAITS, Standing.IN_AWS):
             return [*self.options, (value, Standing(value).label)]
->>>>>>> w36c
         return [*self.options, (value, reason[1].label)] if reason else self.options
 
     def find_condition(self, value: str) -> Q | None:
@@ -106,13 +100,10 @@ class NextStepFilter(ClientListFilter):
         if reason := read_blocker(value):
             standings, blocker = reason
             return _is_one_of(select_standing(all_clients(), *standings, blockers=[blocker]))
-<<<<<<< HEAD
         if value == NEEDS_SOMEBODY:
             return _is_one_of(select_standing(all_clients(), Standing.BLOCKED))
-=======
         if value in WAITING_STANDINGS:
             return _is_one_of(select_standing(all_clients(), *WAITING_STANDINGS[value]))
->>>>>>> w36c
         if value not in dict(self.options):
             return None
         ready = is_ready(get_site_gate_facts(self.request))
@@ -125,13 +116,9 @@ def covers_standing(value: str, standing: Standing, blocker: Blocker) -> bool:
     if reason := read_blocker(value):
         standings, wanted = reason
         return standing in standings and blocker == wanted
-<<<<<<< HEAD
     if value == NEEDS_SOMEBODY:
         return standing == Standing.BLOCKED and blocker != READY
-    return value == standing
-=======
     return standing in WAITING_STANDINGS.get(value, (value,))
->>>>>>> w36c
 
 
 def read_blocker(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:

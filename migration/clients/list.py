@@ -64,14 +64,6 @@ from migration.core.pages import (
     select_without,
 )
 from migration.core.text import make_csv_line
-<<<<<<< HEAD
-from migration.moves.readiness import NextStep, Standing, judge_next_steps
-from migration.moves.rules import SiteFacts, get_wanted_time
-from migration.people.roles import VIEW_AUDIT
-from migration.runs.items import RunItem
-from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
-from nova_credentials.messages import describe_age
-=======
 from migration.moves.readiness import (
     NextStep,
     Standing,
@@ -88,13 +80,12 @@ from migration.moves.rules import (
     Blocker,
     CheckFix,
     SiteFacts,
-    describe_duration,
     get_wanted_time,
 )
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import error_class_label, time_ago
->>>>>>> w36c
+from nova_credentials.messages import describe_age
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 

@@ -25,6 +25,13 @@ logger = logging.getLogger(__name__)
 
 MAIL_SECONDS = 15.0
 NO_SERVER = "django.core.mail.backends.dummy.EmailBackend"
+# Development without a mail server prints mails where the site was started.
+PRINTED = "django.core.mail.backends.console.EmailBackend"
+
+
+def mails_are_sent() -> bool:
+    """Say whether a mail reaches somebody: a mail server is set."""
+    return settings.EMAIL_BACKEND not in (NO_SERVER, PRINTED)
 
 
 def send_mail_in_time(mail: EmailMessage, *, seconds: float | None = None) -> None:

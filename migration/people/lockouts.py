@@ -223,11 +223,10 @@ LET_IN = Sentence("let_in", "Ended the lock of %(name)s at %(address)s.")
 ADDRESS_LET_IN = Sentence("address_let_in", "Ended the lock of the address %(address)s.")
 
 
-def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:
-    """End the locks that these records tell of, and note who did; return how many locks there were."""
-    at_login = {(row.username, row.address) for row in chosen if row.place == PasswordPlace.LOGIN}
+def end_login_locks(pairs: Iterable[tuple[str, str]], *, by: User) -> int:
+    """End the locks of these users at these addresses, and note who did; return how many locks there were."""
     with transaction.atomic():
-        ended = let_in_again(at_login)
+        ended = let_in_again(pairs)
         for username, address in ended:
             shut_out = WrongPassword.objects.filter(address=address, shut_out=True, let_in_at=None)
             if username != ANYBODY:
@@ -238,6 +237,30 @@ def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:
                 facts = ADDRESS_LET_IN(address=address)
             AuditEvent.objects.record(LET_IN_EVENT, facts, by=by)
     return len(ended)
+
+
+# In place of a user in the counts: links that were asked for at the login. A name of a user has no blank.
+ASKED_FOR_LINKS = "asked for links"
+
+
+def admit_request_for_link(address: str) -> bool:
+    """Count that a link for a new password was asked for from this address; False where that was too often lately.
+
+    As often as wrong passwords may be typed for one user, and for as long as that locks out.
+    """
+    with transaction.atomic():
+        if find_lock_end(ASKED_FOR_LINKS, address):
+            return False
+        attempts = AccessAttempt.objects.select_for_update()
+        # By what is unique in the table.
+        found = {"username": ASKED_FOR_LINKS, "ip_address": address, "user_agent": ""}
+        row, _made = attempts.get_or_create(**found, defaults={"failures_since_start": 0})
+        cool_off = get_cool_off()
+        is_old = cool_off is not None and row.attempt_time <= timezone.now() - cool_off
+        row.failures_since_start = 1 if is_old else row.failures_since_start + 1
+        row.attempt_time = timezone.now()
+        row.save()
+    return True
 
 
 def forget_old_attempts_and_sessions() -> None:

@@ -1,4 +1,4 @@
-"""Owns what is kept of users: that their rows stay, what roles were given, who reset whose login, wrong passwords."""
+"""Owns what is kept of people: that their rows stay, roles given once, resets, links for passwords, failed logins."""
 
 from __future__ import annotations
 
@@ -144,6 +144,32 @@ def list_people_behind(user_id: int, resets: Iterable[PasswordReset]) -> set[int
     return behind
 
 
+class PasswordLink(models.Model):
+    """The one link by which a person chooses their own password: a new one takes its place, and its use deletes it.
+
+    Of the link only a keyed digest is here (`migration.people.links`), which nobody makes who can write this table.
+    """
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    user_name = KeptNameField("user", _("user"))
+    # Nobody where the person asked for it at the login.
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    by_name = KeptNameField("by")
+    digest = models.CharField(max_length=64)
+    made_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            require_kept_name("passwordlink", "user"),
+            require_kept_name("passwordlink", "by"),
+        ]
+
+    def __str__(self) -> str:
+        return f"of {self.user_name} by {self.by_name or self.user_name}"
+
+
 # How long wrong passwords are kept.
 WRONG_PASSWORDS_KEPT_FOR = timedelta(days=90)
 
@@ -154,7 +180,7 @@ class PasswordPlace(models.TextChoices):
     LOGIN = "login", _("login page")
     REVEAL = "reveal", _("reveal of a secret value")
     PASSWORD_CHANGE = "password_change", _("change of the own password")
-    USERS = "users", _("change to users and groups")
+    USERS = "users", _("change to people")
     SECOND_FACTOR = "second_factor", _("page of the own second factor")
 
 

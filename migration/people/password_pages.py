@@ -1,39 +1,27 @@
-"""Asks for the user's own password again where that is wanted, counts the wrong ones, and the page that lists them."""
+"""Asks for the user's own password again where that is wanted, and counts the wrong ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import wraps
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TypeVar
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
+from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, reverse
-from django.utils import timezone
-from django.utils.formats import time_format
-from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from credentials.localization import localize
-from migration.core.pages import ReadOnlyAdmin, get_signed_in_user
+from migration.core.pages import get_signed_in_user
 from migration.people.lockouts import (
-    ANYBODY,
     MOST_IN_A_SESSION,
     check_password_or_code,
     count_wrong_passwords,
-    end_login_locks,
-    find_locks,
 )
-from migration.people.models import PasswordPlace, WrongPassword
-from migration.templatetags.migration_pages import make_label, time_ago
+from migration.people.models import PasswordPlace
 from nova_credentials.messages import Sentence
 
 # Of a request that typed the last wrong password that a session may have; the site answers it with a page of its own.
@@ -84,7 +72,7 @@ def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., Http
 admin.site.password_change = count_old_passwords(admin.site.password_change)  # type: ignore[method-assign, assignment]
 
 
-# The form that asks whoever changes users or groups for their own password; nothing keeps it
+# The form that asks whoever changes people for their own password; nothing keeps it
 
 PASSWORD_FIELD = "current_password"  # noqa: S105  # a name
 
@@ -103,8 +91,7 @@ class ActorPasswordForm(forms.Form):
     request: HttpRequest
 
     current_password = forms.CharField(
-        label=_("Your own password again"),
-        help_text=_("Every change to users, groups and passwords asks for it."),
+        label=_("Your own password, or a code of your second factor"),
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
     )
@@ -116,93 +103,7 @@ class ActorPasswordForm(forms.Form):
             raise ValidationError(localize(NO_PROOF()), code="wrong_password")
         return ""
 
-    @property
-    def changed_data(self) -> list[str]:
-        """Return what was changed, for the admin's log: the password is part of the question, not of the change."""
-        return [name for name in super().changed_data if name != PASSWORD_FIELD]
-
 
 def bind_to_request(form_class: type[AnyForm], request: HttpRequest) -> type[AnyForm]:
     """Return a subclass of the form that has this request, whose user's password it checks."""
     return type(form_class.__name__, (form_class,), {"request": request})
-
-
-# The page Failed logins: who mistyped or guessed where, who is locked out of the login, and the way in again
-
-if TYPE_CHECKING:
-
-    class WrongPasswordRow(WrongPassword):
-        """A record as `get_changelist_instance` gives it."""
-
-        locked_until: datetime | None
-
-
-class WrongPasswordAdmin(ReadOnlyAdmin):
-    list_display = ("typed_when", "user_name", "address", "place", "state")
-    list_display_links = None
-    list_filter: ClassVar = ["place", "shut_out"]
-    list_per_page = 50
-    search_fields = ("username", "address")
-    show_facets = admin.ShowFacets.NEVER
-    show_full_result_count = False
-    nothing_yet = _("Nobody typed a wrong password lately.")
-    actions = ("let_in_again",)
-
-    def get_urls(self) -> list[URLPattern]:
-        """Return the addresses that name no record: a record has nothing more to show."""
-        return [
-            url for url in super().get_urls() if str(url.name).endswith(("_changelist", "_add"))
-        ]
-
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Note at each record whether its user is locked out at its address now."""
-        changelist = super().get_changelist_instance(request)
-        locks = find_locks()
-        for row in changelist.result_list:
-            is_last = row.shut_out and row.place == PasswordPlace.LOGIN and not row.let_in_at
-            end = locks.get((row.username, row.address)) or locks.get((ANYBODY, row.address))
-            row.locked_until = end if is_last else None
-        return changelist
-
-    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return request.user.has_perm("auth.view_user")
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def has_let_in_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("auth.change_user")
-
-    @admin.action(description=_("Let in again"), permissions=["let_in"])
-    def let_in_again(self, request: HttpRequest, chosen: QuerySet[WrongPassword]) -> None:
-        """End the locks of the chosen users at the chosen addresses."""
-        count = end_login_locks(chosen, by=get_signed_in_user(request))
-        if not count:
-            text = gettext("None of these is locked out now.")
-            self.message_user(request, text, messages.WARNING)
-            return
-        text = ngettext(
-            "%(n)s user can try again at once.", "%(n)s users can try again at once.", count
-        )
-        self.message_user(request, text % {"n": count}, messages.SUCCESS)
-
-    @display(description=_("typed"), ordering="typed_at")
-    def typed_when(self, row: WrongPassword) -> SafeString | str:
-        return time_ago(row.typed_at)
-
-    @display(description=_("user"), ordering="username")
-    def user_name(self, row: WrongPassword) -> str:
-        return row.username or gettext("no such user")
-
-    @display(description=_("state"))
-    def state(self, row: WrongPasswordRow) -> str:
-        if row.locked_until:
-            text = gettext("Locked out until %(time)s")
-            time = time_format(timezone.localtime(row.locked_until), "TIME_FORMAT")
-            return make_label(text % {"time": time}, "danger", "lock")
-        if row.let_in_at:
-            text = gettext("Let in again by %(who)s")
-            return make_label(text % {"who": row.let_in_by}, "success", "lock_open")
-        if row.shut_out and row.place == PasswordPlace.LOGIN:
-            return make_label(gettext("Was locked out"), "default", "history")
-        return make_label(gettext("Session ended"), "warning", "logout") if row.shut_out else "–"

@@ -81,6 +81,17 @@ LABELS: dict[str, StrPromise] = {
     "User administrator": gettext_lazy("User administrator"),
 }
 
+# What somebody in the role may do, for who gives it.
+SUMMARIES: dict[str, StrPromise] = {
+    "Viewer": gettext_lazy("Sees everything but secret values. Changes nothing."),
+    "Operator": gettext_lazy("Adds clients, edits logins, moves clients to AWS."),
+    "Approver": gettext_lazy("Approves requests and reads the audit."),
+    "Administrator": gettext_lazy(
+        "Does all of this, and purges clients, reveals secrets, sets notices."
+    ),
+    "User administrator": gettext_lazy("Invites people and gives roles."),
+}
+
 
 def label_role(name: str) -> str:
     """Return what pages call the group of this name, in the page's language."""
@@ -143,7 +154,9 @@ def _select_lacking(actor: User) -> QuerySet[Permission]:
 
 def logs_in_by_provider(user: User) -> bool:
     """Say whether this is the account of somebody who logs in by OpenID Connect."""
-    return bool(SocialAccount.objects.filter(user=user).exists())
+    # What a list of people found out already.
+    known: bool | None = getattr(user, "of_provider", None)
+    return bool(SocialAccount.objects.filter(user=user).exists()) if known is None else known
 
 
 def may_set_password(actor: User, user: User) -> bool:
@@ -159,6 +172,14 @@ def select_givable_groups(actor: User) -> QuerySet[Group]:
     if actor.is_superuser:
         return Group.objects.all()
     return Group.objects.exclude(permissions__in=_select_lacking(actor))
+
+
+def list_roles() -> list[Group]:
+    """Return the roles in their order, then groups that were made by hand."""
+    places = {name: place for place, name in enumerate(ROLES)}
+    return sorted(
+        Group.objects.all(), key=lambda each: (places.get(each.name, len(places)), each.name)
+    )
 
 
 def ensure_roles(*, using: str, **_: object) -> None:

@@ -147,9 +147,8 @@ ENTRIES = (
     Entry(
         "group",
         (
-            Place(_("People"), "auth_user_changelist", ("auth.view_user",)),
-            Place(_("User groups"), "auth_group_changelist", ("auth.view_group",)),
-            Place(_("Failed logins"), "migration_wrongpassword_changelist", ("auth.view_user",)),
+            Place(_("People"), "people", ("auth.view_user",)),
+            Place(_("Failed logins"), "failed_logins", ("auth.view_user",)),
         ),
     ),
 )

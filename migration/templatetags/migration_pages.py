@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
-from django.contrib.auth.models import User
 from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.utils import formats, timezone
@@ -27,7 +26,6 @@ from migration.core.groups import ClientOwner
 from migration.core.outgoing import LoginOutcome
 from migration.core.sentences import LOGIN_OUTCOMES
 from migration.logins.reveals import RevealedValue
-from migration.people.roles import logs_in_by_provider
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.site.environment import describe_environment
@@ -134,6 +132,11 @@ def explain_login(outcome: str) -> Message:
 @register.filter
 def attention(text: str) -> str:
     return make_label(text, "warning", "warning")
+
+
+@register.filter
+def plain_label(text: str) -> str:
+    return make_label(text, "default")
 
 
 @register.filter
@@ -345,9 +348,3 @@ def find_client_owner_username(client_id: int) -> str:
     """Return the name of the user who looks after the client; "" where nobody does."""
     owner = ClientOwner.objects.filter(pk=client_id).values_list("owner__username", flat=True)
     return owner.first() or ""
-
-
-@register.filter
-def has_provider_login(user: User) -> bool:
-    """Say whether the user logs in by OpenID Connect."""
-    return logs_in_by_provider(user)

@@ -67,8 +67,8 @@ def answer_locked_out(
         % {"time": time_format(local, "TIME_FORMAT"), "zone": local.tzname()},
         _("At other addresses this user can log in as ever."),
         _(
-            "Whoever administers the users can let you in before, on the page “Failed logins”."
-            " Tell them if it wasn't you who tried."
+            "A user administrator can let you in before that, in People, Failed logins. Tell them if it wasn't you who"
+            " tried."
         ),
     ]
     title = _("You are locked out for now")

@@ -19,6 +19,8 @@ OPEN = {
     *("admin:jsi18n", "session_end"),
     # Whoever has no password proves there who they are before the set-up.
     *("admin:oidc_start", "admin:oidc_callback"),
+    # Whoever opens a link of somebody else has to log out first.
+    *("admin:open_link", "admin:choose_password"),
 }
 
 

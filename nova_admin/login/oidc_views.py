@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import suppress
-from unicodedata import combining, normalize
 
 from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
@@ -25,6 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from credentials.localization import localize
+from migration.people.accounts import LONGEST_NAME, find_free_username
 from migration.people.lockouts import LOGIN
 from nova_admin.environment import OidcProvider
 from nova_admin.login.adapter import begin_login
@@ -49,8 +48,7 @@ PROOF_SECONDS = 300
 # A browser keeps no cookie of more than 4,096 bytes.
 LONGEST_NEXT = 600
 PROOF_SALT = f"{__name__}.proof"
-# Of an account's name and of a person's names, and how often a first login is tried that meets another one.
-LONGEST_NAME = 150
+# How often a first login is tried that meets another one.
 TRIES = 3
 
 NOT_BEGUN_HERE = Sentence(
@@ -283,27 +281,6 @@ def read_verified_email_or_empty(claims: Claims) -> str:
 
 
 def find_free_name(claims: Claims) -> str:
-    """Return a name that no account has, in ASCII, from what the provider calls the person.
-
-    Letters of other scripts look like these: `аdm` beside `adm` would be somebody else.
-    """
-    said = next(
-        (
-            claims[name]
-            for name in ("preferred_username", "email", "sub")
-            if isinstance(claims.get(name), str)
-        ),
-        "",
-    )
-    letters = (each for each in normalize("NFKD", said) if not combining(each))
-    wanted = re.sub(r"[^A-Za-z0-9_.@+-]", "_", "".join(letters))[: LONGEST_NAME - 10]
-    if not wanted.strip("_"):
-        wanted = "user"
-    taken = {
-        name.lower()
-        for name in User.objects.filter(username__istartswith=wanted).values_list(
-            "username", flat=True
-        )
-    }
-    candidates = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3)))
-    return next(name for name in candidates if name.lower() not in taken)
+    """Return a name that no account has, from what the provider calls the person."""
+    said = (claims.get(name) for name in ("preferred_username", "email", "sub"))
+    return find_free_username(next((each for each in said if isinstance(each, str)), ""))

@@ -28,6 +28,7 @@ from django.views.generic import TemplateView
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
+from migration.core.mails import mails_are_sent
 from migration.people.lockouts import LOGIN, find_lock_end
 from migration.people.models import PasswordPlace
 from migration.people.password_pages import NO_PROOF, check_own_password_or_code
@@ -91,6 +92,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
         "app_path": request.get_full_path(),
         "username": request.user.get_username(),
         "oidc_address": oidc_address,
+        "may_reset": mails_are_sent(),
     }
     if not (request.GET.get(REDIRECT_FIELD_NAME) or request.POST.get(REDIRECT_FIELD_NAME)):
         context[REDIRECT_FIELD_NAME] = reverse("admin:index")

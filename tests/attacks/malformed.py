@@ -123,7 +123,7 @@ STEERING = {"action", "select_across", "index"}
 
 def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, Any]]]:
     """Every form of the site as a browser sends it, save for values that have it refused: nothing is done."""
-    client, run, user = ids["/client/"], ids["/run/"], ids["/user/"]
+    client, run, user = ids["/client/"], ids["/run/"], ids["/people/"]
     row = {"select_across": "0", "index": "0"}
     page = f"{CLIENTS}{client}/"
     actions = (
@@ -148,15 +148,12 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         ("/i18n/setlang/", {"language": "es", "next": "/admin/"}),
         ("/admin/login/", {"username": "nobody", "password": "example", "next": "/admin/"}),
         ("/admin/password_change/", {"old_password": "x", "new_password1": "y", "new_password2": "y"}),
-        ("/admin/auth/user/add/", {"username": "", "usable_password": "true", "password1": "1", "password2": "2"}),
-        (
-            f"/admin/auth/user/{user}/change/",
-            {"username": "", "first_name": "", "email": "", "groups": "1", "user_permissions": "0"}
-            | {"last_login_0": "2020-01-01", "last_login_1": "10:00", "_to_field": "id", "_popup": "1"},
-        ),
-        (f"/admin/auth/user/{user}/password/", {"usable_password": "true", "password1": "1", "password2": "2"}),
-        ("/admin/auth/group/add/", {"name": "", "permissions": "0"}),
-        ("/admin/auth/group/", {"action": "delete_selected", "_selected_action": "999999", **row}),
+        ("/admin/login/forgot/", {"who": "nobody"}),
+        ("/admin/login/link/", {"new_password1": "1", "new_password2": "2"}),
+        ("/admin/people/invite/", {"name": "", "mail": "x", "role": "0", "current_password": "x"}),
+        (f"/admin/people/{user}/details/", {"name": "", "mail": "", "seen": "x", "current_password": "x"}),
+        (f"/admin/people/{user}/role/", {"role": "1", "seen": "x", "current_password": "x"}),
+        ("/admin/people/failed-logins/let-in/", {"user": "nobody", "address": "x", "back": "/admin/"}),
         *((CLIENTS, {"action": name, "_selected_action": "999999", **row}) for name in actions),
         (f"{CLIENTS}act/set_owner/", {"confirmed": "1", "clients": str(client), "owner": ""}),
         (

@@ -255,8 +255,8 @@ def test_no_list_and_no_form_is_wider_than_the_screen(visit, two_clients):
 
     page.set_viewport_size({"width": 1280, "height": 900})
     for address in (
-        f"/admin/auth/user/{user.pk}/change/",
-        "/admin/auth/group/add/",
+        f"/admin/people/{user.pk}/",
+        "/admin/people/invite/",
         f"{CLIENTS}add/",
     ):
         page.goto(page.url.split("/admin/")[0] + address)

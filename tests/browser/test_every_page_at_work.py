@@ -1,13 +1,12 @@
 """The pages of work, in light and dark, as `test_every_page.py` has the others: runs, requests, reveals, mismatches."""
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db import connection
 
 from migration.core import aws_store
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
-from migration.models import Comparison, CopySearch, NoticeRecipient, Redaction
+from migration.models import Comparison, CopySearch, NoticeRecipient, Redaction, WrongPassword
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
 from migration.pushes.comparisons import compare
@@ -31,6 +30,7 @@ from tests.factories import (
 from tests.migration.acts import act_page
 from tests.migration.moves.clients import change_in_aws
 from tests.migration.secrets.copies.nova_tables import add_execution, novas_tables
+from tests.nova_admin.login.codes import give_factor
 
 pytestmark = pytest.mark.browser
 
@@ -212,17 +212,20 @@ def test_copies(look_at, client_in):
     assert found == {}
 
 
-def test_users_and_groups(look_at):
-    user = make_user("maria", first_name="Maria")
-    group = Group.objects.get(name="Operator")
+def test_people(look_at):
+    maria, gone = make_user("maria", first_name="Maria"), make_user("gone", is_active=False)
+    WrongPassword.objects.create(username="maria", address="10.0.0.8", place="login")
+    give_factor(maria)
+    page = f"/admin/people/{maria.pk}/"
 
     found = look_at(
-        "/admin/auth/user/",
-        "/admin/auth/user/add/",
-        f"/admin/auth/user/{user.pk}/change/",
-        f"/admin/auth/user/{user.pk}/password/",
-        "/admin/auth/group/",
-        f"/admin/auth/group/{group.pk}/change/",
+        "/admin/people/?q=a",
+        "/admin/people/?q=nobody",
+        "/admin/people/invite/",
+        "/admin/people/failed-logins/",
+        page,
+        *(f"{page}{act}/" for act in ("role", "link", "details", "factor", "deactivate")),
+        f"/admin/people/{gone.pk}/activate/",
         "/admin/password_change/",
     )
 

@@ -8,7 +8,7 @@ from tests.browser.axe import violations
 
 pytestmark = pytest.mark.browser
 
-LIST = "/admin/migration/wrongpassword/"
+LIST = "/admin/people/failed-logins/"
 
 
 def test_an_open_page_says_when_its_session_ends_and_then_that_it_has_ended(visit, settings):
@@ -32,10 +32,10 @@ def test_an_open_page_says_when_its_session_ends_and_then_that_it_has_ended(visi
     again.click()
     assert found == []
     page.get_by_role("button", name="Log in", exact=True).wait_for()
-    assert page.url.endswith("/admin/login/?next=%2Fadmin%2Fmigration%2Fwrongpassword%2F")
+    assert page.url.endswith("/admin/login/?next=%2Fadmin%2Fpeople%2Ffailed-logins%2F")
 
 
-def test_the_page_that_locks_out_and_the_list_of_wrong_passwords(visit, complaints):
+def test_the_page_that_locks_out_and_the_list_of_failed_logins(visit, complaints):
     page = visit("/admin/login/")
     page.context.clear_cookies()
     page.reload()
@@ -52,5 +52,5 @@ def test_the_page_that_locks_out_and_the_list_of_wrong_passwords(visit, complain
 
     assert WrongPassword.objects.count() == 5
     listed = visit(LIST)
-    listed.get_by_text("Locked out until").wait_for()
+    listed.get_by_role("button", name="End the lock").wait_for()
     assert found + violations(listed) == []

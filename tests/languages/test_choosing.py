@@ -50,7 +50,7 @@ def test_the_switch_leads_to_no_other_site_and_wants_its_token(db):
     assert answer.url == "/"
 
 
-@pytest.mark.parametrize("name", ["credentials_client", "migration_run", "auth_user"])
+@pytest.mark.parametrize("name", ["credentials_client", "migration_run"])
 def test_the_switch_is_on_lists_and_forms(root, name):
     there = make_full_client("idom") if name == "credentials_client" else 0
     pages = [reverse(f"admin:{name}_changelist")]

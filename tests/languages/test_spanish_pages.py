@@ -33,6 +33,7 @@ from migration.moves.moves import COPIED_TO_POSTGRES, ONLY_IN_POSTGRES
 from migration.moves.rules import NEWEST_COMPARISON
 from migration.moves.runs import ASKED_FOR_BY
 from migration.nova.models import AwsFailure
+from migration.people.people_pages import ACTS as ACTS_ON_PEOPLE
 from migration.pushes.comparisons import MISSING_IN_AWS
 from migration.pushes.pushes import MOVED_BY_RUN, NOT_PUSHED_EMPTY, OUTCOMES
 from migration.pushes.secret_writer import POSTPONED
@@ -157,8 +158,6 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
         "migration_run",
         "migration_comparison",
         "migration_readerprocess",
-        "auth_user",
-        "auth_group",
     ):
         yield reverse(f"admin:{name}_changelist")
     report = reverse("admin:migration_comparison_report")
@@ -188,7 +187,10 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     yield reverse("admin:credentials_client_import")
     yield reverse("admin:credentials_client_legacy")
     yield reverse("admin:credentials_client_history", args=[world["aws"]])
-    yield reverse("admin:auth_user_add")
+    yield from map(reverse, ("admin:people", "admin:people_invite", "admin:failed_logins"))
+    person = User.objects.order_by("pk")[0].pk
+    for name in ("person", *ACTS_ON_PEOPLE):
+        yield reverse(f"admin:{name}", args=[person])
     yield reverse("admin:migration_run_change", args=[world["run"]])
     yield reverse("admin:migration_run_live", args=[world["run"]])
     for name in ("change", "live", "go_on_without"):

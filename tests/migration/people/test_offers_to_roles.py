@@ -15,6 +15,7 @@ from tests.migration.people.test_roles import (
     GROUP,
     OPERATOR,
     OTHERS,
+    PERSON_ACTS,
     POSTS,
     TABLES,
     USER_ADMINISTRATOR,
@@ -123,11 +124,13 @@ EXPECTED_BUTTONS = {
     OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,
     APPROVER: {"migration_run_approve", "migration_run_cancel", f"{AUDIT}_export"} | OWN_BUTTONS,
     USER_ADMINISTRATOR: {
-        *("auth_user_add", "auth_user_change", "migration_wrongpassword_changelist"),
+        "people_invite",
+        # Nobody has a second factor, and nobody is deactivated.
+        *({*PERSON_ACTS} - {"person_factor", "person_activate"}),
+        "person_sessions",
         *OWN_BUTTONS,
     },
-    ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
-    - {"migration_wrongpassword_changelist"}
+    ADMINISTRATOR: {name for name in POSTS if not name.startswith(("person", "people", "let_in"))}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
@@ -144,7 +147,7 @@ EXPECTED_BUTTONS = {
     # Nobody has acknowledged anything yet.
     - {"migration_comparison_undo"}
     # Nobody has a second factor.
-    - {"second_factor", "auth_user_reset_factor"}
+    - {"second_factor"}
     - {
         "migration_run_start_writes",
         "migration_run_claim",

@@ -21,6 +21,7 @@ from migration.models import (
     ReaderProcess,
 )
 from migration.moves.acts import MOVE_ACTS
+from migration.people.people_pages import ACTS as ACTS_ON_PEOPLE
 from migration.people.roles import ROLES
 from migration.pushes.comparisons import compare
 from migration.runs.acts import ACTS
@@ -55,7 +56,8 @@ READ_ONLY = (
     "migration_copysearch",
     "migration_readerprocess",
 )
-CLIENT, LOGIN = "credentials_client", "auth_user"
+CLIENT = "credentials_client"
+PERSON_ACTS = tuple(ACTS_ON_PEOPLE)
 TABLES = "credentials_columnmapping"
 AUDIT = "migration_auditevent"
 GROUP = "migration_clientgroup"
@@ -108,18 +110,8 @@ PAGES = {
     **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
     **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
     f"{CLIENT}_reveal": ADMINISTRATORS,
-    **{
-        f"auth_{model}_{page}": USER_ADMINISTRATORS
-        for model in ("user", "group")
-        for page in ("changelist", "history", "change")
-    },
-    "auth_user_add": USER_ADMINISTRATORS,
-    # Users are never deleted, and groups are made by superusers.
-    **dict.fromkeys(("auth_user_delete", "auth_group_add", "auth_group_delete"), NOBODY),
-    "auth_user_password_change": USER_ADMINISTRATORS,
-    "migration_wrongpassword_changelist": USER_ADMINISTRATORS,
-    "migration_wrongpassword_add": NOBODY,
-    "auth_user_reset_factor": USER_ADMINISTRATORS,
+    **dict.fromkeys(("people", "people_invite", "failed_logins", "person"), USER_ADMINISTRATORS),
+    **dict.fromkeys(PERSON_ACTS, USER_ADMINISTRATORS),
     **dict.fromkeys(("second_factor", "second_factor_set_up"), EVERYBODY),
     **{f"{AUDIT}_{page}": APPROVERS for page in ("changelist", "change", "history")},
     **{f"{AUDIT}_{page}": NOBODY for page in ("add", "delete")},
@@ -167,15 +159,11 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_comparison_check": ({}, OPERATORS),
     "migration_copysearch_start": ({}, OPERATORS),
     **{f"migration_comparison_{act}": ({}, OPERATORS) for act in ("act", "undo")},
-    **{f"auth_user_{page}": ({}, USER_ADMINISTRATORS) for page in ("add", "change")},
-    **{f"auth_group_{page}": ({}, NOBODY) for page in ("add", "change", "delete")},
-    "auth_user_delete": ({"post": "yes"}, NOBODY),
-    **{f"auth_{model}_changelist": ({}, USER_ADMINISTRATORS) for model in ("user", "group")},
-    "auth_user_password_change": ({}, USER_ADMINISTRATORS),
-    "auth_user_reset_factor": ({}, USER_ADMINISTRATORS),
+    **dict.fromkeys(
+        ("people_invite", "let_in", "person_sessions", *PERSON_ACTS), ({}, USER_ADMINISTRATORS)
+    ),
     **dict.fromkeys(("second_factor", "second_factor_set_up"), ({}, EVERYBODY)),
     "password_change": ({}, EVERYBODY),
-    "migration_wrongpassword_changelist": ({}, USER_ADMINISTRATORS),
     f"{AUDIT}_export": ({"format": "csv"}, APPROVERS),
 }
 # Django's own, for everybody, or for whoever is not logged in.
@@ -194,6 +182,8 @@ OTHERS |= {f"{CLIENT}_act", f"{CLIENT}_act_plan"}
 OTHERS |= {"documents", "document"}
 # For whoever is about to log in; tests/nova_admin/login has their tests.
 OTHERS |= {"second_factor_enter", "oidc_start", "oidc_callback"}
+# For whoever has a link; tests/migration/people/test_links.py has their tests.
+OTHERS |= {"open_link", "choose_password", "forgot_password"}
 
 
 @dataclass
@@ -234,7 +224,7 @@ class Site:
             "_map",
             "_accept",
             "report",
-            *("_health", "_aws", "_secret_settings"),
+            *("_health", "_aws", "_settings", "_cost"),
             "_start",
             "_all",
             *("_check", "_undo"),
@@ -267,8 +257,7 @@ class Site:
             "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
             "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
             "migration_readerprocess_": lambda: ReaderProcess.objects.get().pk,
-            "auth_user_": lambda: self.users["nobody"].pk,
-            "auth_group_": lambda: Group.objects.get(name="Other").pk,
+            "person": lambda: self.users["nobody"].pk,
         }
         return next(
             (

@@ -4,8 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group, User
-from django.test import Client as Browser
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from migration.models import ClientMigration, PhaseChange, ReadCount
@@ -20,7 +19,6 @@ from tests.migration.pages import (
     RUNS,
     close,
     every_page,
-    login,
     make_run,
     page_of,
     run_page,
@@ -235,22 +233,6 @@ def test_the_list_of_runs_counts_each_runs_items(viewer):
         assert said in " ".join(re.sub(r"<[^>]*>", " ", link).split())
     (shown,) = viewer.get(RUNS).context["cl"].result_list
     assert (shown.failed, shown.mismatched) == (2, 1)
-
-
-def test_the_users_are_listed_with_their_roles_and_last_login(
-    client, db, django_assert_max_num_queries
-):
-    client.force_login(User.objects.create_superuser("root"))
-    for name, roles in (("ana", ["Operator", "Approver"]), ("eva", [])):
-        user = login(Browser(), name)
-        user.groups.set(Group.objects.filter(name__in=roles))
-
-    with django_assert_max_num_queries(14):
-        words = text(client.get("/admin/auth/user/"))
-
-    assert re.search(r"ana – Approver, Operator (now|(a|\d+) seconds? ago)", words)
-    assert "eva – no role" in words
-    assert "root – superuser" in words
 
 
 def test_the_list_of_runs_leaves_out_the_comparisons_of_the_schedule(viewer):

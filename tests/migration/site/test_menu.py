@@ -75,7 +75,7 @@ def test_it_has_eight_entries_and_requests_while_approval_is_on_or_one_is_open(r
         ("migration_run_notices", "Settings", "Notices"),
         ("migration_comparison_report", "Mismatches", None),
         ("credentials_client_changelist", "Clients", None),
-        ("migration_wrongpassword_changelist", "People", "Failed logins"),
+        ("failed_logins", "People", "Failed logins"),
         ("index", "Dashboard", None),
     ],
 )

@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection
 
+from migration.models import PasswordLink
 from nova_admin.login import oidc, oidc_views
 from nova_admin.login.adapter import GIVEN
 from tests.factories import make_user
@@ -613,19 +614,15 @@ def of_provider(come_back, ana, client) -> User:
 
 
 def test_a_user_administrator_gives_no_password_to_an_account_of_the_provider(of_provider, client):
-    address = f"/admin/auth/user/{of_provider.pk}/password/"
-    new = {"password1": "a-new-password-1", "password2": "a-new-password-1"}
-    sent = new | {"usable_password": "true", "current_password": PASSWORD}
+    address = f"/admin/people/{of_provider.pk}/link/"
+    sent = {"current_password": PASSWORD}
 
     for refused in (client.get(address), client.post(address, sent)):
-        assert refused.status_code == 403
-        assert "Only a superuser gives it one" in refused.content.decode()
-    of_provider.refresh_from_db()
-    assert not of_provider.has_usable_password()
-    page = client.get(f"/admin/auth/user/{of_provider.pk}/change/").content.decode()
+        assert "Only a superuser gives it one" in refused.context["refusal"]
+    assert not PasswordLink.objects.exists()
+    page = client.get(f"/admin/people/{of_provider.pk}/").content.decode()
     assert "Logs in by OpenID Connect" in page
 
     User.objects.filter(username="ana").update(is_superuser=True)
-    assert client.post(address, sent).status_code == 302
-    of_provider.refresh_from_db()
-    assert of_provider.check_password("a-new-password-1")
+    assert client.post(address, sent).status_code == 200
+    assert PasswordLink.objects.get().user == of_provider

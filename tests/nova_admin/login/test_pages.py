@@ -164,6 +164,7 @@ def test_meanwhile_no_address_works_but_set_up_logout_and_language(maria, client
 
     assert open_to == {
         *(SET_UP, "/admin/logout/", "/i18n/setlang/", "/admin/jsi18n/"),
+        "/admin/login/link/",  # of a link, which works for nobody without one
         "/admin/session/",  # says when the session ends, and nothing else
         # Where somebody without a password proves who they are; there is no provider here.
         *("/admin/login/oidc/", "/admin/login/oidc/callback/"),

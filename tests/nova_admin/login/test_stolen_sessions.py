@@ -100,14 +100,14 @@ def test_codes_that_a_session_made_prove_nothing_in_it(root, client, at):
     factor = Authenticator.objects.get(user=root, type=Authenticator.Type.TOTP)
     at.now += 60
 
-    reset = f"/admin/auth/user/{crew.pk}/reset-factor/"
-    change = f"/admin/auth/user/{crew.pk}/change/"
+    reset = f"/admin/people/{crew.pk}/factor/"
+    change = f"/admin/people/{crew.pk}/details/"
     thief.post(OWN, {"answer": codes[0]})
     send_form(thief, answer=codes[1])
-    thief.post(reset, {"answer": codes[2]})
-    page = thief.post(change, {"username": "crew", "current_password": codes[3]})
+    thief.post(reset, {"current_password": codes[2]})
+    page = thief.post(change, {"name": "crew", "current_password": codes[3]})
 
-    assert "current_password" in page.context["adminform"].form.errors
+    assert "current_password" in page.context["form"].errors
     assert list_factors() == before
     assert WrongPassword.objects.count() == 4
     factor.refresh_from_db()

@@ -82,12 +82,12 @@ def test_a_connection_that_is_ended_is_told_and_the_next_page_has_another(
         cursor.execute("SELECT pg_backend_pid()")
         other.execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
 
-    response = browser.get("/admin/auth/user/")
+    response = browser.get("/admin/people/")
     connection.close()
 
     assert response.status_code == 503
     assert "it was stopped, or the connection was lost" in response.content.decode()
-    assert browser.get("/admin/auth/user/").status_code == 200
+    assert browser.get("/admin/people/").status_code == 200
 
 
 @pytest.mark.parametrize(

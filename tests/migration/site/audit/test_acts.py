@@ -252,12 +252,12 @@ def test_who_is_refused_again_and_again_writes_an_entry_a_minute_and_the_number(
         client.post(f"/admin/credentials/client/{idom}/compare/")
     for number in range(3 + 5):  # of clients that there aren't
         client.post(f"/admin/credentials/client/{1000 + number}/compare/")
-    client.post("/admin/migration/wrongpassword/")
+    client.post("/admin/people/failed-logins/let-in/")
 
     texts = [text for _code, _who, text in entries.texts]
     assert texts == [
         *["Refused: POST admin:credentials_client_compare."] * (1 + 3),
-        "Refused: POST admin:migration_wrongpassword_changelist.",
+        "Refused: POST admin:let_in.",
     ], "the first of another kind is never merely counted"
 
     now += 60

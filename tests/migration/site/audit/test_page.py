@@ -167,7 +167,7 @@ def test_what_was_done_to_a_user_is_found(maria, client, name):
 
 def test_the_page_of_a_user_leads_to_what_the_user_did_and_what_was_done_to_them(maria, client):
     vera = make_user("vera & co")
-    page = f"/admin/auth/user/{vera.pk}/change/"
+    page = f"/admin/people/{vera.pk}/"
     maria.is_superuser = True
     maria.save()
 

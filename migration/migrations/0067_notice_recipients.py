@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0065_requests")]
+    dependencies = [("migration", "0066_time_zones")]
 
     operations = [
         migrations.CreateModel(

@@ -1,0 +1,61 @@
+"""A colleague is invited, opens the link, and is at work: by keyboard, on a phone, and without scripts."""
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+
+from tests.browser.axe import violations
+from tests.factories import make_user
+
+pytestmark = pytest.mark.browser
+
+PASSWORD, NEW = "example-login-password", "kT4-zQ9_wB7x-new"
+SIZES = [(1440, True), (390, True), (1440, False)]
+
+
+@pytest.mark.parametrize(("width", "scripts"), SIZES)
+def test_a_colleague_is_invited_and_gets_in(visit, settings, width, scripts):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    root = make_user("root", password=PASSWORD, is_superuser=True)
+    shape = {"viewport": {"width": width, "height": 900}, "java_script_enabled": scripts}
+    page = visit("/admin/people/", user=root, **shape)
+    page.get_by_role("link", name="Invite…").click()
+    page.get_by_label("Name").fill("Pau Serra")
+    page.get_by_label("Mail").fill("pau@example.test")
+    page.get_by_role("radio", name="Operator").check()
+    page.get_by_label("Your own password").fill(PASSWORD)
+    found = violations(page) if scripts else []
+    page.get_by_label("Your own password").press("Enter")
+    address = page.locator("#new-link").inner_text()
+    found += violations(page) if scripts else []
+
+    theirs = visit(
+        address.partition("/admin")[1] + address.partition("/admin")[2],
+        user=AnonymousUser(),
+        **shape,
+    )
+    assert address not in theirs.url
+    theirs.get_by_text("You log in as pau.").wait_for()
+    found += violations(theirs) if scripts else []
+    theirs.get_by_label("New password", exact=True).fill(NEW)
+    theirs.get_by_label("New password confirmation").fill(NEW)
+    theirs.get_by_role("button", name="Save password and log in").click()
+    theirs.wait_for_url("**/admin/")
+
+    assert found == []
+    assert User.objects.get(username="pau").check_password(NEW)
+    for each in (page, theirs):
+        assert each.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_menu_of_a_row_leads_to_a_question_and_back(visit, settings):
+    root = make_user("root", password=PASSWORD, is_superuser=True)
+    maria = make_user("maria", password=PASSWORD)
+    page = visit("/admin/people/", user=root)
+    page.get_by_label("Actions for maria").press("Enter")
+    page.get_by_role("link", name="Deactivate…").press("Enter")
+    page.get_by_label("Your own password").fill(PASSWORD)
+    page.get_by_role("button", name="Deactivate").press("Enter")
+    page.get_by_text("maria is deactivated.").wait_for()
+
+    maria.refresh_from_db()
+    assert not maria.is_active
