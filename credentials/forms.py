@@ -31,9 +31,8 @@ from credentials.models import (
     RowsChangedError,
     save_columns,
 )
-from credentials.pointers import POINTER
 from credentials.refusals import insert_rows
-from credentials.secret_names import find_name_problem
+from credentials.secret_names import find_name_problem, find_slug_in_other_case
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -44,7 +43,8 @@ if TYPE_CHECKING:
 else:
     RowForm = forms.ModelForm
 
-PORTS = {"min_value": 1, "max_value": 65535}
+# Of these a blank at the beginning or the end is part of the value, and refused.
+NOT_STRIPPED = ("db_name",)
 # Always of one length, which says nothing of the secret's.
 MASK = "•" * 12
 
@@ -77,17 +77,6 @@ class SecretField(forms.CharField):
 
     def has_changed(self, initial: object, data: object) -> bool:
         return bool(data)
-
-    def clean(self, value: object) -> object:
-        typed = super().clean(value)
-        if typed and not typed.strip():
-            raise ValidationError(_("A secret of blanks only is refused: it is no secret"))
-        if typed and typed.startswith(POINTER):
-            # A restore could not tell it from a pointer that a purge put there.
-            raise ValidationError(
-                _("A secret may not begin with %(pointer)s"), params={"pointer": POINTER}
-            )
-        return typed
 
 
 class ChangedFieldsForm(RowForm):
@@ -133,6 +122,13 @@ class ClientForm(ChangedFieldsForm):
         if "slug" in self.changed_data and (problem := find_name_problem(slug)):
             raise ValidationError(
                 _("Choose another slug: %(problem)s."), params={"problem": problem}
+            )
+        if "slug" in self.changed_data and (
+            other := find_slug_in_other_case(slug, of=self.instance)
+        ):
+            raise ValidationError(
+                _("There is a client “%(slug)s”. Two slugs may not differ in capitals alone."),
+                params={"slug": other},
             )
         return slug
 
@@ -261,8 +257,8 @@ class ChangeAwareFields(BaseModelAdminMixin):
     ) -> forms.Field | None:
         if db_field.name in getattr(self.model, "SECRET_FIELDS", ()):
             return SecretField(label=capfirst(db_field.verbose_name))
-        if db_field.name.endswith("_port"):
-            kwargs |= PORTS
+        if db_field.name in NOT_STRIPPED:
+            kwargs["strip"] = False
         if db_field.null and isinstance(db_field, models.CharField | models.TextField):
             kwargs["empty_value"] = None
         field = super().formfield_for_dbfield(db_field, request, **kwargs)

@@ -36,8 +36,8 @@ EMAIL = {
     "email-sender_whitelist": "a@example.test, b@example.test",
 }
 AWS = {
-    "aws-access_key_id": "EXAMPLE-KEY-ID",
-    "aws-secret_access_key": "example-secret-key-3",
+    "aws-access_key_id": "EXAMPLEKEYID00000000",
+    "aws-secret_access_key": "example/secret/access/key/that/is/no/key",
     "aws-region": "eu-west-1",
 }
 
@@ -92,7 +92,10 @@ def test_a_client_and_a_login_of_each_kind_are_made_at_once(send):
         587,
     )
     assert email.sender_whitelist == "a@example.test,b@example.test"
-    assert (aws.region, aws.secret_access_key) == ("eu-west-1", "example-secret-key-3")
+    assert (aws.region, aws.secret_access_key) == (
+        "eu-west-1",
+        "example/secret/access/key/that/is/no/key",
+    )
     assert {row.is_primary for row in (database, email, aws)} == {True}
     assert {row.label for row in (database, email, aws)} == {None}
 
@@ -180,7 +183,7 @@ def test_a_secret_of_blanks_only_is_refused_and_not_sent_back(send, field):
 
 
 HINTS = [
-    ("aws-access_key_id", "EXAMPLE-KEY-ID", "begin with AKIA"),
+    ("aws-access_key_id", "EXAMPLEKEYID00000000", "begin with AKIA"),
     ("aws-region", "mars-west-9", "AWS has no region “mars-west-9”"),
     ("email-email_user", "invoices", "This is no mail address"),
 ]

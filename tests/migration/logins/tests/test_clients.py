@@ -74,7 +74,11 @@ def client_pk(stores, settings, ports):
         email_user=USER,
         email_password_encrypted=PASSWORD,
     )
-    make_aws(pk, access_key_id="DEMO-KEY-ID-1", secret_access_key="demo-secret-access-key-1")
+    make_aws(
+        pk,
+        access_key_id="DEMOKEYID00000000001",
+        secret_access_key="demo/secret/access/key/00000000000000001",
+    )
     return pk
 
 

@@ -66,7 +66,7 @@ def marked(stores, servers, scram_server, settings):
         smtp_port=servers.smtp(),
         email_password_encrypted=MARKED,
     )
-    make_aws(pk, access_key_id="DEMO-KEY-ID-1", secret_access_key=MARKED)
+    make_aws(pk, access_key_id="DEMOKEYID00000000001", secret_access_key=MARKED)
     enter_phase(pk, Phase.DUAL_READ)
     return pk
 
