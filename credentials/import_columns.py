@@ -6,22 +6,33 @@ from functools import cache
 from typing import Any, cast
 
 from django import forms
+from django.contrib.admin.utils import flatten
 from django.core.exceptions import ValidationError
 from django.core.validators import EMPTY_VALUES
 from django.db import models
 from django.utils.translation import gettext as _
 
-from credentials.forms import NOT_STRIPPED, LineEndIgnoringTextField, SecretField
+from credentials.forms import (
+    AWS_FIELDS,
+    DATABASE_FIELDS,
+    EMAIL_FIELDS,
+    MAIL_SERVERS,
+    NOT_STRIPPED,
+    LineEndIgnoringTextField,
+    SecretField,
+    clean_addresses,
+)
 from credentials.models import CREDENTIAL_MODELS, Credential
-from credentials.onboarding import MAIL_SERVERS, SECTIONS, clean_addresses
 from nova_credentials.credential_types import CredentialType
 
 AnyModel = type[models.Model]
 
 CLIENT_COLUMNS = ("name", "description", "is_active")
-# The columns are those of the onboarding page, under the models' names: they are unique over all three types.
+# The columns are those of the form, under the models' names: they are unique over all three types.
 LOGIN_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
-    credential_type: tuple(section.fields) for credential_type, section in SECTIONS.items()
+    CredentialType.DATABASE: tuple(flatten(DATABASE_FIELDS)),
+    CredentialType.EMAIL: tuple(flatten(EMAIL_FIELDS)),
+    CredentialType.AWS: tuple(flatten(AWS_FIELDS)),
 }
 SECRET_COLUMNS = {name for model in CREDENTIAL_MODELS.values() for name in model.SECRET_FIELDS}
 IMPORT_COLUMNS = (

@@ -23,7 +23,7 @@ EXPECTED = {
 # The pages that show a credential, or have a form for one.
 WITH_CREDENTIALS = (
     *("password_change/", "auth/user/add/", "auth/user/PK/change/", "auth/user/PK/password/"),
-    *("credentials/client/add/", "credentials/client/onboard/", "credentials/client/PK/change/"),
+    *("credentials/client/add/", "credentials/client/PK/change/"),
     "credentials/client/PK/reveal/database/PK/db_password/",
 )
 
