@@ -1,16 +1,16 @@
-"""The page of one client with its credentials. `migration/admin/` registers a subclass of `ClientAdmin`."""
+"""The page of one client with its logins, also of one that is added. `migration/clients/admin.py` has more."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.contrib import messages
-from django.contrib.admin.helpers import InlineAdminFormSet
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.db import models
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path
-from django.utils.safestring import SafeString
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
@@ -18,55 +18,43 @@ from credentials.forms import (
     AwsInline,
     ChangeAwareFields,
     ClientForm,
-    CredentialForm,
+    CredentialFormSet,
     DatabaseInline,
     EmailInline,
+    find_hints,
 )
 from credentials.localization import localize
-from credentials.models import Client, Credential, save_columns
-from credentials.onboarding import (
-    CheckOnboardingView,
-    MailServerFieldsView,
-    OnboardClientView,
-)
+from credentials.models import Client, save_columns
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import find_name_warning
 
+# The button that adds an empty login to a form without scripts; its value is the prefix of the logins' forms.
+ADD_LOGIN = "_add_login"
+
 
 class ClientAdmin(ChangeAwareFields, ModelAdmin):
-    """One client with its credentials on one page, and the onboarding page that adds one."""
+    """One client with its logins on one page, which a script sends to have its errors without leaving it."""
 
     form = ClientForm
     inlines: ClassVar = [DatabaseInline, EmailInline, AwsInline]
     search_fields = ("name", "slug")
     search_help_text = _("Name or slug")
     warn_unsaved_form = True
-    onboard_view: ClassVar[type[OnboardClientView]] = OnboardClientView
 
     def get_urls(self) -> list[URLPattern]:
-        """Put the onboarding page behind every "Add client"; Django's own add form stays at add/."""
-        page = self.admin_site.admin_view
-        name = "credentials_client_add"  # Django's: every link to an add page looks for it
-        others = [url for url in super().get_urls() if url.name != name]
-        return [
-            path("onboard/", page(self.onboard_view.as_view(model_admin=self)), name=name),
-            path("add/", page(self.add_view), name=f"{name}_form"),
-            path(
-                "onboard/check/",
-                page(CheckOnboardingView.as_view(model_admin=self)),
-                name=f"{name}_check",
-            ),
-            path(
-                "onboard/mail/",
-                page(MailServerFieldsView.as_view(model_admin=self)),
-                name=f"{name}_mail",
-            ),
-            *others,
-        ]
+        """Redirect the address by which former releases added a client."""
+
+        def redirect(request: HttpRequest) -> HttpResponse:
+            return HttpResponseRedirect(reverse("admin:credentials_client_add"))
+
+        return [path("onboard/", self.admin_site.admin_view(redirect)), *super().get_urls()]
 
     def get_fields(self, request: HttpRequest, obj: Client | None = None) -> list[str]:
-        fields = ["name", "slug", "description", "is_active"]
-        return [*fields, "revision"] if obj and self.has_change_permission(request, obj) else fields
+        fields = ["name", "slug", "description"]
+        if obj is None:
+            return fields
+        fields = [*fields, "is_active"]
+        return [*fields, "revision"] if self.has_change_permission(request, obj) else fields
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Client]:
         return Client.objects.with_revision().order_by("name", "pk")
@@ -79,41 +67,22 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
     ) -> HttpResponse:
         if request.method != "POST":
             return super().changeform_view(request, *args, **kwargs)
+        if ADD_LOGIN in request.POST:
+            _add_empty_login(request)
         try:
             with convert_refusals():
-                return super().changeform_view(request, *args, **kwargs)
+                response: HttpResponse = super().changeform_view(request, *args, **kwargs)
         except RefusedByDatabaseError as refusal:
-            text = _("Nothing was saved: %(problem)s")
-            messages.error(request, text % {"problem": localize(refusal.message)})
-        return HttpResponseRedirect(request.get_full_path())
+            text = _("Nothing was saved: %(problem)s") % {"problem": localize(refusal.message)}
+            return answer_refusal(request, text)
+        return _answer_script(response) if is_sent_by_script(request) else response
 
-    def get_secret_field_links(
-        self, request: HttpRequest, row: Credential, name: str
-    ) -> SafeString | str:
-        """Return what stands beside the stored secret `name` of the row, for this user."""
-        return ""
-
-    def get_unsaved_secret_field_link(
-        self, request: HttpRequest, client: Client, form: CredentialForm
-    ) -> SafeString | str:
-        """Return what stands beside the secret of a row that isn't stored yet, for this user."""
-        return ""
-
-    def get_inline_formsets(
-        self, request: HttpRequest, *args: object, **kwargs: object
-    ) -> list[InlineAdminFormSet]:
-        """Replace the secrets by a mask in every inline that is shown read-only, whatever the reason."""
-        wrapped: list[InlineAdminFormSet] = super().get_inline_formsets(request, *args, **kwargs)
-        for formset in wrapped:
-            formset.opts.link_secret = partial(self.get_secret_field_links, request)
-            client = formset.formset.instance
-            formset.opts.link_new = partial(self.get_unsaved_secret_field_link, request, client)
-            formset.opts.put_links_beside_secrets(formset.formset)
-            if not formset.has_change_permission:
-                secret = formset.opts.model.SECRET_FIELDS
-                shown = [field for field in formset.opts.fields if field not in secret]
-                formset.fieldsets = [(None, {"fields": [*shown, "masked_secret"]})]
-        return wrapped
+    def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
+        formsets, inlines = super()._create_formsets(request, obj, change)
+        if request.method == "POST" and not change:
+            for formset in formsets:
+                formset.of_new_client = formsets
+        return formsets, inlines
 
     def save_model(self, request: HttpRequest, obj: Client, form: ClientForm, change: bool) -> None:
         """Write only what the form changed, as NOVA may have written the rest; warn of a slug that names no secret."""
@@ -123,3 +92,90 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
             save_columns(obj, form.changed_data)
         if "slug" in form.changed_data and (warning := find_name_warning(obj.slug)):
             messages.warning(request, f"{warning}.")
+
+    def save_related(
+        self,
+        request: HttpRequest,
+        form: ClientForm,
+        formsets: Sequence[CredentialFormSet],
+        change: bool,
+    ) -> None:
+        """Store the logins, and say what may be a mistake in what was typed."""
+        super().save_related(request, form, formsets, change)
+        for login in (each for rows in formsets for each in rows.forms if each.has_changed()):
+            for name, hint in find_hints(login).items():
+                if name in login.changed_data:
+                    messages.warning(request, f"{login.fields[name].label}: {hint}.")
+
+    def get_url_after_save(self, request: HttpRequest, client: Client) -> str:
+        """Return the page that a saved form leads to."""
+        return reverse("admin:credentials_client_change", args=[client.pk])
+
+    def response_add(
+        self, request: HttpRequest, obj: Client, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        if IS_POPUP_VAR in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, _("%(name)s was added.") % {"name": obj.name})
+        return HttpResponseRedirect(self.get_url_after_save(request, obj))
+
+    def response_change(self, request: HttpRequest, obj: Client) -> HttpResponse:
+        if IS_POPUP_VAR in request.POST:
+            return super().response_change(request, obj)
+        messages.success(request, _("Saved."))
+        return HttpResponseRedirect(self.get_url_after_save(request, obj))
+
+
+def is_sent_by_script(request: HttpRequest) -> bool:
+    """Say whether the form's script sent it, which stays on the page until all is right."""
+    return request.headers.get("Accept") == "application/json"
+
+
+def answer_refusal(request: HttpRequest, text: str) -> HttpResponse:
+    """Say why nothing was saved: to the script, whose page keeps what was typed, or on the page anew."""
+    if is_sent_by_script(request):
+        return _make_answer({"general": [text], "fields": {}})
+    messages.error(request, text)
+    return HttpResponseRedirect(request.get_full_path())
+
+
+def _answer_script(response: HttpResponse) -> HttpResponse:
+    """Return where the page leads, or the errors by the names of their inputs. Never a value."""
+    if isinstance(response, HttpResponseRedirect):
+        return _make_answer({"url": response.url})
+    context = getattr(response, "context_data", None) or {}
+    if not isinstance(response, TemplateResponse) or "adminform" not in context:
+        return response
+    general, fields = find_errors(context)
+    return _make_answer({"general": general, "fields": fields})
+
+
+def find_errors(context: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the errors of no field of the page's forms, and those of fields by the names of their inputs."""
+    formsets = [each.formset for each in context["inline_admin_formsets"]]
+    forms = [context["adminform"].form, *(form for each in formsets for form in each.forms)]
+    general = [str(text) for each in formsets for text in each.non_form_errors()]
+    fields: dict[str, list[str]] = {}
+    for form in forms:
+        for name, texts in form.errors.items():
+            if name in form.fields and not form[name].is_hidden:
+                fields[form.add_prefix(name)] = [str(text) for text in texts]
+            else:
+                general += [str(text) for text in texts]
+    return general, fields
+
+
+def _make_answer(data: dict[str, object]) -> JsonResponse:
+    return JsonResponse(data, headers={"Cache-Control": "no-store, private"})
+
+
+def _add_empty_login(request: HttpRequest) -> None:
+    """Have the form hold one login more, which isn't primary if there is one. Its client's form then isn't saved."""
+    prefix = request.POST.get(ADD_LOGIN, "")
+    typed = request.POST.copy()
+    number = typed.get(f"{prefix}-TOTAL_FORMS", "")
+    if number.isdecimal() and len(number) < 5:
+        typed[f"{prefix}-TOTAL_FORMS"] = str(int(number) + 1)
+        if int(number):
+            typed[f"{prefix}-{number}-is_primary"] = "false"
+    request.POST = typed  # type: ignore[assignment]  # a form reads it alone

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import models
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.functional import cached_property
 from django.utils.text import capfirst, get_text_list
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
 from unfold.forms import PaginationInlineFormSet
 from unfold.mixins import BaseModelAdminMixin
-from unfold.widgets import UnfoldAdminPasswordWidget
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
 
+from credentials.connection_strings import take_apart
 from credentials.localization import localize
 from credentials.models import (
     AwsCredential,
@@ -31,9 +38,14 @@ from credentials.models import (
     RowsChangedError,
     save_columns,
 )
-from credentials.pointers import POINTER
 from credentials.refusals import insert_rows
-from credentials.secret_names import find_name_problem
+from credentials.secret_names import (
+    configured_layout,
+    find_name_problem,
+    find_slug_in_other_case,
+)
+from nova_credentials import document as documents
+from nova_credentials.aws.regions import list_regions
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -44,9 +56,51 @@ if TYPE_CHECKING:
 else:
     RowForm = forms.ModelForm
 
-PORTS = {"min_value": 1, "max_value": 65535}
+# Of these a blank at the beginning or the end is part of the value, and refused.
+NOT_STRIPPED = ("db_name",)
 # Always of one length, which says nothing of the secret's.
 MASK = "•" * 12
+# The field of a form that is no column: what was pasted into it is taken apart.
+CONNECTION = "connection"
+
+# The mail providers that NOVA's tables name, and the hosts and ports of their mailboxes.
+PROVIDERS = [
+    ("gmail", "Gmail"),
+    ("outlook", "Outlook, Microsoft 365"),
+    ("custom", _("Other")),
+]
+MAIL_SERVERS: dict[str, dict[str, str | int]] = {
+    "gmail": {
+        "imap_host": "imap.gmail.com",
+        "imap_port": 993,
+        "smtp_host": "smtp.gmail.com",
+        "smtp_port": 587,
+    },
+    "outlook": {
+        "imap_host": "outlook.office365.com",
+        "imap_port": 993,
+        "smtp_host": "smtp.office365.com",
+        "smtp_port": 587,
+    },
+    "custom": {},
+}
+MAIL_SERVER_FIELDS = tuple(MAIL_SERVERS["gmail"])
+
+
+def clean_addresses(text: str) -> str | None:
+    """Return the addresses with only commas between them, None for none; raise ValidationError for other text."""
+    typed = re.split(r"[,\n]", text)
+    addresses = [address.strip() for address in typed if address.strip()]
+    for address in addresses:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ValidationError(
+                gettext("“%(address)s” is not an address. Separate addresses with commas."),
+                params={"address": address},
+            ) from None
+    # NOVA's readers may not strip blanks, so none are stored.
+    return ",".join(addresses) or None
 
 
 class LineEndIgnoringTextField(forms.CharField):
@@ -78,16 +132,12 @@ class SecretField(forms.CharField):
     def has_changed(self, initial: object, data: object) -> bool:
         return bool(data)
 
-    def clean(self, value: object) -> object:
-        typed = super().clean(value)
-        if typed and not typed.strip():
-            raise ValidationError(_("A secret of blanks only is refused: it is no secret"))
-        if typed and typed.startswith(POINTER):
-            # A restore could not tell it from a pointer that a purge put there.
-            raise ValidationError(
-                _("A secret may not begin with %(pointer)s"), params={"pointer": POINTER}
-            )
-        return typed
+
+class PastedText(UnfoldAdminTextareaWidget):
+    """A text that may hold a secret: no page shows it again."""
+
+    def format_value(self, value: object) -> str:
+        return ""
 
 
 class ChangedFieldsForm(RowForm):
@@ -134,11 +184,23 @@ class ClientForm(ChangedFieldsForm):
             raise ValidationError(
                 _("Choose another slug: %(problem)s."), params={"problem": problem}
             )
+        if "slug" in self.changed_data and (
+            other := find_slug_in_other_case(slug, of=self.instance)
+        ):
+            raise ValidationError(
+                _("There is a client “%(slug)s”. Two slugs may not differ in capitals alone."),
+                params={"slug": other},
+            )
         return slug
 
     def clean(self) -> None:
         stamp = self.cleaned_data.get("revision", "")
         super().clean()
+        if "_add_login" in self.data:
+            raise ValidationError(
+                _("Nothing is saved yet. Fill in the new login, and type the secrets again."),
+                code="adds_login",
+            )
         if not self.instance.pk:
             return
         try:
@@ -160,12 +222,25 @@ class ClientForm(ChangedFieldsForm):
 
 
 class CredentialForm(ChangedFieldsForm):
-    """One credential row, whose stored secret is not in the page."""
+    """One credential row, whose stored secret is not in the page. A pasted connection string fills its other fields."""
 
     instance: Credential
+    connection = forms.CharField(
+        label=_("Connection string"),
+        required=False,
+        widget=PastedText({"rows": 1, "autocomplete": "off", "spellcheck": "false"}),
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Sent by a page without scripts alone: a script takes it apart itself.
+        self.pasted = self.is_bound and self.data.get(self.add_prefix(CONNECTION), "").strip()
+        self.taken_apart = take_apart(self.pasted, self.instance.TYPE) if self.pasted else {}
+        if self.taken_apart:
+            typed = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict's
+            for name, value in self.taken_apart.items():
+                typed[self.add_prefix(name)] = value
+            self.data = typed
         for name in self.instance.SECRET_FIELDS:
             self.initial.pop(name, None)
             field = self.fields.get(name)
@@ -180,6 +255,23 @@ class CredentialForm(ChangedFieldsForm):
                 field.help_text = _(
                     "Type it again: the page does not keep secrets that were typed."
                 )
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        return [name for name in super().changed_data if name != CONNECTION]
+
+    def has_changed(self) -> bool:
+        """Say whether there is something to save: of a new login more than what the page filled in."""
+        if self.pasted or self.instance.pk:
+            return bool(self.pasted or self.changed_data)
+        return not all(self.get_initial_for_field(self.fields[n], n) for n in self.changed_data)
+
+    def clean_connection(self) -> str:
+        if self.pasted and not self.taken_apart:
+            raise ValidationError(
+                _("This is no connection string for this login. Fill in the fields.")
+            )
+        return ""
 
     def clean(self) -> None:
         super().clean()
@@ -208,22 +300,47 @@ class CredentialForm(ChangedFieldsForm):
         }
 
 
-class CredentialFormSet(PaginationInlineFormSet):
-    """A client's rows of one type, at most one of them primary."""
+class EmailForm(CredentialForm):
+    """A mailbox. A new one has the hosts and ports of its provider where none are typed."""
 
-    # Puts the links beside the secrets of a row's form.
-    put_links_beside_secrets: Callable[[CredentialForm], None] | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        provider = self.fields.get("email_provider")
+        if isinstance(provider, forms.ChoiceField):
+            stored = self.instance.email_provider if self.instance.pk else "gmail"  # type: ignore[attr-defined]  # a mailbox's
+            if stored not in MAIL_SERVERS:
+                provider.choices = [(stored or "", stored or _("Not set")), *PROVIDERS]
 
-    @property
-    def empty_form(self) -> CredentialForm:
-        """Return the form that the page keeps for rows that are added."""
-        form: CredentialForm = super().empty_form
-        if self.put_links_beside_secrets:
-            self.put_links_beside_secrets(form)
-        return form
+    def clean_sender_whitelist(self) -> str | None:
+        return clean_addresses(self.cleaned_data["sender_whitelist"] or "")
 
     def clean(self) -> None:
         super().clean()
+        provider = self.cleaned_data.get("email_provider")
+        if self.instance.pk or provider not in MAIL_SERVERS:
+            return
+        own = MAIL_SERVERS[provider]
+        # Without scripts the page still sends the hosts of the provider that it was opened with.
+        others = [servers for servers in MAIL_SERVERS.values() if servers is not own]
+        of_others = [value for servers in others for value in servers.values()]
+        for name in set(MAIL_SERVER_FIELDS) - set(self.errors):
+            typed = self.cleaned_data.get(name)
+            if own and (not typed or typed in of_others):
+                self.cleaned_data[name] = own[name]
+            elif not typed:
+                self.add_error(name, self.fields[name].error_messages["required"])
+
+
+class CredentialFormSet(PaginationInlineFormSet):
+    """A client's rows of one type, at most one of them primary."""
+
+    # Of a client that is being added: this one and those of the other types.
+    of_new_client: Sequence[CredentialFormSet] = ()
+
+    def clean(self) -> None:
+        super().clean()
+        if self.of_new_client and self is self.of_new_client[-1]:
+            self._judge_new_client()
         kept = [form for form in self.forms if form.instance.pk or form.has_changed()]
         primary = [form for form in kept if form.instance.is_primary]
         if len(primary) > 1 and self.has_changed():
@@ -233,6 +350,30 @@ class CredentialFormSet(PaginationInlineFormSet):
                     " Leave one primary and set the others to No."
                 ),
                 params={"number": len(primary), "kind": self.model._meta.verbose_name_plural},
+            )
+
+    def _judge_new_client(self) -> None:
+        """Refuse a new client without any login, and one whose document no secret can hold."""
+        filled = {
+            formset.model.TYPE: [form.instance for form in formset.forms if form.has_changed()]
+            for formset in self.of_new_client
+        }
+        if not any(filled.values()):
+            raise ValidationError(_("Nothing was saved: fill in at least one login."), code="none")
+        slug = self.instance.slug
+        if not slug or any(form.errors for each in self.of_new_client for form in each.forms):
+            return
+        document = documents.build_document(
+            self.instance.name, filled, slug=slug, several_primary=True
+        )
+        prefix, layout = settings.NOVA_SECRET_PREFIX, configured_layout()
+        if documents.size_problem(document, slug, prefix=prefix, layout=layout):
+            raise ValidationError(
+                _(
+                    "Nothing was saved: the credentials need more than the %(n)d bytes that a secret can hold."
+                    " Shorten them."
+                ),
+                params={"n": documents.MAX_BYTES},
             )
 
     def save_new(self, form: CredentialForm, commit: bool = True) -> Credential:
@@ -261,8 +402,17 @@ class ChangeAwareFields(BaseModelAdminMixin):
     ) -> forms.Field | None:
         if db_field.name in getattr(self.model, "SECRET_FIELDS", ()):
             return SecretField(label=capfirst(db_field.verbose_name))
-        if db_field.name.endswith("_port"):
-            kwargs |= PORTS
+        if db_field.name == "email_provider":
+            return forms.TypedChoiceField(
+                label=capfirst(db_field.verbose_name),
+                choices=PROVIDERS,
+                required=False,
+                empty_value=None,
+                initial="gmail",
+                widget=UnfoldAdminSelectWidget({"data-servers": json.dumps(MAIL_SERVERS)}),
+            )
+        if db_field.name in NOT_STRIPPED:
+            kwargs["strip"] = False
         if db_field.null and isinstance(db_field, models.CharField | models.TextField):
             kwargs["empty_value"] = None
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -284,10 +434,6 @@ class CredentialInline(ChangeAwareFields, StackedInline):
     formset = CredentialFormSet
     extra = 0
     can_delete = False
-    # Returns the links beside a stored secret, by its row and field, for the user of the page.
-    link_secret: Callable[[Credential, str], str] | None = None
-    # Returns the links beside a secret that is only typed yet, by its row's form.
-    link_new: Callable[[CredentialForm], str] | None = None
 
     def has_add_permission(self, request: HttpRequest, obj: Client | None) -> bool:
         # Without the right to change a row its secret has no input, so a new row could get no secret.
@@ -295,30 +441,6 @@ class CredentialInline(ChangeAwareFields, StackedInline):
 
     def has_delete_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return False
-
-    @admin.display(description=_("secret"))
-    def masked_secret(self, row: Credential) -> str:
-        mask = MASK if all(getattr(row, name) for name in row.SECRET_FIELDS) else ""
-        links = [self.link_secret(row, name) for name in row.SECRET_FIELDS if self.link_secret]
-        return format_html_join(" ", "{}", ((part,) for part in (mask, *links) if part))
-
-    def put_links_beside_secrets(self, formset: CredentialFormSet) -> None:
-        """Put the links beside the inputs of secrets, also in the row that the page keeps for those that are added."""
-        formset.put_links_beside_secrets = self._put_links_beside_secrets
-        for form in formset.forms:
-            self._put_links_beside_secrets(form)
-
-    def _put_links_beside_secrets(self, form: CredentialForm) -> None:
-        for name in form.instance.SECRET_FIELDS:
-            if name in form.fields:
-                # Of the input, which a form that was sent has made already of the field.
-                field, link = form[name], self._find_link(form, name)
-                field.help_text = format_html("{} {}", field.help_text, link)
-
-    def _find_link(self, form: CredentialForm, name: str) -> str:
-        if form.instance.pk:
-            return self.link_secret(form.instance, name) if self.link_secret else ""
-        return self.link_new(form) if self.link_new else ""
 
 
 # What a login of each type holds, by lines of its form. The columns of an import are the same.
@@ -337,10 +459,16 @@ LABEL_FIELDS = ("label", "is_primary")
 
 class DatabaseInline(CredentialInline):
     model = DatabaseCredential
+
+    def get_extra(self, request: HttpRequest, obj: Client | None = None, **kwargs: object) -> int:
+        """Return how many empty logins the page opens with: one for a client that is added."""
+        return 0 if obj else 1
+
     fields = (LABEL_FIELDS, *DATABASE_FIELDS)
 
 
 class EmailInline(CredentialInline):
+    form = EmailForm
     model = EmailCredential
     fields = (LABEL_FIELDS, *EMAIL_FIELDS)
 
@@ -348,3 +476,57 @@ class EmailInline(CredentialInline):
 class AwsInline(CredentialInline):
     model = AwsCredential
     fields = (LABEL_FIELDS, *AWS_FIELDS)
+
+
+# Hints beside the fields: what may be a mistake, and is taken all the same. They never quote a secret.
+
+ACCESS_KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{16}")
+
+
+def hint_at_key_id(value: str) -> str:
+    """Return a hint where the value is not shaped like an AWS access key id, else nothing."""
+    if ACCESS_KEY_ID.fullmatch(value):
+        return ""
+    return gettext("AWS's access key ids are 20 capital letters and digits, and begin with AKIA")
+
+
+def hint_at_region(value: str) -> str:
+    """Return a hint where AWS has no region of this name, else nothing."""
+    if value in list_regions():
+        return ""
+    return gettext("AWS has no region “%(region)s”, as far as this site knows") % {"region": value}
+
+
+def hint_at_mail_user(value: str) -> str:
+    """Return a hint where the mail user is no mail address, else nothing."""
+    try:
+        validate_email(value)
+    except ValidationError:
+        return gettext("This is no mail address, which most providers want here")
+    return ""
+
+
+def hint_at_outer_blanks(value: str) -> str:
+    """Return a hint, which quotes nothing, where the secret begins or ends with a blank, else nothing."""
+    if value == value.strip():
+        return ""
+    return gettext("It begins or ends with a blank. If that is a mistake, type it again")
+
+
+HINTS: dict[str, Callable[[str], str]] = {
+    "access_key_id": hint_at_key_id,
+    "region": hint_at_region,
+    "email_user": hint_at_mail_user,
+}
+
+
+def find_hints(form: CredentialForm) -> dict[str, str]:
+    """Return the hints at what was typed into the form, by field. Its secrets are hinted at once it is valid."""
+    found = {
+        name: hint(str(value).strip())
+        for name, hint in HINTS.items()
+        if name in form.fields and (value := form[name].value())
+    }
+    if form.is_bound and form.is_valid():
+        found |= {name: hint_at_outer_blanks(value) for name, value in form.typed_secrets().items()}
+    return {name: text for name, text in found.items() if text}

@@ -6,21 +6,33 @@ from functools import cache
 from typing import Any, cast
 
 from django import forms
+from django.contrib.admin.utils import flatten
 from django.core.exceptions import ValidationError
+from django.core.validators import EMPTY_VALUES
 from django.db import models
 from django.utils.translation import gettext as _
 
-from credentials.forms import PORTS, LineEndIgnoringTextField, SecretField
+from credentials.forms import (
+    AWS_FIELDS,
+    DATABASE_FIELDS,
+    EMAIL_FIELDS,
+    MAIL_SERVERS,
+    NOT_STRIPPED,
+    LineEndIgnoringTextField,
+    SecretField,
+    clean_addresses,
+)
 from credentials.models import CREDENTIAL_MODELS, Credential
-from credentials.onboarding import MAIL_SERVERS, SECTIONS, clean_addresses
 from nova_credentials.credential_types import CredentialType
 
 AnyModel = type[models.Model]
 
 CLIENT_COLUMNS = ("name", "description", "is_active")
-# The columns are those of the onboarding page, under the models' names: they are unique over all three types.
+# The columns are those of the form, under the models' names: they are unique over all three types.
 LOGIN_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
-    credential_type: tuple(section.fields) for credential_type, section in SECTIONS.items()
+    CredentialType.DATABASE: tuple(flatten(DATABASE_FIELDS)),
+    CredentialType.EMAIL: tuple(flatten(EMAIL_FIELDS)),
+    CredentialType.AWS: tuple(flatten(AWS_FIELDS)),
 }
 SECRET_COLUMNS = {name for model in CREDENTIAL_MODELS.values() for name in model.SECRET_FIELDS}
 IMPORT_COLUMNS = (
@@ -63,7 +75,10 @@ def read_cell(model: AnyModel, column: str, text: str) -> object:
                 raise ValidationError(
                     _("One of them is not an address. Separate addresses with commas.")
                 ) from None
-    return _make_field(model, column).clean(text)
+    value = _make_field(model, column).clean(text)
+    if value not in EMPTY_VALUES:
+        _get_column(model, column).run_validators(value)
+    return value
 
 
 def list_required(model: type[Credential]) -> list[str]:
@@ -80,7 +95,12 @@ def list_required(model: type[Credential]) -> list[str]:
 def _make_field(model: AnyModel, column: str) -> forms.Field:
     if column in SECRET_COLUMNS:
         return SecretField(label=column)
-    db_field = cast("models.Field[object, object]", model._meta.get_field(column))
-    is_text = isinstance(db_field, models.CharField | models.TextField)
-    options: dict[str, Any] = {"form_class": LineEndIgnoringTextField} if is_text else dict(PORTS)
+    db_field = _get_column(model, column)
+    options: dict[str, Any] = {}
+    if isinstance(db_field, models.CharField | models.TextField):
+        options = {"form_class": LineEndIgnoringTextField, "strip": column not in NOT_STRIPPED}
     return cast("forms.Field", db_field.formfield(**options))
+
+
+def _get_column(model: AnyModel, column: str) -> models.Field[Any, Any]:
+    return cast("models.Field[Any, Any]", model._meta.get_field(column))

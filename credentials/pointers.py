@@ -13,10 +13,9 @@ from credentials.models import (
 )
 from credentials.models.columns import Columns
 from credentials.refusals import RefusedByDatabaseError
+from credentials.values import POINTER
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message, Sentence
-
-POINTER = "aws-secretsmanager:"
 
 POINTER_IN_ROW = Sentence(
     "pointer_in_row", "%(row)s holds a pointer (%(pointer)s…) instead of a secret."

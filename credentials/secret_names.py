@@ -1,10 +1,11 @@
-"""Judges whether a client's slug can be part of its secrets' names, and owns the layout of new clients."""
+"""Judges whether a client's slug can be part of its secrets' names, beside others'; owns the layout of new clients."""
 
 from __future__ import annotations
 
 from django.conf import settings
 
 from credentials.localization import localize
+from credentials.models import Client
 from nova_credentials import document as documents
 from nova_credentials.document import Layout
 
@@ -23,6 +24,13 @@ def find_name_warning(slug: str, layout: Layout | None = None) -> str | None:
         slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout or configured_layout()
     )
     return localize(warning) or None
+
+
+def find_slug_in_other_case(slug: str, *, of: Client) -> str | None:
+    """Return the slug of another client that differs from this one in capital letters alone; None if there is none."""
+    others = Client.objects.order_by().filter(slug__iexact=slug).exclude(slug=slug)
+    others = others.exclude(pk=of.pk)
+    return others.values_list("slug", flat=True).first()
 
 
 def configured_layout() -> Layout:

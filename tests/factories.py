@@ -76,6 +76,11 @@ def make_database(client_id: int, **columns: Any) -> int:
     return insert("client_database_credentials", client_id=client_id, **defaults | columns)
 
 
+def make_aws_secret(text: str) -> str:
+    """A secret access key that holds the text and is shaped as AWS's are: 40 letters, digits, / and +."""
+    return re.sub(r"[^A-Za-z0-9/+=]", "/", text)[:40].ljust(40, "0")
+
+
 def make_email(client_id: int, **columns: Any) -> int:
     defaults = {
         "email_user": "invoices@example.test",
@@ -87,8 +92,8 @@ def make_email(client_id: int, **columns: Any) -> int:
 
 def make_aws(client_id: int, **columns: Any) -> int:
     defaults = {
-        "access_key_id": "EXAMPLE-KEY-ID",
-        "secret_access_key": "example-secret-key-3",
+        "access_key_id": "EXAMPLEKEYID00000000",
+        "secret_access_key": "example/secret/access/key/that/is/no/key",
         "region": "eu-west-1",
     }
     return insert("client_aws_credentials", client_id=client_id, **defaults | columns)

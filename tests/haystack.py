@@ -18,7 +18,7 @@ from migration.doctor.nova import QUIET_LOG
 from nova_admin.logs import JsonFormatter
 
 # Quotes and backslashes are escaped one way or another on the way out: what is looked for survives all of them.
-NEEDLE = re.compile("MARKER-(ONE|TWO|THREE|FOUR)")
+NEEDLE = re.compile("MARKER[-/](ONE|TWO|THREE|FOUR)")
 
 
 # The most that a server can be told to log; and what `migrate` sets for the site's role.

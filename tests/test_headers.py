@@ -29,7 +29,7 @@ WITH_CREDENTIALS = (
         "people/PK/details/",
         "login/forgot/",
     ),
-    *("credentials/client/add/", "credentials/client/onboard/", "credentials/client/PK/change/"),
+    *("credentials/client/add/", "credentials/client/PK/change/"),
     "credentials/client/PK/reveal/database/PK/db_password/",
 )
 

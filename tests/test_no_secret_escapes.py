@@ -35,6 +35,7 @@ from tests.factories import (
     VIEW,
     all_tables,
     make_aws,
+    make_aws_secret,
     make_client,
     make_database,
     make_email,
@@ -186,34 +187,45 @@ def post_the_clients_own_form(haystack: Haystack, browser, pk: int) -> None:
     """Saves the client's form as it came, with new secrets in it: refused twice, then taken."""
     url = reverse("admin:credentials_client_change", args=[pk])
     data = sent_form(browser.get(f"{url}?tab=logins").content.decode())
-    typed = {
-        name: "MARKER-FOUR typed" for name in data if name.endswith(("password", "access_key"))
-    }
+    typed = type_secrets(data)
     assert len(typed) == 3, "the form has no secret fields: this test would prove nothing"
     assert "required" in page(haystack, browser, url, data | typed | {"name": ""})
     assert "changed since you opened" in page(
         haystack, browser, url, data | typed | {"revision": "0"}
     )
-    assert "was changed successfully" in page(haystack, browser, url, data | typed)
-    url = reverse("admin:credentials_client_add_form")
-    empty = sent_form(browser.get(url).content.decode())
-    new = empty | {"databases-TOTAL_FORMS": "1", "databases-0-db_password": "MARKER-FOUR typed"}
-    assert "required" in page(haystack, browser, url, new)
+    assert "Saved." in page(haystack, browser, url, data | typed)
+
+
+def type_secrets(data: dict[str, str]) -> dict[str, str]:
+    """A new secret for each of the form, shaped as the form wants it."""
+    typed = {n: "MARKER-FOUR typed" for n in data if n.endswith("password")}
+    return typed | {
+        n: make_aws_secret("MARKER-FOUR typed") for n in data if n.endswith("access_key")
+    }
 
 
 def onboard_a_client(haystack: Haystack, browser) -> None:
-    """Checked while it is typed, refused, refused by the database, then taken: with secrets in it all the time."""
+    """Given more logins, refused, told to the script, taken apart, then taken: with secrets in it all the time."""
     url = reverse("admin:credentials_client_add")
-    empty = sent_form(browser.get(url).content.decode(), "onboard_form")
-    secrets = {n: "MARKER-FOUR typed" for n in empty if n.endswith(("password", "access_key"))}
+    typed = sent_form(browser.get(url).content.decode())
+    for prefix in ("emails", "aws_logins"):
+        more = typed | type_secrets(typed) | {"_add_login": prefix}
+        typed = sent_form(page(haystack, browser, url, more))
+    secrets = type_secrets(typed)
     assert len(secrets) == 3, "the form has no secret fields: this test would prove nothing"
-    typed = empty | secrets | {name: "x.example" for name, value in empty.items() if not value}
-    typed |= {"email-sender_whitelist": "", "name": "Typed", "slug": "typed"} | secrets
-    check = reverse("admin:credentials_client_add_check")
-    assert "nova/clients/typed" in page(haystack, browser, check, typed)
-    assert "required" in page(haystack, browser, url, typed | {"database-db_host": ""})
+    typed |= {n: "x.example" for n, v in typed.items() if not v and n.endswith(("user", "name"))}
+    typed |= {"name": "Typed", "slug": "typed", "databases-0-db_host": "x.example"} | secrets
+    typed |= {"aws_logins-0-access_key_id": "EXAMPLEKEYID00000000"}
+    assert "required" in page(haystack, browser, url, typed | {"databases-0-db_host": ""})
     assert "at most 255" in page(haystack, browser, url, typed | {"name": "x" * 256})
-    assert "was added, with its" in page(haystack, browser, url, typed)
+    pasted = {"databases-0-connection": "postgres://x:MARKER-FOUR@h/db", "slug": ""}
+    assert "required" in page(haystack, browser, url, typed | pasted)
+    pasted["databases-0-connection"] = "mysql://x:MARKER-FOUR@h/db"
+    assert "no connection string" in page(haystack, browser, url, typed | pasted)
+    answer = browser.post(url, typed | pasted, headers={"Accept": "application/json"})
+    haystack.add("answer to the script", answer.content.decode())
+    assert "no connection string" in answer.content.decode()
+    assert "was added." in page(haystack, browser, url, typed)
 
 
 def start_runs_from_pages(haystack: Haystack, browser) -> None:

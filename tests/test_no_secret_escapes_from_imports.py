@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from credentials.models import Client, DatabaseCredential
 from migration.pushes.pushes import push
-from tests.factories import make_full_client
+from tests.factories import make_aws_secret, make_full_client
 from tests.haystack import NEEDLE, Haystack, everything_logged, templates_logged
 from tests.migration.clients.imports.files import AWS, EMAIL, make_csv, make_row
 from tests.test_no_secret_escapes import (
@@ -26,7 +26,7 @@ PAGE = reverse("admin:credentials_client_import")
 SECRETS = {
     "db_password": MARKERS["db_password_encrypted"],
     "email_password": MARKERS["email_password_encrypted"],
-    "secret_access_key": MARKERS["secret_access_key"],
+    "secret_access_key": make_aws_secret(MARKERS["secret_access_key"]),
 }
 MISPLACED = "MARKER-FOUR in a wrong place"
 

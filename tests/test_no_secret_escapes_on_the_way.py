@@ -120,7 +120,7 @@ class Way:
         return page(self.haystack, self.browser, url, data | typed)
 
     def save_in_every_way(self) -> None:
-        assert "was changed successfully" in self.save()
+        assert "Saved." in self.save()
         with aws_that_echoes(aws_store.secrets_manager(interactive=True)):
             assert "Nothing was saved" in self.save()
         with self.without_aws():
@@ -207,7 +207,7 @@ def before_the_cutover(way: Way) -> None:
         assert "the push to AWS is pending" in way.save()
         way.refuse(Phase.DUAL_READ, Phase.AWS)
     way.go("dual_read")
-    assert "was changed successfully" in way.save()
+    assert "Saved." in way.save()
     way.nova_writes()
     assert "A push is pending" in way.move("aws")
     way.go("aws")

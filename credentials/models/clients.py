@@ -27,6 +27,7 @@ from credentials.models.credentials import (
     EmailCredential,
     NaiveUTCDateTimeField,
 )
+from credentials.values import check_line, check_slug, check_text
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError, Extra
@@ -201,9 +202,9 @@ class Client(models.Model):
     """A customer whose credentials move."""
 
     id = models.AutoField(primary_key=True)
-    name = models.CharField(_("name"), max_length=255)
-    slug = models.CharField(_("slug"), max_length=100, unique=True)
-    description = models.TextField(_("description"), null=True, blank=True)
+    name = models.CharField(_("name"), max_length=255, validators=[check_line])
+    slug = models.CharField(_("slug"), max_length=100, unique=True, validators=[check_slug])
+    description = models.TextField(_("description"), null=True, blank=True, validators=[check_text])
     is_active = models.BooleanField(_("active"), null=True, default=True)
     created_at = NaiveUTCDateTimeField(_("created"), default=timezone.now, editable=False)
     updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)

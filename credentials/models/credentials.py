@@ -14,6 +14,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.refusals import ROW_LEFT_OUT, RefusedByDatabaseError
+from credentials.values import (
+    PORT_VALIDATORS,
+    check_access_key_id,
+    check_host,
+    check_hosts,
+    check_line,
+    check_outer_blanks,
+    check_secret,
+    check_secret_access_key,
+)
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Extra
 from nova_credentials.messages import Message, Sentence
@@ -89,7 +99,9 @@ class Credential(models.Model):
     DESTINATION_FIELDS: ClassVar[tuple[str, ...]] = ()
 
     id = models.AutoField(primary_key=True)
-    label = models.CharField(_("label"), max_length=100, null=True, blank=True)
+    label = models.CharField(
+        _("label"), max_length=100, null=True, blank=True, validators=[check_line]
+    )
     is_primary = models.BooleanField(
         _("primary"),
         null=True,
@@ -157,12 +169,16 @@ class DatabaseCredential(Credential):
     DESTINATION_FIELDS = ("db_host", "db_port", "db_user")
 
     client = models.ForeignKey("credentials.Client", models.DO_NOTHING, related_name="databases")
-    db_host = models.CharField(_("host"), max_length=255)
-    db_port = models.IntegerField(_("port"), default=5432)
-    db_name = models.CharField(_("database"), max_length=255)
-    db_user = models.CharField(_("user"), max_length=255)
+    db_host = models.CharField(_("host"), max_length=255, validators=[check_hosts])
+    db_port = models.IntegerField(_("port"), default=5432, validators=PORT_VALIDATORS)
+    db_name = models.CharField(
+        _("database"), max_length=255, validators=[check_line, check_outer_blanks]
+    )
+    db_user = models.CharField(_("user"), max_length=255, validators=[check_line])
     # Plain text, in spite of the column's name: NOVA never encrypted it.
-    db_password = models.TextField(_("password"), db_column="db_password_encrypted")
+    db_password = models.TextField(
+        _("password"), db_column="db_password_encrypted", validators=[check_secret]
+    )
 
     class Meta(Credential.Meta):
         managed = False
@@ -190,18 +206,39 @@ class EmailCredential(Credential):
 
     client = models.ForeignKey("credentials.Client", models.DO_NOTHING, related_name="emails")
     email_provider = models.CharField(
-        _("provider"), max_length=50, null=True, blank=True, default="gmail"
+        _("provider"),
+        max_length=50,
+        null=True,
+        blank=True,
+        default="gmail",
+        validators=[check_line],
     )
     imap_host = models.CharField(
-        _("IMAP host"), max_length=255, null=True, blank=True, default="imap.gmail.com"
+        _("IMAP host"),
+        max_length=255,
+        null=True,
+        blank=True,
+        default="imap.gmail.com",
+        validators=[check_host],
     )
-    imap_port = models.IntegerField(_("IMAP port"), null=True, blank=True, default=993)
+    imap_port = models.IntegerField(
+        _("IMAP port"), null=True, blank=True, default=993, validators=PORT_VALIDATORS
+    )
     smtp_host = models.CharField(
-        _("SMTP host"), max_length=255, null=True, blank=True, default="smtp.gmail.com"
+        _("SMTP host"),
+        max_length=255,
+        null=True,
+        blank=True,
+        default="smtp.gmail.com",
+        validators=[check_host],
     )
-    smtp_port = models.IntegerField(_("SMTP port"), null=True, blank=True, default=587)
-    email_user = models.CharField(_("user"), max_length=255)
-    email_password = models.TextField(_("password"), db_column="email_password_encrypted")
+    smtp_port = models.IntegerField(
+        _("SMTP port"), null=True, blank=True, default=587, validators=PORT_VALIDATORS
+    )
+    email_user = models.CharField(_("user"), max_length=255, validators=[check_line])
+    email_password = models.TextField(
+        _("password"), db_column="email_password_encrypted", validators=[check_secret]
+    )
     sender_whitelist = models.TextField(
         _("sender whitelist"), null=True, blank=True, help_text=_("Addresses, separated by commas.")
     )
@@ -227,10 +264,19 @@ class AwsCredential(Credential):
     DESTINATION_FIELDS = ("access_key_id", "region")
 
     client = models.ForeignKey("credentials.Client", models.DO_NOTHING, related_name="aws_logins")
-    access_key_id = models.CharField(_("access key id"), max_length=255)
-    secret_access_key = models.TextField(_("secret access key"))
+    access_key_id = models.CharField(
+        _("access key id"), max_length=255, validators=[check_access_key_id]
+    )
+    secret_access_key = models.TextField(
+        _("secret access key"), validators=[check_secret, check_secret_access_key]
+    )
     region = models.CharField(
-        _("region"), max_length=50, null=True, blank=True, default="us-east-1"
+        _("region"),
+        max_length=50,
+        null=True,
+        blank=True,
+        default="us-east-1",
+        validators=[check_line],
     )
 
     class Meta(Credential.Meta):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
@@ -14,17 +15,15 @@ from django.contrib.admin.views.main import ChangeList
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.decorators import action
-from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
-from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
+from credentials.admin import answer_refusal
+from credentials.forms import ClientForm, CredentialFormSet
 from credentials.localization import localize
-from credentials.models import Client, Credential
-from credentials.onboarding import OnboardClientView, OnboardingForms
+from credentials.models import Client
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
 from migration.clients.filters import CLIENT_FILTERS, get_ready_url
@@ -41,6 +40,7 @@ from migration.clients.list import (
     annotate_columns,
     list_export_actions,
 )
+from migration.clients.logins_tab import AwsStateView, get_logins_context
 from migration.clients.offboarding import LeavingView
 from migration.clients.page import (
     AwsReadQueriesView,
@@ -55,7 +55,7 @@ from migration.core.pages import (
     AdminWithOwnViews,
     ClientRow,
     ClientTab,
-    get_act_url,
+    get_tab_url,
     list_visible_logins,
     read_number,
     read_raw_form_text,
@@ -69,12 +69,8 @@ from migration.logins.pages import (
     TestLoginOfNewClientView,
     TestLoginsView,
     TestNewLoginView,
-    join_links,
-    link_new_test,
-    link_rotation,
-    link_typed_test,
 )
-from migration.logins.reveal_pages import RevealView, link_reveal
+from migration.logins.reveal_pages import RevealView
 from migration.moves.pages import (
     CutoverNumbersView,
     FormerCutoverView,
@@ -104,32 +100,6 @@ from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
-
-
-class OnboardAndMigrateView(OnboardClientView):
-    """The onboarding page with a test of each login and a checkbox that leads to the new client's push."""
-
-    template_name = "admin/migration/client_onboard.html"
-
-    def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        context = super().get_context_data(**kwargs)
-        for section in context.get("sections", ()):
-            section["test"] = link_new_test(self.request, section["form"], None)
-        return context | {
-            "may_run": self.request.user.has_perm(RUN_PERMISSION),
-            "legacy_url": self.request.user.has_perms(LEGACY_IMPORT_PERMISSIONS)
-            and get_legacy_url(),
-            "migrate_now": "migrate_now" in self.request.POST,
-            "checkbox_classes": " ".join(CHECKBOX_CLASSES),
-        }
-
-    def act_before_commit(self, client: Client, forms: OnboardingForms) -> None:
-        record_save(client, [forms.client, *forms.filled_logins.values()], added=True)
-
-    def get_next_url(self, client: Client) -> str:
-        if "migrate_now" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
-            return get_act_url("push", [client.pk])
-        return super().get_next_url(client)
 
 
 class FormerReadyView(AdminView):
@@ -182,7 +152,6 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     list_per_page = 50
     search_help_text = _("Name, slug, host, user or secret")
     show_facets = admin.ShowFacets.NEVER
-    onboard_view = OnboardAndMigrateView
     actions: ClassVar = ["compare_selected"]
     own_views: ClassVar = [
         ("cutover/", "cutover", FormerCutoverView),
@@ -216,7 +185,8 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             EditedLoginTestView,
         ),
         ("<int:client_id>/test-new/<str:kind>/", "test_new", TestNewLoginView),
-        ("onboard/test/<str:kind>/", "add_test", TestLoginOfNewClientView),
+        ("add/test/<str:kind>/", "add_test", TestLoginOfNewClientView),
+        ("<int:client_id>/aws-state/", "aws_state", AwsStateView),
         (
             "<int:client_id>/rotate/<str:kind>/<int:credential_id>/",
             "rotate",
@@ -320,8 +290,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             return super().changeform_view(request, *args, **kwargs)
         except SaveRefusedError as refusal:
             record_refused_save(refusal.client_id, why=refusal.message)
-            messages.error(request, localize(refusal.message))
-            return HttpResponseRedirect(request.get_full_path())
+            return answer_refusal(request, localize(refusal.message))
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Note what the list shows, for what acts on the selection at once."""
@@ -411,19 +380,11 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         # Without the others no tab but the logins reads the rows for the form's stamp.
         return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
 
-    def get_secret_field_links(
-        self, request: HttpRequest, row: Credential, name: str
-    ) -> SafeString | str:
-        return join_links(
-            link_reveal(request, row, name),
-            link_typed_test(request, row),
-            link_rotation(request, row),
-        )
-
-    def get_unsaved_secret_field_link(
-        self, request: HttpRequest, client: Client, form: CredentialForm
-    ) -> SafeString | str:
-        return link_new_test(request, form, client, str(form.prefix))
+    def get_url_after_save(self, request: HttpRequest, client: Client) -> str:
+        """Return the client's logins, which say whether AWS has what was saved; with the filters of the list."""
+        url = get_tab_url(client.pk, ClientTab.LOGINS)
+        filters = request.GET.get("_changelist_filters")
+        return f"{url}&{urlencode({'_changelist_filters': filters})}" if filters else url
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: object, **kwargs: object
@@ -433,6 +394,10 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             context |= get_client_context(request, client, tab)
             if tab in (ClientTab.OVERVIEW, ClientTab.COMPARISON):
                 context |= get_moves_context(request, client)
+        if not client or tab == ClientTab.LOGINS:
+            context |= get_logins_context(request, client, context)
+        if not client and request.user.has_perms(LEGACY_IMPORT_PERMISSIONS):
+            context["legacy_url"] = get_legacy_url()
         response = super().render_change_form(request, context, *args, **kwargs)
         if client and "HX-Request" in request.headers and isinstance(response, TemplateResponse):
             response.template_name = "admin/migration/client_page_part.html"

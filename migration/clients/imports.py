@@ -23,6 +23,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+from credentials.forms import MAIL_SERVERS
 from credentials.import_columns import (
     CLIENT_COLUMNS,
     IMPORT_COLUMNS,
@@ -33,7 +34,6 @@ from credentials.import_columns import (
 )
 from credentials.models import CREDENTIAL_MODELS, Client, Credential, RowsBusyError
 from credentials.models.clients import RowsByType
-from credentials.onboarding import MAIL_SERVERS
 from credentials.refusals import (
     ROW_LEFT_OUT,
     RefusedByDatabaseError,

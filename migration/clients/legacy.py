@@ -16,7 +16,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from credentials.legacy import LegacyRow, LegacyTableContent, fold_slug, read_legacy_table
 from credentials.models import Client, Credential, DatabaseCredential, RowsBusyError, read_rows
-from credentials.pointers import POINTER, is_purged
+from credentials.pointers import is_purged
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
 from migration.core.audit import AuditEvent
@@ -317,9 +317,6 @@ def _find_unfit(row: LegacyRow, *, client: Client | None) -> Message | None:
     login = DatabaseCredential(client_id=0, **row.login)
     wrong = [] if client else _list_invalid(_make_client(row), leave_out=set())
     wrong += _list_invalid(login, leave_out={"client"})
-    secret = login.db_password
-    if isinstance(secret, str) and (not secret.strip() or secret.startswith(POINTER)):
-        wrong.append("db_password")
     if wrong:
         return LEGACY_BAD_FIELDS(fields=tuple(dict.fromkeys(wrong)))
     rows = dict(client.credentials_by_type()) if client else {}

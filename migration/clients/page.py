@@ -18,6 +18,7 @@ from migration.clients.counts import describe_phase
 from migration.clients.groups import get_members_url
 from migration.clients.history import load_history
 from migration.clients.list import may_export_cutover
+from migration.clients.logins_tab import get_aws_state_context
 from migration.clients.models import ClientComment
 from migration.clients.offboarding import LEAVING_PERMISSIONS
 from migration.clients.status import has_push_pending
@@ -49,7 +50,7 @@ from migration.core.secrets import (
 )
 from migration.core.sentences import NOT_OURS
 from migration.logins.models import Reveal
-from migration.logins.pages import get_advice_context, get_login_tests_context
+from migration.logins.pages import get_advice_context
 from migration.moves.checklists import show_checks
 from migration.moves.readiness import NO_DOCUMENT
 from migration.moves.rules import (
@@ -113,7 +114,7 @@ def get_client_context(
     }
     add_tab = {
         ClientTab.OVERVIEW: _get_overview_context,
-        ClientTab.LOGINS: get_login_tests_context,
+        ClientTab.LOGINS: get_aws_state_context,
         ClientTab.COMPARISON: _get_comparison_context,
         ClientTab.HISTORY: _get_history_context,
     }.get(tab)

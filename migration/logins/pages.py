@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -13,8 +12,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -23,7 +20,6 @@ from credentials.forms import CredentialForm, CredentialInline
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client, Credential
 from credentials.nova_columns import NovaSchemaError
-from credentials.onboarding import OnboardingForms
 from credentials.pointers import is_purged
 from migration.core.audit import ReasonError, require_reason
 from migration.core.clients import all_clients
@@ -36,7 +32,6 @@ from migration.core.pages import (
     get_signed_in_user,
     get_tab_url,
     get_typed_reason,
-    list_visible_logins,
     read_number,
     read_raw_form_text,
     redirect_back,
@@ -79,38 +74,6 @@ from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 ROTATIONS_SHOWN = 5
-
-
-def get_login_tests_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
-    """Return the table of the client's login tests, and what this user may do in it.
-
-    A line is a login with its place, and its newest test with the values of each store.
-    """
-    visible = list_visible_logins(request)
-    newest = LoginTest.objects.newest([client.pk]).filter(kind__in=visible)
-    found = {
-        (LoginKey(CredentialType(test.kind), test.credential_id, test.label), test.store): test
-        for test in newest.order_by("pk")
-    }
-    places = {
-        LoginKey(row.TYPE, row.pk): row.describe_host_or_address()
-        for kind, rows in client.credentials_by_type().items()
-        for row in rows
-        if kind in visible
-    }
-    for (key, _store), test in found.items():
-        places.setdefault(key, localize(test.login_name_message))
-    return {
-        "may_test_logins": request.user.has_perm(LOGIN_PERMISSION),
-        "login_lines": [
-            {
-                "key": key,
-                "place": place,
-                "tests": [(store, found.get((key, store))) for store in LoginStore],
-            }
-            for key, place in places.items()
-        ],
-    }
 
 
 def get_advice_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
@@ -298,21 +261,12 @@ class EditedLoginTestView(TypedLoginView, ClientView):
         return form
 
 
-def link_typed_test(request: HttpRequest, row: Credential) -> SafeString | str:
-    """Return the button that tests the row's login as the form holds it now; "" for a user who may not."""
+def link_typed_test(request: HttpRequest, row: Credential) -> str:
+    """Return the address that tests the row's login as the form holds it; "" for a user who may not."""
     changes = f"credentials.change_{row._meta.model_name}"
     if not (request.user.has_perm(LOGIN_PERMISSION) and request.user.has_perm(changes)):
         return ""
-    result = f"login-test-{row.TYPE}-{row.pk}"
-    return format_html(
-        '<button class="cursor-pointer text-link underline" type="button" hx-post="{}" hx-target="#{}"'
-        ' hx-disabled-elt="this" aria-label="{}">{}</button> <span id="{}" role="status"></span>',
-        reverse("admin:credentials_client_test_typed", args=[row.client_id, row.TYPE, row.pk]),
-        result,
-        _("Test the login %(what)s") % {"what": row.describe_host_or_address()},
-        _("Test this login"),
-        result,
-    )
+    return reverse("admin:credentials_client_test_typed", args=[row.client_id, row.TYPE, row.pk])
 
 
 class UnstoredLoginTestView(TypedLoginView):
@@ -365,18 +319,9 @@ class UnstoredLoginTestView(TypedLoginView):
 
 
 class TestLoginOfNewClientView(UnstoredLoginTestView):
-    """Tests a login of a client that is being added, on the onboarding page or on Django's own."""
+    """Tests a login of a client that is being added."""
 
     __test__ = False  # none of pytest's
-
-    def make_form(self) -> CredentialForm | None:
-        if "row" in self.request.POST:
-            return super().make_form()
-        forms = OnboardingForms(self.model_admin, self.request, self.request.POST)
-        form = forms.logins.get(self.kwargs["kind"])
-        if form:
-            form.empty_permitted = False
-        return form
 
 
 class TestNewLoginView(UnstoredLoginTestView, ClientView):
@@ -392,30 +337,17 @@ class TestNewLoginView(UnstoredLoginTestView, ClientView):
 
 
 def link_new_test(
-    request: HttpRequest, form: CredentialForm, client: Client | None, row: str = ""
-) -> SafeString | str:
-    """Return the button that tests a login that isn't stored; "" for a user who may not. `row`: its form's prefix."""
+    request: HttpRequest, form: CredentialForm, client: ClientRow | Client | None
+) -> str:
+    """Return the address that tests a login that isn't stored; "" for a user who may not."""
     model = form.instance._meta.model_name
     wanted = (LOGIN_PERMISSION, f"credentials.add_{model}", f"credentials.change_{model}")
     if not request.user.has_perms(wanted):
         return ""
     kind = form.instance.TYPE.value
-    address = (
-        reverse("admin:credentials_client_test_new", args=[client.pk, kind])
-        if client and client.pk
-        else reverse("admin:credentials_client_add_test", args=[kind])
-    )
-    result = f"login-test-{row or kind}"
-    # All fields: the onboarding page keeps secrets out of what it sends while somebody types.
-    return format_html(
-        '<button class="cursor-pointer text-link underline" type="button" hx-post="{}" hx-target="#{}"'
-        ' hx-vals="{}" hx-params="*" hx-disabled-elt="this">{}</button> <span id="{}" role="status"></span>',
-        address,
-        result,
-        json.dumps({"row": row} if row else {}),
-        _("Test this login"),
-        result,
-    )
+    if client:
+        return reverse("admin:credentials_client_test_new", args=[client.pk, kind])
+    return reverse("admin:credentials_client_add_test", args=[kind])
 
 
 ROTATED = Sentence(
@@ -577,22 +509,3 @@ def find_label_unless_primary(client: Client, row: Credential) -> str | None:
 def nova_can_read_login(client: Client, row: Credential) -> bool:
     """Say whether NOVA can ask for this login: as the primary one, or by a label that no other has before it."""
     return find_row(client, row.TYPE, find_label_unless_primary(client, row)) == row
-
-
-def join_links(*links: SafeString | str) -> SafeString:
-    """Put the links that there are beside each other."""
-    return format_html_join(" · ", "{}", ((link,) for link in links if link))
-
-
-def link_rotation(request: HttpRequest, row: Credential) -> SafeString | str:
-    """Return the link to the page that rotates the login; "" for a user who may not, or where NOVA can't ask for it."""
-    if not request.user.has_perm(ROTATE_PERMISSION):
-        return ""
-    if not (row.is_primary or row.label):
-        return ""
-    return format_html(
-        '<a class="text-link underline" href="{}" aria-label="{}">{}…</a>',
-        reverse("admin:credentials_client_rotate", args=[row.client_id, row.TYPE, row.pk]),
-        _("Rotate %(login)s") % {"login": row.describe_host_or_address()},
-        _("Rotate"),
-    )

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
@@ -171,17 +168,3 @@ class RevealView(ClientView):
         response = self.render_to_response(context)
         response["Cache-Control"] = "no-store, private"
         return response
-
-
-def link_reveal(request: HttpRequest, row: Credential, name: str) -> SafeString | str:
-    """Return the link that reveals a secret field of the row; "" for a user who may not reveal it."""
-    if not request.user.has_perm(REVEAL_PERMISSION):
-        return ""
-    page = "admin:credentials_client_reveal"
-    what = {"what": row.describe_host_or_address(), "field": label_field(row, name)}
-    return format_html(
-        '<a class="text-link underline" href="{}" aria-label="{}">{}…</a>',
-        reverse(page, args=[row.client_id, row.TYPE, row.pk, name]),
-        _("Reveal %(what)s › %(field)s") % what,
-        _("Reveal"),
-    )

@@ -17,7 +17,7 @@ from django.db import connection as django_connection
 from psycopg import sql
 
 from credentials.models import Client, Credential, DatabaseCredential
-from credentials.pointers import POINTER
+from credentials.values import POINTER
 from migration.core.keys import make_fingerprint
 from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome
 from migration.core.sentences import LOGIN_OUTCOMES

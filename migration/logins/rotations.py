@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -652,6 +653,9 @@ ROTATION_SAME_SECRET = Sentence(
 )
 
 
+ENTERED_VALUE_REFUSED = Sentence("entered_value_refused", "%(field)s: %(problem)s")
+
+
 def store_entered_secret(
     *,
     client_id: int,
@@ -674,6 +678,14 @@ def store_entered_secret(
         raise NotRotated(describe_missing_login(client.slug, credential_type, label))
     if all(getattr(row, name) == value for name, value in entered.items()):
         raise NotRotated(ROTATION_SAME_SECRET())
+    for name, value in entered.items():
+        field = next(each for each in row._meta.concrete_fields if each.name == name)
+        try:
+            field.run_validators(value)
+        except ValidationError as error:
+            problem = " ".join(error.messages)
+            refused = ENTERED_VALUE_REFUSED(field=str(field.verbose_name), problem=problem)
+            raise NotRotated(refused) from None
     tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
     keys = map_to_json_keys(ROW_CLASSES[row.TYPE])
     values = {key: entered.get(name, getattr(row, name)) for name, key in keys.items()}

@@ -21,8 +21,8 @@ from credentials.models import (
 )
 from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
 from credentials.nova_objects import ROLE_KINDS, NovaObject, list_foreign_objects
-from credentials.pointers import POINTER
 from credentials.trigger_sql import COUNT_EACH_CLIENT
+from credentials.values import POINTER
 from migration.core.audit import AuditEvent, EventKind, require_storable_reason
 from migration.core.clients import VIEW_TABLES, ClientMigration
 from migration.core.problems import Area, Finder, Finding, Look, problem, report_failure, report_ok

@@ -13,7 +13,8 @@ from django.db.models.functions import Coalesce
 from credentials.copying import read_purged_secrets
 from credentials.models import Client, ClientWrite, Credential
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
-from credentials.pointers import POINTER, is_purged
+from credentials.pointers import is_purged
+from credentials.values import POINTER
 from migration.core.aws_store import client_secret_names
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.keys import (

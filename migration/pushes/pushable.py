@@ -11,7 +11,7 @@ from django.db.models.lookups import LessThanOrEqual
 
 from credentials.models import CREDENTIAL_MODELS, Credential
 from credentials.nova_columns import NovaSchema, NovaSchemaError, read_nova_columns
-from credentials.pointers import POINTER
+from credentials.values import POINTER
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.secrets import has_layout
 from migration.core.snapshots import ClientSnapshot, read_snapshots_for_page

@@ -39,7 +39,8 @@ from credentials.models import (
     list_mapped_secret_columns,
     read_columns_and_mappings,
 )
-from credentials.pointers import POINTER, list_all_rows
+from credentials.pointers import list_all_rows
+from credentials.values import POINTER
 from migration.core.aws_store import client_secret_names, secrets_manager
 from migration.core.clients import VIEW_COPIES, all_clients
 from migration.core.keys import make_fingerprint

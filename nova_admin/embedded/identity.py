@@ -12,7 +12,9 @@ from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 ACCOUNT = "123456789012"
-KEY_ID, SECRET = "DEMO-KEY-ID-", "demo-secret-access-key-"
+# Shaped as AWS's own are: a form takes no others.
+KEY_ID, KEY_ID_LENGTH = "DEMOKEYID", 20
+SECRET, SECRET_LENGTH = "demo/secret/access/key/", 40
 MOST_BYTES = 1024
 _SIGNED = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([a-z0-9-]+)/sts/aws4_request,"
@@ -29,9 +31,17 @@ _REFUSAL = (
 )
 
 
+def make_access_key_id(number: int) -> str:
+    """Return the id of the key with this number."""
+    return f"{KEY_ID}{number:0{KEY_ID_LENGTH - len(KEY_ID)}}"
+
+
 def make_secret_access_key(access_key_id: str) -> str:
     """Return the secret key of a demo's client; "" for an id that the embedded AWS doesn't know."""
-    return access_key_id.replace(KEY_ID, SECRET, 1) if access_key_id.startswith(KEY_ID) else ""
+    number = access_key_id.removeprefix(KEY_ID)
+    if number == access_key_id:
+        return ""
+    return f"{SECRET}{number.zfill(SECRET_LENGTH - len(SECRET))}"
 
 
 def add_caller_identity(app: WSGIApplication) -> WSGIApplication:

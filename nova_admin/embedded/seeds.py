@@ -10,7 +10,7 @@ from credentials.models import AwsCredential, Client, DatabaseCredential, EmailC
 from migration.core.aws_store import record_planned_versions
 from migration.core.keys import load_version_keys
 from migration.core.secrets import Secret
-from nova_admin.embedded.identity import KEY_ID, make_secret_access_key
+from nova_admin.embedded.identity import make_access_key_id, make_secret_access_key
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import MAX_BYTES, Layout
@@ -103,7 +103,7 @@ def _make_client(
     if aws:
         AwsCredential.objects.create(
             client=client,
-            access_key_id=(key := f"{KEY_ID}{client.pk}"),
+            access_key_id=(key := make_access_key_id(client.pk)),
             secret_access_key=make_secret_access_key(key),
             region="eu-west-1",
         )

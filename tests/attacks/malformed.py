@@ -172,14 +172,14 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{page}test-logins/", {"store": "postgres", "kind": "database", "login": "0", "label": ""}),
         (f"{page}test-typed/database/{ids['/database/']}/", changed | {"databases-0-db_port": "0"}),
         (f"{page}test-new/database/", changed | {"row": "databases-0", "databases-0-db_port": "0"}),
-        (f"{CLIENTS}onboard/test/database/", {"database-db_host": "h", "database-db_port": "0"}),
+        (f"{CLIENTS}add/test/database/", {"row": "databases-0", "databases-0-db_host": "h"}),
         (f"{page}reveal/database/{ids['/database/']}/db_password/", {"password": "x", "reason": ""}),
         (f"{page}rotate/database/{ids['/database/']}/", {"confirmed": "0"}),
         (f"{page}rotation-schedule/", {"days": "0"}),
-        (f"{CLIENTS}onboard/", {"client-name": "n", "client-slug": "", "database-db_port": "1", "migrate_now": "on"}),
         (
-            f"{CLIENTS}onboard/check/",
-            {"client-name": "n", "client-slug": "s", "database-db_port": "1", "email-email_provider": "gmail"},
+            f"{CLIENTS}add/",
+            {"name": "n", "slug": "", "databases-TOTAL_FORMS": "1", "databases-INITIAL_FORMS": "0"}
+            | {"databases-0-db_port": "0", "databases-0-connection": "postgres://h", "_add_login": "databases"},
         ),
         (f"{CLIENTS}import/", {"order": "import", "plan": "x.y", "migrate": "yes"}),
         (f"{page}change/", changed | {"name": "", "databases-0-db_port": "0"}),

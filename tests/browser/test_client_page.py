@@ -59,22 +59,23 @@ def test_leaving_the_logins_with_changes_asks_and_saving_them_does_not(visit, st
         dialog.dismiss()
 
     page.on("dialog", stay)
+    card = page.locator(".login-card").filter(has=page.get_by_label("Description"))
+    card.get_by_text("Edit", exact=True).click()
     page.get_by_label("Description").fill("new")
     page.get_by_role("link", name="Overview").click(no_wait_after=True)
     page.get_by_label("Name").fill("")
     assert asked == ["beforeunload"]
 
-    page.get_by_role("button", name="Save and continue editing").click()
-    page.get_by_text("Please correct the error").wait_for()
+    card.get_by_role("button", name="Save").click()
+    page.get_by_text("Correct what is marked").wait_for()
     # What was refused is still not saved.
-    page.get_by_label("Description").click()
     page.get_by_role("link", name="Overview").click(no_wait_after=True)
     expect(page.get_by_label("Description")).to_have_value("new")
     assert asked == ["beforeunload"] * 2
 
     page.get_by_label("Name").fill("IDOM")
-    page.get_by_role("button", name="Save and continue editing").click()
-    page.get_by_text("was changed successfully").wait_for()
+    card.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved.").wait_for()
     page.get_by_role("link", name="Overview").click()
     expect(page).to_have_url(re.compile("tab=overview"))
     assert asked == ["beforeunload"] * 2

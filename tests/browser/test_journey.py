@@ -63,7 +63,7 @@ def onboards(somebody: Person) -> None:
     somebody.follows("Add a client")
     somebody.types("Acme", "name")
     somebody.types("acme", "slug")
-    login = somebody.page.get_by_role("group", name=somebody.say("database login"))
+    login = somebody.page.get_by_role("group", name=somebody.say("Database"))
     for label, text in (
         ("host", "db.example.test"),
         ("database", "app"),

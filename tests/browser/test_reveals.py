@@ -43,6 +43,10 @@ def test_a_value_is_there_exactly_and_gone_after_thirty_seconds(idom, open_page)
     shown = page.locator("pre code")
     expect(shown).to_be_visible()
     assert shown.evaluate("element => element.textContent") == VALUE
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text }")
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    assert page.evaluate("window.copied") == VALUE
     page.clock.run_for(29_000)
     expect(shown).to_be_visible()
     page.clock.run_for(2_000)

@@ -12,15 +12,15 @@ PASSWORD = "example-password"
 
 def test_text_outlives_the_session_and_a_secret_does_not(visit, stores):
     maria = User.objects.create_superuser("maria", password=PASSWORD)
-    page = visit("/admin/credentials/client/onboard/", user=maria)
+    page = visit("/admin/credentials/client/add/", user=maria)
     page.fill("#id_name", "Acme")
-    page.locator("#id_database-db_password").press_sequentially("MARKER")
-    page.locator("#id_aws-access_key_id").press_sequentially("MARKER")
+    page.locator("#id_databases-0-db_password").press_sequentially("MARKER")
+    page.locator("#id_databases-0-connection").press_sequentially("MARKER")
     kept = page.evaluate("JSON.stringify(sessionStorage)")
     assert "Acme" in kept
     assert "MARKER" not in kept
 
-    page.goto(page.url.replace("/admin/credentials/client/onboard/", ADD))
+    page.goto(page.url.replace("/admin/credentials/client/add/", ADD))
     assert "Acme" not in page.evaluate("JSON.stringify(sessionStorage)")
     expect(page.locator("#typed-before")).to_be_hidden()
     page.fill("#id_name", "wave 7")

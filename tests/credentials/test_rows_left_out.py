@@ -15,7 +15,7 @@ from credentials.refusals import RefusedByDatabaseError
 from migration.core.clients import all_clients
 from migration.models import AuditEvent
 from tests.credentials.client_admin.forms import ADD, new_client
-from tests.credentials.test_onboarding import CLIENT, DATABASE, PAGE
+from tests.credentials.test_adding_a_client import CLIENT, DATABASE
 from tests.factories import make_full_client, sent_form
 from tests.page_forms import open_form
 
@@ -46,13 +46,13 @@ def root(db, client):
 
 @pytest.mark.parametrize("table", ["clients", "client_database_credentials"])
 def test_a_new_client_of_which_a_row_is_swallowed_is_not_stored(root, table):
-    data = sent_form(root.get(PAGE).content.decode(), "onboard_form") | CLIENT | DATABASE
+    data = sent_form(root.get(ADD).content.decode()) | CLIENT | DATABASE
 
     with swallowing(table, "INSERT"):
-        answer = root.post(PAGE, data)
+        answer = root.post(ADD, data, headers={"Accept": "application/json"})
 
-    assert answer.status_code == 200
-    assert LEFT_OUT in answer.content.decode()
+    (told,) = answer.json()["general"]
+    assert LEFT_OUT in told
     assert not Client.objects.exists()
     assert not AuditEvent.objects.filter(code="client_added").exists()
 

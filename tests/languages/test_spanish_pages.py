@@ -44,6 +44,7 @@ from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 from tests.factories import (
+    make_aws_secret,
     make_client,
     make_comparison,
     make_full_client,
@@ -183,7 +184,6 @@ def addresses(world: dict[str, int]) -> Iterator[str]:
     yield from (move_page(old, new, *everybody) for old, new in moves)
     yield from (move_page(old, new, world[old], override="reads") for old, new in moves)
     yield reverse("admin:credentials_client_add")
-    yield reverse("admin:credentials_client_add_form")
     yield reverse("admin:credentials_client_import")
     yield reverse("admin:credentials_client_legacy")
     yield reverse("admin:credentials_client_history", args=[world["aws"]])
@@ -359,15 +359,16 @@ def test_a_client_that_is_added_in_spanish_is_logged_for_both_languages(root):
     typed = {
         "name": "Sur",
         "slug": "sur",
-        "aws-access_key_id": "AKIAEXAMPLE",
-        "aws-secret_access_key": "example-secret-1",
-        "aws-region": "us-east-1",
+        "aws_logins-TOTAL_FORMS": "1",
+        "aws_logins-0-access_key_id": "EXAMPLEKEYID00000000",
+        "aws_logins-0-secret_access_key": make_aws_secret("example"),
+        "aws_logins-0-region": "us-east-1",
     }
-    sent = sent_form(root.get(add).content.decode(), "onboard_form") | typed
+    sent = sent_form(root.get(add).content.decode()) | typed
 
     added = root.post(add, sent, follow=True, **SPANISH)
 
-    assert "Se ha añadido Sur, con: acceso a AWS." in text(added)
+    assert "Se ha añadido Sur." in text(added)
     history = reverse("admin:credentials_client_history", args=[added.context["original"].pk])
     shown = text(root.get(history))
     assert "Sur" in shown

@@ -17,8 +17,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from credentials.models import Client, ClientRevision
-from credentials.pointers import POINTER, replace_secrets_by_pointers
+from credentials.pointers import replace_secrets_by_pointers
 from credentials.triggers import ensure_writes_are_counted
+from credentials.values import POINTER
 from migration.core import aws_store, snapshots
 from migration.core.audit_export import MOVED_TO_LEAVE
 from migration.core.aws_store import secret_names

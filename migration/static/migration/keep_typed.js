@@ -5,7 +5,7 @@
 const TYPED = "typed:";
 const LOGGED_OUT = "logged-out";
 const KEPT_KINDS = "textarea, select, input:is([type=text], [type=email], [type=number], [type=url], [type=date], [type=checkbox])";
-const SECRET_NAMES = /password|secret|token|answer|code|key/i;
+const SECRET_NAMES = /password|secret|token|answer|code|key|connection/i;
 
 const mayBeKept = (field) =>
   Boolean(field.name) &&

@@ -1,4 +1,5 @@
 // Hides a revealed value after some seconds, and when the tab or the window is left. Nothing of it stays in the page.
+// Its button copies it exactly.
 "use strict";
 
 for (const shown of document.querySelectorAll("[data-hide-after]")) {
@@ -7,6 +8,13 @@ for (const shown of document.querySelectorAll("[data-hide-after]")) {
   const left = shown.querySelector("[data-seconds-left]");
   shown.querySelector("[data-countdown]").hidden = false;
   let seconds = Number(shown.dataset.hideAfter);
+
+  const copies = shown.querySelector("[data-copy-value]");
+  copies.hidden = !navigator.clipboard;
+  copies.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(value.querySelector("code").textContent);
+    shown.querySelector("[data-told]").textContent = copies.dataset.copied;
+  });
 
   const hide = () => {
     value.remove();

@@ -80,6 +80,6 @@ def new_client(browser) -> dict[str, str]:
         "emails-0-email_password": "example-app-password-2",
         "aws_logins-TOTAL_FORMS": "1",
         "aws_logins-0-is_primary": "true",
-        "aws_logins-0-access_key_id": "EXAMPLE-KEY-ID",
-        "aws_logins-0-secret_access_key": "example-secret-key-3",
+        "aws_logins-0-access_key_id": "EXAMPLEKEYID00000000",
+        "aws_logins-0-secret_access_key": "example/secret/access/key/that/is/no/key",
     }

@@ -14,7 +14,7 @@ def test_a_client_is_added_with_a_login_of_each_kind_at_once(root):
     client = Client.objects.get(slug="new")
     assert client.databases.get().db_password == " example-password-1 "
     assert client.emails.get().email_password == "example-app-password-2"
-    assert client.aws_logins.get().secret_access_key == "example-secret-key-3"
+    assert client.aws_logins.get().secret_access_key == "example/secret/access/key/that/is/no/key"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from credentials.models import Client
 from tests.credentials.client_admin.forms import SECRETS, TABLES, changed_columns, make_odd, stored
-from tests.factories import make_database, make_full_client, update
+from tests.factories import make_aws_secret, make_database, make_full_client, update
 
 SECRET_COLUMNS = {
     "client_database_credentials": "db_password_encrypted",
@@ -145,14 +145,15 @@ def test_a_new_destination_is_written_with_the_secret_that_is_typed_again(
 ):
     before = stored()
     secret = next(name for name in SECRETS if name.split("-")[0] == field.split("-")[0])
+    new = make_aws_secret("new") if secret.endswith("access_key") else "new"
 
-    assert edit(idom, **{field: value, secret: "new"}).status_code == 302
+    assert edit(idom, **{field: value, secret: new}).status_code == 302
 
     after = stored()
     columns = (column, SECRET_COLUMNS[table], "updated_at")
     assert changed_columns(before, after) == {f"{table}.{name}" for name in columns}
     assert after[table][0][column] == expected
-    assert after[table][0][SECRET_COLUMNS[table]] == "new"
+    assert after[table][0][SECRET_COLUMNS[table]] == new
     assert after["revisions"][idom] == before["revisions"][idom] + 1
 
 

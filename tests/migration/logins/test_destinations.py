@@ -42,7 +42,7 @@ CHANGES = [
     ("emails-0-smtp_host", EVIL, "The SMTP host changed"),
     ("emails-0-smtp_port", "25", "The SMTP port changed"),
     ("emails-0-email_user", "other@example.test", "The user changed"),
-    ("aws_logins-0-access_key_id", "OTHER", "The access key id changed: enter the secret access key"),
+    ("aws_logins-0-access_key_id", "EXAMPLEKEYID0OTHER00", "The access key id changed: enter the secret access key"),
     ("aws_logins-0-region", "us-east-2", "The region changed: enter the secret access key again."),
 ]  # fmt: skip
 

@@ -101,7 +101,7 @@ def test_a_value_is_shown_to_who_may_gives_a_reason_and_is_recorded(idom, maria,
     ("kind", "model", "name", "stored"),
     [
         ("email", EmailCredential, "email_password", "example-app-password-2"),
-        ("aws", AwsCredential, "secret_access_key", "example-secret-key-3"),
+        ("aws", AwsCredential, "secret_access_key", "example/secret/access/key/that/is/no/key"),
     ],
 )
 def test_each_kind_of_credential_has_its_field(idom, maria, client, kind, model, name, stored):

@@ -8,7 +8,7 @@ from dataclasses import astuple
 from django.db import connection
 from hypothesis import strategies as st
 
-from credentials.pointers import POINTER
+from credentials.values import POINTER
 from migration.models import ReadCount
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import Layout

@@ -4,6 +4,8 @@ import csv
 import io
 from collections.abc import Iterable
 
+from tests.factories import make_aws_secret
+
 DATABASE = {
     "db_host": "db.example.test",
     "db_port": "5432",
@@ -12,7 +14,10 @@ DATABASE = {
     "db_password": "example-password-1",
 }
 EMAIL = {"email_user": "invoices@example.test", "email_password": "example-app-password-2"}
-AWS = {"access_key_id": "EXAMPLE-KEY-ID", "secret_access_key": "example-secret-key-3"}
+AWS = {
+    "access_key_id": "EXAMPLEKEYID00000000",
+    "secret_access_key": "example/secret/access/key/that/is/no/key",
+}
 
 
 def make_row(slug: str, **cells: str) -> dict[str, str]:
@@ -35,7 +40,7 @@ def make_full_rows(number: int, *, secret: str = "example-secret") -> list[dict[
         | {
             "db_password": f"{secret}-db-{n}",
             "email_password": f"{secret}-mail-{n}",
-            "secret_access_key": f"{secret}-aws-{n}",
+            "secret_access_key": make_aws_secret(f"{secret}-aws-{n}"),
         }
         for n in range(number)
     ]

@@ -42,7 +42,7 @@ def rows(nova):
     """A new client, an inactive one, one that lacks its login, and one that has another."""
     make_email(make_client("mail-only"))
     make_database(make_client("other"), db_host="elsewhere.example.test")
-    add_row(nova, "new", client_name="New & Co", db_password=" example ' \" \\ \n ñ ")
+    add_row(nova, "new", client_name="New & Co", db_password=" example ' \" \\ \t ñ ")
     add_row(nova, "off", is_active=False)
     add_row(nova, "mail-only"), add_row(nova, "other")
     return nova
@@ -69,7 +69,7 @@ def test_new_clients_come_as_if_the_form_had_made_them(rows):
     assert all_clients().filter_push_pending().filter(pk=client.pk).exists()
     assert not ClientGroup.objects.exists()
     assert (login.db_password, login.is_primary, login.label) == (
-        " example ' \" \\ \n ñ ",
+        " example ' \" \\ \t ñ ",
         True,
         None,
     )

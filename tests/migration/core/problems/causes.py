@@ -56,7 +56,7 @@ from nova_admin.embedded.faults import Fault, FaultRule
 from nova_admin.environment import NotifySettings
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
-from tests.factories import make_full_client, make_reader_process, make_user
+from tests.factories import make_aws_secret, make_full_client, make_reader_process, make_user
 from tests.migration.campaigns.taken import make_group
 from tests.migration.clients.offboarding.clients import make_inactive
 from tests.migration.logins.rotations.conftest import Role
@@ -240,7 +240,7 @@ def purge_what_stood_in_the_tables(world: World) -> Iterator[None]:
         **{
             "databases-0-db_password": "example-second",
             "emails-0-email_password": "example-third",
-            "aws_logins-0-secret_access_key": "example-fourth",
+            "aws_logins-0-secret_access_key": make_aws_secret("example-fourth"),
         },
     )
     note_written_rows()

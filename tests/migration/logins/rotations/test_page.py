@@ -19,10 +19,19 @@ from migration.logins.rotations import (
 from migration.management.commands import rotate_credential
 from migration.models import AuditEvent, Rotation
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_aws, make_client, make_database, make_email, make_user
+from tests.factories import (
+    VIEW,
+    make_aws,
+    make_aws_secret,
+    make_client,
+    make_database,
+    make_email,
+    make_user,
+)
 from tests.migration.logins.rotations.conftest import open_plainly
 from tests.nova_credentials.in_phases import bring
 
+NEW_KEY = make_aws_secret("new")
 MAY_ROTATE = (*VIEW, "migration.rotate_credential")
 
 
@@ -141,7 +150,7 @@ def test_the_present_secret_of_a_purged_client_entered_again_is_no_rotation(
     client.force_login(make_user("maria", *MAY_ROTATE))
     same_key = {
         "access_key_id": AwsCredential.objects.get(pk=key).access_key_id,
-        "secret_access_key": "example-secret-key-3",
+        "secret_access_key": "example/secret/access/key/that/is/no/key",
     }
 
     same = {"confirmed": "1", "reason": "INC-42", "email_password": "example-now"}
@@ -155,7 +164,7 @@ def test_the_present_secret_of_a_purged_client_entered_again_is_no_rotation(
     # Another id with the same secret is another key.
     client.post(
         page_of(pk, "aws", key),
-        {"confirmed": "1", "reason": "INC-42", **same_key, "access_key_id": "EXAMPLE-KEY-2"},
+        {"confirmed": "1", "reason": "INC-42", **same_key, "access_key_id": "EXAMPLEKEYID00000002"},
     )
     assert Rotation.objects.get().outcome == "rotated"
 
@@ -221,14 +230,14 @@ def test_the_command_stores_an_aws_key_that_it_reads_from_standard_input(
     pk = make_client("idom")
     make_aws(pk)
     bring(pk, Phase.DUAL_WRITE)
-    monkeypatch.setattr("sys.stdin", io.StringIO("EXAMPLE-NEW-ID\nexample-new\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"EXAMPLEKEYID00000003\n{NEW_KEY}\n"))
     done, code, _ = call("idom", "aws", "--stdin")
 
     assert (done["state"], code) == ("rotated", 0)
     assert done["version"]
     ((_, values),) = logins_work
-    assert values["access_key_id"] == "EXAMPLE-NEW-ID"
-    assert values["secret_access_key"] == "example-new"
+    assert values["access_key_id"] == "EXAMPLEKEYID00000003"
+    assert values["secret_access_key"] == NEW_KEY
 
 
 @pytest.mark.parametrize(

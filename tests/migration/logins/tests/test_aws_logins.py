@@ -10,8 +10,8 @@ from nova_credentials.credential_types import CredentialType
 from tests.migration.logins.tests.servers import HOST, never_answer
 
 KEY = {
-    "access_key_id": "DEMO-KEY-ID-1",
-    "secret_access_key": "demo-secret-access-key-1",
+    "access_key_id": "DEMOKEYID00000000001",
+    "secret_access_key": "demo/secret/access/key/00000000000000001",
     "region": "eu-west-1",
 }
 

@@ -4,7 +4,7 @@ import pytest
 from django.urls import reverse
 
 from credentials.models import Client
-from credentials.pointers import POINTER
+from credentials.values import POINTER
 from migration.logins.testing import LOGIN_TEST_EVENT
 from migration.models import AuditEvent, LoginTest
 from tests.factories import make_client, make_database, update

@@ -1,0 +1,165 @@
+"""The form of a client in a browser: errors lose nothing, pasted strings are taken apart, logins added and edited."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from credentials.models import Client
+from tests.browser.axe import violations
+from tests.browser.keyboard import fits
+from tests.factories import make_database, make_full_client
+
+MARKER = "MARKER of the database"
+CLIENTS = "/admin/credentials/client/"
+PASTED = json.loads(
+    (Path(__file__).parents[1] / "credentials" / "connection_strings.json").read_text()
+)
+AWS = next(case for case in PASTED if "region" in case[2])
+
+pytestmark = pytest.mark.browser
+
+
+def paste(page: Page, area: str, text: str) -> None:
+    """As a browser tells a field that something was pasted into it."""
+    page.locator(area).evaluate(
+        """(at, text) => {
+            const clipboardData = new DataTransfer();
+            clipboardData.setData("text", text);
+            const event = new ClipboardEvent("paste", {clipboardData, bubbles: true, cancelable: true});
+            if (at.dispatchEvent(event)) { at.value = text; at.dispatchEvent(new Event("change", {bubbles: true})); }
+        }""",
+        text,
+    )
+
+
+def add_login(page: Page, title: str) -> None:
+    page.get_by_text("Add a login").press("Enter")
+    page.get_by_role("button", name=title, exact=True).press("Enter")
+
+
+def sent(page: Page) -> list[str]:
+    return [
+        f"{each.url}{each.post_data}" for each in page.asked if "MARKER" in (each.post_data or "")
+    ]
+
+
+def test_a_client_with_three_logins_is_added_from_pasted_strings(visit):
+    page = visit(f"{CLIENTS}add/")
+    page.get_by_label("Name").press_sequentially("Ácme Foods, S.L.")
+    expect(page.get_by_label("Slug")).to_have_value("acme_foods_s_l")
+    paste(
+        page,
+        "#id_databases-0-connection",
+        f"postgres://app:{MARKER.replace(' ', '%20')}@db.example.test:543210/app",
+    )
+    assert (
+        page.input_value("#id_databases-0-connection")
+        == "postgres://app:••••••••@db.example.test:543210/app"
+    )
+    expect(page.locator("#id_databases-0-connection_error")).to_contain_text(
+        "Host, Port, Database, User"
+    )
+    add_login(page, "AWS")
+    paste(page, "#id_aws_logins-0-connection", AWS[1])
+    add_login(page, "Database")
+    paste(
+        page, "#id_databases-1-connection", "host=reports.example.test dbname=r user=r password=r"
+    )
+    page.fill("#id_databases-1-label", "reports")
+    assert sent(page) == []
+
+    page.get_by_role("button", name="Add the client").press("Enter")
+
+    port = page.locator("#id_databases-0-db_port")
+    expect(port).to_be_focused()
+    expect(page.locator("#id_databases-0-db_port_error")).to_have_text("errorUse 1 to 65535.")
+    assert page.input_value("#id_databases-0-db_password") == MARKER
+    assert MARKER not in page.content()
+    assert violations(page) == []
+    assert fits(page)
+    port.fill("5432")
+    expect(page.locator("#id_databases-0-db_port_error")).to_be_empty()
+    port.press("Enter")
+
+    expect(page.get_by_text("Ácme Foods, S.L. was added.")).to_be_visible()
+    expect(page.locator("#aws-state")).to_contain_text("AWS does not have this client yet.")
+    client = Client.objects.get(slug="acme_foods_s_l")
+    first, reports = client.databases.all()
+    assert (first.db_password, first.is_primary) == (MARKER, True)
+    assert (reports.label, reports.is_primary, reports.db_port) == ("reports", False, 5432)
+    assert client.aws_logins.get().secret_access_key == AWS[2]["secret_access_key"]
+    assert violations(page) == []
+    assert fits(page)
+
+
+def test_the_script_takes_the_same_strings_apart_as_the_server(visit):
+    page = visit(f"{CLIENTS}add/")
+
+    for kind, text, columns in PASTED:
+        assert (
+            page.evaluate("([text, kind]) => takeApart(text, kind).fields", [text, kind]) == columns
+        ), text
+
+
+def test_a_login_is_edited_in_place_and_a_stale_form_loses_nothing(visit):
+    pk = make_full_client("idom")
+    page = visit(f"{CLIENTS}{pk}/change/?tab=logins")
+    card = page.get_by_role("group", name="Database")
+    card.get_by_text("Edit", exact=True).press("Enter")
+    card.get_by_label("Host").fill("new.example.test")
+    card.get_by_role("button", name="Save").click()
+    password = card.get_by_label("Password")
+    expect(password).to_be_focused()
+    expect(card).to_contain_text("The host changed: enter the password again.")
+    assert violations(page) == []
+    make_database(pk, label="by NOVA", is_primary=False)
+    password.fill(MARKER)
+    card.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("changed since you opened this page")
+    assert password.input_value() == MARKER
+    page.reload()
+    assert page.input_value("#id_databases-0-db_password") == ""
+    card = page.get_by_role("group", name="Database").first
+    card.get_by_text("Edit", exact=True).press("Enter")
+    card.get_by_label("Host").fill("new.example.test")
+    card.get_by_label("Password").fill(f" {MARKER}")
+    card.get_by_role("button", name="Take the blanks off").click()
+    card.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    row = Client.objects.get(pk=pk).databases.get(is_primary=True)
+    assert (row.db_host, row.db_password) == ("new.example.test", MARKER)
+
+
+def test_what_is_left_out_is_not_saved_and_a_provider_fills_its_hosts(visit):
+    page = visit(f"{CLIENTS}add/")
+    page.get_by_label("Name").fill("Acme")
+    page.locator("#login-databases-0").get_by_role("button", name="Leave out").click()
+    add_login(page, "Mail")
+    page.select_option("#id_emails-0-email_provider", "outlook")
+    expect(page.locator("#id_emails-0-smtp_host")).to_have_value("smtp.office365.com")
+    page.fill("#id_emails-0-email_user", "in@example.test")
+    page.fill("#id_emails-0-email_password", MARKER)
+    page.get_by_role("button", name="Add the client").click()
+
+    expect(page.get_by_text("Acme was added.")).to_be_visible()
+    client = Client.objects.get()
+    assert (client.databases.count(), client.emails.get().imap_host) == (0, "outlook.office365.com")
+
+
+def test_without_scripts_a_client_is_added_with_two_logins(visit):
+    page = visit(f"{CLIENTS}add/", java_script_enabled=False)
+    page.get_by_label("Name").fill("Acme")
+    page.get_by_text("Add a login").click()
+    page.get_by_role("button", name="AWS", exact=True).click()
+    page.get_by_label("Slug").fill("acme")
+    page.fill("#id_databases-0-connection", "postgres://app:pw@db.example.test/app")
+    page.fill("#id_aws_logins-0-connection", AWS[1])
+    page.get_by_role("button", name="Add the client").click()
+
+    expect(page.get_by_text("Acme was added.")).to_be_visible()
+    client = Client.objects.get()
+    assert client.databases.get().db_password == "pw"
+    assert client.aws_logins.get().region == "eu-west-1"

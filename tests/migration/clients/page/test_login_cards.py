@@ -1,0 +1,98 @@
+"""A client's logins as cards: what each shows, what may be done, and whether AWS has what was saved."""
+
+import pytest
+
+from credentials.models import Client
+from migration.models import LoginTest
+from migration.pushes.pushes import push
+from nova_credentials.phases import Phase
+from tests.factories import VIEW, make_database, make_full_client, make_user
+from tests.migration.moves.clients import advance
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+def page_of(browser, pk):
+    return browser.get(f"/admin/credentials/client/{pk}/change/?tab=logins")
+
+
+def cards_of(browser, pk):
+    return page_of(browser, pk).context["login_cards"]
+
+
+def test_a_card_says_where_who_tested_when_and_in_which_store(stores, admin_client):
+    pk = make_full_client("idom")
+    make_database(pk, label="reports", is_primary=False, db_host="replica.example.test")
+    push(client_ids=[pk])
+    row = Client.objects.get(pk=pk).databases.get(label="reports")
+    LoginTest.objects.bulk_create(
+        LoginTest(
+            client_id=pk, kind="database", credential_id=row.pk, store=store, outcome="refused"
+        )
+        for store in ("postgres", "aws")
+    )
+
+    first, second, mail, aws = cards_of(admin_client, pk)
+
+    assert (first["place"], first["user"], first["is_primary"]) == (
+        "db.example.test:5432 › app",
+        "app",
+        True,
+    )
+    assert (second["label"], second["is_tested_alike"], len(second["tests"])) == (
+        "reports",
+        True,
+        2,
+    )
+    assert (mail["place"], aws["place"]) == ("smtp.gmail.com:587", "eu-west-1")
+    assert not first["tests"]
+    assert not any(card["is_open"] for card in (first, second, mail, aws))
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "held"),
+    [
+        (Phase.POSTGRES, "none", "In PostgreSQL"),
+        (Phase.DUAL_READ, "newest", "In both stores"),
+        (Phase.PURGED, "newest", "In AWS"),
+    ],
+)
+def test_the_page_says_whether_aws_has_it(stores, admin_client, phase, state, held):
+    pk = make_full_client("idom")
+    advance(pk, phase)
+
+    context = page_of(admin_client, pk).context
+
+    assert context["aws_state"] == state
+    assert {card["stores"] for card in context["login_cards"]} == {held}
+
+
+def test_it_asks_again_until_aws_has_it(stores, admin_client):
+    pk = make_full_client("idom")
+    advance(pk, Phase.DUAL_WRITE)
+    make_database(pk, label="new", is_primary=False)
+    address = f"/admin/credentials/client/{pk}/aws-state/"
+
+    waiting = admin_client.get(address)
+    push(client_ids=[pk])
+
+    assert waiting.context["aws_state"] == "older"
+    assert "hx-get" in waiting.content.decode()
+    assert admin_client.get(address).context["aws_state"] == "newest"
+
+
+def test_a_viewer_has_cards_without_forms_and_without_what_is_not_allowed(client):
+    pk = make_full_client("idom")
+    client.force_login(make_user("viewer", *VIEW))
+
+    response = page_of(client, pk)
+
+    for card in response.context["login_cards"]:
+        assert card["fields"] == []
+        assert not any(card[name] for name in ("reveal_url", "rotate_url", "test_url"))
+        assert dict(card["facts"])
+    assert not response.context["may_save"]
+    assert response.content.decode().count("</form>") == response.content.decode().count("<form")
+    assert client.get(f"/admin/credentials/client/{pk}/aws-state/").status_code == 200
+    client.force_login(make_user("nobody"))
+    assert client.get(f"/admin/credentials/client/{pk}/aws-state/").status_code == 403
