@@ -32,7 +32,11 @@ view_on_site = path(
 
 FORMER_REQUESTS = RedirectView.as_view(url=REQUESTS_URL, permanent=True)
 
+DASHBOARD = RedirectView.as_view(pattern_name="admin:index")
+
 urlpatterns = [
+    # Django's lists of an app's models: the menu has what there is.
+    *(path(f"admin/{app}/", DASHBOARD) for app in ("auth", "credentials", "migration")),
     # A page that went, and where its work is done now.
     path(
         "admin/migration/run/cost/",
@@ -53,7 +57,7 @@ urlpatterns = [
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),
     path("admin/docs/<str:name>", admin.site.admin_view(DocumentView.as_view()), name="document"),
     path("admin/", ([*login, search, view_on_site, *admin_patterns], app_name, namespace)),
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", DASHBOARD),
 ]
 
 handler400 = "nova_admin.error_pages.show_bad_request"

@@ -200,6 +200,7 @@ def wants_filters_only(request: HttpRequest) -> bool:
 class ClientColumns(ModelAdmin):
     """The columns of the list. One that would be empty for every client is left out."""
 
+    nothing_yet = _("There is no client yet. Add one, or import many from a CSV file.")
     # The columns that can't be sorted by stand last, so that a column's number in an address keeps its meaning.
     list_display = (
         "name_shown",
