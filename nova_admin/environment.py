@@ -283,6 +283,17 @@ def parse_database_places(value: str) -> list[str]:
     return [f"{host.lower()}:{rest}" for host, _colon, rest in parts]
 
 
+def parse_demo_places(value: str) -> dict[tuple[str, int], int]:
+    """Return by host and port the port of this machine behind it, of `host:port=port` separated by commas."""
+    found = [
+        re.fullmatch(r"([a-z.]+\.localhost):([0-9]{1,5})=([0-9]{1,5})", place)
+        for place in split_at_commas(value)
+    ]
+    if not all(found):
+        raise ValueError("not a list of host.localhost:port=port, separated by commas")
+    return {(each[1], int(each[2])): int(each[3]) for each in found if each}
+
+
 # The two stores.
 
 

@@ -8,7 +8,7 @@ UNFOLD = {
     "SITE_SYMBOL": "key",
     # The console is all there is: a link to the site would lead to the page itself.
     "SITE_URL": None,
-    "SHOW_HISTORY": True,
+    "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SITE_FAVICONS": [
         {

@@ -2,16 +2,19 @@
 
 PostgreSQL stores no NUL, Python converts no number of thousands of digits, and Django raises an error where a length, a
 charset or a field's name is none. What somebody typed into a form isn't judged here: the form says what is wrong.
+In development Django would answer with a traceback, or a list of addresses, in place of the site's own pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import TO_FIELD_VAR
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+
+from nova_admin.error_pages import show_bad_request, show_not_found
 
 METHODS = ("GET", "HEAD", "POST")
 # More than any body that a server lets through.
@@ -22,7 +25,10 @@ NUL = "\0"
 
 
 class RefuseMalformed:
-    """Refuses an unknown method, a malformed address, header or cookie, and fields that Django's admin can't take."""
+    """Refuses an unknown method, a malformed address, header or cookie, and fields that Django's admin can't take.
+
+    A view's own refusal of this kind gets the same page.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -30,7 +36,10 @@ class RefuseMalformed:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.method not in METHODS:
             return HttpResponseNotAllowed(METHODS)
-        check_request(request)
+        try:
+            check_request(request)
+        except (BadRequest, Http404) as refusal:
+            return show_refusal(request, refusal)
         return self.get_response(request)
 
     def process_view(
@@ -39,14 +48,27 @@ class RefuseMalformed:
         view: Callable[..., HttpResponse],
         _args: object,
         _kwargs: object,
-    ) -> None:
-        """Raise BadRequest for fields that Django's admin can't take; views without a CSRF check are left out."""
-        if not getattr(view, "csrf_exempt", False):
-            refuse_empty_to_field(request.POST)
-            # Django's admin would ask the database for a row of a list whose key is no number.
-            chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-            if not all(is_number(key, MOST_KEY_DIGITS) for key in chosen):
-                raise BadRequest("The key of a chosen row is no number")
+    ) -> HttpResponse | None:
+        """Refuse fields that Django's admin can't take; views without a CSRF check are left out."""
+        if getattr(view, "csrf_exempt", False):
+            return None
+        # Django's admin would ask the database for a row of a list whose key is no number.
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        has_keys = all(is_number(key, MOST_KEY_DIGITS) for key in chosen)
+        if request.POST.get(TO_FIELD_VAR) == "" or not has_keys:
+            return show_bad_request(request)
+        return None
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer a view's refusal, in development too."""
+        if isinstance(exception, BadRequest | Http404):
+            return show_refusal(request, exception)
+        return None
+
+
+def show_refusal(request: HttpRequest, refusal: BadRequest | Http404) -> HttpResponse:
+    """Return the site's page for what can't be read, or isn't there."""
+    return (show_not_found if isinstance(refusal, Http404) else show_bad_request)(request)
 
 
 def check_request(request: HttpRequest) -> None:
@@ -62,12 +84,8 @@ def check_request(request: HttpRequest) -> None:
         raise BadRequest("The address holds a NUL")
     if has_nul((name, [value]) for name, value in request.COOKIES.items()):
         raise BadRequest("A cookie holds a NUL")
-    refuse_empty_to_field(request.GET)
-
-
-def refuse_empty_to_field(values: Mapping[str, object]) -> None:
-    """Raise BadRequest for an empty name of the field by which Django's admin would look for an object."""
-    if values.get(TO_FIELD_VAR) == "":
+    # The name of the field by which Django's admin would look for an object.
+    if request.GET.get(TO_FIELD_VAR) == "":
         raise BadRequest("The name of a field is empty")
 
 

@@ -55,6 +55,7 @@ env = environment.Environment(
     NOVA_MIN_READS=(whole_number_from(0), 20),
     NOVA_ENVIRONMENT=(environment.parse_label, ""),
     NOVA_DEMO=(parse_flag, False),
+    NOVA_DEMO_PLACES=(environment.parse_demo_places, {}),
     NOVA_REQUIRE_APPROVAL=(parse_flag, False),
     NOVA_SWEEP_MINUTES=(whole_number_from(1), 15),
     NOVA_AWS_WRITES_PER_SECOND=(whole_number_from(1), 48),
@@ -141,6 +142,9 @@ NOVA_MIN_READS = env("NOVA_MIN_READS")
 NOVA_ENVIRONMENT = env("NOVA_ENVIRONMENT")
 # Set by `demo` for its processes: pages say that the times are short.
 NOVA_DEMO = EMBEDDED_STORES and env("NOVA_DEMO")
+# By host and port of a login the port of this machine where the demo itself serves it. Login tests reach these and no
+# other place of this machine; empty in production.
+NOVA_DEMO_PLACES: dict[tuple[str, int], int] = env("NOVA_DEMO_PLACES") if NOVA_DEMO else {}
 # Whether a cutover or a purge that one person asks for has to be approved by another.
 NOVA_REQUIRE_APPROVAL = env("NOVA_REQUIRE_APPROVAL")
 NOVA_SWEEP_MINUTES = env("NOVA_SWEEP_MINUTES")

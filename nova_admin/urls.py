@@ -39,7 +39,11 @@ FAILED_LOGINS = RedirectView.as_view(url=reverse_lazy("admin:failed_logins"), pe
 PEOPLE = RedirectView.as_view(url=reverse_lazy("admin:people"), permanent=True)
 FORMER_REQUESTS = RedirectView.as_view(url=REQUESTS_URL, permanent=True)
 
+DASHBOARD = RedirectView.as_view(pattern_name="admin:index")
+
 urlpatterns = [
+    # Django's lists of an app's models: the menu has what there is.
+    *(path(f"admin/{app}/", DASHBOARD) for app in ("credentials", "migration")),
     # A page that went, and where its work is done now.
     path(
         "admin/migration/run/check-nova/",
@@ -71,7 +75,7 @@ urlpatterns = [
             namespace,
         ),
     ),
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", DASHBOARD),
 ]
 
 handler400 = "nova_admin.error_pages.show_bad_request"

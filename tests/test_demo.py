@@ -1,6 +1,7 @@
 """`make demo` as a person runs it, in a copy of the checkout, whose stores are its own."""
 
 import fcntl
+import html
 import json
 import os
 import re
@@ -12,11 +13,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+import requests
+from psycopg.conninfo import make_conninfo
 
 from tests.checkout import ROOT, TIMEOUT_SECONDS
 from tests.settings import SCRATCH
@@ -198,20 +203,28 @@ def assert_is_served(address: str, *, port_in_use: int) -> None:
         assert b"NOVA Admin" in page.read()
 
 
-def manage_seeded(checkout: Path, *arguments: str) -> str:
+def read_people(process: subprocess.Popen[str]) -> dict[str, str]:
+    """The password of each user, which the demo says below its address."""
+    lines = (process.stdout.readline() for _ in range(2))
+    found = (re.fullmatch(r"    user: (\w+) +password: (\S+)\n", line) for line in lines)
+    return {each[1]: each[2] for each in found}
+
+
+def manage_seeded(checkout: Path, *arguments: str, code: int = 0, **more: str) -> str:
     """What a command says over the stores of a demo that runs."""
     unset = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE")
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=checkout,
         env={name: value for name, value in os.environ.items() if name not in unset}
-        | {"DEBUG": "1"},
+        | {"DEBUG": "1"}
+        | more,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 
@@ -224,6 +237,7 @@ def test_the_site_is_served_and_a_small_nova_reads_all_clients_through_the_packa
             seeded, "--port", str(port), prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
         )
         assert_is_served(address_of(process), port_in_use=port)
+    assert read_people(process).keys() == {"admin", "operator"}
     assert "72 seconds in dual read before a cutover" in process.stdout.readline()
     assert len(processes_of(seeded)) > 3
 
@@ -315,3 +329,126 @@ def test_wrong_use_is_one_line_before_anything_is_made(checkout, arguments):
     out, said = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, out, said.count("\n")) == (2, "", 1)
     assert not (checkout / ".local").exists()
+
+
+class Person:
+    """Somebody who is logged in to the demo's site."""
+
+    def __init__(self, address: str, user: str, password: str) -> None:
+        self.address, self.session = address, requests.Session()
+        page = self.press("/admin/login/", "login-form", username=user, password=password)
+        assert page.url == f"{address}/admin/", page.text
+
+    def open(self, path: str) -> str:
+        page = self.session.get(self.address + path)
+        assert page.status_code == 200, path
+        return page.text
+
+    def press(self, path: str, form: str, **fields: str) -> requests.Response:
+        """Send that form of the page which holds this text, with what it hides and these fields."""
+        page = self.open(path)
+        found = next(
+            each for each in re.findall(r"<form\b.*?</form>", page, re.DOTALL) if form in each
+        )
+        action = re.match(r'<form[^>]*\baction="([^"]+)"', found)
+        hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', found)
+        data = {name: html.unescape(value) for name, value in hidden} | fields
+        answer = self.session.post(self.address + (action[1] if action else path), data)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def find_client(self, slug: str) -> int:
+        return int(
+            re.search(r"/client/(\d+)/change/", self.open(f"/admin/credentials/client/?q={slug}"))[
+                1
+            ]
+        )
+
+    def act(self, code: str, client_id: int, **fields: str) -> str:
+        """Press the button of an act's page, once it has one; return the address of the page that it leads to."""
+        path = f"/admin/credentials/client/act/{code}/?clients={client_id}"
+        wait_until(lambda: TO_CONFIRM in self.open(path))
+        return urlsplit(self.press(path, TO_CONFIRM, **fields).url).path
+
+
+TO_CONFIRM = 'name="confirmed"'
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+WITH_LOGINS = ("cantabria_steel", "galerna_shipping", "olivar_oils")
+
+
+@pytest.fixture
+def people(seeded) -> Iterator[list[Person]]:
+    """Both people of a demo in which some moves take two."""
+    process = start(seeded, "--port", "0", "--approval", NOVA_CLEAN_STREAK="1", NOVA_MIN_READS="1")
+    try:
+        address = address_of(process).rstrip("/")
+        yield [Person(address, name, word) for name, word in read_people(process).items()]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 0
+
+
+def test_logins_a_rotation_a_mismatch_a_campaign_a_purge_and_a_restore_succeed_with_two_people(
+    seeded, people
+):
+    admin, operator = people
+
+    def statuses(*slugs: str) -> list[dict]:
+        return json.loads(manage_seeded(seeded, "client_status", *slugs, "--format", "json"))
+
+    def wait_for_phase(phase: str, *slugs: str) -> None:
+        wait_until(lambda: all(each["phase"] == phase for each in statuses(*slugs)))
+
+    changed, galerna, olivar = map(
+        admin.find_client, ("changed_in_aws", "galerna_shipping", "olivar_oils")
+    )
+
+    # Databases, mailboxes and AWS keys, with the values of both stores.
+    manage_seeded(seeded, "test_logins", *WITH_LOGINS)
+
+    # A mismatch: PostgreSQL's values log in where AWS's are refused.
+    manage_seeded(seeded, "test_logins", "changed_in_aws", "--stores", "postgres")
+    refused = manage_seeded(seeded, "test_logins", "changed_in_aws", "--stores", "aws", code=1)
+    assert refused.count("the server refuses user or password") == 2
+    operator.act("copy_to_aws", changed, reason="AWS's are refused", typed="changed_in_aws")
+    wait_until(lambda: statuses("changed_in_aws")[0]["comparison"]["status"] == "match")
+    manage_seeded(seeded, "test_logins", "changed_in_aws")
+
+    # The server of the role refuses the former password.
+    server = json.loads((seeded / ".local/postgres/run/info.json").read_text())["uri"]
+    password = " demo \"password\" \\ of 'olivar_oils' "
+    former = make_conninfo(server, user="olivar_oils", dbname="olivar_oils", password=password)
+    psycopg.connect(former).close()
+    run = operator.act("rotate", olivar, reason="trial", typed="olivar_oils")
+    number = run.split("/")[-3]
+    wait_until(lambda: "1 updated" in manage_seeded(seeded, "run", "show", number))
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(former)
+    manage_seeded(seeded, "test_logins", "olivar_oils")
+
+    manage_seeded(seeded, "group", "add", "Pilot", "galerna_shipping", "olivar_oils")
+    by = ("--by", "operator", "--reason", "trial", "--soak-hours", "0")
+    manage_seeded(seeded, "campaign", "start", "Pilot", *by, NOVA_REQUIRE_APPROVAL="1")
+    assert {each["phase"] for each in statuses(*WITH_LOGINS)} == {"dual_write"}
+    admin.press("/admin/migration/campaign/1/change/", "/campaign/1/approve/")
+    wait_for_phase("aws", "galerna_shipping", "olivar_oils")
+
+    manage_seeded(seeded, "find_copies", "galerna_shipping")
+    admin.act("purge", galerna, reason="trial", typed="galerna_shipping")
+    assert statuses("galerna_shipping")[0]["phase"] == "aws"
+    number = manage_seeded(seeded, "run", "list", "--state", "requested").partition(":")[0]
+    operator.press(f"/admin/migration/run/{number}/change/", "/approve/")
+    wait_for_phase("purged", "galerna_shipping")
+
+    admin.act("restore", galerna, reason="trial", typed="galerna_shipping")
+    wait_for_phase("aws", "galerna_shipping")
+    manage_seeded(seeded, "test_logins", "galerna_shipping")

@@ -262,6 +262,42 @@ def test_times_of_evidence_take_decimals_and_zero():
     assert result.stdout.split() == ["0.02", "0.0", "False"]  # no demo in production
 
 
+EMBEDDED = NAMED | {
+    "NOVA_EMBEDDED_DATABASE": NAMED["DATABASE_URL"],
+    "NOVA_EMBEDDED_AWS": NAMED["AWS_ENDPOINT_URL_SECRETS_MANAGER"],
+}
+DEMO = {"NOVA_DEMO": "1", "NOVA_DEMO_PLACES": "mail.localhost:993=40001"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        (PRODUCTION | DEMO, {}),
+        # A store that somebody named, in development.
+        (PRODUCTION | {"DEBUG": "1"} | NAMED | DEMO, {}),
+        (DEVELOPMENT | EMBEDDED | DEMO | {"NOVA_DEMO": "0"}, {}),
+        (DEVELOPMENT | EMBEDDED | DEMO, {("mail.localhost", 993): 40001}),
+    ],
+    ids=["production", "a named store", "no demo", "the demo"],
+)
+def test_logins_reach_what_the_demo_serves_in_a_demo_on_embedded_stores_alone(environment, found):
+    show = "import nova_admin.settings as s; print(s.NOVA_DEMO_PLACES)"
+
+    result = python(show, **environment)
+
+    assert (result.stdout.strip(), result.stderr) == (repr(found), "")
+
+
+@pytest.mark.parametrize(
+    "places", ["mail.localhost:993", "mail.example:993=1", "127.0.0.1:993=1", "x.localhost:993=a"]
+)
+def test_the_demo_serves_names_of_this_machine_alone(places):
+    result = python(IMPORT, **DEVELOPMENT | EMBEDDED | DEMO | {"NOVA_DEMO_PLACES": places})
+
+    assert "NOVA_DEMO_PLACES is not a list of host.localhost:port=port" in result.stderr
+    assert places not in result.stderr
+
+
 def test_a_level_of_logging_may_be_in_small_letters():
     assert manage("check", **PRODUCTION | {"LOG_LEVEL": "debug"}).returncode == 0
 

@@ -10,11 +10,10 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import ValidationError
 from django.forms import IntegerField, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
@@ -28,9 +27,11 @@ from migration.core.groups import (
     GroupMember,
     parse_group_name,
 )
-from migration.core.pages import get_signed_in_user
+from migration.core.pages import AdminWithOwnViews, get_signed_in_user
 from migration.logins.models import MOST_DAYS, ROTATE_PERMISSION, RotationSchedule
 from nova_credentials.phases import Phase
+
+CLIENTS_URL = reverse_lazy("admin:credentials_client_changelist")
 
 
 class CountedGroup(Protocol):
@@ -97,11 +98,12 @@ class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in t
             raise ValidationError(localize(refusal.message)) from None
 
 
-class ClientGroupAdmin(ModelAdmin):
+class ClientGroupAdmin(AdminWithOwnViews):
     form = ClientGroupForm
     nothing_yet = _(
         "There is no group yet. Groups are labels: select clients in their list and put them into one."
     )
+    next_page: ClassVar = (_("Choose clients"), CLIENTS_URL)
     list_display = ("name_shown", "clients", *map(make_phase_column, Phase))
     search_fields = ("name",)
     list_before_template = "admin/migration/campaign_buttons.html"
@@ -133,6 +135,13 @@ class ClientGroupAdmin(ModelAdmin):
     ) -> tuple[str, ...]:
         return ("clients",)
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Offer one button."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **options)
+
     @display(description=_("name"), ordering="key")
     def name_shown(self, group: ClientGroup) -> str:
         return str(group)
@@ -156,10 +165,9 @@ class ClientGroupAdmin(ModelAdmin):
     def response_add(
         self, request: HttpRequest, obj: ClientGroup, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Lead to where clients are chosen for the new group, unless the button asks for another page."""
+        """Lead to where clients are chosen for the new group, unless it was made in a window of its own."""
         answer = super().response_add(request, obj, post_url_continue)
-        other_buttons = {"_continue", "_addanother", "_popup"}
-        if other_buttons & request.POST.keys() or not request.user.has_perm(VIEW_CLIENTS):
+        if "_popup" in request.POST or not request.user.has_perm(VIEW_CLIENTS):
             return answer
         text = _("Now select the clients of %(group)s, and choose “Put into a group…” below them.")
         messages.info(request, text % {"group": obj})

@@ -231,6 +231,16 @@ class AdminWithOwnViews(ModelAdmin):
         ]
         return [*own, *super().get_urls()]
 
+    def history_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Lead to the object's own page: Django's history knows only what was saved here; the audit has all."""
+        page = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        return HttpResponseRedirect(reverse(page, args=[object_id]))
+
 
 class ReadOnlyAdmin(AdminWithOwnViews):
     """History: nobody adds, changes or deletes it, not even a superuser. `object_view` shows one object."""

@@ -15,7 +15,7 @@ from django.db import Error, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -504,6 +504,10 @@ class ReaderProcessView(ObjectView[ReaderProcess]):
 class ReaderProcessAdmin(ReadOnlyAdmin):
     nothing_yet = gettext_lazy(
         "No process of NOVA has read through the package yet. It is listed here once it does."
+    )
+    next_page: ClassVar = (
+        gettext_lazy("How NOVA reads through the package"),
+        reverse_lazy("document", args=["reader.md"]),
     )
     list_display = (
         "process_name",

@@ -197,16 +197,6 @@ class NovaTablesAdmin(ReadOnlyAdmin):
         """Show the page of all tables: a mapping has no page of its own."""
         return self.changelist_view(request)
 
-    def history_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        extra_context: dict[str, object] | None = None,
-        form_url: str = "",
-    ) -> HttpResponseBase:
-        """Show the page of all tables: a mapping has no page of its own."""
-        return self.changelist_view(request)
-
 
 def get_tables_url() -> str:
     """Return the address of the page about NOVA's tables."""

@@ -7,10 +7,11 @@ from functools import wraps
 from typing import TypeVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget
 
@@ -64,12 +65,24 @@ def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., Http
             if hasattr(request, WRONG_PASSWORDS):
                 # The page looks at the password by itself, and would take it in a session that another guess has ended.
                 return HttpResponseRedirect(reverse("admin:login"))
-        return view(request, *args, **kwargs)
+        title = {"title": gettext("Change password")}
+        answer = view(request, *args, extra_context=title, **kwargs)
+        if isinstance(answer, HttpResponseRedirect):
+            messages.success(request, gettext("Your password was changed."))
+        return answer
 
     return confirm_and_change
 
 
+def leave_changed_password(
+    request: HttpRequest, extra_context: dict[str, object] | None = None
+) -> HttpResponse:
+    """Lead on to the dashboard, which shows that it was done."""
+    return HttpResponseRedirect(reverse("admin:index"))
+
+
 admin.site.password_change = count_old_passwords(admin.site.password_change)  # type: ignore[method-assign, assignment]
+admin.site.password_change_done = leave_changed_password  # type: ignore[method-assign, assignment]
 
 
 # The form that asks whoever changes people for their own password; nothing keeps it

@@ -11,7 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
@@ -355,6 +355,10 @@ class ComparisonView(ObjectView[Comparison]):
 class ComparisonAdmin(ReadOnlyAdmin):
     nothing_yet = gettext_lazy(
         "Nothing was compared yet. “Compare all clients” on the page of mismatches does it."
+    )
+    next_page: ClassVar = (
+        gettext_lazy("Open the mismatches"),
+        reverse_lazy("admin:migration_comparison_report"),
     )
     list_display = (
         "slug",

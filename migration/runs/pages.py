@@ -26,7 +26,7 @@ from django.http import (
 )
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -676,6 +676,7 @@ REQUEST_COLUMNS = (
 
 class RunAdmin(ReadOnlyAdmin):
     nothing_yet = _("There is no run yet. A migration or comparison of clients is one.")
+    next_page: ClassVar = (_("Choose clients"), reverse_lazy("admin:credentials_client_changelist"))
     list_display = (
         "run_name",
         "state_badge",

@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -153,6 +153,10 @@ class StartSearchView(AdminView):
 
 class CopySearchAdmin(ReadOnlyAdmin):
     nothing_yet = _("No search was made yet.")
+    next_page: ClassVar = (
+        _("Search for copies"),
+        reverse_lazy("admin:migration_copysearch_report"),
+    )
     list_display = ("search_name", "state_badge", "by_name", "clients", "tables", "requested_when")
     list_per_page = 50
     show_full_result_count = False

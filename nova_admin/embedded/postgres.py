@@ -32,6 +32,13 @@ MAX_SOCKET_FOLDER = 88
 QUIET_LOG = {"log_min_error_statement": "panic", "log_error_verbosity": "terse"}
 PORT = "5432"
 SETTINGS_FILE = "nova.conf"
+# Members of this role, where there is one, are asked for their password; everybody else who reaches the socket is not.
+ASKED_FOR_PASSWORD = "asked_for_password"  # noqa: S105  # a name
+RULES = f"""\
+local all +{ASKED_FOR_PASSWORD} scram-sha-256
+local all all trust
+local replication all trust
+"""
 _PLAIN = re.compile(
     r"[A-Za-z0-9/._-]+"
 )  # needs no escape in a URI or in PostgreSQL's list of folders
@@ -101,6 +108,7 @@ class Cluster:
             "".join(f"{name} = {_quote_value(value)}\n" for name, value in lines.items())
         )
         self._give_to_user(conf)
+        (self._data / "pg_hba.conf").write_text(RULES)
 
     def run(self) -> None:
         """Take over a server that outlived its parent process, or start one; return once it accepts connections."""

@@ -1,16 +1,32 @@
-"""Holds the demo's clients: every shape that NOVA's tables can have, and some that are wrong on purpose."""
+"""Holds the demo's clients: every shape that NOVA's tables can have, and some that are wrong on purpose.
+
+Some of them have logins that work: to mailboxes and databases that the demo serves itself (`client_servers.py`).
+"""
 
 from __future__ import annotations
 
+import hmac
+import re
+from contextlib import suppress
 from typing import Any
 
+import psycopg
 from django.conf import settings
+from psycopg import sql
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.core.aws_store import record_planned_versions
 from migration.core.keys import load_version_keys
 from migration.core.secrets import Secret
+from nova_admin.embedded.client_servers import (
+    DATABASE_HOST,
+    DATABASE_PORT,
+    IMAP_PORT,
+    MAIL_HOST,
+    SMTP_PORT,
+)
 from nova_admin.embedded.identity import make_access_key_id, make_secret_access_key
+from nova_admin.embedded.postgres import ASKED_FOR_PASSWORD
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import MAX_BYTES, Layout
@@ -22,23 +38,27 @@ OUTLOOK: Mail = {
     "imap_host": "outlook.office365.com",
     "smtp_host": "smtp.office365.com",
 }
-CUSTOM: Mail = {
+SERVED: Mail = {
     "email_provider": "custom",
-    "imap_host": "imap.mail.example",
-    "smtp_host": "smtp.mail.example",
-    "smtp_port": 465,
+    "imap_host": MAIL_HOST,
+    "imap_port": IMAP_PORT,
+    "smtp_host": MAIL_HOST,
+    "smtp_port": SMTP_PORT,
 }
+# The clients whose logins work.
+SERVED_SLUGS = ("cantabria_steel", "changed_in_aws", "galerna_shipping", "olivar_oils")
+MAILBOX, MAIL_PASSWORD = "invoices@{}.mail.example", "demo-app-password-{}"
 
 # Name, slug, database labels (None: the primary one), mail provider, and whether there is an AWS login.
 CLIENTS: list[tuple[str, str, list[str | None], Mail | None, bool]] = [
     ("IDOM", "idom", [None], GMAIL, True),
     ("Aldana Logistics", "aldana_logistics", [None], OUTLOOK, False),
     ("Bahia Foods", "bahia_foods", [None, "reporting"], GMAIL, True),
-    ("Cantabria Steel", "cantabria_steel", [None, "archive", "staging"], CUSTOM, True),
+    ("Cantabria Steel", "cantabria_steel", [None, "archive", "staging"], SERVED, True),
     ("Delta Insurance", "delta_insurance", [None], OUTLOOK, True),
     ("Ebro Water", "ebro_water", [None], GMAIL, False),
     ("Faro Clinics", "faro_clinics", [None, "radiology"], OUTLOOK, False),
-    ("Galerna Shipping", "galerna_shipping", [None], CUSTOM, False),
+    ("Galerna Shipping", "galerna_shipping", [None], SERVED, False),
     ("Horizonte Travel", "horizonte_travel", [None], GMAIL, True),
     ("Iberia Paper", "iberia_paper", [None], None, False),
     ("Jara Energy", "jara_energy", [None, "meters"], None, True),
@@ -46,13 +66,13 @@ CLIENTS: list[tuple[str, str, list[str | None], Mail | None, bool]] = [
     ("Levante Tiles", "levante_tiles", [None], GMAIL, False),
     ("Montes Timber", "montes_timber", [], GMAIL, False),
     ("Norte Rail", "norte_rail", [None], OUTLOOK, True),
-    ("Olivar Oils", "olivar_oils", [None], CUSTOM, False),
+    ("Olivar Oils", "olivar_oils", [None], SERVED, False),
     ("Pirineos Outdoor", "pirineos_outdoor", [None, "shop"], GMAIL, False),
     ("Quinta Wines", "quinta_wines", [None], GMAIL, True),
     # AWS already holds something for these: see `prepare_aws` and `change_secret_in_aws`.
     ("Foreign Secret", "foreign_secret", [None], GMAIL, False),
     ("Scheduled For Deletion", "scheduled_for_deletion", [None], GMAIL, False),
-    ("Changed In AWS", "changed_in_aws", [None], GMAIL, False),
+    ("Changed In AWS", "changed_in_aws", [None], SERVED, False),
     # These are wrong in the tables, or nearly so.
     ("Hyphen And Six", "acme-madrid", [None], GMAIL, False),
     ("Illegal Characters", "café norte", [None], GMAIL, False),
@@ -93,8 +113,8 @@ def _make_client(
     if mail is not None:
         EmailCredential.objects.create(
             client=client,
-            email_user=f"invoices@{client.pk}.mail.example",
-            email_password=f"demo-app-password-{client.pk}",
+            email_user=MAILBOX.format(client.pk),
+            email_password=MAIL_PASSWORD.format(client.pk),
             sender_whitelist="suppliers@mail.example, billing@mail.example"
             if client.pk % 2
             else None,
@@ -110,18 +130,50 @@ def _make_client(
 
 
 def _make_database(client: Client, label: str | None) -> None:
-    DatabaseCredential.objects.create(
+    place = (f"{label or 'db'}.{client.pk}.database.example", 49_000 + client.pk)
+    name, user = "railway", "postgres"
+    if client.slug in SERVED_SLUGS:
+        place = DATABASE_HOST, DATABASE_PORT
+        name = user = f"{client.slug}_{label}" if label else client.slug
+    row = DatabaseCredential.objects.create(
         client=client,
-        db_host=f"{label or 'db'}.{client.pk}.database.example",
-        db_port=49_000 + client.pk,
-        db_name="railway",
-        db_user="postgres",
+        db_host=place[0],
+        db_port=place[1],
+        db_name=name,
+        db_user=user,
         # The blanks at the ends, the quotes and the backslash must all arrive.
         db_password=f" demo \"password\" \\ of '{client.slug}' "
         + "x" * (MAX_BYTES if client.slug == "too_large" else 0),
         label=label,
         is_primary=label is None,
     )
+    if client.slug in SERVED_SLUGS:
+        _make_role_and_database(row)
+
+
+def _make_role_and_database(row: DatabaseCredential) -> None:
+    """Make the login's role, which has to say its password, and its database in the embedded PostgreSQL."""
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as server:
+        group, role, name = map(sql.Identifier, (ASKED_FOR_PASSWORD, row.db_user, row.db_name))
+        for each in (group, role):
+            # One may be left from an earlier row of NOVA's.
+            with suppress(psycopg.errors.DuplicateObject):
+                server.execute(sql.SQL("CREATE ROLE {}").format(each))
+        verifier = server.pgconn.encrypt_password(
+            row.db_password.encode(), row.db_user.encode(), b"scram-sha-256"
+        )
+        server.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, verifier.decode()))
+        server.execute(sql.SQL("GRANT {} TO {}").format(group, role))
+        with suppress(psycopg.errors.DuplicateDatabase):
+            server.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, role))
+        server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+
+
+def is_mailbox_login(user: str, password: str) -> bool:
+    """Say whether the mail server lets these in: the password that a seeded client has for its mailbox."""
+    found = re.fullmatch(re.escape(MAILBOX).replace(r"\{\}", "([0-9]+)"), user)
+    right = MAIL_PASSWORD.format(found[1]) if found else ""
+    return bool(found) and hmac.compare_digest(right.encode(), password.encode())
 
 
 def prepare_aws(sm: SecretsManager, slug: str) -> None:

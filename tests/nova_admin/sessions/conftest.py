@@ -44,6 +44,6 @@ def log_in(db) -> Callable[..., object]:
     def log_in(username: str, password: str = PASSWORD, address: str = "10.0.0.8", **more):
         browser = Client(REMOTE_ADDR=address)
         sent = {"username": username, "password": password} | more
-        return browser.post("/admin/login/?next=/admin/password_change/done/", sent)
+        return browser.post("/admin/login/?next=/admin/password_change/", sent)
 
     return log_in

@@ -24,7 +24,7 @@ from tests.nova_admin.sessions.conftest import PASSWORD
 from tests.page_forms import pages_left_out
 from tests.test_settings import PRODUCTION
 
-PAGE = "/admin/password_change/done/"
+PAGE = "/admin/password_change/"
 END = "/admin/session/"
 HTMX = {"HX-Request": "true", "HX-Current-URL": "https://nova.example/admin/migration/run/7/?q=a"}
 

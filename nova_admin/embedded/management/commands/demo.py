@@ -1,4 +1,4 @@
-"""`demo`: both embedded stores, seeded clients, the bulk migration by a real qcluster, a small NOVA, and the site."""
+"""`demo`: both embedded stores, seeded clients, servers for some logins, the workers, a small NOVA, and the site."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
@@ -25,12 +27,14 @@ from migration.clients.status import iterate_client_statuses
 from migration.core.aws_store import secrets_manager
 from migration.core.clients import all_clients
 from migration.core.comparisons import Comparison
+from migration.core.outgoing import ca_file
 from migration.management.base import OneLineCommand
 from migration.moves.rules import WANT_EVIDENCE, get_wanted_time
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
 from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds, small_nova
+from nova_admin.embedded.client_servers import ClientServers, run_client_servers
 
 RUN_SECONDS = 300
 START_SECONDS = 30
@@ -40,6 +44,8 @@ SHORT_TIMES = {
     "NOVA_DUAL_READ_HOURS": 0.02,
     "NOVA_PURGE_AFTER_DAYS": 0.001,
 }
+# Who can log in, by the user's name: their roles, or none for a superuser.
+PEOPLE: dict[str, tuple[str, ...]] = {"admin": (), "operator": ("Operator",)}
 
 
 class Command(OneLineCommand):
@@ -59,6 +65,11 @@ class Command(OneLineCommand):
             default=8000,
             help="the site's port; another one if it is taken",
         )
+        parser.add_argument(
+            "--approval",
+            action="store_true",
+            help="one person asks for a cutover or a purge, and the other approves it",
+        )
 
     def handle(self, *args: object, **options: Any) -> None:
         if not settings.DEBUG:
@@ -70,7 +81,9 @@ class Command(OneLineCommand):
                 returncode=2,
             )
         self.surprises: list[str] = []
-        shorten_times()
+        set_for_all_processes(SHORT_TIMES | {"NOVA_DEMO": True})
+        if options["approval"]:
+            set_for_all_processes({"NOVA_REQUIRE_APPROVAL": True})
         # Its "enqueued" lines would disturb the demo.
         logging.getLogger("django-q").setLevel(logging.WARNING)
         # A closed terminal or a kill ends the child processes as Ctrl-C does. SIGINT is set too, as a process that a
@@ -88,7 +101,11 @@ class Command(OneLineCommand):
     def _run_demo(self, stack: ExitStack, options: dict[str, Any]) -> None:
         self._print_step("Schema migrations")
         call_command("migrate", verbosity=0)
-        password = _set_password()
+        passwords = give_passwords()
+        if options["approval"]:
+            # Each of the two can approve what the other asks for.
+            User.objects.get(username="operator").groups.add(Group.objects.get(name="Approver"))
+        stack.enter_context(serve_logins())
         new = seeds.seed_clients_and_secrets(secrets_manager())
         self._print_step(f"Clients: {new} new; {add_clients_up_to(options['clients'])} more")
         stack.enter_context(start_manage("qcluster"))
@@ -107,9 +124,12 @@ class Command(OneLineCommand):
         wait_until_served(port, site)
         self._print_lines(
             "",
-            f"  http://127.0.0.1:{port}/   user: admin   password: {password}",
+            f"  http://127.0.0.1:{port}/",
+            *(f"    user: {name:10} password: {text}" for name, text in passwords.items()),
             "  A small NOVA reads all clients through the package. The gates want short times here:"
             f" {describe_short_times()}.",
+            f"  The logins of {', '.join(seeds.SERVED_SLUGS)} work: test them, rotate their databases' passwords.",
+            *(["  One asks for a cutover or a purge, the other approves."] * options["approval"]),
             "  Ctrl-C ends it all.",
         )
         site.wait()
@@ -161,12 +181,31 @@ class Command(OneLineCommand):
         self._print_lines("", f"  Migration: {named}")
 
 
-def shorten_times() -> None:
-    """Set the demo's short times, for this process and those that it starts."""
-    for name, value in SHORT_TIMES.items():
+def set_for_all_processes(values: dict[str, Any]) -> None:
+    """Set these settings for this process and those that it starts."""
+    for name, value in values.items():
         setattr(settings, name, value)
-        os.environ[name] = str(value)
-    os.environ["NOVA_DEMO"] = "1"
+        os.environ[name] = str(int(value) if isinstance(value, bool) else value)
+
+
+@contextmanager
+def serve_logins() -> Iterator[ClientServers]:
+    """Serve the logins of some clients until the block ends; all processes find and trust these servers."""
+    with (
+        TemporaryDirectory(dir=settings.LOCAL, prefix="demo-") as folder,
+        run_client_servers(
+            Path(folder),
+            database=settings.DATABASE_URL,
+            may_log_in=seeds.is_mailbox_login,
+            trusted=Path(ca_file()),
+        ) as servers,
+    ):
+        settings.NOVA_DEMO_PLACES = servers.places
+        os.environ["NOVA_DEMO_PLACES"] = ",".join(
+            f"{host}:{port}={here}" for (host, port), here in servers.places.items()
+        )
+        os.environ["SSL_CERT_FILE"] = str(servers.authorities)
+        yield servers
 
 
 def describe_short_times() -> str:
@@ -205,15 +244,18 @@ def _raise_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _set_password() -> str:
-    """Give the user `admin` a new password and return it."""
-    user, _ = get_user_model().objects.get_or_create(
-        username="admin", defaults={"is_staff": True, "is_superuser": True}
-    )
-    password = secrets.token_urlsafe(9)
-    user.set_password(password)
-    user.save()
-    return password
+def give_passwords() -> dict[str, str]:
+    """Give each of the demo's people a new password, and return them by the names of the users."""
+    passwords = {}
+    for name, roles in PEOPLE.items():
+        user, _ = User.objects.get_or_create(
+            username=name, defaults={"is_staff": True, "is_superuser": not roles}
+        )
+        user.groups.add(*Group.objects.filter(name__in=roles))
+        passwords[name] = secrets.token_urlsafe(9)
+        user.set_password(passwords[name])
+        user.save()
+    return passwords
 
 
 def add_clients_up_to(number: int) -> int:

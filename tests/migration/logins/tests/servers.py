@@ -10,9 +10,9 @@ from contextlib import closing, suppress
 import psycopg
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult
-from psycopg.conninfo import conninfo_to_dict
 
 from nova_admin.embedded import postgres
+from nova_admin.embedded.client_servers import put_tls_before
 from tests.settings import SCRATCH
 
 USER, PASSWORD = "ana", 'pass "wörd" \\ 1'
@@ -113,26 +113,7 @@ class Servers:
 
     def database(self, tls="right", *, behind):
         """TLS before the PostgreSQL whose URI `behind` is."""
-        place = conninfo_to_dict(behind)
-        path = f"{place['host']}/.s.PGSQL.{place['port']}"
-        context = getattr(self.certificates, tls)
-
-        async def handle(reader, writer):
-            await reader.readexactly(8)  # the request for TLS
-            writer.write(b"S")
-            await writer.start_tls(context)
-            its_reader, its_writer = await asyncio.open_unix_connection(path)
-            with closing(its_writer):
-                back = asyncio.ensure_future(copy(its_reader, writer))
-                await copy(reader, its_writer)
-            await back
-
-        return self.serve(handle)
-
-
-async def copy(reader, writer):
-    while some := await reader.read(65536):
-        writer.write(some)
+        return self.serve(put_tls_before(behind, getattr(self.certificates, tls)))
 
 
 class Imap:

@@ -65,6 +65,22 @@ def answers(*texts):
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, 0)) for text in texts]
 
 
+def test_what_the_demo_serves_is_reached_by_its_name_and_port_and_nothing_else_of_this_machine(
+    settings,
+):
+    settings.NOVA_LOGIN_PRIVATE_ADDRESSES = False
+    settings.NOVA_DEMO_PLACES = {("mail.localhost", 993): 40001}
+
+    (address,) = ask("mail.localhost", 993)
+
+    assert (address.text, address.port) == (HOST, 40001)
+    assert (
+        outcome_of("127.0.0.1", 993) == outcome_of("127.0.0.1", 40001) == LoginOutcome.NOT_ALLOWED
+    )
+    for other in (("mail.localhost", 40001), ("postgres.localhost", 993)):
+        assert outcome_of(*other) in (LoginOutcome.NOT_ALLOWED, LoginOutcome.NO_SUCH_HOST)
+
+
 def test_one_address_that_is_not_allowed_shuts_out_the_name(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers("8.8.8.8", "169.254.1.1"))
 
