@@ -1,8 +1,10 @@
-"""Pages of imports: the file, what each line would do, and the result."""
+"""Pages of imports: the file, what each line would do, the result, and the refused lines as a file."""
 
 from __future__ import annotations
 
+import codecs
 import io
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -37,8 +39,10 @@ from migration.clients.imports import (
     ImportRefusedError,
     ImportResult,
     LineOutcome,
+    PlannedLine,
     preview_import,
     store_import,
+    write_refused_lines,
 )
 from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
 from migration.core.audit import AuditEvent
@@ -175,7 +179,10 @@ IMPORT_NO_FILE = Sentence("import_no_file", "No file was sent: choose a CSV file
 
 @method_decorator(csrf_exempt, name="dispatch")  # `post` is not: nothing may read the file before
 class ImportView(AdminView):
-    """Previews an import and stores it. The page is sent the file again: between the two nothing of it is kept."""
+    """Previews an import, stores it, and gives its refused lines back as a file.
+
+    The page is sent the file each time: in between nothing of it is kept.
+    """
 
     template_name = "admin/migration/import_clients.html"
     permission_required = "credentials.add_client"
@@ -200,19 +207,34 @@ class ImportView(AdminView):
             data = self.read_upload()
         except ImportRefusedError as refusal:
             return self.show_page(refusal=refusal.message)
-        reason = None
-        if request.POST.get("order") == "import":
+        order, reason = request.POST.get("order"), None
+        if order == "import":
             try:
                 token = request.POST.get("plan", "")
                 result = store_import(data=data, by=self.user, token=token)
             except ImportRefusedError as refusal:
                 reason = refusal.message
             else:
-                return self.report_and_redirect(result)
+                return self.report(result)
         try:
-            return self.show_page(plan=preview_import(data=data), refusal=reason)
+            plan = preview_import(data=data)
         except ImportRefusedError as refusal:
             return self.show_page(refusal=refusal.message)
+        if order == "refused" and plan.refused:
+            return self.give_back(data, plan.refused)
+        return self.show_page(plan=plan, refusal=reason)
+
+    def give_back(self, data: bytes, refused: Iterable[PlannedLine]) -> HttpResponse:
+        """Return the refused lines as a file, with the secrets that came with this request and are kept nowhere."""
+        # With the mark a spreadsheet reads it as UTF-8.
+        return HttpResponse(
+            codecs.BOM_UTF8 + write_refused_lines(data=data, refused=refused).encode(),
+            content_type="text/csv; charset=utf-8",
+            headers={
+                "Content-Disposition": 'attachment; filename="refused-clients.csv"',
+                "Cache-Control": "no-store, private",
+            },
+        )
 
     def get_template_names(self) -> list[str]:
         """Return the preview alone for a script, which puts it into the page."""
@@ -237,25 +259,43 @@ class ImportView(AdminView):
             raise ImportRefusedError(IMPORT_FILE_TOO_LARGE(n=size, most=MOST_BYTES))
         return bytes(file.read())
 
-    def report_and_redirect(self, result: ImportResult) -> HttpResponse:
-        """Say what was stored, and lead to the plan of the migration that was asked for, or to the new clients."""
-        text = gettext(
-            "Imported: %(new)s clients are new, %(changed)s were changed, %(unchanged)s are as they were."
-        )
+    def report(self, result: ImportResult) -> HttpResponse:
+        """Say what was stored. Lead to the plan of the migration that was asked for, or to the new clients.
+
+        Where lines were refused, stay: the browser still has the file, which it has to send to get them.
+        """
         names = ("new", "changed", "unchanged")
-        numbers = {name: intcomma(getattr(result, name)) for name in names}
+        text = gettext("%(new)s added, %(changed)s changed, %(unchanged)s unchanged.") % {
+            name: intcomma(getattr(result, name)) for name in names
+        }
         clients = reverse("admin:credentials_client_changelist")
         if result.new:
             clients += "?" + urlencode({ImportFilter.parameter_name: result.correlation})
+        migrates = "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION)
+        notes = describe_new_member_verdicts(self.request.user, result.group_ids)
+        if result.refused and not migrates:
+            return self.show_page(
+                refused=result.refused,
+                stored=text,
+                notes=notes,
+                new_clients_url=clients if result.new else "",
+            )
+        if result.new:
             link = format_html(
                 '<a class="underline" href="{}">{}</a>', clients, gettext("See the new clients")
             )
-            messages.success(self.request, format_html("{} {}", text % numbers, link))
-        else:
-            messages.success(self.request, text % numbers)
-        for note in describe_new_member_verdicts(self.request.user, result.group_ids):
+            text = format_html("{} {}", text, link)
+        messages.success(self.request, text)
+        if result.refused:
+            why = ngettext(
+                "%(n)s line was refused. Import the file again to download it.",
+                "%(n)s lines were refused. Import the file again to download them.",
+                len(result.refused),
+            )
+            messages.warning(self.request, why % {"n": intcomma(len(result.refused))})
+        for note in notes:
             messages.warning(self.request, note)
-        if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
+        if migrates:
             answer: HttpResponse = lead_to_act(self.request, "push", sorted(result.client_ids))
         else:
             answer = HttpResponseRedirect(clients)
@@ -265,19 +305,25 @@ class ImportView(AdminView):
         return answer
 
     def show_page(
-        self, *, plan: ImportPlan | None = None, refusal: Message | None = None
+        self,
+        *,
+        plan: ImportPlan | None = None,
+        refusal: Message | None = None,
+        refused: list[PlannedLine] | None = None,
+        **context: object,
     ) -> HttpResponse:
-        wrong = plan.counts[LineOutcome.WRONG] if plan else 0
-        # It can be confirmed where no line is wrong, and it would change something.
-        token = plan.sign(self.user) if plan and not wrong and plan.new_or_changed_clients else ""
+        lines = plan.lines if plan else refused or []
+        number = len(plan.new_or_changed_clients) if plan else 0
         return self.render_to_response(
             self.get_context_data(
                 refusal=refusal,
                 warning=plan and plan.warning,
                 counts=plan and [(key, key.label, number) for key, number in plan.counts.items()],
-                sections=list_sections(plan) if plan else [],
-                token=token,
-                is_wrong=bool(wrong),
+                sections=list_sections(lines),
+                # It can be confirmed where it would change something.
+                token=plan.sign(self.user) if plan and number else "",
+                number=number,
+                refused=sum(bool(line.problems) for line in lines),
                 columns=[(name, name in SECRET_COLUMNS) for name in IMPORT_COLUMNS],
                 most_lines=MOST_LINES,
                 most_megabytes=MOST_BYTES // 1_000_000,
@@ -285,6 +331,7 @@ class ImportView(AdminView):
                 migrates="migrate" in self.request.POST,
                 sent_by_htmx=self.sent_by_htmx,
                 checkbox_classes=" ".join(CHECKBOX_CLASSES),
+                **context,
             )
         )
 
@@ -294,11 +341,13 @@ LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
 OTHERS_SHOWN = 50
 
 
-def list_sections(plan: ImportPlan) -> list[dict[str, object]]:
+def list_sections(planned: Iterable[PlannedLine]) -> list[dict[str, object]]:
     """Return the lines of each kind, each with at most so many of them."""
     sections: list[dict[str, object]] = []
-    for outcome in LineOutcome:
-        lines = [line for line in plan.lines if line.outcome == outcome]
+    of_outcome: dict[LineOutcome, list[PlannedLine]] = {outcome: [] for outcome in LineOutcome}
+    for line in planned:
+        of_outcome[line.outcome].append(line)
+    for outcome, lines in of_outcome.items():
         most = LINES_SHOWN.get(outcome, OTHERS_SHOWN)
         if lines:
             section = {"key": outcome.value, "title": outcome.label, "lines": lines[:most]}

@@ -1,4 +1,4 @@
-"""Imports clients from a CSV file: reads it, plans each line, stores all or none."""
+"""Imports clients from a CSV file: reads it, plans each line, stores the good ones, gives the others back."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from django.db import OperationalError, connection, models, transaction
 from django.db.models import Model
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
@@ -32,6 +33,7 @@ from credentials.import_columns import (
     list_required,
     read_cell,
 )
+from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client, Credential, RowsBusyError
 from credentials.models.clients import RowsByType
 from credentials.refusals import (
@@ -82,6 +84,8 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
 SLUG = "slug"
+# Of a file with refused lines, which an import reads again once they are corrected: its first column, and no client's.
+REASON = "reason"
 # So much is shown of the names of unknown columns.
 SHOWN_NAMES, SHOWN_LENGTH = 5, 40
 NUL = "\0"
@@ -98,6 +102,8 @@ class FileLine:
     number: int
     cells: dict[str, str] = field(repr=False)
     problem: Message | None = None
+    # All of its cells in their order, also those that no column names.
+    in_order: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def slug(self) -> str:
@@ -110,6 +116,8 @@ class ImportFile:
 
     lines: list[FileLine]
     warning: Message | None
+    columns: list[str] = field(default_factory=list)
+    delimiter: str = field(default=",", repr=False)
 
 
 IMPORT_FILE_EMPTY = Sentence(
@@ -137,18 +145,19 @@ def parse_import_file(data: bytes, *, columns: Collection[str]) -> ImportFile:
     if len(data) > MOST_BYTES:
         raise ImportRefusedError(IMPORT_FILE_TOO_LARGE(n=len(data), most=MOST_BYTES))
     text, warning = decode(data)
+    delimiter = find_delimiter(text)
     # Excel keeps a line of delimiters for each row that was emptied.
-    records = ((number, cells) for number, cells in list_records(text) if any(cells))
+    records = ((number, cells) for number, cells in list_records(text, delimiter) if any(cells))
     _number, header = next(records, (0, []))
     if not header:
         raise ImportRefusedError(IMPORT_FILE_EMPTY())
-    names = read_header(header, columns)
+    names = read_header(header, {*columns, REASON})
     lines = [make_line(number, names, cells) for number, cells in islice(records, MOST_LINES + 1)]
     if len(lines) > MOST_LINES:
         raise ImportRefusedError(IMPORT_TOO_MANY_LINES(most=MOST_LINES))
     if not lines:
         raise ImportRefusedError(IMPORT_NO_LINES())
-    return ImportFile(lines, warning)
+    return ImportFile(lines, warning, names, delimiter)
 
 
 IMPORT_NOT_DECODED = Sentence(
@@ -192,11 +201,14 @@ IMPORT_MALFORMED = Sentence(
 )
 
 
-def list_records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record with the number of the line where it begins; raise ImportRefusedError where it is no CSV."""
+def find_delimiter(text: str) -> str:
+    """Return what stands between the cells: where numbers are written with a comma, Excel puts semicolons."""
     first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
-    # Where numbers are written with a comma, Excel puts semicolons between cells.
-    delimiter = max(DELIMITERS, key=first.count)
+    return max(DELIMITERS, key=first.count)
+
+
+def list_records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record with the number of the line where it begins; raise ImportRefusedError where it is no CSV."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     begins = 1
     try:
@@ -274,7 +286,34 @@ def make_line(number: int, names: list[str], cells: list[str]) -> FileLine:
         problem = IMPORT_LINE_TOO_LONG(n=len(cells), most=len(names))
     elif holding := [name for name, text in by_column.items() if NUL in text]:
         problem = IMPORT_NUL_IN_CELL(column=holding[0])
-    return FileLine(number, by_column, problem)
+    by_column.pop(REASON, None)
+    return FileLine(number, by_column, problem, tuple(cells))
+
+
+def write_refused_lines(*, data: bytes, refused: Iterable[PlannedLine]) -> str:
+    """Return a CSV file of these lines of the file as they stand there, with their secrets, and why in front of each.
+
+    It is for who has just sent the file, and is kept nowhere. Corrected, it can be imported.
+    """
+    found = parse_import_file(data, columns=IMPORT_COLUMNS)
+    reasons = {line.number: line.problems for line in refused}
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=found.delimiter, quoting=csv.QUOTE_ALL)
+    # In front: what stands behind a cell too few or too many would be in a wrong column.
+    former = [place for place, name in enumerate(found.columns) if name == REASON]
+
+    def write(first: str, cells: Iterable[str]) -> None:
+        writer.writerow([first, *(c for place, c in enumerate(cells) if place not in former)])
+
+    write(REASON, found.columns)
+    for line in found.lines:
+        if line.number in reasons:
+            why = " ".join(localize(problem) for problem in reasons[line.number])
+            # The cells stay as they are, as an import takes them so.
+            write(
+                defuse_cell(gettext("Line %(n)s:") % {"n": line.number} + f" {why}"), line.in_order
+            )
+    return file.getvalue()
 
 
 # The plan: what an import would do with each line of its file. Writes nothing, and names no value but slugs.
@@ -287,7 +326,7 @@ MOST_LOGINS, MOST_GROUPS = 100, 50
 class LineOutcome(models.TextChoices):
     """What an import would do with a line."""
 
-    WRONG = "wrong", _("Wrong")
+    WRONG = "wrong", _("Refused")
     NEW = "new", _("New")
     CHANGED = "changed", _("Changed")
     UNCHANGED = "unchanged", _("Unchanged")
@@ -345,6 +384,10 @@ IMPORT_CELL_REFUSED = Sentence("import_cell_refused", "%(column)s: %(problem)s")
 IMPORT_SLUG_TWICE = Sentence(
     "import_slug_twice",
     "The slug stands in line %(line)s already. A further line of a client adds logins: it needs a label.",
+)
+IMPORT_CLIENT_REFUSED = Sentence(
+    "import_client_refused",
+    "Line %(line)s of the same client is refused, so this one waits for it.",
 )
 IMPORT_LABEL_TWICE = Sentence(
     "import_label_twice",
@@ -433,6 +476,17 @@ class ClientPlanner:
             elif not any(self.rows.values()):
                 first.problems.append(IMPORT_LOGIN_MISSING())
         return self.lines
+
+    @property
+    def is_refused(self) -> bool:
+        return any(line.problems for line in self.lines)
+
+    def refuse_as_a_whole(self) -> None:
+        """Refuse all lines of a client of which one is wrong: they are one client, and half of it is none."""
+        wrong = [line.number for line in self.lines if line.problems]
+        for line in self.lines:
+            if wrong and not line.problems:
+                line.problems.append(IMPORT_CLIENT_REFUSED(line=str(wrong[0])))
 
     def _find_refusal(self) -> Message | None:
         """Say why an import changes nothing of this client but its groups; None where it may."""
@@ -573,7 +627,7 @@ class ClientPlanner:
                 planned.columns += [] if "groups" in planned.columns else ["groups"]
 
 
-# The import: all lines of a file or none, in one transaction. Nothing of a file outlives the call.
+# The import: the good lines of a file, or all or none, in one transaction. Nothing of a file outlives the call.
 
 # Clients are stored so many at a time; the transaction is one.
 AT_ONCE = 500
@@ -595,7 +649,10 @@ IMPORT_OTHER_PLAN = Sentence(
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What an import would do with each line and client, and digests of the file and of what the tables hold."""
+    """What an import would do with each line, and with each client that isn't refused.
+
+    With digests of the file and of what the tables hold.
+    """
 
     lines: list[PlannedLine]
     clients: list[ClientImport]
@@ -607,6 +664,10 @@ class ImportPlan:
     def counts(self) -> dict[LineOutcome, int]:
         found = Counter(line.outcome for line in self.lines)
         return {outcome: found[outcome] for outcome in LineOutcome}
+
+    @property
+    def refused(self) -> list[PlannedLine]:
+        return [line for line in self.lines if line.problems]
 
     @property
     def new_or_changed_clients(self) -> list[ClientImport]:
@@ -629,7 +690,7 @@ class ImportPlan:
 class ImportResult:
     """The numbers of clients by what was done with them, and the ids of the file's clients and of its groups.
 
-    `correlation` is that of the import's entries in the audit.
+    `correlation` is that of the import's entries in the audit; `refused`: the lines of which nothing was stored.
     """
 
     new: int
@@ -638,6 +699,7 @@ class ImportResult:
     client_ids: list[int]
     group_ids: list[int]
     correlation: str
+    refused: list[PlannedLine]
 
 
 def preview_import(*, data: bytes) -> ImportPlan:
@@ -663,12 +725,14 @@ def store_import(
     data: bytes,
     by: User | None = None,
     token: str | None = None,
+    all_or_nothing: bool = False,
     tell: Callable[[int], None] = lambda _number: None,
 ) -> ImportResult:
-    """Store every line of the file, or raise ImportRefusedError and store nothing.
+    """Store the good lines of the file in one transaction, or raise ImportRefusedError and store nothing.
 
-    `token` is that of the preview that `by` saw; without one what was previewed is not compared. `tell` is called with
-    the number of clients that are written.
+    A client of which one line is wrong is refused as a whole; with `all_or_nothing` the file is. `token` is that of the
+    preview that `by` saw; without one what was previewed is not compared. `tell` is called with the number of clients
+    that are written.
     """
     found = parse_import_file(data, columns=IMPORT_COLUMNS)
     try:
@@ -676,8 +740,8 @@ def store_import(
             plan = _make_locked_plan(found, data)
             if token is not None and by is not None:
                 plan.check(token, by)
-            if wrong := plan.counts[LineOutcome.WRONG]:
-                raise ImportRefusedError(IMPORT_LINES_WRONG(n=wrong))
+            if plan.refused and all_or_nothing:
+                raise ImportRefusedError(IMPORT_LINES_WRONG(n=len(plan.refused)))
             return _store(plan, by, tell)
     except (RefusedByDatabaseError, RowsBusyError, ClientGroupError) as error:
         raise ImportRefusedError(IMPORT_REFUSED(problem=error.message)) from None
@@ -733,7 +797,7 @@ def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
         (c.pk, get_phase(c).value, c.make_stamp_of_read(), sorted(groups[c.pk])) for c in clients
     ]
 
-    planners: dict[str, ClientPlanner] = {}
+    planners: list[ClientPlanner] = []
     of_client: dict[str, list[FileLine]] = defaultdict(list)
     planned: list[PlannedLine] = []
     for line in found.lines:
@@ -744,19 +808,24 @@ def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
         else:
             slug = line.cells["slug"] if line.cells["slug"] in stored else line.slug
             of_client[slug].append(line)
-    slugs = _read_slugs()
+    slugs, alike = _read_slugs(), defaultdict(list)
+    for slug, lines in of_client.items():
+        if slug not in stored:
+            alike[slug.casefold()].append((slug, lines[0].number))
     for slug, lines in of_client.items():
         client = stored.get(slug)
         planner = ClientPlanner(slug, client, groups=groups[client.pk] if client else ())
         planned += planner.plan_lines(lines)
         if client is None:
-            _check_new(planner, slugs)
-        planners[slug] = planner
+            others = [each for each in alike[slug.casefold()] if each[0] != slug]
+            _check_new(planner, slugs, others)
+        planner.refuse_as_a_whole()
+        planners.append(planner)
     planned.sort(key=lambda line: line.number)
     outcomes = [(line.number, line.slug, line.outcome.value, line.columns) for line in planned]
     return ImportPlan(
         planned,
-        [planner.plan for planner in planners.values()],
+        [planner.plan for planner in planners if not planner.is_refused],
         found.warning,
         file_digest=sha256(data).hexdigest(),
         plan_digest=sha256(json.dumps([outcomes, sorted(state)]).encode()).hexdigest(),
@@ -775,15 +844,28 @@ IMPORT_SLUG_LIKE_OTHER = Sentence(
     "There is a client %(slug)s, whose slug differs in capital letters only. Write its slug so, or add this client on"
     " the page.",
 )
+IMPORT_SLUG_LIKE_LINE = Sentence(
+    "import_slug_like_line",
+    "Line %(line)s has the slug %(slug)s, which differs in capital letters only. Leave one of the two.",
+)
 
 
-def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
-    """Note what is wrong with a new client as a whole: its slug, and a document that no secret can hold."""
+def _check_new(
+    planner: ClientPlanner, slugs: dict[str, str], others: Sequence[tuple[str, int]]
+) -> None:
+    """Note what is wrong with a new client as a whole: its slug, and a document that no secret can hold.
+
+    `others`: other slugs of the file that differ in capital letters only, and their lines.
+    """
     client, first = planner.plan.client, planner.lines[0]
     prefix, layout = settings.NOVA_SECRET_PREFIX, configured_layout()
     if other := slugs.get(client.slug.casefold()):
         first.problems.append(IMPORT_SLUG_LIKE_OTHER(slug=other))
-    slugs[client.slug.casefold()] = client.slug
+    for other, number in others[:1]:
+        # Which of the two is meant nobody knows.
+        first.problems.append(
+            IMPORT_SLUG_LIKE_LINE(line=str(number), slug=escape_name(other[:100]))
+        )
     try:
         read_cell(Client, "slug", client.slug)
     except ValidationError as error:
@@ -793,7 +875,7 @@ def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
     if problem:
         refused = IMPORT_CELL_REFUSED(column="slug", problem=problem)
         first.problems.append(refused)
-    if not any(line.problems for line in planner.lines):
+    if not planner.is_refused:
         document = documents.build_document(client.name, planner.rows, slug=client.slug)
         if too_large := documents.size_problem(document, client.slug, prefix=prefix, layout=layout):
             first.problems.append(too_large)
@@ -821,6 +903,7 @@ def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> Im
         client_ids=[planned.client.pk for planned in plan.clients],
         group_ids=[group.pk for group in groups],
         correlation=correlation,
+        refused=plan.refused,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 
 from django.conf import settings
@@ -98,6 +99,11 @@ def list_objections(snapshot: ClientSnapshot, *, acknowledged: bool = False) -> 
         *_find_users(snapshot, acknowledged=acknowledged),
         *_find_values(snapshot),
     ]
+
+
+def leave_out_activity(objections: Iterable[Message]) -> list[Message]:
+    """Return what else keeps a client than that it is active."""
+    return [each for each in objections if each.key != OFFBOARDING_ACTIVE.key]
 
 
 def needs_purge(snapshot: ClientSnapshot) -> bool:
@@ -348,11 +354,18 @@ ALREADY_OFFBOARDED = Sentence("already_offboarded", "%(slug)s is offboarded alre
 
 
 def offboard_client(
-    *, client_id: int, reason: str, by: User | None = None, acknowledged: bool = False
+    *,
+    client_id: int,
+    reason: str,
+    by: User | None = None,
+    acknowledged: bool = False,
+    deactivates: bool = False,
 ) -> Message:
     """Purge the client's rows and schedule the deletion of its secrets; return what is to become of them.
 
-    `acknowledged`: although NOVA read it lately. Raises `OffboardingError`, `ReasonError` and `Client.DoesNotExist`.
+    `acknowledged`: although NOVA read it lately. `deactivates`: an active client is made inactive first, once nothing
+    else keeps it, and stays so if it is not offboarded after all. Raises `OffboardingError`, `ReasonError` and
+    `Client.DoesNotExist`.
     """
     require_reason(reason)
     with _hold_client(client_id):
@@ -360,8 +373,14 @@ def offboard_client(
         if leaving and leaving.is_finished:
             raise OffboardingError(ALREADY_OFFBOARDED(slug=leaving.slug))
         snapshot = _read(client_id)
-        if objections := list_objections(snapshot, acknowledged=acknowledged):
+        objections = list_objections(snapshot, acknowledged=acknowledged)
+        if deactivates:
+            objections = leave_out_activity(objections)
+        if objections:
             raise _refuse(snapshot, *objections)
+        if snapshot.active:
+            _set_activity(client_id, active=False, by=by)
+            snapshot = _read(client_id)
         if leaving is None or leaving.state == OffboardingState.COMING_BACK:
             leaving = _begin(snapshot, leaving, reason=reason, by=by)
         return schedule_offboarding_deletions(leaving, by=by)
@@ -430,11 +449,15 @@ def set_activity(*, client_id: int, active: bool, by: User | None = None) -> Non
         leaving = Offboarding.objects.filter(pk=client_id).first()
         if leaving and active:
             raise OffboardingError(IS_OFFBOARDED(slug=leaving.slug))
-        try:
-            with hold_rows(client_id) as now:
-                _store_activity(now, active=active, by=by)
-        except STORE_ERRORS as error:
-            raise OffboardingError(error.message) from None
+        _set_activity(client_id, active=active, by=by)
+
+
+def _set_activity(client_id: int, *, active: bool, by: User | None) -> None:
+    try:
+        with hold_rows(client_id) as now:
+            _store_activity(now, active=active, by=by)
+    except STORE_ERRORS as error:
+        raise OffboardingError(error.message) from None
 
 
 OFFBOARDING_BUSY = Sentence(
@@ -747,7 +770,7 @@ def resume_offboarding(*, client_id: int) -> Message | None:
         return schedule_offboarding_deletions(leaving, by=leaving.by)
 
 
-# The page of what is left of a client, by which it is deactivated, offboarded and brought back
+# The page that asks whether a client is offboarded, or comes back, beside what is left of it
 
 # Who may say in the form that a client is inactive; and who may take the values out of the rows.
 ACTIVITY_PERMISSION = "credentials.change_client"
@@ -760,29 +783,62 @@ NEEDED = {
 
 
 class LeavingView(ClientView):
-    """Shows what is left where, for everybody who may see the client; does what a button says."""
+    """Asks one question, and shows everybody who may see the client what is left of it where."""
 
     template_name = "admin/migration/leaving.html"
 
     @property
     def title(self) -> str:
-        return _("What is left of %(client)s") % {"client": self.client.name}
+        text = {
+            "offboard": _("Offboard %(client)s?"),
+            "back": _("Bring %(client)s back?"),
+            "": _("What is left of %(client)s"),
+        }[self.question]
+        return text % {"client": self.client.name}
+
+    @cached_property
+    def left(self) -> Leftovers:
+        return find_leftovers(client_id=self.client.pk)
+
+    @cached_property
+    def question(self) -> str:
+        """Return what may be done with the client now, by its name in the form; "" where there is nothing to ask."""
+        leaving = self.left.leaving
+        if not self.request.user.has_perm(OFFBOARD_PERMISSION):
+            return ""
+        if self.left.has_secrets_lost_since_leaving:
+            return ""
+        if leaving is None:
+            return "offboard"
+        if leaving.is_finished:
+            return "back"
+        # It was interrupted: on, or the other way.
+        asked = self.request.GET.get("question")
+        goes_on = "back" if leaving.state == OffboardingState.COMING_BACK else "offboard"
+        return asked if asked in ("offboard", "back") else goes_on
 
     def get_permission_denied_message(self) -> str:
         return NEEDED.get(self.request.POST.get("act", ""), OFFBOARD_PERMISSION)
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         may = request.user.has_perm
-        left = find_leftovers(client_id=self.client.pk)
+        left, may_set_activity = self.left, may(ACTIVITY_PERMISSION)
+        objections = list(left.objections) if self.question == "offboard" else []
+        if may_set_activity:
+            objections = leave_out_activity(objections)
         first = left.leaving.first_deletion if left.leaving else None
         context = self.get_context_data(
             left=left,
+            question=self.question,
+            objections=objections,
+            has_secrets=any(each.is_there or each.problem for each in left.secrets),
             first_deletion=first,
             is_over=first is not None and first <= timezone.now(),
             recent_days=RECENT_DAYS,
             recovery_days=RECOVERY_DAYS,
-            may_set_activity=may(ACTIVITY_PERMISSION),
-            may_offboard=may(OFFBOARD_PERMISSION),
+            # To offboard an active client deactivates it. One that left stays inactive.
+            may_set_activity=may_set_activity
+            and (left.active if left.leaving else not (left.active and self.question)),
             may_view_copies=may("migration.view_copysearch"),
             may_search=may(SEARCH_PERMISSION) and left.leaving is None,
             may_view_campaigns=may("migration.view_campaign"),
@@ -803,6 +859,9 @@ class LeavingView(ClientView):
             self._perform(act, get_signed_in_user(request))
         except (OffboardingError, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
+            now_inactive = Client.objects.filter(pk=self.client.pk, is_active=False).exists()
+            if act == "offboard" and self.client.is_active and now_inactive:
+                messages.warning(request, _("The client is inactive now."))
         return HttpResponseRedirect(request.get_full_path())
 
     def _perform(self, act: str, user: User) -> None:
@@ -826,7 +885,11 @@ class LeavingView(ClientView):
         else:
             acknowledged = request.POST.get("acknowledged") == "1"
             result = offboard_client(
-                client_id=client_id, reason=reason, by=user, acknowledged=acknowledged
+                client_id=client_id,
+                reason=reason,
+                by=user,
+                acknowledged=acknowledged,
+                deactivates=request.user.has_perm(ACTIVITY_PERMISSION),
             )
             done = _("The client is offboarded. %(result)s") % {"result": localize(result)}
         messages.success(request, done)

@@ -371,7 +371,8 @@ def show_check(
 
 def describe_move(slug: str, new: Phase, message: Message | None) -> str:
     """Say in which phase the client is now, and what else came of its move."""
-    text = _("%(slug)s is in %(phase)s now.") % {"slug": slug, "phase": PhaseChoices(new).label}
+    done = _("%(slug)s is purged.") if new == Phase.PURGED else _("%(slug)s is in %(phase)s.")
+    text = done % {"slug": slug, "phase": PhaseChoices(new).label}
     return f"{text} {localize(message)}".strip()
 
 
@@ -396,7 +397,7 @@ class ToDualRead(MoveAct):
         "Move %(n)s client to dual read", "Move %(n)s clients to dual read", "number"
     )
     effect = gettext_lazy("NOVA reads and compares both stores and uses AWS's value.")
-    way_back = gettext_lazy("Move it back to dual write at any time.")
+    way_back = gettext_lazy("move back to dual write, at any time.")
 
 
 class CutOver(MoveAct):
@@ -418,7 +419,7 @@ class CutOver(MoveAct):
         "Request the cutover of %(n)s client", "Request the cutover of %(n)s clients", "number"
     )
     effect = gettext_lazy("NOVA reads AWS only. PostgreSQL keeps receiving every write.")
-    way_back = gettext_lazy("Roll back in one click, on the client's page.")
+    way_back = gettext_lazy("roll back, one click, no approval.")
 
 
 class RollBack(MoveAct):
@@ -435,7 +436,7 @@ class RollBack(MoveAct):
     effect = gettext_lazy(
         "NOVA reads both stores again. AWS's values are copied to PostgreSQL first."
     )
-    way_back = gettext_lazy("Cut over again, once its gate is open.")
+    way_back = gettext_lazy("cut over again, once its gate is open.")
 
 
 class BackToDualWrite(MoveAct):
@@ -452,7 +453,7 @@ class BackToDualWrite(MoveAct):
         "Move %(n)s client back to dual write", "Move %(n)s clients back to dual write", "number"
     )
     effect = gettext_lazy("NOVA reads PostgreSQL only; writes go to both stores.")
-    way_back = gettext_lazy("Move it to dual read again, once its gate is open.")
+    way_back = gettext_lazy("move to dual read again, once its gate is open.")
 
 
 class BackToPostgresForm(ActForm):
@@ -487,7 +488,7 @@ class BackToPostgres(MoveAct):
     effect = gettext_lazy(
         "Writes go to PostgreSQL only; the secret stays in AWS unless you delete it."
     )
-    way_back = gettext_lazy("Push it to AWS again: that takes a secret back from its deletion.")
+    way_back = gettext_lazy("push again, which also takes a secret back from its deletion.")
 
 
 class Purge(MoveAct):
@@ -509,7 +510,7 @@ class Purge(MoveAct):
         "Request the purge of %(n)s client", "Request the purge of %(n)s clients", "number"
     )
     effect = gettext_lazy("Replaces the secret values in PostgreSQL with pointers to AWS.")
-    way_back = gettext_lazy("Restore it: the values come back from AWS, while its secret exists.")
+    way_back = gettext_lazy("restore, as long as AWS has the secret.")
 
 
 class Restore(MoveAct):
@@ -522,7 +523,7 @@ class Restore(MoveAct):
     question = ngettext_lazy("Restore %(n)s client?", "Restore %(n)s clients?", "number")
     button = ngettext_lazy("Restore %(n)s client", "Restore %(n)s clients", "number")
     effect = gettext_lazy("Copies the secret values from AWS back to PostgreSQL.")
-    way_back = gettext_lazy("Purge it again, once its gate is open.")
+    way_back = gettext_lazy("purge again, once its gate is open.")
 
 
 # By the phases between which they move.

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
+from migration.core.clients import SEARCH_PERMISSION
 from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
@@ -24,7 +25,7 @@ from migration.moves.gates import (
     explain_shut,
     split_by_override,
 )
-from migration.moves.rules import Check, CheckFix
+from migration.moves.rules import COPIES_NOT_SEARCHED, Check, CheckFix
 from migration.pushes.acts import make_compare_remedy, make_push_remedy
 from migration.runs.plans import Remedy
 from nova_credentials.messages import Message
@@ -145,7 +146,7 @@ def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -
         ),
         CheckFix.COPIES: (
             "migration.view_copysearch",
-            lambda: _make_fix_link(_("See the copies"), "migration_copysearch_report"),
+            lambda: _make_copies_fix(request, check, back),
         ),
         CheckFix.SLUG: (
             "credentials.change_client",
@@ -182,6 +183,19 @@ def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -
         return {"label": _("Reload the checks"), "url": back}
     permission, make_fix = fixes[check.fix]
     return make_fix() if request.user.has_perm(permission) else None
+
+
+def _make_copies_fix(request: HttpRequest, check: Check, back: str) -> Remedy:
+    """Return the button that starts a search and shows how far it is; where one found something, the link to that."""
+    if check.code != COPIES_NOT_SEARCHED.key or not request.user.has_perm(SEARCH_PERMISSION):
+        return _make_fix_link(_("See the copies"), "migration_copysearch_report")
+    return {
+        "label": _("Search for copies"),
+        "url": reverse("admin:migration_copysearch_start"),
+        "posts": True,
+        "back": back,
+        "live": reverse("admin:migration_copysearch_live"),
+    }
 
 
 def _make_fix_link(label: str, page: str, *pk: int | None) -> Remedy:

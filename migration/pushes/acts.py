@@ -39,12 +39,14 @@ from migration.pushes.resolutions import (
     RESTORE_FIRST,
     NotResolved,
     SelectedClient,
+    SelectedNow,
     acknowledge_each,
     compare_selected,
     copy_to_aws,
     copy_to_postgres,
     digest_difference,
     find_losses,
+    find_refusals_of_copy_to_postgres,
     plan_copy_to_postgres,
     plan_resolutions,
 )
@@ -88,7 +90,7 @@ class Push(Act):
     override_heading = gettext_lazy("Left alone unless you overwrite it:")
     override_label = gettext_lazy("Overwrite it")
     wait_label = gettext_lazy("Leave it alone")
-    way_back = gettext_lazy("To go back, move a client back to PostgreSQL on its page.")
+    way_back = gettext_lazy("move back to PostgreSQL.")
     question_for_one = gettext_lazy("Push %(name)s to Secrets Manager?")
     question = ngettext_lazy(
         "Push %(n)s client to Secrets Manager?",
@@ -298,15 +300,19 @@ class Copy(Resolve):
             now = compare_selected(clients, interactive=order.interactive)
         except NotResolved as refusal:
             return {each.client_id: refusal.message for each in clients}
-        refusals = dict[int, Message]()
+        refusals = self.find_refusals_of_write(now, order)
         for each in clients:
-            there = now.get(each.client_id)
+            there = now.comparisons.get(each.client_id)
             known = each.comparison.list_acknowledgeable() if each.comparison else []
             if there and there.status == Comparison.Status.UNCHECKED and there.message:
                 refusals[each.client_id] = there.message
             elif there is None or there.list_acknowledgeable() != known:
                 refusals[each.client_id] = COMPARED_SINCE()
         return refusals
+
+    def find_refusals_of_write(self, now: SelectedNow, order: Order) -> dict[int, Message]:
+        """Return by client why what was read now can't be written to the other store."""
+        raise NotImplementedError
 
     def copy(self, client_id: int, order: Order, seen: str) -> Resolution:
         """Copy one client, as long as it differs as `seen`, the digest, has it. Raises `NotResolved`."""
@@ -338,9 +344,7 @@ class CopyToAws(Copy):
     report_icon = "cloud_upload"
     label = gettext_lazy("Copy PostgreSQL to AWS")
     kind = Resolution.Kind.TO_AWS
-    way_back = gettext_lazy(
-        "To go back, restore the previous version of a secret on its client's page."
-    )
+    way_back = gettext_lazy("restore the previous version.")
     question_for_one = gettext_lazy("Copy %(name)s to AWS?")
     question = ngettext_lazy(
         "Copy %(n)s client to AWS?",
@@ -365,18 +369,14 @@ class CopyToAws(Copy):
         )
         return [text % {"n": intcomma(number)}] if number else []
 
-    def find_refusals(
-        self, clients: Collection[SelectedClient], order: Order
-    ) -> dict[int, Message]:
-        refusals = super().find_refusals(clients, order)
+    def find_refusals_of_write(self, now: SelectedNow, order: Order) -> dict[int, Message]:
         results = push(
-            client_ids=[each.client_id for each in clients],
+            client_ids=list(now.snapshots),
             overwrite=True,
             dry_run=True,
             interactive=order.interactive,
         )
-        refused = {r.client_id: r.summary_message for r in results if r.outcome not in PUSHED}
-        return refused | refusals
+        return {r.client_id: r.summary_message for r in results if r.outcome not in PUSHED}
 
     def copy(self, client_id: int, order: Order, seen: str) -> Resolution:
         return copy_to_aws(client_id=client_id, by=order.by, reason=order.reason, seen=seen)
@@ -390,10 +390,7 @@ class CopyToPostgres(Copy):
     label = gettext_lazy("Copy AWS to PostgreSQL")
     kind = Resolution.Kind.TO_POSTGRES
     needs_reason = True
-    way_back = gettext_lazy(
-        "What PostgreSQL holds now is kept in AWS first. The page of each client can put it back, as long as nobody"
-        " changes either store."
-    )
+    way_back = gettext_lazy("undo the copy, as long as nobody changes either store.")
     question_for_one = gettext_lazy("Copy %(name)s to PostgreSQL?")
     question = ngettext_lazy(
         "Copy %(n)s client to PostgreSQL?",
@@ -432,6 +429,9 @@ class CopyToPostgres(Copy):
         except NotResolved as refusal:
             loss = refusal.message
         return ({client.client_id: loss} if loss else {}) | refusals
+
+    def find_refusals_of_write(self, now: SelectedNow, order: Order) -> dict[int, Message]:
+        return find_refusals_of_copy_to_postgres(now, interactive=order.interactive)
 
     def copy(self, client_id: int, order: Order, seen: str) -> Resolution:
         return copy_to_postgres(client_id=client_id, by=order.by, reason=order.reason, seen=seen)
@@ -476,7 +476,7 @@ class Acknowledge(Resolve):
     form = AcknowledgeForm
     needs_reason = is_quick = True
     writes_aws = False
-    way_back = gettext_lazy("For an hour the page of mismatches can undo it.")
+    way_back = gettext_lazy("undo it on the page of mismatches, for an hour.")
     question_for_one = gettext_lazy("Acknowledge the mismatches of %(name)s?")
     question = ngettext_lazy(
         "Acknowledge the mismatches of %(n)s client?",

@@ -52,13 +52,24 @@ from migration.pushes.rows_from_aws import (
     copy_aws_to_rows,
     hold_rows,
 )
-from migration.pushes.secret_writer import REPLACED_STAGE, PartlyWrittenError, RefusedBySiteError
+from migration.pushes.secret_writer import (
+    REPLACED_STAGE,
+    PartlyWrittenError,
+    RefusedBySiteError,
+    load_owners,
+)
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import PUSHED, TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run
+from nova_credentials import document as documents
+from nova_credentials.aws.answers import SecretValue
 from nova_credentials.aws.client_secrets import ClientSecrets
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager
-from nova_credentials.document import Document
+from nova_credentials.aws.secrets_manager import (
+    ErrorClass,
+    SecretsManager,
+    SecretsManagerError,
+)
+from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
@@ -673,19 +684,55 @@ def find_losses(selected: Collection[SelectedClient]) -> dict[int, Message]:
     return {pk: loss for pk, loss in losses.items() if loss}
 
 
-def compare_selected(
-    selected: Collection[SelectedClient], *, interactive: bool
-) -> dict[int, Comparison]:
-    """Compare both stores of the clients now, and store nothing: id -> what differs. Some may be left out.
+@dataclass(frozen=True)
+class SelectedNow:
+    """Both stores of some clients as they are now: what differs, and what was read for that."""
+
+    comparisons: dict[int, Comparison]
+    snapshots: dict[int, ClientSnapshot] = field(repr=False)
+    answers: Mapping[str, SecretValue | SecretsManagerError] = field(repr=False)
+
+    def get_values(self, client_id: int) -> dict[str, SecretValue]:
+        """Return what AWS holds of the client, by part."""
+        names = self.snapshots[client_id].names
+        found = {part: self.answers.get(name) for part, name in names.items()}
+        return {part: each for part, each in found.items() if isinstance(each, SecretValue)}
+
+
+def compare_selected(selected: Collection[SelectedClient], *, interactive: bool) -> SelectedNow:
+    """Compare both stores of the clients now, and store nothing. Some may be left out.
 
     Raises `NotResolved` where the tables or AWS can't be read.
     """
     try:
         snapshots = read_snapshots([client.client_id for client in selected])
         found = read_secrets(snapshots.values(), sm=secrets_manager(interactive=interactive))
-        return {
-            pk: make_unsaved_comparison(snapshot, found, run=None)
-            for pk, snapshot in snapshots.items()
-        }
     except STORE_ERRORS as error:
         raise NotResolved(error.message) from None
+    compared = {
+        pk: make_unsaved_comparison(snapshot, found, run=None) for pk, snapshot in snapshots.items()
+    }
+    return SelectedNow(compared, snapshots, found)
+
+
+def find_refusals_of_copy_to_postgres(now: SelectedNow, *, interactive: bool) -> dict[int, Message]:
+    """Return by client why its rows can't be kept in AWS first, or AWS's document be read into rows."""
+    sm = secrets_manager(interactive=interactive)
+    owners = load_owners([name for each in now.snapshots.values() for name in each.names.values()])
+    refusals = dict[int, Message]()
+    for pk, snapshot in now.snapshots.items():
+        if snapshot.document is None and snapshot.kept is None:
+            refusals[pk] = snapshot.problem or TRY_AGAIN_LATER()
+            continue
+        values = now.get_values(pk)
+        try:
+            whose = (owners.find_refusal(value, pk, sm=sm) for value in values.values())
+            if why := next(filter(None, whose), None):
+                refusals[pk] = why
+            elif values:
+                found = make_aws_copy(snapshot, ClientSecrets(values, snapshot.layout)).document
+                documents.parse_document(found, client_id=pk, client_slug=snapshot.slug)
+                documents.parse_extras(found, client_slug=snapshot.slug)
+        except (SecretsManagerError, DocumentError) as error:
+            refusals[pk] = error.message
+    return refusals

@@ -708,6 +708,12 @@ ONLY_MOVED = gettext_lazy("In AWS already: only moved to dual write")
 
 # Of Unfold's labels.
 LABELS = {PlanClass.WILL: "success", PlanClass.REFUSED: "danger", PlanClass.NOTHING: "default"}
+# The words of a tab, and the sign of its clients.
+TABS = {
+    PlanClass.WILL: (gettext_lazy("Will be done"), "check"),
+    PlanClass.REFUSED: (PlanClass.REFUSED.label, "block"),
+    PlanClass.NOTHING: (PlanClass.NOTHING.label, "remove"),
+}
 
 
 def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict[str, Any]:
@@ -755,9 +761,10 @@ def describe_groups(
     return [
         {
             "verdict": verdict.value,
-            "label": verdict.label,
+            "label": label,
             "number": numbers[verdict],
             "kind": LABELS[verdict],
+            "icon": icon,
             "kinds": list_kinds(verdict, numbers, counts),
             "clients": [
                 (show_client(request, each, back), names.get(each.client_id, each.slug))
@@ -766,7 +773,7 @@ def describe_groups(
             "more": numbers[verdict] - len(groups[verdict]),
             "is_open": verdict == first,
         }
-        for verdict in (PlanClass.WILL, PlanClass.REFUSED, PlanClass.NOTHING)
+        for verdict, (label, icon) in TABS.items()
         if numbers[verdict] or verdict == PlanClass.WILL
     ]
 

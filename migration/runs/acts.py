@@ -227,7 +227,7 @@ class Act:
     is_quick: ClassVar[bool] = False
     # The client's page offers it in its menu; False: elsewhere on it.
     in_client_menu: ClassVar[bool] = True
-    # In one sentence, how to go back; "": there is no way, as the effect says.
+    # How to go back, as it stands behind "Way back:"; "": there is no way, as the effect says.
     way_back: ClassVar[StrOrPromise] = ""
     # With this icon the report of mismatches offers it too.
     report_icon: ClassVar[str] = ""

@@ -23,12 +23,16 @@ CLIENTS_AT_ONCE = 500
 
 
 class Remedy(TypedDict):
-    """A link to `url`, or a button that posts to it, with the address to return to as `back`."""
+    """A link to `url`, or a button that posts to it, with the address to return to as `back`.
+
+    What it starts takes a while: `live` answers with how far it is, in the button's place, or with nothing.
+    """
 
     label: str
     url: str
     posts: NotRequired[bool]
     back: NotRequired[str]
+    live: NotRequired[str]
 
 
 # Of a reason: the link or button that mends it for this user, who comes back to the address; None where there is none.

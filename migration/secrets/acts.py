@@ -71,7 +71,7 @@ class ChangeLayout(Act):
     permission = LAYOUT_PERMISSION
     waits_for_one = True
     in_client_menu = False  # beside the secrets' names
-    way_back = gettext_lazy("Change the layout back in the same way.")
+    way_back = gettext_lazy("change the layout back.")
     layout: ClassVar[Layout]
     button = ngettext_lazy(
         "Change the layout of %(n)s client",

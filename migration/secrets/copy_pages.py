@@ -1,4 +1,4 @@
-"""The pages of searches for copies: each client's newest result, the searches, and the commands that redact."""
+"""The pages of searches for copies: each client's newest result, the searches, how far one is, what redacts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse, reverse_lazy
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -22,11 +23,11 @@ from credentials.models import Client
 from migration import tasks
 from migration.core.clients import SEARCH_PERMISSION, ClientMigration, PhaseChoices
 from migration.core.pages import (
+    BACK,
     AdminView,
     ObjectView,
     ReadOnlyAdmin,
     get_signed_in_user,
-    read_number,
 )
 from migration.secrets.copies import request_background_search
 from migration.secrets.models import (
@@ -44,8 +45,11 @@ from nova_credentials.phases import Phase
 
 CLIENTS_A_PAGE = 50
 REDACTIONS_SHOWN = 20
-# Tone and icon of each state; one that reads shows how far it is.
+# Of an address: that the page shows a search already, and that it must not be loaded anew.
+SHOWN, KEEPS_PAGE = "shown", "keeps"
+# Tone and icon of each state.
 STATE_LOOKS = {
+    SearchState.READING: ("info", "search"),
     SearchState.FINISHED: ("success", "check"),
     SearchState.INTERRUPTED: ("danger", "error"),
     SearchState.WAITING: ("info", "hourglass"),
@@ -91,7 +95,8 @@ class CopiesView(AdminView):
             redactions=list(Redaction.objects.all()[:REDACTIONS_SHOWN]),
             search=search,
             search_badge=make_search_badge(search) if search else "",
-            may_search=request.user.has_perm(SEARCH_PERMISSION),
+            may_search=request.user.has_perm(SEARCH_PERMISSION)
+            and not (search and search.is_under_way),
             may_view_clients=request.user.has_perm("credentials.view_client"),
         )
         return self.render_to_response(context)
@@ -129,7 +134,7 @@ class CopySearchView(ObjectView[CopySearch]):
 class StartSearchView(AdminView):
     """Has a worker search for the values of all clients, unless a search is already running.
 
-    Leads back to the page of what is left of a client, where that was the page that asked.
+    Leads back to the page that asked, which shows how far the search is.
     """
 
     permission_required = SEARCH_PERMISSION
@@ -137,18 +142,43 @@ class StartSearchView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         search = request_background_search(get_signed_in_user(request))
         if search is None:
-            messages.warning(request, gettext("A search is already running."))
+            messages.warning(request, gettext("A search is already under way."))
         elif tasks.enqueue_search(search):
-            text = gettext("The search was started. Reload this page to see its result.")
-            messages.success(request, text)
+            messages.success(request, gettext("The search for copies has begun."))
         else:
             search.delete()
             text = gettext("Nothing was started: the task queue can't be reached. Try again later.")
             messages.error(request, text)
-        client_id = read_number(request.POST.get("client", ""))
-        if client_id is None:
-            return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
-        return HttpResponseRedirect(reverse("admin:credentials_client_leaving", args=[client_id]))
+        back = request.POST.get(BACK, "")
+        if not back or not url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+            back = reverse("admin:migration_copysearch_report")
+        return HttpResponseRedirect(back)
+
+
+class LiveSearchView(AdminView):
+    """Shows open pages how far the search is that is under way, again and again until it ends.
+
+    The page is loaded anew then, or says so where something may have been typed on it.
+    """
+
+    template_name = "admin/migration/copy_search_live.html"
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        search = CopySearch.objects.first()
+        if search is None or not (search.is_under_way or SHOWN in request.GET):
+            return HttpResponse(status=204)
+        keeps_page = KEEPS_PAGE in request.GET
+        response = self.render_to_response(
+            {
+                "search": search,
+                "search_badge": make_search_badge(search),
+                "keeps_page": keeps_page,
+            }
+        )
+        if not search.is_under_way and not keeps_page:
+            response["HX-Refresh"] = "true"
+        return response
 
 
 class CopySearchAdmin(ReadOnlyAdmin):
@@ -164,6 +194,7 @@ class CopySearchAdmin(ReadOnlyAdmin):
     own_views: ClassVar = [
         ("report/", "report", CopiesView),
         ("start/", "start", StartSearchView),
+        ("live/", "live", LiveSearchView),
     ]
 
     @display(description=_("search"), ordering="pk")
@@ -185,12 +216,8 @@ def name_search(search: CopySearch) -> str:
 
 
 def make_search_badge(search: CopySearch) -> str:
-    """Return how far the search is, as a label."""
-    if look := STATE_LOOKS.get(search.state):
-        return make_label(str(search.state.label), *look)
-    text = gettext("Reading table %(n)d of %(total)d")
-    done = min(search.tables_done + 1, max(search.tables, 1))
-    return make_label(text % {"n": done, "total": max(search.tables, 1)}, "info", "search")
+    """Return the state of the search, as a label."""
+    return make_label(str(search.state.label), *STATE_LOOKS[search.state])
 
 
 @dataclass(frozen=True)

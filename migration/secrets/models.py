@@ -46,7 +46,7 @@ class UnsearchedReason(models.TextChoices):
 class SearchState(models.TextChoices):
     """How far a search is."""
 
-    WAITING = "waiting", _("Waiting for a worker")
+    WAITING = "waiting", _("Waiting")
     READING = "reading", _("Reading")
     INTERRUPTED = "interrupted", _("Interrupted")
     FINISHED = "finished", _("Finished")
@@ -141,6 +141,11 @@ class CopySearch(models.Model):
             if self.interrupted_at or self.is_silent
             else SearchState.READING
         )
+
+    @property
+    def is_under_way(self) -> bool:
+        """Say whether a page that shows it waits for its end."""
+        return self.state in (SearchState.WAITING, SearchState.READING)
 
     @property
     def may_begin_again(self) -> bool:

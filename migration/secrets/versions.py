@@ -514,7 +514,7 @@ class TriedVersion:
 
 VERSION_LOGIN_UNPROVEN = Sentence(
     "version_login_unproven",
-    "Nothing was restored yet: whether the logins of this version work could not be found out (%(logins)s).",
+    "Whether the logins of this version work could not be found out (%(logins)s). Nothing was restored.",
     glue=", ",
 )
 

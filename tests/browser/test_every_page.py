@@ -210,11 +210,11 @@ def test_the_page_of_an_act_with_the_keyboard_alone(visit, client_in, scripts):
     page = visit(address, viewport=WIDTH, java_script_enabled=scripts)
     button = page.get_by_role("button", name="Rotate the passwords of 1 client")
     will, nothing = (
-        page.get_by_role("region", name=name) for name in ("Would be done", "Nothing to do")
+        page.get_by_role("region", name=name) for name in ("Will be done", "Nothing to do")
     )
     assert (will.is_visible(), nothing.is_visible()) == (True, False)
 
-    page.get_by_role("radio", name="Would be done").focus()
+    page.get_by_role("radio", name="Will be done").focus()
     page.keyboard.press("ArrowRight")
 
     assert (will.is_visible(), nothing.is_visible()) == (False, True)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from migration.models import ClientMigration, PhaseChange, Run
+from migration import tasks
+from migration.models import ClientMigration, CopySearch, PhaseChange, Run
+from migration.moves.rules import CopiesSearched
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
@@ -15,6 +17,8 @@ from tests.migration.moves.clients import enter_phase, password, phase_of
 
 pytestmark = pytest.mark.browser
 
+# Before other tests are spared the search.
+conditions_of_search = CopiesSearched.list_conditions
 TYPE = "Type %(wanted)s to confirm"
 
 
@@ -50,13 +54,28 @@ def test_a_client_is_purged_by_its_slug_and_restored(stores, somebody, scripts):
 
     admin.types("idom", TYPE, wanted="idom")
     admin.presses("Purge %(n)s client", n="1")
-    admin.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="Purged")
+    admin.reads("%(slug)s is purged.", slug="idom")
     assert password(pk).startswith("aws-secretsmanager:")
 
     admin.follows("Restore")
     admin.presses("Restore %(n)s client", n="1")
-    admin.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
+    admin.reads("%(slug)s is in %(phase)s.", slug="idom", phase="AWS (cut over)")
     assert password(pk) == "example-password-1"
+
+
+def test_the_page_of_a_purge_shows_its_search_for_copies_until_it_ends(stores, visit, monkeypatch):
+    monkeypatch.setattr(CopiesSearched, "list_conditions", conditions_of_search)
+    pk = client_in(Phase.AWS)
+    page = visit(f"/admin/credentials/client/act/purge/?clients={pk}")
+    search = page.get_by_role("button", name="Search for copies")
+
+    search.click()
+    page.get_by_text("begins once a worker is free").wait_for()
+    tasks.search_copies(CopySearch.objects.get().pk)
+
+    # By itself: the check was asked again.
+    expect(page.get_by_role("button", name="Purge 1 client")).to_be_visible()
+    expect(search).to_have_count(0)
 
 
 def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
@@ -65,14 +84,14 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
     operator = somebody(page_of(pk), user=make_in_role("ana", "Operator"))
     operator.follows("Cut over to AWS")
-    operator.reads("There is nothing to do now.")
+    operator.reads("Nothing to do now.")
     typed = operator.page.get_by_label(operator.say(TYPE, wanted="idom"))
     expect(typed).to_have_count(0)
 
     while not typed.count():
         operator.presses("Compare both stores now")
 
-    operator.reads("Would be done")
+    operator.reads("Will be done")
 
 
 def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, settings):
@@ -95,7 +114,7 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     ana.follows("Move run %(id)s", id=str(Run.objects.get().pk))
     ana.presses("Approve and move now")
 
-    ana.reads("%(slug)s is in %(phase)s now.", slug="idom", phase="AWS (cut over)")
+    ana.reads("%(slug)s is in %(phase)s.", slug="idom", phase="AWS (cut over)")
     change = PhaseChange.objects.get(new=Phase.AWS)
     assert (phase_of(pk), change.reason) == (Phase.AWS, "INC-42")
     assert "maria" in str(change.note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -15,10 +15,11 @@ from migration.clients.imports import (
     MOST_BYTES,
     ImportPlan,
     ImportRefusedError,
-    LineOutcome,
+    ImportResult,
     PlannedLine,
     preview_import,
     store_import,
+    write_refused_lines,
 )
 from migration.clients.legacy import (
     LegacyPlan,
@@ -27,7 +28,7 @@ from migration.clients.legacy import (
     import_legacy_clients,
     plan_legacy_import,
 )
-from migration.management.base import FormattedCommand, Options, find_user
+from migration.management.base import FormattedCommand, OneLineOutput, Options, find_user
 from migration.management.progress import show_work
 from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
 from nova_credentials.shown_names import escape_name
@@ -36,9 +37,9 @@ from nova_credentials.tables import LEGACY_CREDENTIALS
 
 class Command(FormattedCommand):
     help = (
-        "Adds and changes clients from a CSV file: all of its lines, or none where one is wrong. With --legacy instead:"
-        " adds the clients, and the database logins, that only NOVA's legacy table client_credentials holds; rows that"
-        " differ from the newer tables are listed and left alone, and the legacy table is only read."
+        "Adds and changes clients from a CSV file, and names the lines that it refuses, with the reason. With --legacy"
+        " instead: adds the clients, and the database logins, that only NOVA's legacy table client_credentials holds;"
+        " rows that differ from the newer tables are listed and left alone, and the legacy table is only read."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -52,6 +53,14 @@ class Command(FormattedCommand):
             "--dry-run",
             action="store_true",
             help="print what each line or row would do, store nothing",
+        )
+        parser.add_argument(
+            "--all-or-nothing", action="store_true", help="store nothing where a line is refused"
+        )
+        parser.add_argument(
+            "--refused",
+            action="store_true",
+            help="print nothing but the refused lines, as a CSV file: each with its secrets, and the reason in front",
         )
         parser.add_argument(
             "--template", action="store_true", help="print the line that names the columns"
@@ -73,31 +82,52 @@ class Command(FormattedCommand):
         if by and not by.has_perms(IMPORT_PERMISSIONS):
             raise CommandError(f"{escape_name(by.username)} may not import clients", returncode=2)
         data = read_file_or_exit(options["file"])
+        if options["refused"] and options["format"] == "json":
+            raise CommandError("--refused prints a CSV file, and no JSON", returncode=2)
+        if options["refused"] and self.stdout.isatty():
+            raise CommandError("--refused prints secrets: send its output to a file", returncode=2)
         try:
             plan = preview_import(data=data)
             if plan.warning:
                 self.stderr.write(str(plan.warning))
-            wrong = plan.counts[LineOutcome.WRONG]
-            if options["dry_run"] or wrong:
-                self._print_plan(plan, options)
-                if wrong:
-                    sys.exit(1)
-                return
-            with show_work(self.stderr, "Import", len(plan.new_or_changed_clients)) as work:
-                result = store_import(data=data, by=by, tell=work.set_done)
+            result = None
+            if not options["dry_run"] and not (options["all_or_nothing"] and plan.refused):
+                with show_work(self.stderr, "Import", len(plan.new_or_changed_clients)) as work:
+                    result = store_import(
+                        data=data,
+                        by=by,
+                        all_or_nothing=options["all_or_nothing"],
+                        tell=work.set_done,
+                    )
         except ImportRefusedError as refusal:
             raise CommandError(str(refusal), returncode=1) from None
-        numbers = {
-            "new": result.new,
-            "changed": result.changed,
-            "unchanged": result.unchanged,
-        }
-        if options["format"] == "json":
-            self.print_json(
-                {"stored": True, "clients": numbers, "lines": describe_lines(plan.lines)}
-            )
+        refused = result.refused if result else plan.refused
+        if options["refused"]:
+            text = write_refused_lines(data=data, refused=refused)
+            cast("OneLineOutput", self.stdout).write_unchanged(text)
+        elif result:
+            self._print_result(result, plan.lines, options)
         else:
-            self.stdout.write(", ".join(f"{n} clients {name}" for name, n in numbers.items()))
+            self._print_plan(plan, options)
+        if not result and not options["dry_run"]:
+            self.stderr.write("Nothing was imported.")
+        if refused:
+            sys.exit(1)
+
+    def _print_result(
+        self, result: ImportResult, lines: Iterable[PlannedLine], options: Options
+    ) -> None:
+        """Print how many clients were stored, and which lines were refused and why."""
+        numbers = {"new": result.new, "changed": result.changed, "unchanged": result.unchanged}
+        if options["format"] == "json":
+            self.print_json({"stored": True, "clients": numbers, "lines": describe_lines(lines)})
+            return
+        for line in result.refused:
+            self.stdout.write(describe_line(line))
+        words = [f"{n} clients {name}" for name, n in numbers.items()]
+        if result.refused:
+            words.append(f"{len(result.refused)} lines refused")
+        self.stdout.write(", ".join(words))
 
     def _print_plan(self, plan: ImportPlan, options: dict[str, Any]) -> None:
         """Print what each line would do, and what is wrong with it."""
@@ -108,12 +138,8 @@ class Command(FormattedCommand):
             )
             return
         for line in plan.lines:
-            words = [*map(str, line.problems)] if line.problems else [", ".join(line.columns)]
-            start = f"line {line.number}  {escape_name(line.slug) or '-'}  {line.outcome.value}"
-            self.stdout.write("  ".join([start, *filter(None, words)]))
+            self.stdout.write(describe_line(line))
         self.stdout.write(", ".join(f"{number} {name}" for name, number in numbers.items()))
-        if plan.counts[LineOutcome.WRONG]:
-            self.stderr.write("Nothing was imported.")
 
     def _import_legacy(self, options: Options) -> None:
         if options["file"] or options["template"]:
@@ -176,6 +202,12 @@ def read_file_or_exit(path_or_dash: str | None) -> bytes:
         raise CommandError(
             f"can't read {escape_name(path_or_dash)}: {error.strerror}", returncode=2
         ) from None
+
+
+def describe_line(line: PlannedLine) -> str:
+    words = [*map(str, line.problems)] if line.problems else [", ".join(line.columns)]
+    start = f"line {line.number}  {escape_name(line.slug) or '-'}  {line.outcome.value}"
+    return "  ".join([start, *filter(None, words)])
 
 
 def describe_lines(lines: Iterable[PlannedLine]) -> list[dict[str, object]]:

@@ -14,6 +14,6 @@ for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) doc
 document.addEventListener("htmx:beforeRequest", (event) => {
   document.getElementById("import-failed").hidden = true;
   // Beside the button that was pressed. What is swapped out takes it along, so it goes back before.
-  event.detail.requestConfig.triggeringEvent?.submitter?.after(wait);
+  event.detail.elt.closest("#import-form button")?.after(wait);
 });
 document.addEventListener("htmx:beforeSwap", () => document.getElementById("import-beside-preview").append(wait));

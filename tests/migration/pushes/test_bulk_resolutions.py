@@ -77,7 +77,6 @@ def everything() -> tuple[int, ...]:
 def agreeing(monkeypatch):
     """Both stores look as the newest comparisons have them: these tests make no rows of logins."""
     monkeypatch.setattr("migration.pushes.acts.Copy.find_refusals", lambda *_: {})
-    monkeypatch.setattr("migration.pushes.acts.CopyToAws.find_refusals", lambda *_: {})
     monkeypatch.setattr("migration.pushes.acts.CopyToPostgres.find_refusals", lambda *_: {})
 
 
@@ -525,3 +524,43 @@ def test_without_a_selection_or_the_permission_nobody_becomes_an_owner(client, k
     assert client.post(target, {"all": "1", "owner": "maria"}).status_code == 403
     assert f'formaction="{target}' not in client.get(REPORT).content.decode()
     assert owners() == {}
+
+
+def take_over(sm, name: str) -> None:
+    """Somebody deletes the secret, and makes another one of the same name, of their own."""
+    text = sm.get_value(name).text
+    sm.sm.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    sm.sm.create_secret(Name=name, SecretString=text)
+
+
+@pytest.mark.usefixtures("stores")
+@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.AWS])
+@pytest.mark.parametrize("act", ["copy_to_aws", "copy_to_postgres"])
+def test_a_copy_of_many_does_all_whom_its_plan_counts(browser, act, phase):
+    sm = secrets_manager()
+    names = {
+        slug: f"nova/clients/{slug}"
+        for slug in ("good", "fine", "theirs", "odd", "gone", "deleted")
+    }
+    ids = {slug: make_full_client(slug) for slug in names}
+    for pk in ids.values():
+        enter_phase(pk, phase)
+    for name in names.values():
+        change_in_aws(sm, name, password="example-theirs")
+    change_in_aws(sm, names["odd"], port="no number")
+    compare(client_ids=list(ids.values()))
+    take_over(sm, names["theirs"])
+    compare(client_ids=[ids["theirs"]])
+    sm.sm.delete_secret(SecretId=names["gone"], ForceDeleteWithoutRecovery=True)
+    sm.schedule_deletion(names["deleted"], days=7)
+    compare(client_ids=[ids["gone"], ids["deleted"]])
+
+    page = browser.get(act_page(act, *ids.values()))
+    will = set(verdicts(page)["will"])
+    confirm(browser, page, reason="INC-42")
+    run = Run.objects.get(kind=Run.Kind.TO_AWS if act == "copy_to_aws" else Run.Kind.TO_POSTGRES)
+    engine.work_on_run(run_id=run.pk, seconds=30)
+
+    assert {"good", "fine"} <= will
+    assert "theirs" not in will
+    assert dict(run.items.values_list("slug", "outcome")) == dict.fromkeys(will, "updated")

@@ -151,7 +151,7 @@ def test_the_page_of_a_client_whose_name_no_secret_can_have_says_so(viewer):
     pk = make_client("bad slug")
 
     page = f"{page_of('credentials_client', pk)}?tab=comparison"
-    assert "Not a valid name" in text(viewer.get(page))
+    assert "Invalid name" in text(viewer.get(page))
 
 
 @pytest.mark.parametrize("url", [CLIENTS, COMPARISONS])

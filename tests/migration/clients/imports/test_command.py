@@ -1,5 +1,6 @@
 """`import_clients`: what it prints, its exit codes, and that a dry run stores nothing."""
 
+import csv
 import io
 import json
 
@@ -68,15 +69,33 @@ def test_what_is_right_is_stored(write):
     assert AuditEvent.objects.get(code="import", slug="acme").who == "paco"
 
 
-def test_a_wrong_line_is_printed_and_nothing_is_stored(write):
+@pytest.mark.parametrize("all_or_nothing", [True, False])
+def test_a_wrong_line_is_printed_and_keeps_the_others_out_if_that_is_asked_for(
+    write, all_or_nothing
+):
     path = write(make_csv(make_row("acme"), make_row("odd", db_port="x")))
 
-    out, err, code = run(path)
+    out, err, code = run(path, *(["--all-or-nothing"] if all_or_nothing else []))
 
     assert code == 1
     assert "line 3  odd  wrong  db_port: Enter a whole number." in out
-    assert "Nothing was imported" in err
-    assert not Client.objects.exists()
+    assert ("Nothing was imported" in err) == all_or_nothing
+    stored = [] if all_or_nothing else ["acme"]
+    assert list(Client.objects.values_list("slug", flat=True)) == stored
+
+
+def test_the_refused_lines_are_printed_as_a_file_where_that_is_asked_for(write):
+    rows = [make_row("acme"), make_row("odd", db_port="x", db_password="example-odd")]
+    path = write(make_csv(*rows))
+
+    out, _err, code = run(path, "--refused")
+
+    (row,) = csv.DictReader(io.StringIO(out, newline=""))
+    assert (code, row["slug"], row["db_password"]) == (1, "odd", "example-odd")
+    assert row["reason"] == "Line 3: db_port: Enter a whole number."
+    assert Client.objects.get().slug == "acme"
+    assert "example-odd" not in run(path)[0]
+    assert run(path, "--refused", "--format", "json")[2] == 2
 
 
 def test_as_json(write):

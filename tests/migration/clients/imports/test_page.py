@@ -1,6 +1,7 @@
 """The page of an import: what it shows, what it stores, and that the file is in memory only."""
 
 import csv
+import io
 import tempfile
 
 import pytest
@@ -44,12 +45,12 @@ def test_the_preview_names_lines_columns_and_problems_and_stores_nothing(browser
     make_full_client("idom")
     rows = [make_row("acme"), {"slug": "idom", "name": "Idom & Co"}, make_row("b d", db_port="x")]
 
-    html = send(browser, make_csv(*rows)).content.decode()
+    response = send(browser, make_csv(*rows))
 
+    html = response.content.decode()
     assert "acme" in html
     assert "Enter a whole number" in html
-    assert "Nothing can be imported while a line is wrong" in html
-    assert 'name="plan"' not in html
+    assert (response.context["number"], response.context["refused"]) == (2, 1)
     assert list(Client.objects.values_list("slug", flat=True)) == ["idom"]
 
 
@@ -66,8 +67,48 @@ def test_the_same_file_is_stored_once_it_is_confirmed(browser):
     response = confirm(browser, make_csv(make_row("acme"), make_row("b", groups="wave 1")))
 
     assert response.url.startswith(f"{LIST}?import=")
-    assert "2 clients are new" in browser.get(response.url).content.decode()
+    assert "2 added, 0 changed, 0 unchanged." in browser.get(response.url).content.decode()
     assert Client.objects.count() == 2
+
+
+def test_the_good_lines_are_stored_and_the_page_stays_to_give_the_others_back(browser):
+    data = make_csv(make_row("acme"), make_row("odd", db_port="x", db_password="example-odd"))
+
+    response = confirm(browser, data)
+
+    assert "1 added, 0 changed, 0 unchanged." in response.context["stored"]
+    assert response.context["refused"] == 1
+    assert slugs_at(browser, response.context["new_clients_url"]) == ["acme"]
+    assert "example-odd" not in response.content.decode()
+    given = send(browser, data, "refused")
+    assert given["Content-Disposition"].startswith("attachment")
+    assert "no-store" in given["Cache-Control"]
+    (row,) = csv.DictReader(io.StringIO(given.content.decode("utf-8-sig"), newline=""))
+    assert (row["slug"], row["db_password"]) == ("odd", "example-odd")
+    assert row["reason"] == "Line 3: db_port: Enter a whole number."
+    assert Client.objects.get().slug == "acme"
+
+
+def test_of_a_file_without_a_refused_line_none_is_given(browser):
+    response = send(browser, make_csv(make_row("acme")), "refused")
+
+    assert response.context["token"]
+    assert not Client.objects.exists()
+
+
+def test_a_file_of_refused_lines_alone_can_t_be_confirmed(browser):
+    response = send(browser, make_csv(make_row("odd", db_port="x")))
+
+    assert (response.context["token"], response.context["refused"]) == ("", 1)
+
+
+def test_a_migration_of_the_good_lines_says_how_many_were_refused(browser):
+    data = make_csv(make_row("acme"), make_row("odd", db_port="x"))
+
+    response = confirm(browser, data, migrate="yes")
+
+    assert response.url == act_page("push", Client.objects.get().pk)
+    assert "1 line was refused" in browser.get(response.url).content.decode()
 
 
 def test_another_file_is_not_stored_and_its_preview_is_shown(browser):

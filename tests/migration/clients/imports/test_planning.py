@@ -144,16 +144,23 @@ def test_a_changed_destination_asks_for_the_secret(cells, needed):
 
 
 def test_a_further_line_with_a_label_is_another_login():
-    lines = preview(
+    first = [
         make_row("acme"),
         {"slug": "acme", "label": "reports", **DATABASE, "db_name": "reports"},
+    ]
+    assert outcomes(*first) == ["new", "new"]
+
+    lines = preview(
+        *first,
         {"slug": "acme", "label": "reports", **DATABASE},
         {"slug": "acme", "label": "archive", **DATABASE, "name": "Another"},
         {"slug": "acme", "db_name": "twice"},
     )
 
-    assert [line.outcome.value for line in lines] == ["new", "new", "wrong", "wrong", "wrong"]
-    assert [p.key for line in lines[2:] for p in line.problems] == [
+    assert {line.outcome for line in lines} == {LineOutcome.WRONG}
+    assert [p.key for line in lines for p in line.problems] == [
+        "import_client_refused",
+        "import_client_refused",
         "import_label_twice",
         "import_says_otherwise",
         "import_slug_twice",
@@ -169,13 +176,13 @@ def test_a_login_is_found_by_its_label_and_the_primary_one_without():
         data=make_csv(
             {"slug": "idom", "db_password": "new of main"},
             {"slug": "idom", "label": "reports", "db_password": "new of reports"},
-            {"slug": "idom", "label": "main", "db_password": "twice"},
         )
     )
 
     rows = {login.row.label: login.row.db_password for login in plan.clients[0].logins}
     assert rows == {"main": "new of main", "reports": "new of reports"}
-    assert [p.key for p in plan.lines[2].problems] == ["import_label_twice"]
+    twice = {"slug": "idom", "label": "main", "db_password": "twice"}
+    assert problems({"slug": "idom", "db_password": "new"}, twice)[1] == ["import_label_twice"]
 
 
 def test_what_is_not_clear_in_novas_table_is_not_guessed():
@@ -244,10 +251,11 @@ def test_a_slug_with_blanks_is_found_as_it_stands():
 def test_a_slug_that_differs_in_capitals_only_is_no_new_client():
     make_full_client("Idom")
 
-    assert problems(make_row("IDOM"), make_row("acme"), make_row("Acme")) == [
+    assert problems(make_row("IDOM"), make_row("acme"), make_row("Acme"), make_row("b")) == [
         ["import_slug_like_other"],
+        ["import_slug_like_line"],
+        ["import_slug_like_line"],
         [],
-        ["import_slug_like_other"],
     ]
 
 
@@ -319,6 +327,9 @@ def test_the_logins_and_groups_of_one_client_have_a_bound(monkeypatch):
     monkeypatch.setattr(imports, "MOST_GROUPS", 2)
     labels = ("", "one", "two", "three")
     rows = [make_row("idom", **DATABASE, label=label) for label in labels]
-    assert [keys[-1:] for keys in problems(*rows)] == [[], [], [], ["import_too_many_logins"]]
+    assert [keys[-1:] for keys in problems(*rows)] == [
+        *([["import_client_refused"]] * 3),
+        ["import_too_many_logins"],
+    ]
     grouped = make_row("acme", **DATABASE, groups="a;b;c")
     assert problems(grouped) == [["import_too_many_groups"]]

@@ -1,4 +1,7 @@
-"""A file is stored whole or not at all, and only as it was previewed."""
+"""The good lines of a file are stored at once or not at all, and only as they were previewed."""
+
+import csv
+import io
 
 import pytest
 from django.contrib.auth.models import User
@@ -7,7 +10,12 @@ from django.utils import translation
 
 from credentials.models import Client, DatabaseCredential
 from migration.clients.history import load_history
-from migration.clients.imports import ImportRefusedError, preview_import, store_import
+from migration.clients.imports import (
+    ImportRefusedError,
+    preview_import,
+    store_import,
+    write_refused_lines,
+)
 from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientGroup
 from migration.pushes.comparisons import compare
@@ -117,11 +125,69 @@ def test_groups_are_made_and_clients_put_into_them(user):
     assert members == {"Wave 1": ["acme", "idom"], "north": ["acme"]}
 
 
-def test_one_wrong_line_keeps_all_others_out():
-    make_full_client("idom")
+def test_a_wrong_line_keeps_no_other_client_out_unless_it_is_all_or_nothing():
+    pk = make_full_client("idom")
     rows = [make_row("acme"), {"slug": "idom", "db_password": "x"}, make_row("odd", db_port="x")]
 
-    assert refusal(make_csv(*rows)) == "import_lines_wrong"
+    assert refusal(make_csv(*rows), all_or_nothing=True) == "import_lines_wrong"
+    result = store_import(data=make_csv(*rows))
+
+    assert (result.new, result.changed, result.unchanged) == (1, 1, 0)
+    assert [(line.number, line.slug) for line in result.refused] == [(4, "odd")]
+    assert DatabaseCredential.objects.get(client=pk).db_password == "x"
+    assert sorted(Client.objects.values_list("slug", flat=True)) == ["acme", "idom"]
+
+
+def test_of_a_client_with_a_wrong_line_nothing_is_stored():
+    make_full_client("idom")
+    rows = [
+        {"slug": "idom", "name": "Other", "groups": "wave 1"},
+        {"slug": "idom", "label": "reports", **DATABASE, "db_port": "x"},
+    ]
+    before = everything()[:3]
+
+    result = store_import(data=make_csv(*rows))
+
+    assert everything()[:3] == before
+    assert (result.new, result.changed, result.unchanged, result.client_ids) == (0, 0, 0, [])
+
+
+def test_the_refused_lines_are_given_back_as_they_stood_and_are_taken_once_they_are_corrected():
+    odd = make_row("odd", db_port="x", db_password='=1+1 "\r\n; ñ ', description="-1")
+    data = make_csv(make_row("acme"), odd, make_row("z"), delimiter=";")
+    refused = store_import(data=data).refused
+
+    given = write_refused_lines(data=data, refused=refused)
+
+    (row,) = csv.DictReader(io.StringIO(given, newline=""), delimiter=";")
+    assert [*row] == ["reason", *odd]
+    assert row.pop("reason") == "Line 3: db_port: Enter a whole number."
+    assert row == odd
+    # Once more with another reason in front, which is no cell of it.
+    again = preview_import(data=given.encode())
+    assert [p.key for p in again.lines[0].problems] == ["import_cell_refused"]
+    given = write_refused_lines(data=given.encode(), refused=again.refused)
+    store_import(data=given.replace('"x"', '"5432"').encode())
+    assert DatabaseCredential.objects.get(client__slug="odd").db_password == odd["db_password"]
+
+
+@pytest.mark.parametrize("line", ["odd,Odd", "odd,Odd,x,y,z", 'odd,"O\0dd",x'])
+def test_a_refused_line_of_another_shape_is_given_back_whole(line):
+    data = f"slug,name,db_password\n{line}\n".encode()
+
+    given = write_refused_lines(data=data, refused=preview_import(data=data).refused)
+
+    header, row = csv.reader(io.StringIO(given, newline=""))
+    assert header == ["reason", "slug", "name", "db_password"]
+    assert row[1:] == next(csv.reader([line]))
+    keys = [
+        [p.key for p in each.lines[0].problems] for each in map(_preview, (data, given.encode()))
+    ]
+    assert keys[0] == keys[1]
+
+
+def _preview(data: bytes):
+    return preview_import(data=data)
 
 
 def test_what_the_database_refuses_at_the_last_line_leaves_nothing():

@@ -91,7 +91,8 @@ def test_what_is_hindered_waits_and_is_named(client, monkeypatch):
     clients = reverse("admin:credentials_client_changelist")
     assert "idom" in client.get(f"{clients}?active=interrupted").content.decode()
     page = client.get(reverse("admin:credentials_client_leaving", args=[pk])).content.decode()
-    assert "This was interrupted" in page
+    assert "Nothing is lost: offboard it again to go on." in page
+    assert "?question=back" in page
 
 
 def test_while_somebody_works_on_the_client_or_aws_writes_are_stopped_it_waits(monkeypatch):

@@ -12,7 +12,7 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.clients.offboarding import find_leftovers, offboard_client
 from migration.core import aws_store
-from migration.core.clients import all_clients
+from migration.core.clients import OffboardingState, all_clients
 from migration.models import AuditEvent, ClientGroup, Offboarding, RotationSchedule
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
@@ -44,19 +44,16 @@ def confirmed(act: str, **more: str) -> dict[str, str]:
     return {"act": act, "slug": "idom", "reason": "CHG-7", **more}
 
 
-def test_it_is_deactivated_offboarded_and_brought_back_on_its_page(ada):
+def test_an_active_client_is_offboarded_by_one_button_and_brought_back_by_another(ada):
     pk = make_full_client("idom")
     advance(pk, Phase.AWS)
     page = page_of(pk)
     link = ada.get(reverse("admin:credentials_client_change", args=[pk])).content.decode()
     assert page in link
 
-    html = ada.get(page).content.decode()
-    assert "Deactivate the client" in html
-    assert 'value="offboard"' not in html
-    said = ada.post(page, {"act": "deactivate"}, follow=True).content.decode()
-    assert "The client is inactive" in said
-    assert 'value="offboard"' in said
+    asked = ada.get(page)
+    assert (asked.context["question"], asked.context["objections"]) == ("offboard", [])
+    assert 'value="deactivate"' not in asked.content.decode()
     said = ada.post(page, confirmed("offboard"), follow=True).content.decode()
     assert f"The client is offboarded. {NAME} will be deleted on" in said
     assert "Until" in said
@@ -66,6 +63,7 @@ def test_it_is_deactivated_offboarded_and_brought_back_on_its_page(ada):
     said = ada.post(page, confirmed("back"), follow=True).content.decode()
     assert "idom is back in" in said
     assert (phase_of(pk), is_scheduled(NAME)) == (Phase.AWS, False)
+    assert not Client.objects.get(pk=pk).is_active
     ada.post(page, {"act": "activate"})
     assert Client.objects.get(pk=pk).is_active
     who = AuditEvent.objects.filter(code="offboarding").values_list("who", flat=True)
@@ -73,6 +71,53 @@ def test_it_is_deactivated_offboarded_and_brought_back_on_its_page(ada):
     changed = AuditEvent.objects.filter(code="client_saved", slug="idom")
     said = [str(event.message) for event in changed]
     assert said == ["Activated the client.", "Deactivated the client."]
+
+
+def test_what_else_keeps_an_active_client_leaves_it_active(ada):
+    pk = make_full_client("idom")
+    advance(pk, Phase.AWS)
+    count_reads(pk, reads=1)
+
+    ada.post(page_of(pk), confirmed("offboard"))
+
+    assert Client.objects.get(pk=pk).is_active
+    assert not Offboarding.objects.exists()
+
+
+def test_what_keeps_it_after_it_was_deactivated_is_told_with_that(ada, monkeypatch):
+    pk = make_full_client("idom")
+    advance(pk, Phase.AWS)
+    monkeypatch.setattr("migration.clients.offboarding.are_equal", lambda *_: False)
+
+    said = ada.post(page_of(pk), confirmed("offboard"), follow=True)
+
+    levels = [each.level_tag for each in said.context["messages"]]
+    assert levels == ["error", "warning"]
+    assert not Client.objects.get(pk=pk).is_active
+    assert not Offboarding.objects.exists()
+
+
+def test_who_may_not_deactivate_is_told_that_it_has_to_be_done_first(client):
+    client.force_login(make_user("eva", "credentials.view_client", "migration.purge_client"))
+    pk = make_full_client("idom")
+    advance(pk, Phase.AWS)
+
+    keys = [each.key for each in client.get(page_of(pk)).context["objections"]]
+    client.post(page_of(pk), confirmed("offboard"))
+
+    assert keys == ["offboarding_active"]
+    assert Client.objects.get(pk=pk).is_active
+
+
+def test_an_interrupted_one_asks_for_either_way(ada):
+    pk = make_inactive(Phase.AWS)
+    offboard_client(client_id=pk, reason="CHG-7")
+    Offboarding.objects.update(state=OffboardingState.COMING_BACK)
+    page = page_of(pk)
+
+    asked = [ada.get(page + query).context["question"] for query in ("", "?question=offboard")]
+
+    assert asked == ["back", "offboard"]
 
 
 def test_an_offboarded_client_is_offered_no_move_as_each_would_be_refused(client):
@@ -148,8 +193,8 @@ def test_it_says_what_is_left_where(ada):
         offboard_client(client_id=pk, reason="CHG-7", acknowledged=True)
         after = ada.get(page_of(pk)).content.decode()
 
-    assert before.count("the values, in plain text") == 3
-    assert after.count("pointers, no values") == 3
+    assert before.count(": plain text") == 3
+    assert after.count(": pointer") == 3
     for text in (
         "public.client_credentials.db_password",
         "1 row with this slug, which stays",
@@ -161,7 +206,6 @@ def test_it_says_what_is_left_where(ada):
     assert "Rotation every" not in after
     assert f"{NAME}</code>:" in after
     assert "is deleted on" in after
-    assert "Backups and snapshots" in after
     assert not [value for value in PASSWORDS.values() if value in before + after]
 
 
@@ -174,7 +218,7 @@ def test_it_says_what_it_does_not_know(ada, monkeypatch):
         html = ada.get(page_of(pk)).content.decode()
 
     assert html.count("not known. ") == 5
-    assert "nobody has searched for them" in html
+    assert "Not searched for." in html
 
 
 def test_it_says_when_the_values_are_gone_and_offers_no_way_back(ada):
@@ -186,7 +230,7 @@ def test_it_says_when_the_values_are_gone_and_offers_no_way_back(ada):
 
     html = ada.get(page_of(pk)).content.decode()
 
-    assert "The values are gone" in html
+    assert "AWS no longer holds what was kept" in html
     assert 'value="back"' not in html
 
 

@@ -5,11 +5,20 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
+from migration import tasks
 from migration.core.audit import REQUEST_EVENT
-from migration.core.clients import OVERRIDE_EVENT
-from migration.models import AuditEvent, ClientMigration, PhaseChange, Run, SearchedClient
+from migration.core.clients import OVERRIDE_EVENT, SEARCH_PERMISSION
+from migration.models import (
+    AuditEvent,
+    ClientMigration,
+    CopySearch,
+    PhaseChange,
+    Run,
+    SearchedClient,
+)
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
@@ -276,6 +285,33 @@ def unsearched(cut_over) -> int:
     give_evidence(cut_over)
     SearchedClient.objects.all().delete()
     return cut_over
+
+
+def test_the_page_of_a_purge_starts_its_search_for_copies_and_comes_back(
+    unsearched, client, log_in, stores
+):
+    log_in(MOVE, PURGE, SEARCH_PERMISSION, "migration.view_copysearch")
+    page = purge(unsearched)
+
+    remedy = reasons_of(client.get(page))["copies_not_searched"]["remedy"]
+    answer = client.post(remedy["url"], {"back": remedy["back"]})
+    shown = client.get(page).content.decode()
+    tasks.search_copies(CopySearch.objects.first().pk)
+
+    assert (remedy["posts"], answer.url) == (True, page)
+    assert f'hx-get="{remedy["live"]}"' in shown
+    assert reasons_of(client.get(page)).keys() <= {"copies_found"}
+
+
+def test_who_may_not_search_is_led_to_the_copies(unsearched, client, log_in):
+    log_in(MOVE, PURGE, "migration.view_copysearch")
+
+    remedy = reasons_of(client.get(purge(unsearched)))["copies_not_searched"]["remedy"]
+
+    assert remedy == {
+        "label": "See the copies",
+        "url": reverse("admin:migration_copysearch_report"),
+    }
 
 
 @pytest.mark.parametrize("approval", [False, True])

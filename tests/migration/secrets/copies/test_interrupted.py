@@ -187,7 +187,7 @@ def test_the_pages_say_that_an_interrupted_search_has_no_result(browser):
     report = text_of(browser.get(REPORT))
     page = text_of(browser.get(reverse("admin:migration_copysearch_change", args=[search.pk])))
 
-    assert "The newest search was interrupted and has no result" in report
+    assert "The newest search was interrupted:" in report
     assert "Interrupted" in page
     assert "Its process ended when 4 of 9 tables were read. It has no result" in page
     assert "No copy was found" not in page
@@ -199,7 +199,7 @@ def test_the_page_says_that_a_search_is_begun_again(browser):
 
     page = text_of(browser.get(reverse("admin:migration_copysearch_change", args=[search.pk])))
 
-    assert "Waiting for a worker" in page
+    assert "begins once a worker is free" in page
     assert (
         "Its process ended before the search was finished (try 1 of 3). A worker begins it again."
         in page
@@ -211,7 +211,7 @@ def test_a_new_search_takes_the_place_of_one_that_was_killed(browser):
 
     shown = text_of(browser.post(START, follow=True))
 
-    assert "The search was started" in shown
+    assert "The search for copies has begun" in shown
     dead.refresh_from_db()
     assert dead.state == SearchState.INTERRUPTED
     assert queued() == [CopySearch.objects.first().pk] != [dead.pk]
@@ -224,7 +224,7 @@ def test_a_new_search_is_begun_beside_one_whose_lock_outlived_its_host(browser):
 
         shown = text_of(browser.post(START, follow=True))
 
-    assert "The search was started" in shown
+    assert "The search for copies has begun" in shown
     assert queued() == [CopySearch.objects.first().pk] != [lost.pk]
 
 

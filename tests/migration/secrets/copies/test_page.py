@@ -104,8 +104,8 @@ def test_a_worker_does_the_search_that_the_button_starts(nova, browser):
 
     shown = text_of(browser.post(START, follow=True))
 
-    assert "The search was started" in shown
-    assert "Waiting for a worker" in shown
+    assert "begins once a worker is free" in shown
+    assert START not in shown
     (queued,) = OrmQ.objects.all()
     assert (queued.task["func"], queued.task["args"]) == (
         "migration.tasks.search_copies", (CopySearch.objects.get().pk,),
@@ -116,10 +116,40 @@ def test_a_worker_does_the_search_that_the_button_starts(nova, browser):
     assert "public.executions.result" in text_of(browser.get(REPORT))
 
 
+def test_an_open_page_asks_how_far_the_search_is_and_is_loaded_anew_at_its_end(browser):
+    live = reverse("admin:migration_copysearch_live")
+    make_full_client("idom")
+    assert browser.get(live).status_code == 204
+    browser.post(START)
+
+    waiting = browser.get(live)
+    search = CopySearch.objects.get()
+    CopySearch.objects.update(started_at=timezone.now(), tables=14, tables_done=3)
+    reading = browser.get(f"{live}?shown=1")
+    CopySearch.objects.update(started_at=None)
+    tasks.search_copies(search.pk)
+    done, kept = browser.get(f"{live}?shown=1"), browser.get(f"{live}?shown=1&keeps=1")
+
+    assert f'hx-get="{live}?shown=1"' in waiting.content.decode()
+    assert "3 of 14 tables" in text_of(reading)
+    assert ("HX-Refresh" in reading.headers, "HX-Refresh" in done.headers) == (False, True)
+    assert "hx-get" not in done.content.decode()
+    assert "HX-Refresh" not in kept.headers
+    assert "Look again" in text_of(kept)
+    # Nobody waits for one that has ended.
+    assert browser.get(live).status_code == 204
+
+
+def test_who_may_not_see_searches_is_not_told_how_far_one_is(stores, client):
+    client.force_login(make_user("eva", "credentials.view_client"))
+
+    assert client.get(reverse("admin:migration_copysearch_live")).status_code == 403
+
+
 def test_a_second_search_is_not_started_beside_a_running_one(browser):
     browser.post(START)
 
-    assert "already running" in text_of(browser.post(START, follow=True))
+    assert "already under way" in text_of(browser.post(START, follow=True))
     assert CopySearch.objects.count() == 1
 
 
