@@ -43,7 +43,6 @@ def test_what_somebody_typed_stays_as_it_is_on_every_page(stores, root, client, 
     url = reverse("admin:credentials_client_change", args=[pk])
     page = text(client.get(url, {"tab": "history"}, **SPANISH))
     assert page.count(f"Motivo {typed}") == 3
-    assert typed in text(client.get("/admin/", **SPANISH))
     shown = client.get(reverse("admin:migration_run_change", args=[asked.pk]), **SPANISH)
     assert typed in text(shown)
 

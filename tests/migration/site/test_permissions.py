@@ -51,7 +51,7 @@ def test_an_operator_is_offered_the_buttons_and_the_actions(operator):
 
     clients = operator.get(CLIENTS).content.decode()
 
-    assert START in operator.get(DASHBOARD).content.decode()
+    assert operator.get(DASHBOARD).context["next"].is_main
     assert COMPARE in operator.get(REPORT).content.decode()
     for offered in ('value="push"', "compare_selected", 'name="select_across"'):
         assert offered in clients

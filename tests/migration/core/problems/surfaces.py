@@ -27,10 +27,18 @@ METRIC = re.compile(r'^nova_problems\{.*?\bcode="(\w+)".*?\} ([0-9.]+)$', re.MUL
 
 @dataclass(frozen=True)
 class Told:
-    """What a surface tells of a problem; `words` is everything that it says of it."""
+    """What a surface tells of a problem; `words` is everything that it says of it, but for ages in seconds."""
 
     count: int = 0
     words: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", leave_out_seconds(self.words))
+
+
+def leave_out_seconds(words: str) -> str:
+    """What is told twice is a second older the second time."""
+    return re.sub(r"\b\d+ seconds? ago", "a moment ago", words)
 
 
 # A page that can't do without what is missing.
@@ -70,14 +78,15 @@ def read_surfaces(code: str, browser: Client) -> Surfaces:
     each = PROBLEMS[code]
     (result,) = list_results(Look(), anew=(Finder.PAGE, Finder.WORKER), only=[code])
     return Surfaces(
-        sentences=[str(found.message) for found in result.failed],
+        sentences=[leave_out_seconds(str(found.message)) for found in result.failed],
         count=result.count,
         dashboard=read_dashboard(code, browser),
         health=read_health(code, browser) if each.is_of_site else Told(),
         doctor=ask_doctor(code) if each.is_of_site else Told(),
         metrics=read_metrics(browser).get(code, 0),
         notices=[
-            str(notice.facts) for notice in Notice.objects.filter(key__regex=rf"^{code}:\d{{4}}-")
+            leave_out_seconds(str(notice.facts))
+            for notice in Notice.objects.filter(key__regex=rf"^{code}:\d{{4}}-")
         ],
     )
 
