@@ -89,16 +89,20 @@ def note_actor(
     return answer_request
 
 
-def show_times_in_own_zone(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Have a page show its times in the time zone that its reader chose, or in the site's."""
+class TimesInOwnZone:
+    """Has a page show its times in the time zone that its reader chose, or in the site's."""
 
-    def answer_request(request: HttpRequest) -> HttpResponse:
-        with timezone.override(find_time_zone(request.session.get(TIME_ZONE))):
-            return get_response(request)
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
 
-    return answer_request
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with timezone.override(None):
+            return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_view: object) -> None:
+        """Choose the zone once there is a view: the page of an address without one asks for no session."""
+        if zone := find_time_zone(request.session.get(TIME_ZONE)):
+            timezone.activate(zone)
 
 
 def record_forbidden(request: HttpRequest) -> None:

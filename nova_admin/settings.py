@@ -262,7 +262,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "nova_admin.login.middleware.RequireSecondFactor",
     "nova_admin.middleware.ExplainSchemaErrors",
-    "nova_admin.middleware.show_times_in_own_zone",
+    "nova_admin.middleware.TimesInOwnZone",
     "axes.middleware.AxesMiddleware",
 ]
 

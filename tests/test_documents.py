@@ -18,7 +18,7 @@ a killed worker / and every later link / at least / at least since when / batch 
 delivered twice / few calls / head / InProgress / last /
 no open transaction while AWS answers / not found or inactive /
 other writers / pause, stop, a new rate / progress by client / retries by client /
-run of moves / session-level / soaked / staff status / turn / wave 1 / wave 2 / wave 2, part 3 (Spain) /
+run of moves / session-level / soaked / turn / wave 1 / wave 2 / wave 2, part 3 (Spain) /
 14 of 20 on average, fewest 3 / without /
 after a save has been confirmed, every later read returns that value or a newer one /
 X-Forwarded headers of 10.0.0.5 are not believed

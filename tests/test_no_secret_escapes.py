@@ -431,7 +431,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     for act in ("copy_to_aws", "copy_to_postgres", "acknowledge"):
         plan = reverse("admin:migration_comparison_act", args=[act])
         assert "idom" in page(haystack, browser, plan, {"all": "1"})
-    assert "OK" in page(haystack, browser, reverse("admin:migration_run_health"), {})
+    assert "Fine" in page(haystack, browser, reverse("admin:migration_run_health"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")
     with templates_logged():

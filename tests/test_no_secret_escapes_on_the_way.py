@@ -20,7 +20,7 @@ from migration.pushes import resolutions
 from migration.runs.acts import ACTS, Act
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_user, sent_form, update
+from tests.factories import VIEW, make_aws_secret, make_user, sent_form, update
 from tests.migration.acts import act_page
 from tests.test_no_secret_escapes import (
     Haystack,
@@ -117,6 +117,11 @@ class Way:
             if name.endswith(("password", "access_key"))
         }
         assert len(typed) == 3
+        typed |= {
+            name: make_aws_secret(value)
+            for name, value in typed.items()
+            if name.endswith("access_key")
+        }
         return page(self.haystack, self.browser, url, data | typed)
 
     def save_in_every_way(self) -> None:
@@ -204,7 +209,7 @@ def before_the_cutover(way: Way) -> None:
     way.resolve("to_postgres")  # refused: a push is pending
     by_schedule(way)
     with way.without_aws():
-        assert "the push to AWS is pending" in way.save()
+        assert "AWS does not have the newest change yet." in way.save()
         way.refuse(Phase.DUAL_READ, Phase.AWS)
     way.go("dual_read")
     assert "Saved." in way.save()

@@ -1093,7 +1093,7 @@ NOTICES_HAVE_RECIPIENTS = Sentence(
 def find_missing_recipients(look: Look) -> Iterator[Finding]:
     """Find that notices reach nobody although NOVA reads a client from AWS, or a campaign moves clients by itself."""
     has_campaigns = bool(look.read(read_background_facts).campaigns)
-    if recipients := list_recipients():
+    if recipients := look.read(list_recipients):
         yield report_ok(NOTICES_HAVE_RECIPIENTS(n=len(recipients)))
     elif has_campaigns or look.read(is_any_client_read_from_aws):
         yield report_failure(NOTICES_REACH_NOBODY(), SET_WHOM_NOTICES_REACH())
@@ -1133,7 +1133,7 @@ NOTICES_REACH = Sentence(
 )
 def find_failing_notices(look: Look) -> Iterator[Finding]:
     """Find the recipients whom the newest attempts did not reach. Sends none."""
-    reports, is_well = look.read(list_recipient_reports), True
+    reports, is_well = list_recipient_reports(look.read(list_recipients)), True
     for each in reports:
         names = {"host": each.recipient.host, "way": each.recipient.way.value}
         since = each.untried_since

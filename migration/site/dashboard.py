@@ -92,7 +92,7 @@ class Dashboard:
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard but what is at work and its recent activity, in twelve queries.
+    """Load the dashboard but what is at work and its recent activity, in thirteen queries.
 
     One more each where others have objects on NOVA's tables, and where AWS has secrets of
     deleted clients; one or two more if notices are set to reach somebody.

@@ -301,9 +301,9 @@ def _make_recipient(way: NoticeWay, address: str) -> Recipient:
     return Recipient(way, target, host or "", address)
 
 
-def list_recipient_reports() -> list[RecipientReport]:
-    """Return how it goes with each recipient: in two queries, in a third one where one fails."""
-    recipients = list_recipients()
+def list_recipient_reports(known: list[Recipient] | None = None) -> list[RecipientReport]:
+    """Return how it goes with each recipient, of those `known`: in two queries, in a third one where one fails."""
+    recipients = list_recipients() if known is None else known
     if not recipients:
         return []
     deliveries = NoticeDelivery.objects.filter(target__in=[each.target for each in recipients])

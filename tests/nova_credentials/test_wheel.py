@@ -134,7 +134,7 @@ print(reader.get_client_id("idom"), reader.get_database_credentials("idom").db_p
         database_url,
     )
 
-    secrets = "example-password-1 example-app-password-2 example-secret-key-3"
+    secrets = "example-password-1 example-app-password-2 example/secret/access/key/that/is/no/key"
     assert printed == f"{pk} {secrets}"
 
 

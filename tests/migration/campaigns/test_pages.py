@@ -45,12 +45,10 @@ def test_the_list_names_groups_goal_state_and_why_it_stands_still(client, log_in
 
     words = text(client.get(CAMPAIGNS))
 
-    assert (
-        "Wave 0, Wave 1, Wave 2 and 2 more stop Stopped 0 of 5 ana stopped it. maria now" in words
-    )
+    assert "Wave 0, Wave 1, Wave 2 and 2 more stop Stopped 0 of 5 ana stopped it. maria" in words
     assert f"Campaign {campaign.pk} " in words
     campaign.cancel(by=None)
-    assert "cancel Cancelled 0 maria now" in text(client.get(CAMPAIGNS))
+    assert "cancel Cancelled 0 maria" in text(client.get(CAMPAIGNS))
 
 
 def test_the_list_is_filtered_by_state(client, log_in):
@@ -191,7 +189,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     campaign.finish()
     words = text(client.get(page(campaign)))
     # However slow this machine is.
-    assert re.search(r"0 of 1 waves done ended (now|an? second ago|\d+ seconds ago)", words)
+    assert re.search(r"0 of 1 waves done ended (now|\d+ seconds? ago)", words)
 
 
 def test_the_run_in_work_is_shown_with_its_progress(client, log_in):

@@ -12,7 +12,11 @@ from tests.factories import make_aws, make_client, make_database, make_email, ma
 pytestmark = pytest.mark.django_db
 
 MAKE = {"database": make_database, "email": make_email, "aws": make_aws}
-SECRET = {"database": "db_password", "email": "email_password", "aws": "secret_access_key"}
+SECRET = {
+    "database": "db_password_encrypted",
+    "email": "email_password_encrypted",
+    "aws": "secret_access_key",
+}
 
 
 def list_pushable() -> set[int]:
@@ -43,9 +47,11 @@ def test_a_pointer_in_place_of_a_secret_makes_none(kind):
 def test_a_secret_that_would_be_too_large_is_none_whether_by_one_row_or_by_many():
     fits = make_full_client("fits")
     by_one, by_many = make_client("by_one"), make_client("by_many")
-    make_database(by_one, db_password="x" * MAX_BYTES)
+    make_database(by_one, db_password_encrypted="x" * MAX_BYTES)
     for number in range(40):
-        make_database(by_many, is_primary=False, label=f"{number}", db_password="x" * 1_900)
+        make_database(
+            by_many, is_primary=False, label=f"{number}", db_password_encrypted="x" * 1_900
+        )
 
     assert list_pushable() == {fits}
 

@@ -17,7 +17,11 @@ from tests.migration.clients.list.conftest import put_in_phase
 from tests.migration.pages import CLIENTS, login
 
 FORMULA_SIGNS = tuple("=+-@＝＋－＠")
-SECRETS = ("example-password-1", "example-app-password-2", "example-secret-key-3")
+SECRETS = (
+    "example-password-1",
+    "example-app-password-2",
+    "example/secret/access/key/that/is/no/key",
+)
 
 
 def download(browser, pks, **more) -> tuple[str, list[dict[str, str]]]:

@@ -13,7 +13,7 @@ from tests.migration.moves.clients import advance
 PASSWORDS = {
     "database": "example-password-1",
     "email": "example-app-password-2",
-    "aws": "example-secret-key-3",
+    "aws": "example/secret/access/key/that/is/no/key",
 }
 
 

@@ -388,7 +388,8 @@ def test_the_page_shows_by_codes_what_changes_and_puts_it_back(copied, browser):
         (line.message.parts[0].key, line.who, line.reason) for line in told
     ]
     assert address(copied) not in page(browser, copied, "comparison").content.decode()
-    assert "Undid a copy" in text(browser.get("/admin/"))
+    newest = browser.get("/admin/").context["activity"][0].event
+    assert newest.message.parts[0].key == "resolution_to_former"
 
 
 @pytest.mark.parametrize("seen", ["", "x", "' \"" * 1365])

@@ -104,6 +104,6 @@ def test_no_value_is_left_anywhere(marked, client):
 
     assert "the server refuses user or password" in answer
     assert "refuses user or password" in haystack.text("output of test_logins")
-    assert shown.count("Login refused") >= 6
+    assert shown.count("Login refused") >= 5  # a card of each login
     assert haystack.text("table nova_admin.migration_logintest").count("refused") >= 6
     assert haystack.found() == []

@@ -174,7 +174,7 @@ def test_the_page_of_a_user_leads_to_what_the_user_did_and_what_was_done_to_them
     links = client.get(page).content.decode()
 
     for name in ("who", "about"):
-        assert f'href="{URL}?{name}=vera%20%26%20co"' in links
+        assert f'href="{URL}?{name}=vera+%26+co"' in links
     client.force_login(make_user("keeper", "auth.view_user"))
     assert URL not in client.get(page).content.decode()
 
