@@ -70,7 +70,7 @@ def test_a_thousand_clients_are_previewed_confirmed_migrated_and_compared(visit,
     with everything_logged(haystack):
         file = choose(page, make_csv(*make_full_rows(1_000, secret=marker)))
         press(page, "Preview the import")
-        expect(page.locator("#import-new h3")).to_have_text("New: 1,000")
+        expect(page.locator("#import-new h2")).to_have_text("New: 1,000")
         expect(page.locator("#import-form .bg-primary-600")).to_have_text(
             ["upload Import 1,000 clients"]
         )
@@ -138,7 +138,7 @@ def test_a_file_is_corrected_and_imported_on_a_telephone(visit, choose, scripts)
     good = given.replace(b'"x"', b'"5432"')
     choose(page, good)
     press(page, "Preview the import")
-    expect(page.locator("#import-new h3")).to_have_text("New: 1")
+    expect(page.locator("#import-new h2")).to_have_text("New: 1")
     if not scripts:
         choose(page, good)
     press(page, "Import 1 client")

@@ -25,7 +25,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
 
     onboards(somebody)
-    somebody.follows("Push to Secrets Manager")
+    somebody.follows("Push to AWS…")
     somebody.presses("Push %(n)s client", n="1")
     expect(page).to_have_url(re.compile("/change/"))
     assert standing() == Phase.DUAL_WRITE
