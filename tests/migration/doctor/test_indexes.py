@@ -88,7 +88,7 @@ def test_command_and_page_show_the_statements(many, client, capsys):
     user = make_user("viola")
     user.groups.add(Group.objects.get(name="Viewer"))
     client.force_login(user)
-    page = client.get(PAGE).content.decode()
+    page = client.get(f"{PAGE}?area=database").content.decode()
 
     assert [(each["state"], each["statements"]) for each in told] == [("ok", [*STATEMENTS])]
     assert f"        {STATEMENTS[0]}" in lines

@@ -153,7 +153,7 @@ def test_of_a_client_with_a_wrong_line_nothing_is_stored():
 
 
 def test_the_refused_lines_are_given_back_as_they_stood_and_are_taken_once_they_are_corrected():
-    odd = make_row("odd", db_port="x", db_password='=1+1 "\r\n; ñ ', description="-1")
+    odd = make_row("odd", db_port="x", db_password='=1+1 "; ñ ', description="-1\r\n;")
     data = make_csv(make_row("acme"), odd, make_row("z"), delimiter=";")
     refused = store_import(data=data).refused
 

@@ -110,7 +110,7 @@ def test_what_is_switched_off_is_amber(idom, client, log_in, settings):
 
     said = text(client.get(page_of(idom)))
 
-    assert "Switched off Switched off (NOVA_MIN_READS=0): reads by NOVA." in said
+    assert "Switched off (NOVA_MIN_READS=0): reads by NOVA. warning Switched off" in said
 
 
 def test_who_may_not_override_sees_what_is_missing_and_no_form(idom, client, log_in):
@@ -367,7 +367,7 @@ def test_the_approver_sees_the_override_its_reason_and_its_lines(idom, client, l
 
     said = text(response)
     assert "Missing evidence is overridden: Test client" in said
-    assert "Overridden NOVA's reader: 0 of 20 reads since dual read began." in said
+    assert "NOVA's reader: 0 of 20 reads since dual read began. warning Overridden" in said
     assert "The gate is shut" not in said
     shown = {"shown": str(response.context_data["content"])}
     client.post(f"/admin/migration/run/{asked.pk}/approve/", shown)
@@ -422,10 +422,10 @@ def test_a_request_overrides_the_kinds_that_were_chosen_for_the_reason_of_the_mo
 
 def test_a_demo_says_that_its_times_are_short(idom, client, log_in, settings):
     log_in()
-    assert "The times of this gate are short here" not in text(client.get(page_of(idom)))
+    assert "Waits are short here" not in text(client.get(page_of(idom)))
     settings.NOVA_DEMO = True
 
-    assert "The times of this gate are short here" in text(client.get(page_of(idom)))
+    assert "Waits are short here" in text(client.get(page_of(idom)))
 
 
 def test_a_purge_too_can_be_overridden_with_a_reason(cut_over, client, log_in):
