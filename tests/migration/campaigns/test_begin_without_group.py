@@ -92,7 +92,7 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
     assert response.url == f"/admin/migration/campaign/{campaign.pk}/change/"
     (wave,) = campaign.waves.all()
     assert members(wave.group) == ["further", "new"]
-    assert re.fullmatch(r"Clients of \d{4}-\d\d-\d\d \d\d:\d\d", wave.group.name)
+    assert re.fullmatch(r"Clients of \d{1,2} \w{3} \d{4}, \d\d:\d\d", wave.group.name)
 
 
 def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, clients):
