@@ -10,6 +10,7 @@ from migration.logins.role_passwords import (
     open_login,
     require_changeable,
 )
+from nova_admin.embedded.postgres import ASKED_FOR_PASSWORD
 from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.core.aws_writes.servers import start_cluster, stop_cluster
@@ -26,10 +27,12 @@ def standby(tmp_path):
     """A server that takes no writes, with a role that logs in by its password; its URI."""
     primary = start_cluster(tmp_path / "server")
     with psycopg.connect(primary.uri, autocommit=True) as connection:
-        connection.execute("CREATE ROLE ana LOGIN PASSWORD 'example-a'")
+        connection.execute(
+            f"CREATE ROLE {ASKED_FOR_PASSWORD};"
+            f"CREATE ROLE ana LOGIN PASSWORD 'example-a' IN ROLE {ASKED_FOR_PASSWORD}"
+        )
     stop_cluster(primary)
     data = tmp_path / "server" / "data"
-    (data / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
     (data / "standby.signal").touch()
     cluster = start_cluster(tmp_path / "server")
     yield cluster.uri
