@@ -416,7 +416,7 @@ def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask_by
     status, said = press(ana, request_page(asked, "approve"))
 
     assert (status, phase_of(idom)) == (302, Phase.AWS)
-    assert "idom is in AWS (cut over) now." in said
+    assert "idom is in AWS (cut over)." in said
     assert "/approve/" not in page(client, ana, request_page(asked, "change"))
 
 
