@@ -75,6 +75,7 @@ def check(spoilt: Spoilt) -> None:
         count_blockers(None, site.nova_schema), site
     ).items():
         counted[tuple(found)] += n
+    assert counted[Standing.READY, READY] == len(ready)
     for new, (good, bad) in pairs.items():
         gates = {
             pk: tuple(line.code for line in lines if not line.passed)
