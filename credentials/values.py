@@ -14,7 +14,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-# What stands in a secret's column once its value was purged (`pointers.py`).
+# A purge leaves this in a secret's column, with the name of the secret behind it (`pointers.py`).
 POINTER = "aws-secretsmanager:"
 
 # Can't be seen, or turn the text after them around. Some scripts join letters by U+200C and U+200D.

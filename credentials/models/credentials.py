@@ -38,7 +38,7 @@ ROW_NAMES = {
     "email": Sentence("row_email", "mail login %(id)s"),
     "aws": Sentence("row_aws", "AWS login %(id)s"),
 }
-# The same by its label, host or address, where it is there to be asked.
+# A login by its label, host or address; by its id only where its row is gone.
 NAMED_ROWS = {
     "database": Sentence("named_database_login", "database login %(name)s"),
     "email": Sentence("named_mail_login", "mail login %(name)s"),

@@ -649,7 +649,7 @@ IMPORT_OTHER_PLAN = Sentence(
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What an import would do with each line, and with each client that isn't refused.
+    """Holds what an import would do with each line, and with each client that isn't refused.
 
     With digests of the file and of what the tables hold.
     """

@@ -247,7 +247,7 @@ class QuickChip:
     begins_group: bool = False
 
 
-# What a person may add to the columns, as the address has it.
+# Columns that can be switched on: `?columns=owner` in the address.
 COLUMNS = "columns"
 MORE_COLUMNS = {
     "owner": "owner_shown",
@@ -260,7 +260,7 @@ READY_FOR = {
     Phase.AWS: _("Ready to cut over"),
     Phase.PURGED: _("Ready to purge"),
 }
-# What holds for all clients at once, by what mends it.
+# The next step's words where something about the whole site keeps every client, by what mends it.
 SHORT_OF_SITE = {
     CheckFix.AWS_WRITES: _("AWS writes stopped"),
     CheckFix.CHECK_NOVA: _("Writes not counted"),
@@ -384,7 +384,7 @@ class ClientColumns(ModelAdmin):
         # The page of one client leads back to the list as it is now.
         filters = request.GET.urlencode()
         back = f"?{urlencode({PRESERVED_FILTERS: filters})}" if filters else ""
-        # What holds for all clients is one object, and said once.
+        # A line about the whole site is one object for all clients: its text is made once.
         said: dict[int, str] = {}
         before, _id, after = reverse("admin:credentials_client_change", args=[0]).rpartition("0")
         for client in clients:

@@ -44,7 +44,7 @@ from migration.nova.tables import list_nova_objects, split_unknown_accepted
 from migration.site.costs import ADVICE, STEPS, estimate_costs
 from migration.site.environment import read_account_of_newest_secret
 from migration.site.menu import SETTINGS, get_menu_counts
-from migration.site.notices import list_recipient_reports
+from migration.site.notices import list_recipients
 
 # A page verifies an audit with as many entries: some seconds.
 MOST_VERIFIED = 50_000
@@ -254,7 +254,7 @@ class SettingsView(AdminView):
 
 
 def _describe_notices() -> str:
-    n = len(list_recipient_reports())
+    n = len(list_recipients())
     return (
         ngettext("%(n)s recipient", "%(n)s recipients", n) % {"n": n} if n else _("No recipients")
     )
