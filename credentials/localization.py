@@ -13,7 +13,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from nova_credentials.messages import Message, describe_age
+from nova_credentials.messages import Message, Sentence, describe_age
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -41,11 +41,11 @@ def localize(message: Message | None, *, at: datetime | None = None) -> str:
     sentence = message.sentence
     if sentence is None:
         return message.text
-    template = gettext(sentence.template)
     if sentence.one:
         template = ngettext(sentence.one, sentence.template, message.values["n"])  # type: ignore[arg-type]  # a number
-    glue = gettext(sentence.glue)
-    values = {name: _format_value(value, glue, at) for name, value in message.values.items()}
+    else:
+        template = gettext(sentence.template)
+    values = {name: _format_value(value, sentence, at) for name, value in message.values.items()}
     if name := FIELDS_IN.get(message.key):
         values[name] = ", ".join(map(_label_field, values[name].split(", ")))
     return template % values
@@ -74,16 +74,18 @@ def localize_html(message: Message | None, at: datetime | None = None) -> SafeSt
     return format_html('<span lang="en">{}</span>', message.text)
 
 
-def _format_value(value: Value, glue: str, at: datetime | None) -> str:
+def _format_value(value: Value, sentence: Sentence, at: datetime | None) -> str:
     match value:
         case Message():
             return localize(value, at=at)
         case tuple():
-            return glue.join(_format_value(part, glue, at) for part in value)
+            return gettext(sentence.glue).join(_format_value(part, sentence, at) for part in value)
         case datetime():
             return localize(describe_age((at or timezone.now()) - value))
         case date():
             return date_format(value)
+        case int() if -1000 < value < 1000:
+            return str(value)  # without separators in every language
         case int() | float():
             return number_format(value, force_grouping=True)
     return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -163,9 +163,15 @@ def describe_age(length: timedelta) -> Message:
     """Return an age in its largest unit, never rounded up, and a second at least: "1 hour" of 1 hour 55 minutes."""
     seconds = max(1, int(length.total_seconds()))
     unit, size = next(each for each in _UNITS if seconds >= each[1])
-    return unit(n=seconds // size)
+    return _count(unit, seconds // size)
 
 
+@lru_cache(maxsize=1000)
+def _count(unit: Sentence, n: int) -> Message:
+    return unit(n=n)
+
+
+@lru_cache(maxsize=1000)
 def describe_duration(length: timedelta) -> Message:
     """Return a length of time exactly to its second unit, never rounded up: "90 minutes", "2 days 12 hours".
 

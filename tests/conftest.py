@@ -28,7 +28,13 @@ from migration.core.counters import forget_counters
 from migration.core.outgoing import LoginOutcome
 from migration.core.rate_limiter import rate_limiter
 from migration.core.refused_acts import refusal_limit
-from migration.moves.rules import NO_COPIES_FOUND, Check, CopiesSearched, NoCopiesFound
+from migration.moves.rules import (
+    NO_COPIES_FOUND,
+    Check,
+    CopiesSearched,
+    NoCopiesFound,
+    keep_statement,
+)
 from migration.secrets import copies
 from migration.site import audit
 from migration.site.environment import account_cache
@@ -236,6 +242,12 @@ def empty_tables() -> None:
         cursor.execute(
             "DELETE FROM nova_admin.credentials_countingproof; DELETE FROM nova_admin.credentials_countinggap"
         )
+
+
+@pytest.fixture(autouse=True)
+def rules_are_put_into_statements_anew() -> None:
+    """A test may have other rules than the one before it."""
+    keep_statement.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -367,7 +367,7 @@ class ClientColumns(ModelAdmin):
             return changelist
         # The ids first: with all columns PostgreSQL puts those of every client together before it takes the first 50.
         ids = list(changelist.result_list.values_list("pk", flat=True))
-        rows = judge_rows(annotate_shown_columns(all_clients()), ids, get_site_gate_facts(request))
+        rows = judge_rows(ids, get_site_gate_facts(request), annotate_shown_columns)
         found = {client.pk: client for client in rows}
         changelist.result_list = [found[pk] for pk in ids if pk in found]
         self._describe_rows(request, changelist.result_list)
@@ -427,33 +427,34 @@ class ClientColumns(ModelAdmin):
     ) -> Iterator[SafeString]:
         """Yield each client as a row: its box, its cells, and the button of its menu."""
         select, act = gettext("Select %(name)s"), gettext("Actions for %(name)s")
-        shown = [(name, getattr(self, name)) for name in columns]
+        shown = [getattr(self, name) for name in columns]
+        row = (
+            '<tr class="data-row" data-phase="{}"><td><input type="checkbox" name="_selected_action" value="{}"'
+            ' class="action-select" aria-label="{}"></td>'
+            + "".join(f'<td class="field-{name}">{{}}</td>' for name in columns)
+            + '<td><button type="button" class="row-menu" aria-expanded="false" aria-label="{}"></button></td></tr>'
+        )
         for client in clients:
             named = {"name": client.name}
-            cells = [(name, show(client)) for name, show in shown]
-            yield format_html(
-                '<tr class="data-row" data-phase="{}"><td><input type="checkbox" name="_selected_action" value="{}"'
-                ' class="action-select" aria-label="{}"></td>{}<td><button type="button" class="row-menu"'
-                ' aria-expanded="false" aria-label="{}"></button></td></tr>',
-                client.phase,
-                client.pk,
-                select % named,
-                format_html_join("", '<td class="field-{}">{}</td>', cells),
-                act % named,
-            )
+            cells = (show(client) for show in shown)
+            yield format_html(row, client.phase, client.pk, select % named, *cells, act % named)
 
     def name_column(self, name: str) -> str:
         return str(getattr(self, name).short_description)
 
     @display(description=_("client"), ordering="name")
     def name_shown(self, client: ListedClient) -> SafeString:
-        label = format_html(' <b class="list-tag">{}</b>', gettext("Inactive"))
+        label = (
+            ""
+            if client.is_active
+            else format_html(' <b class="list-tag">{}</b>', gettext("Inactive"))
+        )
         return format_html(
             '<a href="{}">{}</a> <small>{}</small>{}',
             client.url,
             client.name,
             client.slug,
-            "" if client.is_active else label,
+            label,
         )
 
     @display(description=_("phase"), ordering="phase")

@@ -42,9 +42,10 @@ from migration.moves.rules import (
     Awaited,
     Blocker,
     Check,
+    Columns,
     SiteFacts,
     SiteRule,
-    annotate_rules,
+    fetch_with_rules,
     find_blocker,
     group_moves,
     list_checks,
@@ -191,18 +192,16 @@ def judge_next_steps(
     """
     # One that NOVA has deleted meanwhile goes nowhere.
     gone = NextStep(Phase.DUAL_WRITE, (Check(CLIENT_NOT_THERE.key, False, CLIENT_NOT_THERE()),))
-    judged = {row.pk: row.next_step for row in judge_rows(all_clients(), client_ids, site)}
+    judged = {row.pk: row.next_step for row in judge_rows(client_ids, site)}
     return dict.fromkeys(client_ids, gone) | judged
 
 
 def judge_rows(
-    clients: ClientPhaseQuerySet, client_ids: Collection[int], site: SiteFacts | None = None
+    client_ids: Collection[int], site: SiteFacts | None = None, columns: Columns | None = None
 ) -> list[Any]:
-    """Return the rows of these clients, in any order, with `next_step` and what `clients` annotates, by one query."""
+    """Return the rows of these clients, in any order, with `next_step` and what `columns` annotates, by one query."""
     ask = Ask(client_ids, site=site)
-    rows: list[Any] = list(
-        annotate_rules(clients.with_ids(client_ids), ask, BY_RANK, EVERY_MOVE).order_by()
-    )
+    rows = fetch_with_rules(ask, BY_RANK, EVERY_MOVE, columns)
     first = [row.pk for row in rows if row.phase == Phase.POSTGRES]
     problems = find_push_problems(first) if first else {}
     for row in rows:

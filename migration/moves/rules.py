@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db.models import (
     BooleanField,
     Case,
@@ -36,7 +37,8 @@ from django.db.models.lookups import Exact, GreaterThan, LessThan
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from credentials.models import CREDENTIAL_MODELS, ClientWrite, CountingProof
+from credentials.models import CREDENTIAL_MODELS, Client, ClientWrite, CountingProof
+from credentials.models.clients import LARGEST_ID
 from credentials.nova_columns import NovaSchema, read_nova_columns
 from credentials.triggers import find_is_counted_by_table, writes_are_counted
 from migration.core.aws_writes import (
@@ -46,6 +48,7 @@ from migration.core.aws_writes import (
 )
 from migration.core.clients import GOOD_READS, ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import STATUSES, Comparison
+from migration.core.kept_statements import KeptStatement
 from migration.core.sentences import CLIENT_NOT_THERE, NOT_PUSHED_INACTIVE
 from migration.logins.models import LoginStore, LoginTest, attach_row_names
 from migration.nova.models import ReaderProcess
@@ -139,7 +142,7 @@ class SiteFacts:
 
     @cached_property
     def nova_tables(self) -> NovaTables:
-        return read_nova_tables()
+        return read_nova_tables(self.nova_schema)
 
     @cached_property
     def nova_schema(self) -> NovaSchema:
@@ -1200,6 +1203,60 @@ def group_moves(
         yield (Q(phase__in=phases) if len(group) < len(every) else Q()), group[0]
 
 
+Columns: TypeAlias = Callable[[ClientPhaseQuerySet], ClientPhaseQuerySet]
+
+
+class _AnyAsk(Ask):
+    """Stands in a kept statement for whoever asks, with ids that no client has and a time that no clock tells."""
+
+    in_a_run, refused_in_aws = [-2], [-3]
+
+    def __init__(self) -> None:
+        super().__init__([-1])
+        self.now = datetime(6000, 1, 1, tzinfo=UTC)
+
+
+ANY_ASK = _AnyAsk()
+
+
+@cache
+def keep_statement(
+    rules: tuple[Rule, ...], moves: tuple[Phase, ...], columns: Columns | None
+) -> KeptStatement[Client]:
+    clients = all_clients().with_ids(ANY_ASK.client_ids or ())
+    annotated = annotate_rules(columns(clients) if columns else clients, ANY_ASK, rules, moves)
+    kept = KeptStatement(annotated.order_by())
+    for param in kept.params:
+        if isinstance(param, datetime) and param.year < 5000:
+            raise ValueError("a rule asks the clock, and not its ask: it would ask it only once")
+    return kept
+
+
+# In tests alone they change.
+setting_changed.connect(lambda **_: keep_statement.cache_clear(), weak=False)
+
+
+def fetch_with_rules(
+    ask: Ask, rules: Iterable[Rule], moves: Iterable[Phase], columns: Columns | None = None
+) -> list[Any]:
+    """Return the clients asked about, in any order, with what `annotate_rules` annotates, and `columns`."""
+    ids = [pk for pk in ask.client_ids or () if abs(pk) <= LARGEST_ID]
+    if not ids:
+        return []
+
+    def take_for(param: Any) -> Any:
+        if isinstance(param, datetime):
+            return ask.now + (param - ANY_ASK.now)
+        if param == ANY_ASK.client_ids:
+            return ids
+        if param == ANY_ASK.in_a_run:
+            return ask.in_a_run
+        return ask.refused_in_aws if param == ANY_ASK.refused_in_aws else param
+
+    kept = keep_statement(tuple(rules), tuple(moves), columns)
+    return kept.fetch([take_for(param) for param in kept.params])
+
+
 def list_checks(
     client: Any,
     ask: Ask,
@@ -1246,9 +1303,8 @@ def judge_gates(
     One that NOVA has deleted meanwhile has a shut gate too.
     """
     asked = [rule for rule in rules if isinstance(rule, Rule) and new in rule.moves_to]
-    clients = annotate_rules(all_clients().with_ids(ask.client_ids or ()), ask, asked, [new])
     gone = [Check(CLIENT_NOT_THERE.key, False, CLIENT_NOT_THERE())]
     found = dict.fromkeys(ask.client_ids or (), gone)
-    for client in clients.order_by():
+    for client in fetch_with_rules(ask, asked, [new]):
         found[client.pk] = list_checks(client, ask, new, rules)
     return found

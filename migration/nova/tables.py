@@ -390,10 +390,10 @@ def describe_object(found: NovaObject) -> str:
     return f"{found.kind}{name} on {found.table} ({escape_name(found.owner)})"
 
 
-def read_nova_tables() -> NovaTables:
-    """Read what NOVA's tables are like, in at most three queries."""
+def read_nova_tables(columns: NovaSchema | None = None) -> NovaTables:
+    """Read what NOVA's tables are like, in at most three queries; `columns`, where these were read already."""
     unknown, _accepted = split_unknown_accepted(list_nova_objects())
-    return NovaTables(read_nova_columns(), unknown)
+    return NovaTables(columns or read_nova_columns(), unknown)
 
 
 SEE_NOVA_TABLES = Sentence(

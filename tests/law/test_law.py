@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from migration.moves.rules import keep_statement
 from nova_credentials.phases import Phase
 from tests.law.actions import (
     Change,
@@ -370,9 +371,11 @@ def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault)
     )
     with pytest.MonkeyPatch.context() as patch:
         fault.plant(patch)
+        keep_statement.cache_clear()
         with pytest.raises(LawBroken):
             run(focused, examples=60, steps=20, with_seed=fault.seed, shrink=False)
 
+    keep_statement.cache_clear()
     relive(focused)
 
 
@@ -388,8 +391,10 @@ def test_a_defect_planted_in_campaigns_layouts_or_leaving_is_found_in_its_life_a
     world.start, world.life = fault.start, fault.life
     with pytest.MonkeyPatch.context() as patch:
         fault.plant(patch)
+        keep_statement.cache_clear()
         with pytest.raises(LawBroken):
             relive(lives)
 
+    keep_statement.cache_clear()
     world.start, world.life = fault.start, fault.life
     relive(lives)

@@ -15,7 +15,9 @@ from django.utils import timezone, translation
 from credentials.nova_columns import NovaSchema
 from credentials.nova_objects import NovaObject, ObjectKind
 from migration.core.clients import all_clients
+from migration.core.outgoing import LoginOutcome
 from migration.core.sentences import CLIENT_NOT_THERE
+from migration.logins.models import LoginTest
 from migration.models import ClientMigration
 from migration.moves import rules
 from migration.moves.gates import count_missing_kinds
@@ -46,6 +48,8 @@ from migration.moves.rules import (
     judge_gates,
 )
 from migration.nova.tables import NovaTables
+from migration.runs.items import RunItem
+from nova_admin.database.base import mark_statement
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.evidence.worlds import (
@@ -370,6 +374,56 @@ def test_all_of_a_page_are_judged_in_as_many_queries_whatever_their_phases():
 
     everywhere = ids[0], ids[3], ids[6], ids[9]
     assert count([*everywhere]) == count(ids)
+
+
+# Statements that are put together once
+
+
+@pytest.mark.parametrize("moves", [[new] for new in EVERY_MOVE] + [list(EVERY_MOVE)])
+def test_a_kept_statement_is_for_each_ask_what_it_would_be_anew(moves, settings, db):
+    asked = [rule for rule in BY_RANK if {*moves} & {*rule.moves_to}]
+
+    for days in (0, 1, 400):
+        for matches in (0, 3):
+            settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = matches
+            settings.NOVA_DUAL_READ_HOURS = settings.NOVA_PURGE_AFTER_DAYS = days
+            ask = Ask([9 + days, 8])
+            ask.now += timedelta(days=days)
+            vars(ask)["open_write_items"] = {8: RunItem()}
+            vars(ask)["aws_login_tests"] = {9 + days: [LoginTest(outcome=LoginOutcome.REFUSED)]}
+            assert ask.refused_in_aws == [9 + days]
+            clients = all_clients().with_ids(ask.client_ids)
+            anew = rules.annotate_rules(clients, ask, asked, moves).order_by()
+
+            statements = []
+
+            def note(execute, sql, params, many, context, noted=statements):
+                noted.append((sql, *params))
+                return execute(sql, params, many, context)
+
+            with connection.execute_wrapper(note):
+                rules.fetch_with_rules(ask, asked, moves)
+
+            sql, params = anew.query.sql_with_params()
+            assert statements == [(mark_statement(sql), *params)]
+
+
+def test_an_id_that_is_no_integer_of_postgresql_is_nobodys(db):
+    pk = make_full_client("idom")
+
+    judged = judge_gates(Ask([pk, 2**31, 2**63, -1]), Phase.AWS)
+
+    assert [pk for pk, (first, *_) in judged.items() if first.code == CLIENT_NOT_THERE.key] == [
+        *(2**31, 2**63, -1)
+    ]
+
+
+def test_a_rule_that_asks_the_clock_itself_is_refused(monkeypatch, db):
+    since = Q(client_migration__compared_at__gt=timezone.now())
+    monkeypatch.setattr(rules.InNoRun, "list_conditions", lambda *_: [(rules.TAKEN_BY_RUN, since)])
+
+    with pytest.raises(ValueError, match="asks the clock"):
+        judge_gates(Ask([1]), Phase.AWS)
 
 
 def test_lists_ask_all_clients_in_one_statement():
