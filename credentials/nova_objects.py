@@ -76,6 +76,7 @@ WITH nova AS (
     FROM nova JOIN pg_class c ON c.oid = nova.id
 )
 """
+# Each part says of its objects kind, name, table, owner and definition, and where pg_depend knows what they depend on.
 # The functions, with their bodies and owners, that an object of a catalogue depends on.
 FUNCTIONS = """(
     SELECT string_agg(concat(
@@ -83,33 +84,32 @@ FUNCTIONS = """(
         CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END
     ), ' ' ORDER BY p.oid::regprocedure::text)
     FROM pg_depend named JOIN pg_proc p ON named.refclassid = 'pg_proc'::regclass AND p.oid = named.refobjid
-    WHERE named.classid = '{catalogue}'::regclass AND named.objid = {id}
+    WHERE named.classid = {catalogue} AND named.objid = {id}
 )"""
 # A trigger runs its function. Internal triggers are PostgreSQL's own, for foreign keys.
-TRIGGERS = f"""
+TRIGGERS = """
 SELECT 'trigger', t.tgname::text, o.name, pg_get_userbyid(f.proowner)::text,
-    concat(pg_get_triggerdef(t.oid), t.tgenabled, pg_get_functiondef(f.oid),
-        {FUNCTIONS.format(catalogue="pg_trigger", id="t.oid")})
+    concat(pg_get_triggerdef(t.oid), t.tgenabled, pg_get_functiondef(f.oid)), 'pg_trigger'::regclass, t.oid
 FROM owned o JOIN pg_trigger t ON t.tgrelid = o.id JOIN pg_proc f ON f.oid = t.tgfoid
 WHERE NOT t.tgisinternal AND (t.tgfoid IS DISTINCT FROM to_regprocedure(%(function)s) OR t.tgqual IS NOT NULL)
-"""  # noqa: S608  # its parts are constants
-RULES = f"""
+"""
+RULES = """
 SELECT 'rule', r.rulename::text, o.name, o.owner,
-    concat(pg_get_ruledef(r.oid), r.ev_enabled, {FUNCTIONS.format(catalogue="pg_rewrite", id="r.oid")})
+    concat(pg_get_ruledef(r.oid), r.ev_enabled), 'pg_rewrite'::regclass, r.oid
 FROM owned o JOIN pg_rewrite r ON r.ev_class = o.id
 WHERE r.rulename <> '_RETURN'
-"""  # noqa: S608  # its parts are constants
-POLICIES = f"""
+"""
+POLICIES = """
 SELECT 'policy', p.polname::text, o.name, o.owner,
     concat(p.polcmd, p.polpermissive, p.polroles::regrole[], pg_get_expr(p.polqual, p.polrelid), ' ',
-        pg_get_expr(p.polwithcheck, p.polrelid), {FUNCTIONS.format(catalogue="pg_policy", id="p.oid")})
+        pg_get_expr(p.polwithcheck, p.polrelid)), 'pg_policy'::regclass, p.oid
 FROM owned o JOIN pg_policy p ON p.polrelid = o.id
-UNION ALL SELECT 'row security', '', name, owner, '' FROM owned WHERE relrowsecurity
-"""  # noqa: S608  # its parts are constants
+UNION ALL SELECT 'row security', '', name, owner, '', NULL, NULL FROM owned WHERE relrowsecurity
+"""
 # A default is harmless if it is a constant, a sequence's next value or the time (PLAIN_DEFAULT).
 COLUMNS = f"""
 SELECT CASE WHEN a.attgenerated <> '' THEN 'generated column' ELSE 'default' END, a.attname::text, o.name, o.owner,
-    concat(pg_get_expr(d.adbin, d.adrelid), {FUNCTIONS.format(catalogue="pg_attrdef", id="d.oid")})
+    pg_get_expr(d.adbin, d.adrelid), 'pg_attrdef'::regclass, d.oid
 FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_attrdef d ON d.adrelid = o.id AND d.adnum = a.attnum
 WHERE a.attgenerated <> '' OR pg_get_expr(d.adbin, d.adrelid) !~ %(plain_default)s
@@ -117,10 +117,10 @@ UNION ALL
 SELECT 'domain', a.attname::text, o.name, pg_get_userbyid(t.typowner)::text,
     concat(format_type(t.oid, NULL), t.typtype, t.typinput, t.typdefault, (
         SELECT string_agg(concat(
-            pg_get_constraintdef(k.oid), {FUNCTIONS.format(catalogue="pg_constraint", id="k.oid")}
+            pg_get_constraintdef(k.oid), {FUNCTIONS.format(catalogue="'pg_constraint'::regclass", id="k.oid")}
         ), ' ' ORDER BY k.conname)
         FROM pg_constraint k WHERE k.contypid = t.oid
-    ))
+    )), NULL, NULL
 FROM owned o JOIN pg_attribute a ON a.attrelid = o.id AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_type t ON t.oid = a.atttypid
 WHERE t.typnamespace <> 'pg_catalog'::regnamespace
@@ -136,39 +136,43 @@ CALLS = r"""(EXISTS (
         IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass, 'pg_opclass'::regclass)
 ))"""
 CHECKS = f"""
-SELECT 'check', k.conname::text, o.name, o.owner,
-    concat(pg_get_constraintdef(k.oid), {FUNCTIONS.format(catalogue="pg_constraint", id="k.oid")})
+SELECT 'check', k.conname::text, o.name, o.owner, pg_get_constraintdef(k.oid), 'pg_constraint'::regclass, k.oid
 FROM owned o JOIN pg_constraint k ON k.conrelid = o.id
 WHERE k.contype = 'c' AND {CALLS.format(expressions="k.conbin::text", catalogue="pg_constraint", id="k.oid")}
 UNION ALL
 SELECT 'index', i.indexrelid::regclass::text, o.name, o.owner,
-    concat(pg_get_indexdef(i.indexrelid), {FUNCTIONS.format(catalogue="pg_class", id="i.indexrelid")})
+    pg_get_indexdef(i.indexrelid), 'pg_class'::regclass, i.indexrelid
 FROM owned o JOIN pg_index i ON i.indrelid = o.id
 WHERE {CALLS.format(expressions="concat(i.indexprs, i.indpred)", catalogue="pg_class", id="i.indexrelid")}
 """  # noqa: S608  # its parts are constants
 RELATIONS = """
 SELECT 'child table', i.inhrelid::regclass::text, o.name, pg_get_userbyid(c.relowner)::text,
-    concat(c.relkind, pg_get_expr(c.relpartbound, c.oid))
+    concat(c.relkind, pg_get_expr(c.relpartbound, c.oid)), NULL, NULL
 FROM owned o JOIN pg_inherits i ON i.inhparent = o.id JOIN pg_class c ON c.oid = i.inhrelid
 UNION ALL
-SELECT 'parent table', i.inhparent::regclass::text, o.name, pg_get_userbyid(c.relowner)::text, c.relkind::text
+SELECT 'parent table', i.inhparent::regclass::text, o.name, pg_get_userbyid(c.relowner)::text, c.relkind::text,
+    NULL, NULL
 FROM owned o JOIN pg_inherits i ON i.inhrelid = o.id JOIN pg_class c ON c.oid = i.inhparent
 UNION ALL
-SELECT 'relation', relkind::text, name, owner, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(id) END
+SELECT 'relation', relkind::text, name, owner, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(id) END, NULL, NULL
 FROM owned WHERE relkind <> 'r'
 """
 ROLES = """
-SELECT 'shared role', '', name, owner, '' FROM owned WHERE relowner = current_user::regrole
+SELECT 'shared role', '', name, owner, '', NULL, NULL FROM owned WHERE relowner = current_user::regrole
 UNION ALL
-SELECT 'owner is a superuser', '', o.name, o.owner, ''
+SELECT 'owner is a superuser', '', o.name, o.owner, '', NULL, NULL
 FROM owned o JOIN pg_roles r ON r.oid = o.relowner WHERE r.rolsuper
 UNION ALL
-SELECT 'site is a superuser', '', '', current_user::text, '' FROM pg_roles WHERE rolname = current_user AND rolsuper
+SELECT 'site is a superuser', '', '', current_user::text, '', NULL, NULL
+FROM pg_roles WHERE rolname = current_user AND rolsuper
 UNION ALL
-SELECT 'owner may act as the site', '', o.name, o.owner, '' FROM owned o JOIN pg_roles r ON r.oid = o.relowner
+SELECT 'owner may act as the site', '', o.name, o.owner, '', NULL, NULL
+FROM owned o JOIN pg_roles r ON r.oid = o.relowner
 WHERE o.relowner <> current_user::regrole AND NOT r.rolsuper AND pg_has_role(o.relowner, current_user, 'MEMBER')
 """
 ON_TABLES = (TRIGGERS, RULES, POLICIES, COLUMNS, CHECKS, RELATIONS)
+# In one place for all: PostgreSQL plans this statement for longer than it runs it.
+DEFINITION = f"concat(definition, {FUNCTIONS.format(catalogue='catalogue', id='object_id')})"
 PLAIN_DEFAULT = (
     r"^(nextval\('[^']*'::regclass\)|(now|statement_timestamp)\(\)|CURRENT_TIMESTAMP|true|false"
     r"|NULL(::[a-z ]+(\(\d+\))?)?|-?\d+(\.\d+)?|\(-\d+\)"
@@ -196,8 +200,13 @@ def _query_objects(
         "function": counting,
         "plain_default": PLAIN_DEFAULT,
     }
-    cursor.execute(TABLES + " UNION ALL ".join(parts), values)
+    found = " UNION ALL ".join(parts)
+    statement = f"""
+        {TABLES} SELECT kind, name, on_table, owner, {DEFINITION}
+        FROM ({found}) AS found (kind, name, on_table, owner, definition, catalogue, object_id)
+    """  # noqa: S608  # its parts are constants
+    cursor.execute(statement, values)
     return sorted(
-        NovaObject(ObjectKind(kind), name, table, owner, definition or "")
+        NovaObject(ObjectKind(kind), name, table, owner, definition)
         for kind, name, table, owner, definition in cursor.fetchall()
     )

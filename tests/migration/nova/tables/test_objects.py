@@ -135,6 +135,23 @@ def test_a_default_is_another_one_when_the_function_that_it_calls_is_changed(cha
     assert unknown() == [(ObjectKind.DEFAULT, "description", CLIENTS)]
 
 
+def test_a_policy_is_another_one_when_a_function_that_it_calls_is_changed(change):
+    function = "CREATE OR REPLACE FUNCTION public.{}() RETURNS boolean LANGUAGE sql AS 'SELECT {}'"
+    for name in ("may_see", "may_write"):
+        change(function.format(name, "true"), f"DROP FUNCTION public.{name}")
+    change(
+        f"CREATE POLICY own ON {CLIENTS} USING (public.may_see()) WITH CHECK (public.may_write())",
+        f"DROP POLICY own ON {CLIENTS}",
+    )
+    for name in ("may_see", "may_write"):
+        accept_all()
+        assert unknown() == []
+
+        execute(function.format(name, "false"))
+
+        assert unknown() == [(ObjectKind.POLICY, "own", CLIENTS)]
+
+
 def test_a_domain_is_another_one_when_it_checks_something_else(change):
     change("CREATE DOMAIN public.words AS text", "DROP DOMAIN public.words")
     change(
