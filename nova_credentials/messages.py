@@ -45,7 +45,8 @@ class Sentence:
         if values.keys() != self.value_names:
             raise TypeError(f"{self.key} takes {sorted(self.value_names)}, not {sorted(values)}")
         for value in values.values():
-            _to_json(value)
+            if not isinstance(value, Message):  # it was looked at when it was made
+                _to_json(value)
         return Message(self.key, values, self.in_english(values))
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, Generic, TypeVar
 
@@ -13,21 +13,21 @@ AnyModel = TypeVar("AnyModel", bound="Model")
 
 
 class KeptStatement(Generic[AnyModel]):
-    """A queryset's statement, which was put together once. Each use has parameters of its own."""
+    """A queryset's statement, put together once for parameters in whose place each use has its own."""
 
     def __init__(self, rows: QuerySet[AnyModel]) -> None:
         self._rows = rows
         self._compiler: Any = rows.query.get_compiler(rows.db)
         self._sql, params = self._compiler.as_sql()
         self._compiler.connection = None  # it is this thread's alone
-        # Those that it was made with, in the statement's order.
         self.params: Sequence[Any] = params
 
-    def fetch(self, params: Sequence[Any]) -> list[AnyModel]:
-        """Return the rows, as the queryset would."""
+    def fetch(self, take: Callable[[Any], Any]) -> list[AnyModel]:
+        """Return the rows, as the queryset would with what `take` makes of each parameter."""
+        params = tuple(map(take, self.params))
         compiler = copy(self._compiler)
         compiler.connection = connections[self._rows.db]
-        compiler.as_sql = lambda *_args, **_named: (self._sql, tuple(params))
+        compiler.as_sql = lambda *_args, **_named: (self._sql, params)
         found = self._rows.all()
         query: Any = found.query
         query.get_compiler = lambda *_args, **_named: compiler

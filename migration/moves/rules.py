@@ -48,7 +48,7 @@ from migration.core.aws_writes import (
 )
 from migration.core.clients import GOOD_READS, ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import STATUSES, Comparison
-from migration.core.kept_statements import KeptStatement
+from migration.core.kept_statements import AnyModel, KeptStatement
 from migration.core.sentences import CLIENT_NOT_THERE, NOT_PUSHED_INACTIVE
 from migration.logins.models import LoginStore, LoginTest, attach_row_names
 from migration.nova.models import ReaderProcess
@@ -155,6 +155,21 @@ class SiteFacts:
         return ReaderProcess.objects.seen_in_last_hour().count()
 
 
+# Stand in kept statements, where each use has ids of clients of its own.
+NOBODY, NOBODY_IN_A_RUN, NOBODY_REFUSED = [-1], [-2], [-3]
+
+
+@cache
+def keep_open_items() -> KeptStatement[RunItem]:
+    return KeptStatement(RunItem.objects.open_of(NOBODY).order_by("-pk"))
+
+
+@cache
+def keep_aws_login_tests() -> KeptStatement[LoginTest]:
+    newest = LoginTest.objects.newest(NOBODY).filter(store=LoginStore.AWS.value)
+    return KeptStatement(newest.order_by("pk"))
+
+
 class Ask:
     """What rules are asked: of which clients, at which moment, by which run; not to be kept.
 
@@ -173,6 +188,15 @@ class Ask:
         self.client_ids, self.run, self.site = client_ids, run, site or SiteFacts()
         self.now = timezone.now()
 
+    @cached_property
+    def ids(self) -> list[int]:
+        """Return the ids of the clients asked about that a client can have."""
+        return [pk for pk in self.client_ids or () if abs(pk) <= LARGEST_ID]
+
+    def _fetch(self, kept: KeptStatement[AnyModel]) -> list[AnyModel]:
+        """Return the rows of a statement that was made for NOBODY, of the clients asked about."""
+        return kept.fetch(lambda param: self.ids if param == NOBODY else param) if self.ids else []
+
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the ids of the clients of these rows, as a part of a statement: of all clients, or of those asked."""
         if self.client_ids is not None:
@@ -184,8 +208,8 @@ class Ask:
         """Return client id -> an open item of a run that writes, and that workers work on."""
         # Their runs in a second look: of one that has just begun PostgreSQL may take it that no item is open, and would
         # read all of them where it can begin with the run.
-        items = RunItem.objects.open_of(self.client_ids or ()).exclude(run=self.run)
-        items = items.order_by("-pk")
+        own = self.run.pk if self.run else None
+        items = [item for item in self._fetch(keep_open_items()) if item.run_id != own]
         runs = select_write_runs_in_work().in_bulk({item.run_id for item in items})
         found = {}
         for item in items:
@@ -207,8 +231,7 @@ class Ask:
     def aws_login_tests(self) -> dict[int, list[LoginTest]]:
         """Return client id -> the newest tests of its logins with AWS's values, where there are some."""
         found: dict[int, list[LoginTest]] = {}
-        newest = LoginTest.objects.newest(self.client_ids or ()).filter(store=LoginStore.AWS.value)
-        tests = list(newest.order_by("pk"))
+        tests = self._fetch(keep_aws_login_tests())
         attach_row_names([test for test in tests if test.is_proven_wrong])  # those that are told
         for test in tests:
             found.setdefault(test.client_id, []).append(test)
@@ -1209,10 +1232,10 @@ Columns: TypeAlias = Callable[[ClientPhaseQuerySet], ClientPhaseQuerySet]
 class _AnyAsk(Ask):
     """Stands in a kept statement for whoever asks, with ids that no client has and a time that no clock tells."""
 
-    in_a_run, refused_in_aws = [-2], [-3]
+    in_a_run, refused_in_aws = NOBODY_IN_A_RUN, NOBODY_REFUSED
 
     def __init__(self) -> None:
-        super().__init__([-1])
+        super().__init__(NOBODY)
         self.now = datetime(6000, 1, 1, tzinfo=UTC)
 
 
@@ -1223,7 +1246,7 @@ ANY_ASK = _AnyAsk()
 def keep_statement(
     rules: tuple[Rule, ...], moves: tuple[Phase, ...], columns: Columns | None
 ) -> KeptStatement[Client]:
-    clients = all_clients().with_ids(ANY_ASK.client_ids or ())
+    clients = all_clients().with_ids(NOBODY)
     annotated = annotate_rules(columns(clients) if columns else clients, ANY_ASK, rules, moves)
     kept = KeptStatement(annotated.order_by())
     for param in kept.params:
@@ -1240,21 +1263,19 @@ def fetch_with_rules(
     ask: Ask, rules: Iterable[Rule], moves: Iterable[Phase], columns: Columns | None = None
 ) -> list[Any]:
     """Return the clients asked about, in any order, with what `annotate_rules` annotates, and `columns`."""
-    ids = [pk for pk in ask.client_ids or () if abs(pk) <= LARGEST_ID]
-    if not ids:
+    if not ask.ids:
         return []
 
     def take_for(param: Any) -> Any:
         if isinstance(param, datetime):
             return ask.now + (param - ANY_ASK.now)
-        if param == ANY_ASK.client_ids:
-            return ids
-        if param == ANY_ASK.in_a_run:
+        if param == NOBODY:
+            return ask.ids
+        if param == NOBODY_IN_A_RUN:
             return ask.in_a_run
-        return ask.refused_in_aws if param == ANY_ASK.refused_in_aws else param
+        return ask.refused_in_aws if param == NOBODY_REFUSED else param
 
-    kept = keep_statement(tuple(rules), tuple(moves), columns)
-    return kept.fetch([take_for(param) for param in kept.params])
+    return keep_statement(tuple(rules), tuple(moves), columns).fetch(take_for)
 
 
 def list_checks(

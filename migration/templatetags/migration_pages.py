@@ -97,7 +97,7 @@ register.simple_tag(describe_environment, name="find_environment")
 def find_open_plan() -> Run | None:
     """Return the newest push that is planned, or being planned, and was neither started nor discarded."""
     planned = Run.objects.filter(state__in=(Run.State.PLANNING, Run.State.PLANNED), act="push")
-    return planned.defer("chosen").first()
+    return planned.only("kind").first()
 
 
 @register.simple_tag
