@@ -320,6 +320,8 @@ class ImportView(AdminView):
                 warning=plan and plan.warning,
                 counts=plan and [(key, key.label, number) for key, number in plan.counts.items()],
                 sections=list_sections(lines),
+                warned=plan.warned[:WARNED_SHOWN] if plan else [],
+                number_warned=len(plan.warned) if plan else 0,
                 # It can be confirmed where it would change something.
                 token=plan.sign(self.user) if plan and number else "",
                 number=number,
@@ -339,6 +341,7 @@ class ImportView(AdminView):
 # The page lists so many lines of each kind; the command lists all.
 LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
 OTHERS_SHOWN = 50
+WARNED_SHOWN = 200
 
 
 def list_sections(planned: Iterable[PlannedLine]) -> list[dict[str, object]]:
