@@ -64,8 +64,9 @@ def test_secrets_with_outer_blanks_are_named_and_taken_as_they_are(browser):
     response = send(browser, data)
     confirm(browser, data)
 
-    (line,) = response.context["warned"]
-    assert (response.context["number_warned"], line.number, line.slug) == (1, 2, "acme")
+    sections = {each["key"]: each for each in response.context["sections"]}
+    (line,) = sections["warned"]["lines"]
+    assert (sections["warned"]["number"], line.number, line.slug) == (1, 2, "acme")
     assert [(w.key, w.values["name"]) for w in line.warnings] == [
         ("secret_has_outer_blanks", "db_password")
     ]
