@@ -27,6 +27,7 @@ from credentials.localization import localize
 from credentials.models import Client, save_columns
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import find_name_warning
+from credentials.values import warn_of_outer_blanks
 
 # The button that adds an empty login to a form without scripts; its value is the prefix of the logins' forms.
 ADD_LOGIN = "_add_login"
@@ -106,6 +107,10 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
             for name, hint in find_hints(login).items():
                 if name in login.changed_data:
                     messages.warning(request, f"{login.fields[name].label}: {hint}.")
+            secrets = login.typed_secrets().items()
+            typed = {str(login.fields[name].label): value for name, value in secrets}
+            for warning in warn_of_outer_blanks(typed):
+                messages.warning(request, localize(warning))
 
     def get_url_after_save(self, request: HttpRequest, client: Client) -> str:
         """Return the page that a saved form leads to."""

@@ -506,13 +506,6 @@ def hint_at_mail_user(value: str) -> str:
     return ""
 
 
-def hint_at_outer_blanks(value: str) -> str:
-    """Return a hint, which quotes nothing, where the secret begins or ends with a blank, else nothing."""
-    if value == value.strip():
-        return ""
-    return gettext("It begins or ends with a blank. If that is a mistake, type it again")
-
-
 HINTS: dict[str, Callable[[str], str]] = {
     "access_key_id": hint_at_key_id,
     "region": hint_at_region,
@@ -521,12 +514,10 @@ HINTS: dict[str, Callable[[str], str]] = {
 
 
 def find_hints(form: CredentialForm) -> dict[str, str]:
-    """Return the hints at what was typed into the form, by field. Its secrets are hinted at once it is valid."""
+    """Return the hints at what was typed into the form, by field; `credentials.values` warns of its secrets."""
     found = {
         name: hint(str(value).strip())
         for name, hint in HINTS.items()
         if name in form.fields and (value := form[name].value())
     }
-    if form.is_bound and form.is_valid():
-        found |= {name: hint_at_outer_blanks(value) for name, value in form.typed_secrets().items()}
     return {name: text for name, text in found.items() if text}

@@ -8,11 +8,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+
+from nova_credentials.messages import Message, Sentence
 
 # A purge leaves this in a secret's column, with the name of the secret behind it (`pointers.py`).
 POINTER = "aws-secretsmanager:"
@@ -72,9 +75,14 @@ def check_hosts(value: str) -> None:
         check_host(host)
 
 
+def has_outer_blanks(value: str) -> bool:
+    """Say whether it begins or ends with a blank."""
+    return value != value.strip()
+
+
 def check_outer_blanks(value: str) -> None:
     """Refuse blanks around a name that PostgreSQL compares with them."""
-    if value != value.strip():
+    if has_outer_blanks(value):
         raise ValidationError(_("It begins or ends with a blank. Take the blank off."))
 
 
@@ -88,6 +96,20 @@ def check_secret(value: str) -> None:
         raise ValidationError(
             _("A secret may not begin with %(pointer)s"), params={"pointer": POINTER}
         )
+
+
+SECRET_HAS_OUTER_BLANKS = Sentence(
+    "secret_has_outer_blanks", "%(name)s begins or ends with a blank, which is kept."
+)
+
+
+def warn_of_outer_blanks(secrets: Mapping[str, object]) -> list[Message]:
+    """Name the secrets that begin or end with a blank. A secret may, so whoever takes it takes it as it is."""
+    return [
+        SECRET_HAS_OUTER_BLANKS(name=name)
+        for name, value in secrets.items()
+        if has_outer_blanks(str(value))
+    ]
 
 
 def check_access_key_id(value: str) -> None:

@@ -160,7 +160,7 @@ def enqueue_search(search: CopySearch) -> bool:
 
 
 def search_copies(search_id: int) -> None:
-    """Search NOVA's database for copies of all clients' secret values."""
+    """Search NOVA's database for copies of clients' secret values."""
     copies.carry_out_search(search_id=search_id)
 
 

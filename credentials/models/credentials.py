@@ -27,6 +27,7 @@ from credentials.values import (
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Extra
 from nova_credentials.messages import Message, Sentence
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import CREDENTIALS
 
 if TYPE_CHECKING:
@@ -158,6 +159,12 @@ class Credential(models.Model):
     def make_row_name_message(self) -> Message:
         """Name this row by its type and id, for a sentence in any language."""
         return ROW_NAMES[self.TYPE](id=str(self.pk))
+
+    def make_login_name_message(self) -> Message:
+        """Name the login by its label, host or address, where it has one."""
+        if name := self.short_name:
+            return NAMED_ROWS[self.TYPE](name=escape_name(name))
+        return self.make_row_name_message()
 
 
 class DatabaseCredential(Credential):

@@ -318,6 +318,7 @@ class SetOwner(Act):
         "Who looks after these %(n)s clients?",
         "number",
     )
+    button_for_one = gettext_lazy("Set the owner of %(name)s")
     button = ngettext_lazy(
         "Set the owner of %(n)s client",
         "Set the owner of %(n)s clients",

@@ -61,6 +61,8 @@ from migration.runs.act_pages import lead_to_act
 from nova_credentials.messages import Message, Sentence
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
     from migration.core.pages import Options
 
 
@@ -319,7 +321,7 @@ class ImportView(AdminView):
                 refusal=refusal,
                 warning=plan and plan.warning,
                 counts=plan and [(key, key.label, number) for key, number in plan.counts.items()],
-                sections=list_sections(lines),
+                sections=list_sections(lines, warned=plan.warned if plan else []),
                 # It can be confirmed where it would change something.
                 token=plan.sign(self.user) if plan and number else "",
                 number=number,
@@ -339,20 +341,27 @@ class ImportView(AdminView):
 # The page lists so many lines of each kind; the command lists all.
 LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
 OTHERS_SHOWN = 50
+# Those of the others in which something may be a mistake are listed once more, before them.
+WARNED, WARNED_SHOWN = "warned", 200
 
 
-def list_sections(planned: Iterable[PlannedLine]) -> list[dict[str, object]]:
+def list_sections(
+    planned: Iterable[PlannedLine], *, warned: list[PlannedLine]
+) -> list[dict[str, object]]:
     """Return the lines of each kind, each with at most so many of them."""
-    sections: list[dict[str, object]] = []
     of_outcome: dict[LineOutcome, list[PlannedLine]] = {outcome: [] for outcome in LineOutcome}
     for line in planned:
         of_outcome[line.outcome].append(line)
-    for outcome, lines in of_outcome.items():
-        most = LINES_SHOWN.get(outcome, OTHERS_SHOWN)
-        if lines:
-            section = {"key": outcome.value, "title": outcome.label, "lines": lines[:most]}
-            sections.append({**section, "number": len(lines), "shown": most})
-    return sections
+    sections: list[tuple[str, StrOrPromise, list[PlannedLine], int]] = [
+        (outcome.value, outcome.label, lines, LINES_SHOWN.get(outcome, OTHERS_SHOWN))
+        for outcome, lines in of_outcome.items()
+    ]
+    sections.insert(1, (WARNED, gettext("Look at these"), warned, WARNED_SHOWN))
+    return [
+        {"key": key, "title": title, "lines": lines[:most], "number": len(lines), "shown": most}
+        for key, title, lines, most in sections
+        if lines
+    ]
 
 
 class ImportTemplateView(AdminView):

@@ -43,6 +43,7 @@ from credentials.refusals import (
     insert_rows,
 )
 from credentials.secret_names import configured_layout
+from credentials.values import warn_of_outer_blanks
 from migration.core.audit import IMPORT_EVENT, AuditEvent
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.groups import (
@@ -341,6 +342,8 @@ class PlannedLine:
     is_new: bool = False
     columns: list[str] = field(default_factory=list)
     problems: list[Message] = field(default_factory=list)
+    # What may be a mistake in what it would change, and is taken as it is.
+    warnings: list[Message] = field(default_factory=list)
 
     @property
     def outcome(self) -> LineOutcome:
@@ -607,6 +610,8 @@ class ClientPlanner:
         for column, value in values.items():
             setattr(row, column, value)
         planned.columns += columns
+        secrets = {name: values[name] for name in row.SECRET_FIELDS if name in values}
+        planned.warnings += warn_of_outer_blanks(secrets)
         self.plan.logins.append(PlannedLogin(row, not row.pk, columns))
 
     def _read_groups(self, planned: PlannedLine, text: str) -> None:
@@ -668,6 +673,11 @@ class ImportPlan:
     @property
     def refused(self) -> list[PlannedLine]:
         return [line for line in self.lines if line.problems]
+
+    @property
+    def warned(self) -> list[PlannedLine]:
+        """Return the lines that are taken although something in them may be a mistake."""
+        return [line for line in self.lines if line.warnings and not line.problems]
 
     @property
     def new_or_changed_clients(self) -> list[ClientImport]:

@@ -19,6 +19,7 @@ from credentials.models import Client, Credential, DatabaseCredential, RowsBusyE
 from credentials.pointers import is_purged
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
+from credentials.values import warn_of_outer_blanks
 from migration.core.audit import AuditEvent
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind, hold_until_commit
@@ -67,6 +68,12 @@ class PlannedRow:
     kind: LegacyRowOutcome
     message: Message
     client: Client | None = None
+
+    @property
+    def warnings(self) -> list[Message]:
+        """Name what may be a mistake in what is taken, as it is."""
+        secrets = {name: self.row.login[name] for name in DatabaseCredential.SECRET_FIELDS}
+        return warn_of_outer_blanks(secrets) if self.kind in TAKEN else []
 
     @property
     def slug(self) -> str:

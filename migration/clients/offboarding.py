@@ -168,6 +168,12 @@ OFFBOARDING_APPROVAL = Sentence(
 )
 
 
+def _name_row(row: Client | Credential) -> Message:
+    if isinstance(row, Credential):
+        return row.make_login_name_message()
+    return row.make_row_name_message()
+
+
 def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
     """Yield what keeps the rows from holding pointers alone.
 
@@ -176,7 +182,7 @@ def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
     if snapshot.phase == Phase.PURGED:
         plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
         if plain:
-            yield OFFBOARDING_ROWS(rows=tuple(row.make_row_name_message() for row in plain))
+            yield OFFBOARDING_ROWS(rows=tuple(map(_name_row, plain)))
     elif needs_purge(snapshot):
         if settings.NOVA_REQUIRE_APPROVAL:
             yield OFFBOARDING_APPROVAL()
@@ -286,7 +292,7 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         leaving=leaving,
         rows=tuple(
             RowLeft(
-                row.make_row_name_message(),
+                _name_row(row),
                 RowContent.VALUES if row in in_clear else RowContent.POINTERS,
             )
             for row in rows

@@ -103,7 +103,6 @@ def get_client_context(
             "newest_compared_at": client.newest_compared_at,
             "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         },
-        "names_itself": True,
         "menu": [
             *list_client_menu(request, client.pk),
             _make_leaving_entry(request, client, leaving),

@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from credentials.models import (
     Client,
@@ -30,6 +31,7 @@ from credentials.models import (
 )
 from credentials.nova_columns import NovaSchemaError
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
+from credentials.values import warn_of_outer_blanks
 from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.core.aws_writes import require_writes_allowed
 from migration.core.clients import Offboarding
@@ -669,8 +671,9 @@ def store_entered_secret(
 ) -> Rotation:
     """Log in with what was entered (by column), then save it as the client's form does: AWS first where it decides.
 
-    The rotation's outcome says whether it was stored. `warn` is called with a message where AWS has the saved row later
-    only. Raises `NotRotated` and `RotationOpenError`, where nothing is stored, and `Client.DoesNotExist`.
+    The rotation's outcome says whether it was stored. `warn` is called with what else is to be said: AWS has the saved
+    row later, or the secret has outer blanks. Raises `NotRotated` and `RotationOpenError`, where nothing is stored, and
+    `Client.DoesNotExist`.
     """
     client = read_client_with_rows(client_id)
     row = find_row(client, credential_type, label)
@@ -678,8 +681,11 @@ def store_entered_secret(
         raise NotRotated(describe_missing_login(client.slug, credential_type, label))
     if all(getattr(row, name) == value for name, value in entered.items()):
         raise NotRotated(ROTATION_SAME_SECRET())
+    secrets: dict[str, object] = {}
     for name, value in entered.items():
         field = next(each for each in row._meta.concrete_fields if each.name == name)
+        if name in row.SECRET_FIELDS:
+            secrets[capfirst(str(field.verbose_name))] = value
         try:
             field.run_validators(value)
         except ValidationError as error:
@@ -708,6 +714,8 @@ def store_entered_secret(
     secret = secret_names_by_type(read_snapshot(client_id))[credential_type]
     known = Secret.objects.find([secret]).get(secret)
     rotation.version_id = known.version_id if known else ""
+    for warning in warn_of_outer_blanks(secrets):
+        warn(warning)
     return rotation
 
 

@@ -134,9 +134,9 @@ class MoveAct(Act):
             return self.request_question_for_one % {"name": name}
         return self.request_question % {"number": number, "n": intcomma(number)}
 
-    def name_button(self, number: int) -> str:
-        if not self.needs_approval:
-            return super().name_button(number)
+    def name_button(self, number: int, name: str = "") -> str:
+        if name or not self.needs_approval:
+            return super().name_button(number, name)
         return self.request_button % {"number": number, "n": intcomma(number)}
 
     def may_override(self, user: Any) -> bool:

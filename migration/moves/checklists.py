@@ -146,7 +146,7 @@ def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -
         ),
         CheckFix.COPIES: (
             "migration.view_copysearch",
-            lambda: _make_copies_fix(request, check, back),
+            lambda: _make_copies_fix(request, check, back, client_id=client_id),
         ),
         CheckFix.SLUG: (
             "credentials.change_client",
@@ -185,7 +185,7 @@ def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -
     return make_fix() if request.user.has_perm(permission) else None
 
 
-def _make_copies_fix(request: HttpRequest, check: Check, back: str) -> Remedy:
+def _make_copies_fix(request: HttpRequest, check: Check, back: str, *, client_id: int) -> Remedy:
     """Return the button that starts a search and shows how far it is; where one found something, the link to that."""
     if check.code != COPIES_NOT_SEARCHED.key or not request.user.has_perm(SEARCH_PERMISSION):
         return _make_fix_link(_("See the copies"), "migration_copysearch_report")
@@ -195,6 +195,7 @@ def _make_copies_fix(request: HttpRequest, check: Check, back: str) -> Remedy:
         "posts": True,
         "back": back,
         "live": reverse("admin:migration_copysearch_live"),
+        "client": client_id,
     }
 
 

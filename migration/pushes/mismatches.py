@@ -10,7 +10,19 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Sum
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.fields.json import KeyTextTransform
 from django.http import QueryDict
 from django.utils import timezone
@@ -23,7 +35,6 @@ from migration.core.comparisons import (
     OpenMismatch,
     OpenMismatchQuerySet,
     Resolution,
-    client_has_newest_status,
 )
 from migration.core.groups import ClientOwner, list_possible_owners
 from migration.core.pages import list_chips
@@ -58,6 +69,20 @@ AGES = {
 FILTERS = ("status", "kind", "field", "age", "owner", "state", "push", "q")
 # The names that filters had in the addresses of an earlier release, which people have kept.
 FORMER_NAMES = {"owner": "assigned"}
+# Of a secret that is not there for readers, and not gone either: as a result of a comparison, and as a difference.
+TO_BE_DELETED = "scheduled_for_deletion"
+# Its comparison says so.
+ABOUT = KeyTextTransform("key", "comparison__message")
+IS_TO_BE_DELETED = Q(about=SCHEDULED_FOR_DELETION.key)
+# The result of a client's newest comparison, and how a field differs, as the report has them.
+RESULT = Case(
+    When(
+        IS_TO_BE_DELETED & Q(comparison_status=Comparison.Status.MISSING_IN_AWS),
+        then=Value(TO_BE_DELETED),
+    ),
+    default=F("comparison_status"),
+)
+DIFFERENCE = Case(When(IS_TO_BE_DELETED & Q(path=""), then=Value(TO_BE_DELETED)), default=F("kind"))
 # The value of `field` in the address for a mismatch of the whole secret, whose path is empty.
 WHOLE = "*"
 
@@ -65,22 +90,32 @@ WHOLE = "*"
 def get_client_numbers_context() -> dict[str, Any]:
     """Count the clients by the result of their newest comparison."""
     compared = ClientMigration.objects.exclude_deleted_clients().exclude(comparison=None)
-    counted = compared.values("comparison_status").annotate(n=Count("pk"), last=Max("compared_at"))
-    rows = {row["comparison_status"]: row for row in counted}
-    counts = {status: rows[status]["n"] if status in rows else 0 for status in Comparison.Status}
+    by_result = compared.annotate(about=ABOUT, result=RESULT).values("result")
+    counted = by_result.annotate(n=Count("pk"), last=Max("compared_at"))
+    rows = {row["result"]: row for row in counted}
+    results = dict(_list_results())
+    counts = {result: rows[result]["n"] if result in rows else 0 for result in results}
     return {
-        "numbers": [(status, str(status.label), counts[status]) for status in Comparison.Status],
+        "numbers": [(result, label, counts[result]) for result, label in results.items()],
         "compared": sum(counts.values()),
         "matched": counts[Comparison.Status.MATCH],
-        "differing": sum(counts[status] for status in Comparison.DIFFERS),
+        "differing": sum(counts[each] for each in (*Comparison.DIFFERS, TO_BE_DELETED)),
         "unchecked_count": counts[Comparison.Status.UNCHECKED],
         "last_compared_at": max((row["last"] for row in rows.values()), default=None),
     }
 
 
+def _list_results() -> Choices:
+    """Return value and label of each result of a comparison, in the order of the report."""
+    found = [(status.value, str(status.label)) for status in Comparison.Status]
+    place = [value for value, _label in found].index(Comparison.Status.MISSING_IN_AWS) + 1
+    return [*found[:place], (TO_BE_DELETED, _("Scheduled for deletion")), *found[place:]]
+
+
 def filter_mismatches(filters: dict[str, str], *, viewer: _Viewer) -> OpenMismatchQuerySet:
     """Select the open mismatches that match every filter; a filter without a meaning matches none."""
     found = OpenMismatch.objects.exclude_deleted_clients().with_acknowledged_and_unchecked()
+    found = found.annotate(about=ABOUT, difference=DIFFERENCE)
     for name, value in filters.items():
         condition = CONDITIONS[name](value, viewer)
         if condition is None:
@@ -112,7 +147,9 @@ def _is_in_state(value: str, _user: _Viewer) -> Q | None:
 
 
 def _has_status(value: str, _user: _Viewer) -> Q | None:
-    return client_has_newest_status(value) if value in Comparison.Status else None
+    compared = ClientMigration.objects.exclude(comparison=None)
+    clients = compared.annotate(about=ABOUT, result=RESULT).filter(result=value)
+    return Q(client__in=clients.values("pk")) if value in dict(_list_results()) else None
 
 
 def _was_pushed(value: str, _user: _Viewer) -> Q | None:
@@ -122,7 +159,7 @@ def _was_pushed(value: str, _user: _Viewer) -> Q | None:
 
 CONDITIONS: dict[str, Condition] = {
     "status": _has_status,
-    "kind": lambda value, _user: Q(kind=value),
+    "kind": lambda value, _user: Q(difference=value),
     "field": lambda value, _user: Q(path="" if value == WHOLE else value),
     "age": _is_older_than,
     "owner": _is_owned_by,
@@ -175,10 +212,7 @@ def load_blocks(
     ids = [pk for _slug, pk in clients]
     found: dict[int, list[OpenMismatch]] = {pk: [] for pk in ids}
     owner = F("client__client_owner__owner__username")
-    # What the comparison says of a client that has no value in AWS: its secret may only be about to go.
-    about = KeyTextTransform("key", "comparison__message")
-    for row in rows.filter(client_id__in=ids).annotate(owner=owner, about=about):
-        row.is_to_be_deleted = not row.path and row.about == SCHEDULED_FOR_DELETION.key  # type: ignore[attr-defined]  # annotated
+    for row in rows.filter(client_id__in=ids).annotate(owner=owner):
         found[row.client_id].append(row)
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
     return [
@@ -231,7 +265,9 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         page = _get_page(slugs_and_ids, query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
     present = OpenMismatch.objects.exclude_deleted_clients().order_by()
-    differing: list[FieldCount] = list(present.values_list("kind", "path").annotate(n=Count("pk")))
+    named = present.annotate(about=ABOUT, difference=DIFFERENCE)
+    counted = named.values_list("difference", "path").annotate(n=Count("pk"))
+    differing: list[FieldCount] = list(counted)
     people = list(list_possible_owners())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)
@@ -275,7 +311,7 @@ def _count_differences(differing: list[FieldCount]) -> dict[str, object]:
         paths[where] = paths.get(where, 0) + number
     return {
         "by_kind": [
-            (kind, difference_label(kind), number) for kind, number in _sort_by_number(kinds)
+            (kind, _label_difference(kind), number) for kind, number in _sort_by_number(kinds)
         ],
         "by_field": [
             (*_label_path(where), number) for where, number in _sort_by_number(paths)[:FIELDS_SHOWN]
@@ -285,6 +321,12 @@ def _count_differences(differing: list[FieldCount]) -> dict[str, object]:
 
 def _sort_by_number(counts: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _label_difference(value: str) -> str:
+    if value == TO_BE_DELETED:
+        return _("scheduled for deletion in AWS")
+    return difference_label(value)
 
 
 def _label_path(path: str) -> tuple[str, str]:
@@ -300,7 +342,7 @@ def _list_chips(filters: dict[str, str], choices: list[Offered]) -> list[Chip]:
     words = {
         (name, value): text for name, _title, values in choices for value, text, _chosen in values
     }
-    words |= {("status", status): str(text) for status, text in Comparison.Status.choices}
+    words |= {("status", result): text for result, text in _list_results()}
     words |= {("push", "well"): _("did not fail")}
     return list_chips(filters, titles, words)
 
@@ -312,7 +354,7 @@ def _list_filters(
     paths = sorted({where for _kind, where, _number in differing})
     # Also the one that is chosen, where nothing differs so any more.
     present = {kind for kind, _where, _number in differing} | {filters.get("kind", "")}
-    kinds = [kind for kind in MismatchKind if kind in present]
+    kinds = [kind for kind in (*MismatchKind, TO_BE_DELETED) if kind in present]
     usernames = [(str(user.pk), user.get_username()) for user in people]
     ages = [
         ("hour", _("more than an hour ago")),
@@ -321,7 +363,7 @@ def _list_filters(
         ("month", _("more than a month ago")),
     ]
     offered: list[tuple[str, str, Choices]] = [
-        ("kind", _("Difference"), [(kind, difference_label(kind)) for kind in kinds]),
+        ("kind", _("Difference"), [(kind, _label_difference(kind)) for kind in kinds]),
         ("field", _("Field"), [_label_path(path) for path in paths]),
         ("age", _("First seen"), ages),
         ("owner", _("Owner"), [("mine", _("Mine")), ("none", _("Nobody")), *usernames]),

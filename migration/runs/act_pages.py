@@ -491,8 +491,9 @@ class ActView(BaseActView):
         will_ids = [each.client_id for each in will]
         # The title asks about those to whom it would be done; where it is none, about all that were selected.
         asked = will or planned
+        name = get_name(asked[0]) if len(asked) == 1 else ""
         return self.show(
-            self.act.ask(len(asked), get_name(asked[0]) if len(asked) == 1 else ""),
+            self.act.ask(len(asked), name),
             groups=describe_groups(
                 self.request,
                 {each: groups[each][:CLIENTS_SHOWN] for each in VERDICTS},
@@ -503,7 +504,7 @@ class ActView(BaseActView):
             number=len(will),
             selected=len(planned),
             sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
-            button=self.act.name_button(len(will)) if will else "",
+            button=self.act.name_button(len(will), name) if will else "",
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
             shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
             overrides=self.describe_overrides(count_missing(planned)),

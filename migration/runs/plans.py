@@ -33,6 +33,8 @@ class Remedy(TypedDict):
     posts: NotRequired[bool]
     back: NotRequired[str]
     live: NotRequired[str]
+    # The id of the client, which it posts.
+    client: NotRequired[int]
 
 
 # Of a reason: the link or button that mends it for this user, who comes back to the address; None where there is none.

@@ -311,6 +311,7 @@ class Adopt(Act):
         "Adopt the secrets of %(n)s clients?",
         "number",
     )
+    button_for_one = gettext_lazy("Adopt it, and write over what it holds")
     button = ngettext_lazy(
         "Adopt it, and write over what it holds",
         "Adopt them, and write over what they hold",

@@ -125,12 +125,18 @@ def carry_out_search(*, search_id: int) -> None:
         if search.tries and not search.may_begin_again:
             CopySearch.objects.mark_interrupted(search)
             return
-        everyone = all_clients().values_list("pk", flat=True)
-        _do_search(search, list(everyone), lambda _progress: None)
+        clients = all_clients()
+        if search.chosen is not None:
+            clients = clients.with_ids(search.chosen)
+        _do_search(search, list(clients.values_list("pk", flat=True)), lambda _progress: None)
 
 
-def request_background_search(by: User) -> CopySearch | None:
-    """Store a search for a worker; None where another one is under way, also where two people ask at once.
+def request_background_search(
+    by: User, client_ids: Collection[int] | None = None
+) -> CopySearch | None:
+    """Store a search for a worker, for these clients or all; None where another one is under way.
+
+    Also where two people ask at once.
 
     One whose process is gone is not begun again: this one takes its place. So does it of one that shows no progress
     though its lease is held: PostgreSQL learns late of a host that has lost its power.
@@ -140,7 +146,8 @@ def request_background_search(by: User) -> CopySearch | None:
         alone = hold_until_commit(LeaseKind.SEARCH, NO_SEARCH)
         if not alone or not all(search.is_silent for search in CopySearch.objects.open()):
             return None
-        return CopySearch.objects.create(by=by, in_background=True)
+        chosen = None if client_ids is None else sorted(set(client_ids))
+        return CopySearch.objects.create(by=by, in_background=True, chosen=chosen)
 
 
 class DeadSearches(NamedTuple):

@@ -28,6 +28,7 @@ from migration.core.pages import (
     ObjectView,
     ReadOnlyAdmin,
     get_signed_in_user,
+    read_number,
 )
 from migration.secrets.copies import request_background_search
 from migration.secrets.models import (
@@ -132,7 +133,7 @@ class CopySearchView(ObjectView[CopySearch]):
 
 
 class StartSearchView(AdminView):
-    """Has a worker search for the values of all clients, unless a search is already running.
+    """Has a worker search for the values of the form's client, or of all, unless a search is already running.
 
     Leads back to the page that asked, which shows how far the search is.
     """
@@ -140,9 +141,12 @@ class StartSearchView(AdminView):
     permission_required = SEARCH_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        search = request_background_search(get_signed_in_user(request))
+        client_id = read_number(request.POST.get("client", ""))
+        chosen = None if client_id is None else [client_id]
+        search = request_background_search(get_signed_in_user(request), chosen)
         if search is None:
-            messages.warning(request, gettext("A search is already under way."))
+            text = gettext("A search is already under way. Start this one once that is done.")
+            messages.warning(request, text)
         elif tasks.enqueue_search(search):
             messages.success(request, gettext("The search for copies has begun."))
         else:

@@ -90,7 +90,9 @@ class CopySearch(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
     # Ended unfinished: its process is gone, and it is not begun again. It says nothing about any client.
     interrupted_at = models.DateTimeField(_("interrupted"), null=True)
-    # A worker does it, for all clients: another worker can begin it again.
+    # The ids of the clients that it was asked for; None: all.
+    chosen = models.JSONField(null=True)
+    # A worker does it: another worker can begin it again.
     in_background = models.BooleanField(default=False, db_default=False)
     tries = models.PositiveSmallIntegerField(default=0, db_default=0)
     clients = models.PositiveIntegerField(_("clients"), default=0, db_default=0)

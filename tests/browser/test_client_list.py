@@ -43,7 +43,7 @@ def test_an_owner_is_set_and_the_list_of_mine_opened_and_left_by_keyboard(visit,
     press(rows.filter(has_text="Café Norte").get_by_role("checkbox"), "Space")
     choose_act(page, "More", "Set the owner…")
     page.get_by_label("Owner").select_option("ana")
-    press(page.get_by_role("button", name="Set the owner of 1 client"))
+    press(page.get_by_role("button", name="Set the owner of Café Norte"))
     expect(page.get_by_text("ana looks after 1 client now.")).to_be_visible()
 
     tab_to(page, "Filters")

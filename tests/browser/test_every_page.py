@@ -208,7 +208,7 @@ def test_the_page_of_an_act_with_the_keyboard_alone(visit, client_in, scripts):
     ids = [client_in(Phase.DUAL_READ), make_client("empty")]
     address = f"{CLIENT}act/rotate/?clients={ids[0]},{ids[1]}"
     page = visit(address, viewport=WIDTH, java_script_enabled=scripts)
-    button = page.get_by_role("button", name="Rotate the passwords of 1 client")
+    button = page.get_by_role("button", name="Rotate the database passwords of")
     will, nothing = (
         page.get_by_role("region", name=name) for name in ("Will be done", "Nothing to do")
     )

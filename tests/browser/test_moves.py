@@ -47,18 +47,18 @@ def test_a_client_is_purged_by_its_slug_and_restored(stores, somebody, scripts):
     admin.follows("Purge")
     admin.types("another", TYPE, wanted="idom")
     admin.types("INC-42", "Reason or ticket")
-    admin.presses("Purge %(n)s client", n="1")
+    admin.answers("Purge %(name)s?", name="IDOM")
     admin.reads("Type %(wanted)s, or go back.", wanted="idom")
     expect(admin.page.get_by_label("Reason or ticket")).to_have_value("INC-42")
     assert phase_of(pk) == Phase.AWS
 
     admin.types("idom", TYPE, wanted="idom")
-    admin.presses("Purge %(n)s client", n="1")
+    admin.answers("Purge %(name)s?", name="IDOM")
     admin.reads("%(slug)s is purged.", slug="idom")
     assert password(pk).startswith("aws-secretsmanager:")
 
     admin.follows("Restore")
-    admin.presses("Restore %(n)s client", n="1")
+    admin.answers("Restore %(name)s?", name="IDOM")
     admin.reads("%(slug)s is in %(phase)s.", slug="idom", phase="AWS (cut over)")
     assert password(pk) == "example-password-1"
 
@@ -74,7 +74,7 @@ def test_the_page_of_a_purge_shows_its_search_for_copies_until_it_ends(stores, v
     tasks.search_copies(CopySearch.objects.get().pk)
 
     # By itself: the check was asked again.
-    expect(page.get_by_role("button", name="Purge 1 client")).to_be_visible()
+    expect(page.get_by_role("button", name="Purge IDOM")).to_be_visible()
     expect(search).to_have_count(0)
 
 
@@ -101,7 +101,7 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     maria.follows("Cut over to AWS")
     maria.types("idom", TYPE, wanted="idom")
     maria.types("INC-42", "Reason or ticket")
-    maria.presses("Request the cutover of %(n)s client", n="1")
+    maria.answers("Request the cutover of %(name)s?", name="IDOM")
     maria.reads("somebody else has to approve it")
     maria.follows("Requests")
     maria.follows("Move run %(id)s", id=str(Run.objects.get().pk))

@@ -192,7 +192,7 @@ def test_what_is_ready_is_moved_from_the_dashboard_on_a_phone(stores, visit):
     page.get_by_text("Move IDOM to dual read?").first.wait_for()
     found = violations(page)
 
-    page.get_by_role("button", name="Move 1 client").click()
+    page.get_by_role("button", name="Move IDOM to dual read").click()
 
     page.get_by_text("idom is in Dual read.").wait_for()
     assert (found, wide) == ([], 390)

@@ -117,13 +117,14 @@ class Command(FormattedCommand):
     def _print_result(
         self, result: ImportResult, lines: Iterable[PlannedLine], options: Options
     ) -> None:
-        """Print how many clients were stored, and which lines were refused and why."""
+        """Print how many clients were stored, which lines were refused and why, and what may be a mistake."""
         numbers = {"new": result.new, "changed": result.changed, "unchanged": result.unchanged}
         if options["format"] == "json":
             self.print_json({"stored": True, "clients": numbers, "lines": describe_lines(lines)})
             return
-        for line in result.refused:
-            self.stdout.write(describe_line(line))
+        for line in lines:
+            if line.problems or line.warnings:
+                self.stdout.write(describe_line(line))
         words = [f"{n} clients {name}" for name, n in numbers.items()]
         if result.refused:
             words.append(f"{len(result.refused)} lines refused")
@@ -168,7 +169,12 @@ class Command(FormattedCommand):
                 "left_alone": len(plan.left_alone),
                 "other_columns": list(plan.table.other_columns),
                 "items": [
-                    {"slug": row.slug, "kind": row.kind.value, "message": str(row.message)}
+                    {
+                        "slug": row.slug,
+                        "kind": row.kind.value,
+                        "message": str(row.message),
+                        "warnings": list(map(str, row.warnings)),
+                    }
                     for row in plan.rows
                 ],
             }
@@ -180,7 +186,8 @@ class Command(FormattedCommand):
             return
         for row in plan.rows:
             if row.kind != LegacyRowOutcome.SAME:
-                self.stdout.write(f"{escape_name(row.slug)}  {row.kind.value}  {row.message}")
+                told = " ".join(map(str, (row.message, *row.warnings)))
+                self.stdout.write(f"{escape_name(row.slug)}  {row.kind.value}  {told}")
         if plan.table.other_columns:
             self.stdout.write(f"Columns that are not read: {', '.join(plan.table.other_columns)}")
         verb = "taken" if stored else "would be taken"
@@ -205,7 +212,7 @@ def read_file_or_exit(path_or_dash: str | None) -> bytes:
 
 
 def describe_line(line: PlannedLine) -> str:
-    words = [*map(str, line.problems)] if line.problems else [", ".join(line.columns)]
+    words = map(str, line.problems or (", ".join(line.columns), *line.warnings))
     start = f"line {line.number}  {escape_name(line.slug) or '-'}  {line.outcome.value}"
     return "  ".join([start, *filter(None, words)])
 
@@ -217,9 +224,10 @@ def describe_lines(lines: Iterable[PlannedLine]) -> list[dict[str, object]]:
             "slug": line.slug,
             "outcome": line.outcome.value,
             "columns": line.columns,
-            "problems": [
-                {"code": problem.key, "message": str(problem)} for problem in line.problems
-            ],
+            **{
+                name: [{"code": each.key, "message": str(each)} for each in found]
+                for name, found in (("problems", line.problems), ("warnings", line.warnings))
+            },
         }
         for line in lines
     ]

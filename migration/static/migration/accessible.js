@@ -52,3 +52,13 @@ document.addEventListener("htmx:load", (event) => {
   if (event.target !== document.body) makeButtons(event.target);
   hideIcons(event.target);
 });
+
+// A menu or panel of a <details> closes at a click elsewhere, and at Escape.
+const listOpen = () => [...document.querySelectorAll("details:is(.list-drop, .list-menu)[open]")];
+document.addEventListener("click", ({ target }) => listOpen().forEach((drop) => drop.contains(target) || (drop.open = false)));
+document.addEventListener("keydown", ({ key }) => {
+  const [open] = key === "Escape" ? listOpen() : [];
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});

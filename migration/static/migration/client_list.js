@@ -4,16 +4,6 @@
 // After `keep_selection.js`, which ticks what was ticked before.
 document.addEventListener("DOMContentLoaded", () => {
   const form = document.getElementById("changelist-form");
-  const drops = [...document.querySelectorAll("#changelist details")];
-  const close = (but) => drops.forEach((drop) => drop === but || (drop.open = false));
-
-  document.addEventListener("click", ({ target }) => close(target.closest("#changelist details")));
-  document.addEventListener("keydown", ({ key }) => {
-    if (key !== "Escape") return;
-    const open = drops.find((drop) => drop.open);
-    close();
-    open?.querySelector("summary").focus();
-  });
   if (!form) return;
 
   const boxes = [...form.querySelectorAll("tbody .action-select")];

@@ -118,7 +118,7 @@ def test_the_page_says_who_is_moved_who_is_refused_why_and_who_is_there_already(
     }
     assert set(reasons_of(page, "behind")) == {"clean_streak"}
     assert client_of(page, "untouched")["message"].key == "not_from_there"
-    assert page.context["button"] == "Cut over 1 client"
+    assert page.context["button"] == "Cut over IDOM to AWS"
 
 
 def test_what_was_shown_is_moved_by_a_run_each_through_its_gate(client, log_in, three):

@@ -45,7 +45,8 @@ def test_the_report_counts_by_status_kind_and_field(viewer, compared):
     context = viewer.get(REPORT).context
 
     assert {status: number for status, _label, number in context["numbers"]} == {
-        "match": 1, "mismatch": 2, "missing_in_aws": 1, "missing_in_postgres": 1, "unchecked": 1,
+        "match": 1, "mismatch": 2, "missing_in_aws": 1, "scheduled_for_deletion": 0,
+        "missing_in_postgres": 1, "unchecked": 1,
     }  # fmt: skip
     assert {kind: number for kind, _label, number in context["by_kind"]} == {
         "different": 2,
@@ -135,7 +136,7 @@ def test_every_number_of_the_report_links_to_as_many(viewer, compared):
     html = report.content.decode()
 
     for status, _label, number in report.context["numbers"]:
-        assert f'href="?status={status}"' in html
+        assert (f'href="?status={status}"' in html) == bool(number)
         assert viewer.get(f"{REPORT}?status={status}").context["found"]["clients"] == number
     for kind, _label, number in report.context["by_kind"]:
         assert len(shown_rows(viewer.get(f"{REPORT}?kind={kind}"))) == number
@@ -170,9 +171,19 @@ def test_a_secret_that_is_scheduled_for_deletion_is_not_called_missing(viewer):
 
     response = viewer.get(REPORT)
 
-    found = {block.slug: block.fields[0].is_to_be_deleted for block in response.context["page"]}
-    assert found == {"gone": False, "scheduled": True}
-    assert text(response).count("scheduled for deletion in AWS") == 1
+    numbers = {result: n for result, _label, n in response.context["numbers"] if n}
+    assert numbers == {"missing_in_aws": 1, "scheduled_for_deletion": 1}
+    kinds = {kind: n for kind, _label, n in response.context["by_kind"]}
+    assert kinds == {"missing": 1, "scheduled_for_deletion": 1}
+    for query in ("status=scheduled_for_deletion", "kind=scheduled_for_deletion"):
+        shown = viewer.get(f"{REPORT}?{query}").context
+        assert [block.slug for block in shown["page"]] == ["scheduled"]
+        assert shown["in_use"]["chips"][0].value in (
+            "Scheduled for deletion",
+            "scheduled for deletion in AWS",
+        )
+    for query in ("status=missing_in_aws", "kind=missing"):
+        assert [b.slug for b in viewer.get(f"{REPORT}?{query}").context["page"]] == ["gone"]
 
 
 def test_a_filter_offers_the_kinds_of_difference_that_there_are(viewer):

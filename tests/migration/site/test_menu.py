@@ -111,6 +111,15 @@ def test_every_list_is_called_what_the_menu_calls_it_in_one_heading(root, stores
             assert f"<title> {headings[0]} · NOVA Admin</title>" in re.sub(r"\s+", " ", html)
 
 
+def test_the_name_of_a_client_stands_in_the_line_of_the_title(root):
+    page = reverse("admin:credentials_client_change", args=[make_client("acme")])
+
+    for tab in ("overview", "logins", "comparison", "history"):
+        html = root.get(f"{page}?tab={tab}").content.decode()
+        line = html[html.index('<div class="page-title">') :].partition("</div>")[0]
+        assert ('class="page-above"' in line, "<h1>ACME</h1>" in line) == (True, True)
+
+
 def test_every_page_has_one_heading(viewer):
     for url in every_page():
         assert viewer.get(url).content.decode().count("<h1") == 1, url

@@ -98,6 +98,18 @@ def test_the_refused_lines_are_printed_as_a_file_where_that_is_asked_for(write):
     assert run(path, "--refused", "--format", "json")[2] == 2
 
 
+def test_a_secret_with_outer_blanks_is_stored_and_told(write):
+    path = write(make_csv(make_row("acme", db_password=" example-1"), make_row("idom")))
+
+    out, _err, code = run(path, "--dry-run", "--format", "json")
+    text, _err, _code = run(path)
+
+    lines = {line["slug"]: line["warnings"] for line in json.loads(out)["lines"]}
+    assert [each["code"] for each in lines["acme"]] == ["secret_has_outer_blanks"]
+    assert (lines["idom"], code) == ([], 0)
+    assert ("line 2  acme" in text, "line 3" in text, "example-1" in text) == (True, False, False)
+
+
 def test_as_json(write):
     path = write(make_csv(make_row("acme"), make_row("odd", db_port="x")))
 

@@ -12,7 +12,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from credentials.import_columns import IMPORT_COLUMNS
-from credentials.models import Client
+from credentials.models import Client, DatabaseCredential
 from migration.clients.imports import MOST_BYTES
 from migration.people.roles import IMPORT_PERMISSIONS
 from migration.runs.models import Run
@@ -52,6 +52,28 @@ def test_the_preview_names_lines_columns_and_problems_and_stores_nothing(browser
     assert "Enter a whole number" in html
     assert (response.context["number"], response.context["refused"]) == (2, 1)
     assert list(Client.objects.values_list("slug", flat=True)) == ["idom"]
+
+
+def test_secrets_with_outer_blanks_are_named_and_taken_as_they_are(browser):
+    data = make_csv(
+        make_row("acme", db_password=" MARKER-ONE "),
+        make_row("idom"),
+        make_row("odd", db_password=" MARKER-TWO", db_port="x"),
+    )
+
+    response = send(browser, data)
+    confirm(browser, data)
+
+    sections = {each["key"]: each for each in response.context["sections"]}
+    (line,) = sections["warned"]["lines"]
+    assert (sections["warned"]["number"], line.number, line.slug) == (1, 2, "acme")
+    assert [(w.key, w.values["name"]) for w in line.warnings] == [
+        ("secret_has_outer_blanks", "db_password")
+    ]
+    assert str(line.warnings[0]) in response.content.decode()
+    assert "MARKER" not in response.content.decode()
+    stored = DatabaseCredential.objects.get(client__slug="acme")
+    assert stored.db_password == " MARKER-ONE "
 
 
 def test_no_cell_but_the_slug_is_in_the_preview(browser):

@@ -261,7 +261,12 @@ def test_the_command_says_what_it_would_do_and_does_it(rows, capsys):
             "same": 4,
             "left_alone": 0,
             "items": [
-                {"slug": slug, "kind": "same", "message": "The newer tables hold the same values."}
+                {
+                    "slug": slug,
+                    "kind": "same",
+                    "message": "The newer tables hold the same values.",
+                    "warnings": [],
+                }
                 for slug in ("new", "off", "mail-only", "other")
             ],
         },

@@ -153,6 +153,16 @@ def test_blanks_around_a_value_are_part_of_it(nova):
     assert kinds() == {"idom": "other_values"}
 
 
+def test_a_secret_with_outer_blanks_is_taken_with_a_warning(nova):
+    add_row(nova, "idom", db_password=f" {LOGIN['db_password']}")
+    add_row(nova, "acme")
+
+    plan = plan_legacy_import()
+
+    warnings = {row.slug: [(w.key, w.values["name"]) for w in row.warnings] for row in plan.taken}
+    assert warnings == {"idom": [("secret_has_outer_blanks", "db_password")], "acme": []}
+
+
 def test_columns_may_be_lacking_or_added(nova):
     nova.execute(
         "ALTER TABLE public.client_credentials DROP COLUMN client_name, DROP COLUMN is_active,"

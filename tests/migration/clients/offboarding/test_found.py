@@ -106,11 +106,13 @@ def test_copies_can_be_searched_for_from_the_page_before_the_client_leaves(admin
     assert "Search for copies" in html
     leaving = reverse("admin:credentials_client_leaving", args=[pk])
     assert f'name="back" value="{leaving}"' in html
+    assert f'name="client" value="{pk}"' in html
 
-    answer = admin.post(reverse("admin:migration_copysearch_start"), {"back": leaving})
+    sent = {"back": leaving, "client": str(pk)}
+    answer = admin.post(reverse("admin:migration_copysearch_start"), sent)
 
     assert answer.url == leaving
-    assert CopySearch.objects.count() == 1
+    assert CopySearch.objects.get().chosen == [pk]
     assert "The search for copies has begun" in read(admin, "leaving", pk)
     offboard_client(client_id=pk, reason="CHG-7")
     assert "Search for copies" not in read(admin, "leaving", pk)

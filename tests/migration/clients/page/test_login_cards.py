@@ -3,6 +3,8 @@
 import pytest
 
 from credentials.models import Client
+from migration.core.outgoing import LoginOutcome
+from migration.core.sentences import LOGIN_OUTCOMES
 from migration.models import LoginTest
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
@@ -47,6 +49,22 @@ def test_a_card_says_where_who_tested_when_and_in_which_store(stores, admin_clie
     assert (mail["place"], aws["place"]) == ("smtp.gmail.com:587", "eu-west-1")
     assert not first["tests"]
     assert not any(card["is_open"] for card in (first, second, mail, aws))
+
+
+@pytest.mark.parametrize("in_aws", ["works", "refused"])
+def test_a_card_says_why_a_login_was_refused_in_each_store(stores, admin_client, in_aws):
+    pk = make_full_client("idom")
+    row = Client.objects.get(pk=pk).databases.get()
+    LoginTest.objects.bulk_create(
+        LoginTest(client_id=pk, kind="database", credential_id=row.pk, store=store, outcome=outcome)
+        for store, outcome in (("postgres", "refused"), ("aws", in_aws))
+    )
+
+    html = page_of(admin_client, pk).content.decode()
+
+    card = html[html.index('id="login-databases-0"') :].partition('class="login-acts"')[0]
+    assert card.count(str(LOGIN_OUTCOMES["refused"]())) == 1
+    assert (str(LoginOutcome.WORKS.label) in card) == (in_aws == "works")
 
 
 @pytest.mark.parametrize(

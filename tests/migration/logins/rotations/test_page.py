@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from credentials.models import AwsCredential
+from credentials.models import AwsCredential, EmailCredential
+from credentials.values import SECRET_HAS_OUTER_BLANKS
 from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.logins import pages
 from migration.logins.models import ROTATION_EVENT
@@ -114,8 +115,6 @@ def test_what_is_entered_on_the_page_is_tested_then_stored(client, stores, login
 
     tried = [(kind, values["app_password"], values["imap_host"]) for kind, values in logins_work]
     assert tried == [("email", secret, "imap.gmail.com") for secret in ("wrong", "example-new")]
-    from credentials.models import EmailCredential
-
     row = EmailCredential.objects.get(pk=mailbox)
     if phase == Phase.PURGED:
         assert row.email_password.startswith("aws-secretsmanager:")
@@ -238,6 +237,16 @@ def test_the_command_stores_an_aws_key_that_it_reads_from_standard_input(
     ((_, values),) = logins_work
     assert values["access_key_id"] == "EXAMPLEKEYID00000003"
     assert values["secret_access_key"] == NEW_KEY
+
+
+def test_the_command_warns_of_outer_blanks_and_keeps_them(stores, logins_work, monkeypatch):
+    mailbox = make_email(make_client("idom"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(" example-new\n"))
+    done, code, told = call("idom", "email", "--stdin")
+
+    assert (done["state"], code) == ("rotated", 0)
+    assert str(SECRET_HAS_OUTER_BLANKS(name="Password")) in told
+    assert EmailCredential.objects.get(pk=mailbox).email_password == " example-new"
 
 
 @pytest.mark.parametrize(

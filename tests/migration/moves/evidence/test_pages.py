@@ -17,7 +17,6 @@ from migration.models import (
     CopySearch,
     PhaseChange,
     Run,
-    SearchedClient,
 )
 from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import request_move
@@ -26,7 +25,13 @@ from migration.moves.moves import move
 from migration.moves.rules import EVIDENCE
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, count_reads, give_evidence, make_copy_search, make_user
+from tests.factories import (
+    VIEW,
+    count_reads,
+    give_evidence,
+    make_copy_search,
+    make_user,
+)
 from tests.migration.acts import (
     by_verdict,
     client_of,
@@ -283,7 +288,7 @@ def unsearched(cut_over) -> int:
     """All evidence for its purge, but a search for copies."""
     compare(client_ids=[cut_over])
     give_evidence(cut_over)
-    SearchedClient.objects.all().delete()
+    CopySearch.objects.all().delete()
     return cut_over
 
 
@@ -294,11 +299,12 @@ def test_the_page_of_a_purge_starts_its_search_for_copies_and_comes_back(
     page = purge(unsearched)
 
     remedy = reasons_of(client.get(page))["copies_not_searched"]["remedy"]
-    answer = client.post(remedy["url"], {"back": remedy["back"]})
+    answer = client.post(remedy["url"], {key: remedy[key] for key in ("back", "client")})
     shown = client.get(page).content.decode()
-    tasks.search_copies(CopySearch.objects.first().pk)
+    search = CopySearch.objects.get()
+    tasks.search_copies(search.pk)
 
-    assert (remedy["posts"], answer.url) == (True, page)
+    assert (remedy["posts"], answer.url, search.chosen) == (True, page, [unsearched])
     assert f'hx-get="{remedy["live"]}"' in shown
     assert reasons_of(client.get(page)).keys() <= {"copies_found"}
 

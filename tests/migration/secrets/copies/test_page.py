@@ -116,6 +116,17 @@ def test_a_worker_does_the_search_that_the_button_starts(nova, browser):
     assert "public.executions.result" in text_of(browser.get(REPORT))
 
 
+@pytest.mark.parametrize(("sent", "number"), [("{}", 1), ("", 2), ("x", 2)])
+def test_the_search_is_for_the_client_of_the_page_that_asks(nova, browser, sent, number):
+    idom, other = make_full_client("idom"), make_full_client("other")
+
+    browser.post(START, {"client": sent.format(idom)})
+    tasks.search_copies(CopySearch.objects.get().pk)
+
+    searched = SearchedClient.objects.values_list("client_id", flat=True)
+    assert sorted(searched) == [idom, other][:number]
+
+
 def test_an_open_page_asks_how_far_the_search_is_and_is_loaded_anew_at_its_end(browser):
     live = reverse("admin:migration_copysearch_live")
     make_full_client("idom")
