@@ -639,7 +639,10 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class SweepFilter(admin.SimpleListFilter):
-    """Leaves out the schedule's comparisons, of which there are hundreds a day, until somebody asks for them."""
+    """Leaves out the schedule's comparisons, of which there are hundreds a day, or shows these alone.
+
+    Together they would stand in the order of their ids, which is that of time only among each other (`SWEEP_IDS`).
+    """
 
     title = _("comparisons of the schedule")
     parameter_name = "sweeps"
@@ -647,11 +650,11 @@ class SweepFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: ModelAdmin[Run]
     ) -> list[tuple[str, StrOrPromise]]:
-        return [("shown", _("Shown"))]
+        return [("shown", _("Only these"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
         runs = cast("RunQuerySet", queryset)
-        return runs.without_sweeps() if leaves_out_sweeps(request) else runs
+        return runs.without_sweeps() if leaves_out_sweeps(request) else runs.only_sweeps()
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         first, *others = super().choices(changelist)
@@ -659,8 +662,7 @@ class SweepFilter(admin.SimpleListFilter):
 
 
 def leaves_out_sweeps(request: HttpRequest) -> bool:
-    """Say whether the list leaves out the schedule's comparisons: not where it is narrowed by kind or state anyway."""
-    return not request.GET.keys() & {SweepFilter.parameter_name, "kind__exact", "state"}
+    return SweepFilter.parameter_name not in request.GET
 
 
 def shows_requests(request: HttpRequest) -> bool:
