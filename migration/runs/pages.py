@@ -387,7 +387,8 @@ class RunView(ObjectView[Run]):
             context |= get_more(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
         context["may_view_plan"] = bool(self.original.planned_at) and self.may_view_plan()
-        if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
+        at_work = self.original.state in (Run.State.RUNNING, Run.State.PAUSED)
+        if self.request.user.has_perm(RUN_PERMISSION) and at_work:
             context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())
         return context
 
@@ -730,7 +731,9 @@ class RunAdmin(ReadOnlyAdmin):
     ) -> HttpResponseBase:
         more: dict[str, object] = {"leaves_out_sweeps": leaves_out_sweeps(request)}
         if shows_requests(request):
-            more["title"] = gettext("Requests")
+            # A page of its own: nothing else is left out of it.
+            more |= {"title": gettext("Requests"), "leaves_out_sweeps": False}
+            more["is_unfiltered"] = len(request.GET) == 1
         return super().changelist_view(request, (extra_context or {}) | more)
 
     @display(description=_("state"))
@@ -762,7 +765,8 @@ class RunAdmin(ReadOnlyAdmin):
 
     @display(description=_("clients"), ordering="total")
     def number_of_clients(self, run: Run) -> str:
-        return intcomma(run.total)
+        text = ngettext("%(number)s client", "%(number)s clients", run.total)
+        return text % {"number": intcomma(run.total)}
 
     @display(description=_("reason"))
     def reason_shown(self, run: Run) -> str:

@@ -825,6 +825,10 @@ class AuditEventView(ObjectView[AuditEvent]):
 
     template_name = "admin/migration/audit_event.html"
 
+    @property
+    def title(self) -> str:
+        return self.original.code_label
+
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         AuditEvent.name_logins([self.original])
         return super().get_context_data(
