@@ -332,7 +332,7 @@ def _start_unless_running(kind: Run.Kind, chosen: ClientPhaseQuerySet) -> None:
         return  # the pushes stay pending
     if chosen.exists() and not unfinished.exists():
         # A single try: the next run of the schedule is the retry, and one failing client must not delay it.
-        enqueue(Run.start(kind=kind, chosen=chosen))
+        enqueue(Run.start(kind=kind, chosen=chosen, by_schedule=True))
 
 
 def list_schedules() -> dict[str, tuple[Callable[[], None], timedelta]]:

@@ -28,6 +28,7 @@ UNFOLD = {
         lambda request: static("migration/accessible.js"),
         lambda request: static("migration/keep_typed.js"),
         lambda request: static("migration/copy_text.js"),
+        lambda request: static("migration/ages.js"),
     ],
     # Greys and one violet. Text has 4.5 to 1 or more on each of its surfaces, in light and dark, and edges of fields 3.
     "COLORS": {

@@ -24,7 +24,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tests import nova_database
@@ -150,8 +150,8 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
 
     plain, over, numbers = engine.process_batch_if_running, threading.Event(), itertools.count(1)
 
-    def process_batch_if_running(run_id: int, batch: int) -> bool:
-        done = plain(run_id, batch)
+    def process_batch_if_running(*batch: Any) -> bool:
+        done = plain(*batch)
         if next(numbers) >= SAMPLE * (1 + more) // Run.BATCH:
             over.set()
         return done

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -302,3 +303,57 @@ class AwsCredential(Credential):
 CREDENTIAL_MODELS: dict[CredentialType, type[Credential]] = {
     model.TYPE: model for model in (DatabaseCredential, EmailCredential, AwsCredential)
 }
+
+
+def find_row_names(ids: Mapping[str, Collection[int]]) -> dict[tuple[str, int], str]:
+    """Return (type, id) -> what names the login, of the rows that are there still; a query for each type, no secret."""
+    return {
+        (kind, pk): row.short_name
+        for kind, pks in ids.items()
+        for model in [CREDENTIAL_MODELS[CredentialType(kind)]]
+        for pk, row in model._default_manager.defer(*model.SECRET_FIELDS).in_bulk(pks).items()
+    }
+
+
+# Of a sentence that names a row by its id: the type of the login.
+_KINDS = {sentence.key: kind for kind, sentence in ROW_NAMES.items()}
+_MOST_DIGITS = 9  # of an id that its column holds for sure
+
+
+def name_rows(messages: Collection[Message]) -> list[Message]:
+    """Return the messages with the name of each login in place of its id, as other pages show it, where it is there."""
+    ids: dict[str, set[int]] = {}
+    for message in messages:
+        for kind, pk in _list_rows(message):
+            ids.setdefault(kind, set()).add(pk)
+    try:
+        names = find_row_names(ids)
+    except DatabaseError:  # NOVA's tables changed
+        return list(messages)
+    return [_name_rows_in(message, names) for message in messages] if names else list(messages)
+
+
+def _list_rows(message: Message) -> Iterator[tuple[str, int]]:
+    if row := _read_row(message):
+        yield row
+    for value in message.values.values():
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Message):
+                yield from _list_rows(part)
+
+
+def _read_row(message: Message) -> tuple[str, int] | None:
+    kind, pk = _KINDS.get(message.key), message.values.get("id")
+    is_id = isinstance(pk, str) and pk.isdecimal() and len(pk) <= _MOST_DIGITS
+    return (kind, int(pk)) if kind and is_id else None  # type: ignore[arg-type]  # a text
+
+
+def _name_rows_in(message: Message, names: Mapping[tuple[str, int], str]) -> Message:
+    def name(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(name, value))
+        return _name_rows_in(value, names) if isinstance(value, Message) else value
+
+    if (row := _read_row(message)) and (found := names.get(row)):
+        return NAMED_ROWS[row[0]](name=escape_name(found))
+    return replace(message, values={key: name(value) for key, value in message.values.items()})

@@ -59,7 +59,6 @@ class CampaignAdmin(ReadOnlyAdmin):
     list_filter: ClassVar = ["state"]
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
-    list_before_template = "admin/migration/campaign_buttons.html"
     nothing_yet = _("There is no campaign yet. One takes groups of clients to AWS, in waves.")
     object_view = CampaignView
     own_views: ClassVar = [

@@ -106,7 +106,6 @@ class ClientGroupAdmin(AdminWithOwnViews):
     next_page: ClassVar = (_("Choose clients"), CLIENTS_URL)
     list_display = ("name_shown", "clients", *map(make_phase_column, Phase))
     search_fields = ("name",)
-    list_before_template = "admin/migration/campaign_buttons.html"
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     # Each is deleted on its own page, which says what it holds.

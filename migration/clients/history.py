@@ -56,6 +56,7 @@ def load_history(client_id: int, *, has_permission: HasPermission, page: int = 1
     ]
     found = AuditEvent.objects.filter(client_id=client_id, code__in=told)
     events = list(found.newest_first()[before : end + 1])
+    AuditEvent.name_logins(events)
     # Of two at once, the event is told above the comment. The sort keeps the order of events.
     newest: list[AuditEvent | ClientComment] = [*events, *comments]
     newest.sort(key=attrgetter("place"), reverse=True)

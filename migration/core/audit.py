@@ -34,6 +34,7 @@ from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+from credentials.models import name_rows
 from migration.core.fields import MOST_LEVELS, ClampedDateTimeField, has_levels
 from nova_credentials.messages import Message, MessageError, Sentence
 
@@ -484,6 +485,8 @@ class AuditEvent(models.Model):
 
     # As `newest_first` found it.
     is_ahead = False
+    # `name_logins` sets it.
+    named_message: Message | None = None
 
     objects = AuditEventQuerySet.as_manager()
 
@@ -561,6 +564,12 @@ class AuditEvent(models.Model):
         """Return when it happened; `at` is when it was written."""
         return self.happened_at or self.at
 
+    @staticmethod
+    def name_logins(events: Collection[AuditEvent]) -> None:
+        """Have the messages of these name logins as other pages do; as stored they have the ids of their rows."""
+        for event, message in zip(events, name_rows([e.message for e in events]), strict=True):
+            event.named_message = message
+
     @property
     def place(self) -> tuple[bool, datetime]:
         """Return its place in a history, in which the highest is told first."""
@@ -593,6 +602,8 @@ class AuditEvent(models.Model):
     @property
     def message(self) -> Message:
         """Say what happened."""
+        if self.named_message:
+            return self.named_message
         with suppress(ValueError, RecursionError):
             facts = json.loads(self.facts)
             # Half of a character can be written as JSON, and not be sent.

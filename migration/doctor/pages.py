@@ -95,7 +95,11 @@ class HealthView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 results=results,
-                open=[(each, self._find_action(each)) for each in results if each.is_open],
+                open=[
+                    (each, self._find_action(each), _find_command(each))
+                    for each in results
+                    if each.is_open
+                ],
                 areas=list(_list_areas(results, told=self.request.GET.get("area", ""))),
                 unanswered=sum(_lacks_answer(each) for each in results),
                 # Each was looked at then, or later.
@@ -117,6 +121,12 @@ class HealthView(AdminView):
         # A list elsewhere is not where this button leads.
         url = next((place for place in places if place.startswith(each.url)), each.url)
         return Action(str(each.button), url, permission)
+
+
+def _find_command(result: Result) -> str:
+    """Return the one command that mends it, for a button that copies it; "" where it takes none, or several."""
+    statements = {each for finding in result.failed for each in finding.statements}
+    return statements.pop() if len(statements) == 1 else ""
 
 
 def _is_audit_long() -> bool:

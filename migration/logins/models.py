@@ -15,7 +15,13 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.models import CREDENTIAL_MODELS, NAMED_ROWS, ROW_NAMES, Client
+from credentials.models import (
+    CREDENTIAL_MODELS,
+    NAMED_ROWS,
+    ROW_NAMES,
+    Client,
+    find_row_names,
+)
 from migration.core.audit import AuditEvent, EventKind, limit_reason
 from migration.core.clients import ClientMigration
 from migration.core.fields import MessageField
@@ -122,11 +128,7 @@ def attach_row_names(tests: Collection[LoginTest]) -> None:
     for test in tests:
         if test.credential_id is not None:
             ids.setdefault(test.kind, set()).add(test.credential_id)
-    names = {
-        (kind, pk): row.short_name
-        for kind, pks in ids.items()
-        for pk, row in CREDENTIAL_MODELS[CredentialType(kind)]._default_manager.in_bulk(pks).items()
-    }
+    names = find_row_names(ids)
     for test in tests:
         test.row_name = names.get((test.kind, test.credential_id or 0), "")
 

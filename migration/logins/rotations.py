@@ -542,7 +542,7 @@ class DatabaseRotation:
             raise PasswordReplacedMeanwhileError(ROTATION_WRITTEN_MEANWHILE())
 
 
-@works_on(Run.Kind.ROTATE)
+@works_on(Run.Kind.ROTATE, together=1)
 def process_rotation_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Give each item its outcome; return those that may succeed at another try.
 

@@ -301,7 +301,7 @@ AWS_NOT_READ = Sentence("aws_not_read", "AWS could not be read: %(error)s")
 LOGINS_FAILED = Sentence("logins_failed", "%(results)s.", glue="; ")
 
 
-@works_on(Run.Kind.TEST_LOGINS)
+@works_on(Run.Kind.TEST_LOGINS, together=CLIENTS_AT_ONCE)
 def process_login_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Test the logins of these clients, a few clients at a time; after BATCH_SECONDS the rest is left for later.
 

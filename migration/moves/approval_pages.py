@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponseRedirect
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
@@ -15,6 +16,7 @@ from credentials.models import Client
 from migration.core.clients import APPROVE_MOVES, all_clients
 from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_raw_form_text
 from migration.core.snapshots import read_snapshots
+from migration.core.text import shorten_list
 from migration.moves.acts import MOVE_ACTS, describe_move
 from migration.moves.approvals import (
     ApprovalStepRefused,
@@ -40,6 +42,7 @@ from migration.runs.models import PlannedMoves, Run
 from migration.runs.pages import MORE_OF_RUN, NOTES_OF_RUNS
 from migration.runs.starts import enqueue_run, get_run_url
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 
 
 class ApproveRunView(AdminView):
@@ -122,6 +125,7 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
         "why_not_approved": why_not,
         "may_cancel": may_cancel,
         "is_own": run.by_id == request.user.pk,
+        "approvers": list_approvers(run),
     }
     if item := run.only_item:
         act = MOVE_ACTS[moves.old, moves.new]
@@ -135,6 +139,18 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
             "confirmation_text": f"{act.effect} {gettext('Way back: %(how)s') % {'how': act.way_back}}",
         }
     return context
+
+
+# By it Django finds who has a permission.
+PERMISSION_BACKEND = "django.contrib.auth.backends.ModelBackend"
+MOST_APPROVERS = 6
+
+
+def list_approvers(run: Run) -> tuple[str, ...]:
+    """Return the names of the people who may approve the run."""
+    people = User.objects.with_perm(APPROVE_MOVES, backend=PERMISSION_BACKEND).order_by("username")
+    may = [escape_name(each.username) for each in people if not find_approval_refusal(run, each)]
+    return shorten_list(may, MOST_APPROVERS)
 
 
 def check_only_client(
@@ -188,7 +204,8 @@ def describe_requested(runs: Sequence[Run]) -> dict[int, SafeString]:
             # In nobody's name: whether who asked still may is for the approval.
             override = Override(run.override_reason, None, kinds=frozenset(run.override_lines))
         shut = [localize_html(check.text) for check in split_by_override(failed, override).shut]
-        told[run.pk] = format_html_join(" ", "{}", ((each,) for each in [item.slug, *shut]))
+        why = format_html_join(" ", "{}", ((each,) for each in shut))
+        told[run.pk] = format_html("{}: {}" if shut else "{}", item.slug, why)
     return told
 
 

@@ -11,6 +11,7 @@ from typing import cast
 
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
+from credentials.prices import SECRETS_A_CALL
 from migration.core.aws_writes import (
     DATABASE_CHANGED,
     DATABASE_IS_COPY,
@@ -101,7 +102,7 @@ def make_move_order(run: Run, moves: PlannedMoves, client_ids: list[int]) -> Mov
     )
 
 
-@works_on(Run.Kind.MOVE)
+@works_on(Run.Kind.MOVE, together=SECRETS_A_CALL)
 def process_move_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Move the client of each item, or give the item the reasons why not; none is tried again by itself.
 

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from credentials.models import Client, ClientRevision
+from credentials.prices import SECRETS_A_CALL
 from migration.core.audit import PUSH_EVENT, AuditEvent, require_storable_reason
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
@@ -527,7 +528,7 @@ def _enter_dual_write(
 MOVED_BY_RUN = Sentence("moved_by_run", "Part of %(run)s.")
 
 
-@works_on(Run.Kind.MIGRATE, Run.Kind.PUSH)
+@works_on(Run.Kind.MIGRATE, Run.Kind.PUSH, together=SECRETS_A_CALL)
 def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Push the client of each item, and return those to be tried again. A migration takes clients to dual write."""
     migrates = run.kind == Run.Kind.MIGRATE
@@ -569,7 +570,7 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
 NOTHING_TO_COMPARE = Sentence("nothing_to_compare", "Nothing to compare in either store.")
 
 
-@works_on(Run.Kind.COMPARE)
+@works_on(Run.Kind.COMPARE, together=SECRETS_A_CALL)
 def compare_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Compare both stores of the client of each item; return those that may be read at another try."""
     again = []

@@ -304,7 +304,7 @@ def acknowledge_each(
     return _store_resolutions(made), refused
 
 
-@works_on(*Run.COPIES)
+@works_on(*Run.COPIES, together=1)
 def process_copy_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Copy one store of each item's client to the other; return the items that may succeed at another try.
 

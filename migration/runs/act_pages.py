@@ -752,13 +752,14 @@ def describe_groups(
     counts: PlanCounts,
     back: str,
 ) -> list[dict[str, Any]]:
-    """Return the clients by what the plan says of them; the refused stand open, or else what would be done.
+    """Return the clients by what the plan says of them; the refused stand open, or else what is done, if anything.
 
     What mends a refusal leads back to the address.
     """
     ids = [each.client_id for planned in groups.values() for each in planned]
     names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
-    first = PlanClass.REFUSED if groups[PlanClass.REFUSED] else PlanClass.WILL
+    in_turn = (PlanClass.REFUSED, PlanClass.WILL, *TABS)
+    first = next((each for each in in_turn if groups.get(each)), PlanClass.WILL)
     return [
         {
             "verdict": verdict.value,

@@ -64,20 +64,27 @@ HEAD_START_SECONDS = 0.03
 RETRY_POLL_SECONDS = 0.5
 # No client is begun later in a batch; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
+# The outcomes of a batch are stored part by part, each of about so long, so that pages see progress every second.
+PART_SECONDS = 1.0
+# How much larger a part may be than the one before.
+GROWTH = 5
 
 # Items that failed and may succeed at another try.
 ItemsToRetry = list[RunItem]
 # Gives each item of a batch, by its client's id, an outcome, or leaves it open; a batch may be done twice.
 Work: TypeAlias = Callable[[Run, dict[int, RunItem]], ItemsToRetry]
-# What each kind of run does.
-WORK: dict[str, Work] = {}
+# What each kind of run does, and to how many clients together at least.
+WORK: dict[str, tuple[Work, int]] = {}
 
 
-def works_on(*kinds: Run.Kind) -> Callable[[Work], Work]:
-    """Make the function what runs of these kinds do."""
+def works_on(*kinds: Run.Kind, together: int) -> Callable[[Work], Work]:
+    """Make the function what runs of these kinds do.
+
+    `together`: how many clients cost hardly more than one, as AWS is read for all at once; 1 where each is done alone.
+    """
 
     def register(work: Work) -> Work:
-        WORK.update(dict.fromkeys(kinds, work))
+        WORK.update(dict.fromkeys(kinds, (work, together)))
         return work
 
     return register
@@ -118,7 +125,7 @@ class RunWorker:
     def __init__(self, run: Run, *, deadline: float | None, interrupted: threading.Event) -> None:
         # As it was at the start: what people change while it runs is read with each batch.
         self.run, self.deadline, self.interrupted = run, deadline, interrupted
-        self.over = threading.Event()
+        self.over, self.pace = threading.Event(), Pace(run.kind)
 
     @property
     def is_late_or_interrupted(self) -> bool:
@@ -174,7 +181,7 @@ class RunWorker:
     def _process_free_batch(self) -> bool:
         """Claim a batch that no worker holds and process it; False where there is none, or the run is not running."""
         with lock_free_batch(self.run.pk) as batch:
-            return batch is not None and process_batch_if_running(self.run.pk, batch)
+            return batch is not None and process_batch_if_running(self.run.pk, batch, self.pace)
 
 
 def is_held_by_writes(run: Run) -> bool:
@@ -182,23 +189,51 @@ def is_held_by_writes(run: Run) -> bool:
     return run.needs_aws_writes_allowed and find_write_refusal() is not None
 
 
-def process_batch_if_running(run_id: int, batch: int) -> bool:
-    """Give each free item of the batch its outcome; False where the run is not running. The caller holds the lease."""
-    # Read under the lease: who stops a run learns from the leases which batches are still being processed.
-    run = Run.objects.record_work_if_running(run_id)
-    if run is None:
-        return False
-    items = {item.client_id: item for item in run.items.due_now().filter(batch=batch)}
+class Pace:
+    """How many clients of a kind of run take a second, by those that were done last."""
 
+    def __init__(self, kind: str) -> None:
+        _work, self.least = WORK[kind]
+        self.clients = self.least
+
+    @contextmanager
+    def measure(self, clients: int) -> Iterator[None]:
+        """Measure how long so many take. A few that took no time say little of the next ones."""
+        began = time.monotonic()
+        yield
+        seconds = max(time.monotonic() - began, PART_SECONDS / GROWTH)
+        self.clients = max(self.least, min(Run.BATCH, int(clients * PART_SECONDS / seconds)))
+
+
+def process_batch_if_running(run_id: int, batch: int, pace: Pace | None = None) -> bool:
+    """Give each free item of the batch its outcome; False where the run is not running. The caller holds the lease.
+
+    Each part that takes a second is stored at once. After BATCH_SECONDS the rest stays open.
+    """
+    until, left = time.monotonic() + BATCH_SECONDS, None
+    while left is None or (left and time.monotonic() < until):
+        # Read under the lease: who stops a run learns from the leases which batches are still being processed.
+        run = Run.objects.record_work_if_running(run_id)
+        if run is None:
+            return False
+        pace = pace or Pace(run.kind)
+        if left is None:
+            left = list(run.items.due_now().filter(batch=batch))
+        part, left = left[: pace.clients], left[pace.clients :]
+        if part:
+            with pace.measure(len(part)):
+                _process_part(run, {item.client_id: item for item in part})
+    return True
+
+
+def _process_part(run: Run, items: dict[int, RunItem]) -> None:
     def find_name() -> str:
         return run.by.get_username() if run.by else SYSTEM
 
-    if items:
-        # In the audit acts who started the run, from this process.
-        with acting(Actor(process_origin(), correlation=f"run {run.pk}", find_name=find_name)):
-            _process_items(run, items)
-            _store_outcomes(run, items.values())
-    return True
+    # In the audit acts who started the run, from this process.
+    with acting(Actor(process_origin(), correlation=f"run {run.pk}", find_name=find_name)):
+        _process_items(run, items)
+        _store_outcomes(run, items.values())
 
 
 # What fails in these runs of the schedule, which come again soon, is told again after so long.
@@ -271,7 +306,8 @@ UNEXPECTED_ERROR = Sentence(
 def _process_items(run: Run, items: dict[int, RunItem]) -> None:
     """Give each item its outcome, or the time of its next try; raises only where the database is gone."""
     try:
-        for item in WORK[run.kind](run, items):
+        work, _together = WORK[run.kind]
+        for item in work(run, items):
             _schedule_retry(run, item)
     except (OperationalError, InterfaceError):
         raise

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import Error, models, transaction
+from django.db import Error, connection, models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -72,6 +72,8 @@ MANY_TRIES = 60
 # Items are made in portions, so that memory doesn't grow with the number of clients.
 ITEMS_AT_ONCE = 1000
 SWEEPS_ARE_KEPT = timedelta(days=2)
+# The sequence from which the schedule's comparisons have their ids, hundreds a day: other runs count on without gaps.
+SWEEP_IDS = "nova_admin.migration_sweep_id"
 PLANS_ARE_KEPT = timedelta(days=30)
 
 # One client left a request for several. A request for that client alone is cancelled (`CANCELLATION_EVENT`).
@@ -255,7 +257,7 @@ class RunQuerySet(models.QuerySet["Run"]):
     def forget_sweeps(self) -> None:
         """Delete the comparison runs that no user started, of more than two days ago, with their items."""
         before = timezone.now() - SWEEPS_ARE_KEPT
-        self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
+        self.only_sweeps().filter(created_at__lt=before).delete()
 
     def forget_plans(self) -> None:
         """Delete the plans older than PLANS_ARE_KEPT that nobody started, with their rows."""
@@ -268,6 +270,10 @@ class RunQuerySet(models.QuerySet["Run"]):
     def without_sweeps(self) -> Self:
         """Leave out the comparison runs that no user started: the schedule's, and those of commands."""
         return self.exclude(by_name="", kind=Run.Kind.COMPARE)
+
+    def only_sweeps(self) -> Self:
+        """Select what `without_sweeps` leaves out."""
+        return self.filter(by_name="", kind=Run.Kind.COMPARE)
 
     def with_counts(self) -> Self:
         """Annotate `total`, of these `done` (with an outcome of any kind), and of these each kind by itself.
@@ -341,6 +347,13 @@ RUN_NAMES = {
     "to_aws": Sentence("run_to_aws", "Copies to AWS %(id)s"),
     "to_postgres": Sentence("run_to_postgres", "Copies to PostgreSQL %(id)s"),
 }
+
+
+def _next_sweep_id() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(%s)", [SWEEP_IDS])
+        number: int = cursor.fetchone()[0]
+    return number
 
 
 class Run(models.Model):
@@ -577,6 +590,7 @@ class Run(models.Model):
         reason: str = "",
         campaign_wave: Wave | None = None,
         by_command: bool = False,
+        by_schedule: bool = False,
         waits_for: Collection[Message] = (),
     ) -> Run:
         """Start a run over the chosen clients, with an item for each: a new one, or the one that was `planned`.
@@ -600,6 +614,8 @@ class Run(models.Model):
                 options["state"] = cls.State.REQUESTED
         options |= {"kind": kind, "by": by, "by_name": get_kept_name(by), "tries": tries}
         options |= {"wave": campaign_wave, "state": options.get("state", cls.State.RUNNING)}
+        if by_schedule and kind == cls.Kind.COMPARE:
+            options["pk"] = _next_sweep_id()
         with transaction.atomic():
             if planned:
                 now = timezone.now()

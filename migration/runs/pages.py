@@ -387,7 +387,8 @@ class RunView(ObjectView[Run]):
             context |= get_more(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
         context["may_view_plan"] = bool(self.original.planned_at) and self.may_view_plan()
-        if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
+        at_work = self.original.state in (Run.State.RUNNING, Run.State.PAUSED)
+        if self.request.user.has_perm(RUN_PERMISSION) and at_work:
             context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())
         return context
 
@@ -639,7 +640,10 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class SweepFilter(admin.SimpleListFilter):
-    """Leaves out the schedule's comparisons, of which there are hundreds a day, until somebody asks for them."""
+    """Leaves out the schedule's comparisons, of which there are hundreds a day, or shows these alone.
+
+    Together they would stand in the order of their ids, which is that of time only among each other (`SWEEP_IDS`).
+    """
 
     title = _("comparisons of the schedule")
     parameter_name = "sweeps"
@@ -647,11 +651,11 @@ class SweepFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: ModelAdmin[Run]
     ) -> list[tuple[str, StrOrPromise]]:
-        return [("shown", _("Shown"))]
+        return [("shown", _("Only these"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
         runs = cast("RunQuerySet", queryset)
-        return runs.without_sweeps() if leaves_out_sweeps(request) else runs
+        return runs.without_sweeps() if leaves_out_sweeps(request) else runs.only_sweeps()
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         first, *others = super().choices(changelist)
@@ -659,8 +663,7 @@ class SweepFilter(admin.SimpleListFilter):
 
 
 def leaves_out_sweeps(request: HttpRequest) -> bool:
-    """Say whether the list leaves out the schedule's comparisons: not where it is narrowed by kind or state anyway."""
-    return not request.GET.keys() & {SweepFilter.parameter_name, "kind__exact", "state"}
+    return SweepFilter.parameter_name not in request.GET
 
 
 def shows_requests(request: HttpRequest) -> bool:
@@ -728,7 +731,9 @@ class RunAdmin(ReadOnlyAdmin):
     ) -> HttpResponseBase:
         more: dict[str, object] = {"leaves_out_sweeps": leaves_out_sweeps(request)}
         if shows_requests(request):
-            more["title"] = gettext("Requests")
+            # A page of its own: nothing else is left out of it.
+            more |= {"title": gettext("Requests"), "leaves_out_sweeps": False}
+            more["is_unfiltered"] = len(request.GET) == 1
         return super().changelist_view(request, (extra_context or {}) | more)
 
     @display(description=_("state"))
@@ -760,7 +765,8 @@ class RunAdmin(ReadOnlyAdmin):
 
     @display(description=_("clients"), ordering="total")
     def number_of_clients(self, run: Run) -> str:
-        return intcomma(run.total)
+        text = ngettext("%(number)s client", "%(number)s clients", run.total)
+        return text % {"number": intcomma(run.total)}
 
     @display(description=_("reason"))
     def reason_shown(self, run: Run) -> str:

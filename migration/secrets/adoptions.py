@@ -286,7 +286,7 @@ def adopt_and_overwrite_secrets(
     return record_resolution(client_id, Resolution.Kind.TO_AWS, by, reason, adopted)
 
 
-@works_on(Run.Kind.ADOPT)
+@works_on(Run.Kind.ADOPT, together=1)
 def process_adoption_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Adopt the secrets of each item's client that were shown when the run was started, and push its rows to them."""
     seen = run.plan_rows.filter(client_id__in=items).read_seen()

@@ -168,7 +168,7 @@ def change_layout(
         return LayoutChange(Outcome.UPDATED, message)
 
 
-@works_on(Run.Kind.LAYOUT)
+@works_on(Run.Kind.LAYOUT, together=1)
 def process_layout_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Change the layout of each item's client under its own lease; return the items to try again."""
 

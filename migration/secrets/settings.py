@@ -497,7 +497,7 @@ def apply_settings(
     return (Outcome.UPDATED if is_changed else Outcome.UNCHANGED), message
 
 
-@works_on(Run.Kind.SECRET_SETTINGS)
+@works_on(Run.Kind.SECRET_SETTINGS, together=1)
 def process_setting_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Apply the key and region settings to each item's client; return items that may succeed at another try."""
     wanted = run.secret_settings or {}

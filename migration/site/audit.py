@@ -760,6 +760,7 @@ class AuditEntriesView(AdminView):
             rows = list((chosen.filter(pk__lt=older) if older else chosen)[: ROWS_A_PAGE + 1])
             has_newer, has_older = older is not None, len(rows) > ROWS_A_PAGE
             rows = rows[:ROWS_A_PAGE]
+        AuditEvent.name_logins(rows)
         titles = {("code", code): title for code, title in list_kinds()}
         return self.render_to_response(
             self.get_context_data(
@@ -824,7 +825,12 @@ class AuditEventView(ObjectView[AuditEvent]):
 
     template_name = "admin/migration/audit_event.html"
 
+    @property
+    def title(self) -> str:
+        return self.original.code_label
+
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        AuditEvent.name_logins([self.original])
         return super().get_context_data(
             event=self.original,
             group_url=get_allowed_url(self.request, self.original.group_page),

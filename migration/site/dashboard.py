@@ -426,7 +426,7 @@ def _find_short(message: Message) -> str:
 
 
 def list_activity(may: Callable[[str], bool]) -> list[Activity]:
-    """List the newest activity that a user may see, of whom `may` tells, in one query."""
+    """List the newest activity that a user may see, of whom `may` tells: a query, and one for each type of login."""
     kinds = [kind for kind in EVENT_KINDS.values() if kind.in_activity and kind.is_seen_by(may)]
     events = AuditEvent.objects.filter(
         is_by_hand(),
@@ -437,7 +437,8 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
     )
     if not may(VIEW_CLIENTS):
         events = events.filter(slug="")
-    newest = events.newest_until_now()[:ACTIVITIES_SHOWN]
+    newest = list(events.newest_until_now()[:ACTIVITIES_SHOWN])
+    AuditEvent.name_logins(newest)
     pages = [(event, event.page) for event in newest]
     return [
         Activity(event, page.url if page and may(page.permission) else "") for event, page in pages

@@ -158,13 +158,18 @@ def make_label(text: str, variant: str, icon: str = "") -> str:
 
 @register.filter
 def time_ago(value: datetime | None) -> SafeString | str:
-    """Return how long ago the moment was, or in how long it will be, with the exact time in UTC on hover."""
+    """Return how long ago the moment was, or in how long it will be, with the exact time in UTC on hover.
+
+    `ages.js` tells it anew while the page is open.
+    """
     if value is None:
         return ""
     length = timezone.now() - value
     age = localize(describe_age(abs(length)))
     return _make_time(
-        value, (_("in %(age)s") if length < timedelta() else _("%(age)s ago")) % {"age": age}
+        value,
+        (_("in %(age)s") if length < timedelta() else _("%(age)s ago")) % {"age": age},
+        format_html(' data-age="{}"', int(length.total_seconds())),
     )
 
 
@@ -176,10 +181,12 @@ def exact_moment(value: datetime | None) -> SafeString | str:
     return _make_time(value, formats.date_format(find_local(value), "DATETIME_FORMAT"))
 
 
-def _make_time(value: datetime, text: str) -> SafeString:
+def _make_time(value: datetime, text: str, attributes: SafeString | str = "") -> SafeString:
     utc = value.astimezone(UTC)
     exact = f"{_name_minute(utc.replace(second=0, microsecond=0), get_language())}:{utc:%S} UTC"
-    return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), exact, text)
+    return format_html(
+        '<time datetime="{}" title="{}"{}>{}</time>', utc.isoformat(), exact, attributes, text
+    )
 
 
 @lru_cache(maxsize=1000)

@@ -406,6 +406,8 @@ def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask_by
     assert (status, phase_of(idom)) == (302, Phase.DUAL_READ)
     assert "somebody else has to approve it" in said
     asked = Run.objects.get()
+    client.force_login(maria)
+    assert client.get(request_page(asked, "change")).context["approvers"] == ("ana",)
     assert "requested by maria" in page(client, ana, client_page(idom, "change"))
     assert act_page("cutover", idom) not in page(client, maria, client_page(idom, "change"))
     assert "/approve/" not in page(client, maria, request_page(asked, "change"))
@@ -429,7 +431,7 @@ def test_what_a_request_waits_for_is_told_as_of_now(idom, ana, ask_by_form, clie
     asked = Run.objects.get()
     (listed,) = read_list(client, ana)
     assert listed.pk == asked.pk
-    assert "idom A push is pending" in str(listed.notes)
+    assert "idom: A push is pending" in str(listed.notes)
     shown = client.get(request_page(asked, "change")).context
     shut = [line["text"] for line in shown["lines"] if not line["passed"]]
     assert any("A push is pending" in text for text in shut)

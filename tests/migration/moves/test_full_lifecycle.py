@@ -168,6 +168,19 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
     }
 
 
+def test_sweeps_leave_no_gap_in_the_ids_of_other_runs(idom):
+    from migration import tasks
+
+    call_command("migrate_clients", "idom", "--inline")
+    first = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
+
+    tasks.sweep()
+
+    second = Run.start(kind=Run.Kind.PUSH, chosen=all_clients())
+    (sweep,) = Run.objects.only_sweeps()
+    assert (second.pk, sweep.pk > 1_000_000_000) == (first.pk + 1, True)
+
+
 def test_without_the_triggers_the_sweep_pushes_too(idom, reader, counting_again):
     from migration import tasks
 

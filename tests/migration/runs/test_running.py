@@ -84,6 +84,45 @@ def test_batches_have_at_most_their_size(monkeypatch):
     assert RunItem.objects.filter(batch=0).count() == 2
 
 
+def test_what_is_done_of_a_batch_is_stored_each_second(monkeypatch):
+    """Pages saw no progress before the whole batch was done."""
+    for n in range(4):
+        make_full_client(f"client-{n}")
+    run, done_before, clock = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()), [], [0.0]
+
+    def work(run: Run, items: dict[int, RunItem]) -> list[RunItem]:
+        done_before.append(run.items.exclude(outcome="").count())
+        for item in items.values():
+            clock[0] += 0.5
+            item.outcome = Outcome.UNCHANGED
+        return []
+
+    monkeypatch.setitem(engine.WORK, Run.Kind.MIGRATE, (work, 1))
+    monkeypatch.setattr(engine.time, "monotonic", lambda: clock[0])
+
+    engine.process_batch_if_running(run.pk, 0)
+
+    assert done_before == [0, 1, 3]
+
+
+def test_the_rest_of_a_batch_that_takes_too_long_stays_open(monkeypatch):
+    for n in range(3):
+        make_full_client(f"client-{n}")
+    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
+
+    def work(run: Run, items: dict[int, RunItem]) -> list[RunItem]:
+        for item in items.values():
+            item.outcome = Outcome.UNCHANGED
+        return []
+
+    monkeypatch.setitem(engine.WORK, Run.Kind.MIGRATE, (work, 1))
+    monkeypatch.setattr(engine, "BATCH_SECONDS", 0)
+
+    assert engine.process_batch_if_running(run.pk, 0)
+
+    assert run.items.open().count() == 2
+
+
 def test_a_batch_delivered_twice_keeps_the_first_outcomes():
     make_full_client("idom")
     run = migrate()
@@ -178,7 +217,10 @@ def test_a_purged_client_is_never_pushed_for_its_rows_hold_pointers(stores):
     assert not all_clients().push_due().exists()
 
 
-def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_num_queries):
+def test_the_statements_of_a_part_of_a_batch_do_not_grow_with_its_clients(
+    monkeypatch, django_assert_max_num_queries
+):
+    monkeypatch.setitem(engine.WORK, Run.Kind.MIGRATE, (pushes.push_items, 60))
     for n in range(60):
         make_full_client(f"client-{n}")
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())

@@ -11,17 +11,21 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
+from credentials.models import NAMED_ROWS, ROW_NAMES, DatabaseCredential
 from migration.core.audit import WRITES_STARTED_EVENT, Actor, acting
 from migration.core.audit_chain import seal_audit
 from migration.core.aws_writes import STARTED_WRITES
 from migration.core.clients import GATE_EVENT
 from migration.core.groups import CLIENT_GROUP_ADDED, CLIENT_GROUP_EVENT
+from migration.logins.reveals import REVEAL_EVENT, REVEALED
 from migration.models import AuditEvent
 from migration.moves.rules import NO_COPIES_FOUND
 from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
 from migration.people.lockouts import LET_IN, LET_IN_EVENT
 from migration.site.audit import ROWS_A_PAGE
-from tests.factories import make_user
+from migration.site.dashboard import list_activity
+from nova_credentials.messages import in_a_row
+from tests.factories import make_full_client, make_user
 from tests.migration.site.audit.conftest import write_entries
 
 URL = "/admin/migration/auditevent/"
@@ -263,3 +267,21 @@ def test_an_age_in_an_entry_is_the_age_that_it_had_when_it_was_written(maria, cl
 
     assert re.search(r"2\shours", page)
     assert not re.search(r"3\sdays", page)
+
+
+def test_a_login_that_an_entry_names_by_its_id_has_the_name_of_its_row(maria, client):
+    make_full_client("idom")
+    row = DatabaseCredential.objects.get()
+    gone = REVEALED(field="db_password", row=ROW_NAMES["email"](id="4711"))
+    told = in_a_row(REVEALED(field="db_password", row=row.make_row_name_message()), gone)
+    event = AuditEvent.objects.record(REVEAL_EVENT, told, by="maria", slug="idom")
+
+    shown = [client.get(URL).context["rows"][0].message]
+    shown.append(client.get(f"{URL}{event.pk}/change/").context["event"].message)
+    shown += [each.event.message for each in list_activity(lambda _permission: True)]
+
+    named = NAMED_ROWS["database"](name=row.short_name)
+    for message in shown:
+        first, second = message.parts
+        assert (first.values["row"], second) == (named, gone)
+    assert AuditEvent.objects.get(pk=event.pk).message == told
