@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0068_password_links")]
+    dependencies = [("migration", "0069_sweep_ids")]
 
     operations = [
         migrations.AddField("copysearch", "chosen", models.JSONField(null=True)),
