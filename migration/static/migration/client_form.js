@@ -51,7 +51,7 @@ const takeApart = (text, kind) => {
     const found = {};
     for (const [, key, word] of inner.matchAll(/\b(\w{1,40})\s*=\s*('(?:[^'\\]|\\[^])*'|"(?:[^"\\]|\\[^])*"|(?:[^\s\\]|\\[^])+)/g)) {
       const column = columns[key.toLowerCase()];
-      const bare = /^['"]/.test(word) ? word.slice(1, -1) : word;
+      const bare = /^(['"])[^]*\1$/.test(word) ? word.slice(1, -1) : word;
       if (column === "db_password") secret = bare;
       if (column) found[column] = bare.replace(/\\([^])/g, "$1");
     }
