@@ -15,7 +15,7 @@ WHAT = [
     ("account", "New account"),
     ("password", "Password"),
     ("factor", "Second factor"),
-    ("address", "Mail address"),
+    ("address", "Mail"),
 ]
 
 

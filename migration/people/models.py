@@ -108,7 +108,7 @@ class PasswordReset(models.Model):
         PASSWORD = "password", _("Password")
         FACTOR = "factor", _("Second factor")
         # Where the person's next link for a forgotten password goes.
-        ADDRESS = "address", _("Mail address")
+        ADDRESS = "address", _("Mail")
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     user_name = KeptNameField("user", _("user"))
