@@ -68,12 +68,12 @@ def _list_database(text: str) -> Iterator[tuple[str, str]]:
         address, _mark, query = place.partition("?")
         address, _slash, name = address.partition("/")
         host, port = _split_port(address)
-        yield from (("db_host", host), ("db_port", port or "5432"), ("db_name", unquote(name)))
+        yield from (("db_host", host), ("db_port", port or "5432"), ("db_name", _decode(name)))
         yield from (("db_user", user), ("db_password", password))
         for pair in query.split("&"):
             key, _equals, value = pair.partition("=")
             if column := _DATABASE_COLUMNS.get(key.lower()):
-                yield column, unquote(value)
+                yield column, _decode(value)
         return
     if inner := _PSQL.fullmatch(text.strip()):
         text = inner[2]
@@ -110,17 +110,27 @@ def _split_user(rest: str) -> tuple[str, str, str]:
     head = re.split(r"[/?#]", rest, maxsplit=1)[0]
     end = head.rfind("@") if "@" in head else rest.partition("?")[0].rfind("@")
     user, _colon, password = rest[: max(end, 0)].partition(":")
-    return unquote(user), unquote(password), rest[end + 1 :]
+    return _decode(user), _decode(password), rest[end + 1 :]
 
 
 def _split_port(address: str) -> tuple[str, str]:
-    match = re.fullmatch(r"\[([^\]]*)\](?::(\d*))?|(.*?)(?::(\d*))?", address)
+    match = re.fullmatch(r"\[([^\]]*)\](?::([0-9]*))?|(.*?)(?::([0-9]*))?", address)
     if match is None:
         return address, ""
-    return unquote(match[1] or match[3] or ""), match[2] or match[4] or ""
+    return _decode(match[1] or match[3] or ""), match[2] or match[4] or ""
+
+
+def _decode(text: str) -> str:
+    """Return the text without its percent-encoding; as it is where that isn't whole or isn't UTF-8, as browsers do."""
+    if re.search("%(?![0-9A-Fa-f]{2})", text):
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _unquote_word(value: str) -> str:
-    if value[0] in "'\"":
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     return re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)

@@ -62,6 +62,8 @@ NOT_STRIPPED = ("db_name",)
 MASK = "•" * 12
 # The field of a form that is no column: what was pasted into it is taken apart.
 CONNECTION = "connection"
+# More logins of a type than a body has fields for, which is 1,000: of a number that was made up no page is made.
+MOST_FORMS = 125
 
 # The mail providers that NOVA's tables name, and the hosts and ports of their mailboxes.
 PROVIDERS = [
@@ -256,6 +258,10 @@ class CredentialForm(ChangedFieldsForm):
                     "Type it again: the page does not keep secrets that were typed."
                 )
 
+    def unchanged_fields(self) -> set[str]:
+        # Of what was pasted the error stays: it is no column, so it never counts as changed.
+        return super().unchanged_fields() - {CONNECTION}
+
     @cached_property
     def changed_data(self) -> list[str]:
         return [name for name in super().changed_data if name != CONNECTION]
@@ -433,7 +439,16 @@ class CredentialInline(ChangeAwareFields, StackedInline):
     form = CredentialForm
     formset = CredentialFormSet
     extra = 0
+    max_num = MOST_FORMS
     can_delete = False
+
+    def get_formset(
+        self, request: HttpRequest, obj: Client | None = None, **kwargs: Any
+    ) -> type[CredentialFormSet]:
+        formset: type[CredentialFormSet] = super().get_formset(
+            request, obj, **{"absolute_max": MOST_FORMS} | kwargs
+        )
+        return formset
 
     def has_add_permission(self, request: HttpRequest, obj: Client | None) -> bool:
         # Without the right to change a row its secret has no input, so a new row could get no secret.

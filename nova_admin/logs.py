@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from copy import copy
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,13 @@ from typing import Any
 from migration.core.correlation import current_correlation, describe_traceback
 
 FORMATS = ("text", "json")
+# Of a link to choose a password, which Django logs where such an address is refused: it may work still.
+TOKEN_OF_LINK = re.compile(r"(/login/link/)[^/\s?]+")
+
+
+def hide_tokens(text: str) -> str:
+    """Return the text without the tokens of links by which people choose their passwords."""
+    return TOKEN_OF_LINK.sub(r"\1***", text)
 
 
 class TextLogFormatter(logging.Formatter):
@@ -25,7 +33,7 @@ class TextLogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         own = copy(record)
         own.exc_text = None  # another formatter may have kept the whole text there
-        return super().format(own)
+        return hide_tokens(super().format(own))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's own name
         return describe_traceback(ei[1]).rstrip("\n") if ei[1] is not None else ""
@@ -39,7 +47,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": hide_tokens(record.getMessage()),
             "process": record.process,
         }
         if name := current_correlation():

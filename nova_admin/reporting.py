@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from migration.core.correlation import current_correlation, describe_traceback
+from nova_admin.logs import hide_tokens
 
 
 class NoValues(SafeExceptionReporterFilter):
@@ -81,6 +82,9 @@ class ErrorMails(AdminEmailHandler):
             record.msg = f"{record.getMessage()} ({held_back} more like it since the last mail)"
             record.args = ()
         super().emit(record)
+
+    def format_subject(self, subject: str) -> str:
+        return hide_tokens(super().format_subject(subject))
 
 
 def find_kind(record: LogRecord) -> Hashable:

@@ -35,7 +35,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.templatetags.unfold_list import result_headers
 
-from credentials.localization import localize
+from credentials.localization import find_local, localize
 from credentials.models import Client
 from migration.clients.filters import NextStepFilter, covers_standing, get_site_gate_facts
 from migration.clients.models import read_or_count_blockers
@@ -470,7 +470,7 @@ class ClientColumns(ModelAdmin):
         if since is None:
             return ""
         age = localize(describe_age(max(timezone.now() - since, timedelta(0))))
-        exact = formats.date_format(timezone.localtime(since), "DATETIME_FORMAT")
+        exact = formats.date_format(find_local(since), "DATETIME_FORMAT")
         return format_html('<time title="{}">{}</time>', exact, age)
 
     @display(description=_("next step"))
@@ -555,7 +555,7 @@ def shorten_next_step(client: ListedClient) -> str:
                 gettext("Purge from %(time)s") if new == Phase.PURGED else gettext("From %(time)s")
             )
             how = "j M" if new == Phase.PURGED else "j M, H:i"
-            return text % {"time": formats.date_format(timezone.localtime(opens), how)}
+            return text % {"time": formats.date_format(find_local(opens), how)}
     if blocker in (FEW_READS, FEW_MATCHES):
         text = gettext("%(n)s of %(wanted)s reads")
         if blocker == FEW_MATCHES:

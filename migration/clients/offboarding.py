@@ -895,7 +895,9 @@ class LeavingView(ClientView):
                 reason=reason,
                 by=user,
                 acknowledged=acknowledged,
-                deactivates=request.user.has_perm(ACTIVITY_PERMISSION),
+                # One that a colleague made active since the page was opened is told instead.
+                deactivates="deactivates" in request.POST
+                and request.user.has_perm(ACTIVITY_PERMISSION),
             )
             done = _("The client is offboarded. %(result)s") % {"result": localize(result)}
         messages.success(request, done)

@@ -11,6 +11,12 @@ PLACES = [
     ("users", "change to people"),
     ("second_factor", "page of the own second factor"),
 ]
+WHAT = [
+    ("account", "New account"),
+    ("password", "Password"),
+    ("factor", "Second factor"),
+    ("address", "Mail"),
+]
 
 
 def name_of(user: str) -> models.CheckConstraint:
@@ -29,6 +35,11 @@ class Migration(migrations.Migration):
             model_name="wrongpassword",
             name="place",
             field=models.CharField(choices=PLACES, max_length=16, verbose_name="page"),
+        ),
+        migrations.AlterField(
+            model_name="passwordreset",
+            name="what",
+            field=models.CharField(choices=WHAT, max_length=16),
         ),
         migrations.CreateModel(
             name="PasswordLink",

@@ -254,6 +254,7 @@ def set_details(user: User, *, name: str, mail: str, by: User, seen: str) -> Non
         _require_as_seen(person, seen, find_details_refusal(person))
         if mail and mail.casefold() != person.email.casefold():
             require_free_mail(mail, of=person)
+            PasswordReset.objects.record(user=person, by=by, what=PasswordReset.What.ADDRESS)
         if name != person.get_full_name():
             person.first_name, person.last_name = name, ""
         person.email = mail

@@ -72,7 +72,8 @@ def find_link(token: str, *, for_use: bool = False) -> PasswordLink | None:
         return None
     users, links = User.objects.all(), PasswordLink.objects.all()
     if for_use:
-        users, links = users.select_for_update(), links.select_for_update()
+        # Other rows may name the person meanwhile: of two who made each other's link, neither waits.
+        users, links = users.select_for_update(no_key=True), links.select_for_update()
     user = users.filter(pk=int(parts[1]), is_active=True, is_staff=True).first()
     link = links.filter(user=user, ends_at__gt=timezone.now()).first() if user else None
     if user is None or link is None:
@@ -153,7 +154,7 @@ def mail_asked_links(typed: str, make_address: Callable[[str], str]) -> None:
     ).exclude(email="")
     for found in people.order_by("pk")[:MOST_MAILS] if typed else ():
         with transaction.atomic():
-            user = User.objects.select_for_update().get(pk=found.pk)
+            user = User.objects.select_for_update(no_key=True).get(pk=found.pk)
             asked = PasswordLink.objects.filter(user=user, by_name="")
             if asked.filter(made_at__gt=timezone.now() - ASKED_AGAIN_AFTER).exists():
                 continue

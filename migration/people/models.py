@@ -98,7 +98,7 @@ class PasswordResetQuerySet(models.QuerySet["PasswordReset"]):
 
 
 class PasswordReset(models.Model):
-    """One password or second factor that somebody gave to another, or a new account with its first password.
+    """One password, second factor or mail address that somebody gave to another, or an account with its first password.
 
     It says who did it, and never a password.
     """
@@ -107,6 +107,8 @@ class PasswordReset(models.Model):
         ACCOUNT = "account", _("New account")
         PASSWORD = "password", _("Password")
         FACTOR = "factor", _("Second factor")
+        # Where the person's next link for a forgotten password goes.
+        ADDRESS = "address", _("Mail")
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     user_name = KeptNameField("user", _("user"))

@@ -592,15 +592,20 @@ def make_text(notice: Notice) -> NoticeText:
 
 
 def make_link(event: str) -> str:
-    """Return the address of the page about the event; "" where no setting names the site itself.
+    """Return the address of the page about the event; "" where no setting names the site itself."""
+    site = find_site_origin()
+    page = PAGES.get(event, reverse_lazy("admin:index"))  # type: ignore[call-overload]  # a later release's event is in no list
+    return site and f"{site}{page}"
+
+
+def find_site_origin() -> str:
+    """Return scheme and host of the site as the settings name it; "" where none does.
 
     That is the first of CSRF_TRUSTED_ORIGINS that is no pattern, which has the port too, else of ALLOWED_HOSTS.
     """
     origins = [each for each in settings.CSRF_TRUSTED_ORIGINS if "*" not in each]
     hosts = [f"https://{each}" for each in settings.ALLOWED_HOSTS if each[0] not in ".*"]
-    site = next(iter(origins + hosts), "")
-    page = PAGES.get(event, reverse_lazy("admin:index"))  # type: ignore[call-overload]  # a later release's event is in no list
-    return site and f"{site}{page}"
+    return next(iter(origins + hosts), "")
 
 
 # Sending

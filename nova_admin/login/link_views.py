@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth.forms import SetPasswordForm
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.request import split_domain_port
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -28,6 +29,7 @@ from migration.core.mails import mails_are_sent
 from migration.people.links import VoidLinkError, find_link, mail_asked_links, use_link
 from migration.people.lockouts import admit_request_for_link
 from migration.people.models import PasswordLink
+from migration.site.notices import find_site_origin
 from nova_admin.login.adapter import begin_login
 from nova_admin.login.lockout import get_address
 from nova_admin.login.views import FactorPage
@@ -116,10 +118,22 @@ class ChoosePasswordView(FactorPage):
         except VoidLinkError:
             self.link = None
             return self.show_void()
+        # Of who was logged in it was ended too: what the next step keeps would go nowhere.
+        request.session.flush()
         # The second factor comes next, if the person has one; who needs one and has none is led to its set-up.
         response = begin_login(request, user, redirect_url=reverse("admin:index"))
         response.delete_cookie(get_cookie_name(), samesite="Lax")
         return response
+
+
+def find_origin(request: HttpRequest) -> str:
+    """Return scheme and host for a link that goes to somebody else than who asks for it, and who chooses the host.
+
+    Where ALLOWED_HOSTS lets a host in by a pattern alone, it may be another one of the same domain.
+    """
+    host, _port = split_domain_port(request.get_host())
+    named = "" if host in settings.ALLOWED_HOSTS else find_site_origin()
+    return named or request.build_absolute_uri("/")[:-1]
 
 
 class AnswerThenWork(TemplateResponse):
@@ -156,8 +170,10 @@ class ForgotPasswordView(FactorPage):
         response = self.render_to_response(self.get_context_data(is_asked=True))
         actor = current_actor()
 
+        origin = find_origin(request)
+
         def make_address(token: str) -> str:
-            return request.build_absolute_uri(reverse("admin:open_link", args=[token]))
+            return origin + reverse("admin:open_link", args=[token])
 
         def mail_links() -> None:
             with acting(actor):

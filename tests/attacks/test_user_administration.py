@@ -10,6 +10,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.messages import get_messages
 from django.contrib.sessions.models import Session
+from django.core import mail
 from django.db import connection
 from django.http import HttpRequest
 from django.test import Client
@@ -268,6 +269,39 @@ def test_who_made_an_account_does_not_approve_what_it_requested(client, keeper, 
     said = " ".join(str(each) for each in get_messages(answer.wsgi_request))
     assert "keeper changed how eva logs in" in said
     assert {reset.what for reset in PasswordReset.objects.all()} == {"account"}
+
+
+def test_who_gave_another_mail_address_does_not_approve_what_its_owner_requested(
+    client, keeper, maria
+):
+    """The attack: have maria's mail come to oneself, and ask for a new password in her name."""
+    client.force_login(keeper)
+    send(client, maria, "details", name="Maria", mail="thief@example.test")
+    Client().post("/admin/login/forgot/", {"who": "maria"})
+    (sent,) = (each for each in mail.outbox if each.to == ["thief@example.test"])
+    thief = Client()
+    thief.get(re.search(r"http\S+", sent.body)[0])
+    answer = thief.post("/admin/login/link/", {"new_password1": NEW, "new_password2": NEW})
+    assert answer.status_code == 302
+    asked = ask_as(maria)
+
+    answer = client.post(f"/admin/migration/run/{asked.pk}/approve/")
+
+    said = " ".join(str(each) for each in get_messages(answer.wsgi_request))
+    assert "keeper changed how maria logs in" in said
+    asked.refresh_from_db()
+    assert asked.state == Run.State.REQUESTED
+    assert [reset.what for reset in PasswordReset.objects.all()] == ["address"]
+
+
+@pytest.mark.parametrize("mail_now", ["", "Maria@example.test"])
+def test_a_mail_address_that_leads_nowhere_else_is_no_reset(client, keeper, maria, mail_now):
+    User.objects.filter(pk=maria.pk).update(email="maria@example.test")
+    client.force_login(keeper)
+
+    assert send(client, maria, "details", name="M", mail=mail_now).status_code == 302
+
+    assert not PasswordReset.objects.exists()
 
 
 def put_into(user: User, *roles: str) -> User:

@@ -103,6 +103,23 @@ def test_the_script_takes_the_same_strings_apart_as_the_server(visit):
         ), text
 
 
+def test_no_password_of_a_pasted_string_is_shown(visit):
+    page = visit(f"{CLIENTS}add/")
+    add_login(page, "Mail")
+
+    one, other = MARKER.replace(" ", "%20"), "MARKER-of-another"
+    paste(
+        page,
+        "#id_emails-0-connection",
+        f"imaps://in:{one}@imap.a.example smtps://in:{other}@smtp.a.example",
+    )
+
+    shown = page.input_value("#id_emails-0-connection")
+    assert "smtp.a.example" in shown
+    assert "MARKER" not in shown
+    assert page.input_value("#id_emails-0-email_password") == other
+
+
 def test_a_login_is_edited_in_place_and_a_stale_form_loses_nothing(visit):
     pk = make_full_client("idom")
     page = visit(f"{CLIENTS}{pk}/change/?tab=logins")

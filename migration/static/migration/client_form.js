@@ -2,10 +2,10 @@
 // a pasted connection string fills the fields; what is typed as a secret never leaves the form before it is saved or tested.
 "use strict";
 
-// As credentials/connection_strings.py, with the same tests. `secret` is the password as it stands in the text.
+// As credentials/connection_strings.py, with the same tests. `secrets` are the passwords as they stand in the text.
 const takeApart = (text, kind) => {
   const fields = {};
-  let secret = "";
+  const secrets = new Set();
   const put = (name, value) => {
     if (value) fields[name] = value;
   };
@@ -20,7 +20,7 @@ const takeApart = (text, kind) => {
     const head = rest.split(/[/?#]/, 1)[0];
     const end = head.includes("@") ? head.lastIndexOf("@") : rest.split("?", 1)[0].lastIndexOf("@");
     const [user, ...password] = rest.slice(0, Math.max(end, 0)).split(":");
-    secret = password.join(":") || secret;
+    secrets.add(password.join(":"));
     return [decode(user), decode(password.join(":")), rest.slice(end + 1)];
   };
   const splitPort = (address) => {
@@ -42,7 +42,7 @@ const takeApart = (text, kind) => {
       for (const pair of query.join("?").split("&")) {
         const [key, ...value] = pair.split("=");
         const column = columns[key.toLowerCase()];
-        if (column === "db_password") secret = value.join("=");
+        if (column === "db_password") secrets.add(value.join("="));
         if (column) put(column, decode(value.join("=")));
       }
       return;
@@ -51,8 +51,8 @@ const takeApart = (text, kind) => {
     const found = {};
     for (const [, key, word] of inner.matchAll(/\b(\w{1,40})\s*=\s*('(?:[^'\\]|\\[^])*'|"(?:[^"\\]|\\[^])*"|(?:[^\s\\]|\\[^])+)/g)) {
       const column = columns[key.toLowerCase()];
-      const bare = /^['"]/.test(word) ? word.slice(1, -1) : word;
-      if (column === "db_password") secret = bare;
+      const bare = /^(['"])[^]*\1$/.test(word) ? word.slice(1, -1) : word;
+      if (column === "db_password") secrets.add(bare);
       if (column) found[column] = bare.replace(/\\([^])/g, "$1");
     }
     if ("db_host" in found || "db_password" in found) Object.entries(found).forEach(([key, value]) => put(key, value));
@@ -77,12 +77,14 @@ const takeApart = (text, kind) => {
     for (const [, key, value] of text.matchAll(pattern)) {
       const name = names[key.replaceAll("_", "").toLowerCase().replace(/^aws/, "")];
       found[name] = value;
-      if (name === "secret_access_key") secret = value;
+      if (name === "secret_access_key") secrets.add(value);
     }
     if (found.access_key_id || found.secret_access_key) Object.entries(found).forEach(([key, value]) => put(key, value));
   };
   if (text.length <= 4000) ({ database: readDatabase, email: readMail, aws: readAws })[kind]();
-  return { fields, secret };
+  secrets.delete("");
+  // The longest first: one may be part of another.
+  return { fields, secrets: [...secrets].sort((one, other) => other.length - one.length) };
 };
 
 const proposeSlug = (name) =>
@@ -194,7 +196,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // Connection strings
   const fill = (card, area, text) => {
     const kind = { databases: "database", emails: "email", aws_logins: "aws" }[area.name.split("-")[0] || area.dataset.name.split("-")[0]];
-    const { fields, secret } = takeApart(text, kind);
+    const { fields, secrets } = takeApart(text, kind);
     const prefix = (area.name || area.dataset.name).replace(/connection$/, "");
     const labels = [];
     for (const [name, value] of Object.entries(fields)) {
@@ -210,7 +212,7 @@ document.addEventListener("DOMContentLoaded", () => {
     area.dataset.name ||= area.name;
     area.name = labels.length ? "" : area.dataset.name;
     if (!labels.length) return false;
-    area.value = secret ? text.trim().replaceAll(secret, "••••••••") : text.trim();
+    area.value = secrets.reduce((shown, secret) => shown.replaceAll(secret, "••••••••"), text.trim());
     beside.append(makeLine("field-taken", `${form.dataset.taken} ${new Intl.ListFormat(document.documentElement.lang).format(labels)}.`, "check"));
     return true;
   };

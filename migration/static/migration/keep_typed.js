@@ -5,7 +5,8 @@
 const TYPED = "typed:";
 const LOGGED_OUT = "logged-out";
 const KEPT_KINDS = "textarea, select, input:is([type=text], [type=email], [type=number], [type=url], [type=date], [type=checkbox])";
-const SECRET_NAMES = /password|secret|token|answer|code|key|connection/i;
+// A webhook's address among them: who knows it can write there.
+const SECRET_NAMES = /password|secret|token|answer|code|key|connection|address/i;
 
 const mayBeKept = (field) =>
   Boolean(field.name) &&

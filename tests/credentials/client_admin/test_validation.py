@@ -5,7 +5,7 @@ import pytest
 from credentials.models import Client
 from tests.credentials.client_admin.forms import change, make_odd, stored
 from tests.factories import make_aws, make_client, make_database, make_email
-from tests.page_forms import errors_of
+from tests.page_forms import errors_of, open_form, send_form
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,36 @@ def test_a_field_that_nova_needs_cannot_be_emptied(edit, idom, field):
 def test_a_null_byte_is_refused_in_words(edit, idom):
     for field in ("name", "databases-0-db_host", "databases-0-db_password"):
         assert "Null characters" in errors_of(edit(idom, **{field: "a\0b"}))
+
+
+def test_a_pasted_string_that_is_none_is_an_error_of_a_stored_login_too(edit, idom):
+    """It is no column, so it never counts as changed: nothing may take its error for one of an unchanged field."""
+    before = stored()
+
+    response = edit(idom, **{"databases-0-connection": "MARKER of nothing", "name": "Renamed"})
+
+    (inline, *_others) = response.context_data["inline_admin_formsets"]
+    assert set(inline.formset.forms[0].errors) == {"connection"}
+    assert stored() == before
+
+
+@pytest.mark.parametrize("number", ["126", "1000000000", "-1", "x", ""])
+def test_a_number_of_logins_that_was_made_up_makes_no_endless_page(operator, idom, number):
+    """The attack: a form of some fields that says it has a thousand million."""
+    before = stored()
+    sent = open_form(operator, change(idom)) | {"databases-TOTAL_FORMS": number}
+
+    response = send_form(operator, change(idom), sent)
+
+    if response.status_code == 200:
+        (inline, *_others) = response.context_data["inline_admin_formsets"]
+        assert len(inline.formset.forms) <= 125
+        assert errors_of(response)
+    assert stored() == before
+
+
+def test_more_stored_logins_than_that_are_shown(operator, idom):
+    for number in range(130):
+        make_database(idom, label=f"login {number}", is_primary=False)
+
+    assert "databases-130-db_host" in open_form(operator, change(idom))

@@ -17,6 +17,8 @@ from django.utils import timezone
 from migration.models import AuditEvent, PasswordLink, PasswordReset
 from migration.people.accounts import send_link
 from migration.people.links import VoidLinkError, find_link, make_link, use_link
+from nova_admin import logs
+from nova_admin.reporting import ErrorMails
 from tests.factories import all_tables, make_in_role, make_user
 from tests.nova_admin.login.codes import give_factor
 
@@ -265,6 +267,43 @@ def test_a_password_ends_every_session_and_is_told_to_who_had_one(keeper, maria)
     assert (reset.by, reset.what) == (keeper, "password")
 
 
+def test_who_is_logged_in_already_chooses_it_too(keeper, maria, settings):
+    """Their session ends with the others; what the next step keeps is in a new one."""
+    settings.NOVA_REQUIRE_SECOND_FACTOR = True
+    give_factor(maria)
+    browser = Client()
+    browser.force_login(maria)
+    open_link(give_link(maria, keeper), browser)
+
+    answer = choose(browser)
+
+    assert answer.url == "/admin/second-factor/enter/"
+    assert works(maria)
+    assert browser.get(answer.url).status_code == 200
+
+
+@pytest.mark.parametrize("log_format", logs.FORMATS)
+@pytest.mark.parametrize(
+    ("method", "after", "status"),
+    [("head", "", 405), ("post", "", 403), ("put", "", 405), ("get", "?x=%00", 400)],
+)
+def test_the_token_of_an_address_that_is_refused_is_in_no_line_of_the_log(
+    keeper, pau, caplog, log_format, method, after, status
+):
+    """Mail servers and proxies look at links in their own ways, and Django logs the address."""
+    token = give_link(pau, keeper)
+    browser = Client(enforce_csrf_checks=True, raise_request_exception=False)
+
+    answer = getattr(browser, method)(f"{CHOOSE}{token}/{after}")
+
+    assert answer.status_code == status
+    chosen = logs.make_logging(log_format, "INFO")["formatters"]["chosen"]["()"]()
+    lines = [chosen.format(record) for record in caplog.records]
+    assert any("/login/link/" in line for line in lines)
+    assert not [line for line in lines if token in line]
+    assert token not in ErrorMails().format_subject(f"Internal Server Error: {CHOOSE}{token}/")
+
+
 def test_the_token_is_in_no_table_log_session_or_page(keeper, pau, caplog, client):
     caplog.set_level(logging.DEBUG)
     token = give_link(pau, keeper)
@@ -309,6 +348,24 @@ def test_who_forgot_their_password_gets_a_link_by_mail(maria):
     assert choose(open_link(token)).status_code == 302
     assert works(maria)
     assert not PasswordReset.objects.exists(), "it was their own"
+
+
+@pytest.mark.parametrize(
+    ("origins", "hosts", "asked", "origin"),
+    [
+        ([], ["nova.example.com", ".example.com"], "evil.example.com", "https://nova.example.com"),
+        (["https://*.x.test", "https://a.x.test:8443"], [".x.test"], "b.x.test", "https://a.x.test:8443"),
+        (["https://a.x.test"], ["b.x.test", ".x.test"], "b.x.test:8000", "http://b.x.test:8000"),
+    ],
+)  # fmt: skip
+def test_who_asks_sends_nobody_to_another_host(maria, settings, origins, hosts, asked, origin):
+    """The attack: ask in another's name, with the Host of a machine of one's own in the same domain."""
+    settings.CSRF_TRUSTED_ORIGINS, settings.ALLOWED_HOSTS = origins, hosts
+
+    Client(headers={"host": asked}).post(FORGOT, {"who": "maria"})
+
+    (sent,) = mail.outbox
+    assert f"\n{origin}{CHOOSE}" in sent.body
 
 
 def test_the_answer_is_the_same_whether_there_is_an_account(maria, pau):

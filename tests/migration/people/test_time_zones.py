@@ -17,7 +17,7 @@ from migration.core.comparisons import ACKNOWLEDGEMENT_WITHDRAWN
 from migration.models import TimeZoneChoice
 from migration.people.time_zones import TIME_ZONE, find_time_zone, list_time_zones
 from migration.templatetags.migration_pages import exact_moment, time_ago
-from tests.factories import VIEW, make_user
+from tests.factories import VIEW, make_client, make_user
 
 PAGE = reverse("admin:time_zone")
 AUDIT = reverse("admin:migration_auditevent_changelist")
@@ -55,6 +55,24 @@ def test_what_is_no_zone_is_refused(maria, client, name):
     assert (answer.status_code, answer.context["form"].is_valid()) == (200, False)
     assert not TimeZoneChoice.objects.exists()
     assert find_time_zone(name) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "when"),
+    [
+        ("Pacific/Kiritimati", "9999-12-31 23:59:59"),
+        ("America/Los_Angeles", "0001-01-01 00:00:00"),
+    ],
+)
+def test_a_client_that_nova_made_at_the_end_of_time_takes_no_list_down(
+    maria, client, stores, zone, when
+):
+    make_client("idom", created_at=when)
+    client.post(PAGE, {"zone": zone})
+
+    listed = client.get(reverse("admin:credentials_client_changelist"), {"columns": "since"})
+
+    assert when[:4] in listed.content.decode()
 
 
 def test_only_who_is_logged_in_chooses(db, client):

@@ -54,7 +54,7 @@ def test_an_active_client_is_offboarded_by_one_button_and_brought_back_by_anothe
     asked = ada.get(page)
     assert (asked.context["question"], asked.context["objections"]) == ("offboard", [])
     assert 'value="deactivate"' not in asked.content.decode()
-    said = ada.post(page, confirmed("offboard"), follow=True).content.decode()
+    said = ada.post(page, confirmed("offboard", deactivates="1"), follow=True).content.decode()
     assert f"The client is offboarded. {NAME} will be deleted on" in said
     assert "Until" in said
     assert 'value="back"' in said
@@ -73,12 +73,26 @@ def test_an_active_client_is_offboarded_by_one_button_and_brought_back_by_anothe
     assert said == ["Activated the client.", "Deactivated the client."]
 
 
+def test_one_that_somebody_made_active_since_is_left_alone(ada):
+    """Who opened the page while it was inactive agreed to no deactivation: somebody needs it again."""
+    pk = make_inactive(Phase.AWS)
+    assert 'name="deactivates"' not in ada.get(page_of(pk)).content.decode()
+    activate(pk)
+
+    said = ada.post(page_of(pk), confirmed("offboard"), follow=True)
+
+    assert [each.level_tag for each in said.context["messages"]] == ["error"]
+    assert 'name="deactivates"' in said.content.decode()
+    assert Client.objects.get(pk=pk).is_active
+    assert not Offboarding.objects.exists()
+
+
 def test_what_else_keeps_an_active_client_leaves_it_active(ada):
     pk = make_full_client("idom")
     advance(pk, Phase.AWS)
     count_reads(pk, reads=1)
 
-    ada.post(page_of(pk), confirmed("offboard"))
+    ada.post(page_of(pk), confirmed("offboard", deactivates="1"))
 
     assert Client.objects.get(pk=pk).is_active
     assert not Offboarding.objects.exists()
@@ -89,7 +103,7 @@ def test_what_keeps_it_after_it_was_deactivated_is_told_with_that(ada, monkeypat
     advance(pk, Phase.AWS)
     monkeypatch.setattr("migration.clients.offboarding.are_equal", lambda *_: False)
 
-    said = ada.post(page_of(pk), confirmed("offboard"), follow=True)
+    said = ada.post(page_of(pk), confirmed("offboard", deactivates="1"), follow=True)
 
     levels = [each.level_tag for each in said.context["messages"]]
     assert levels == ["error", "warning"]
@@ -103,7 +117,7 @@ def test_who_may_not_deactivate_is_told_that_it_has_to_be_done_first(client):
     advance(pk, Phase.AWS)
 
     keys = [each.key for each in client.get(page_of(pk)).context["objections"]]
-    client.post(page_of(pk), confirmed("offboard"))
+    client.post(page_of(pk), confirmed("offboard", deactivates="1"))
 
     assert keys == ["offboarding_active"]
     assert Client.objects.get(pk=pk).is_active
