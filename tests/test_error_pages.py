@@ -9,7 +9,7 @@ from tests.factories import VIEW, make_user
 LOOKED_UP = "/admin/migration/comparison/report/"
 PAGES = {
     "/admin/?q=%00": (400, "No page of this site sends such an address"),
-    "/admin/people/invite/": (403, "It takes one of these roles: User administrator."),
+    "/admin/people/invite/": (403, "Roles with this permission: User administrator."),
     "/no-such-page/": (404, "This page does not exist"),
     LOOKED_UP: (500, "The site failed, and its log says at what"),
 }

@@ -99,7 +99,7 @@ class PutIntoGroupForm(GroupForm):
             self.fields["new_name"].label = _("Name of a new group")
         if not (self.by and self.by.has_perm(NEW_GROUP_PERMISSION)):
             del self.fields["new_name"]
-        text = _("How many of them, from the top of the list (empty: all %(n)s)")
+        text = _("How many, from the top of the list (empty: all %(n)s)")
         self.fields["first"].label = text % {"n": intcomma(number)}
         if number < 2:
             del self.fields["first"]
@@ -171,7 +171,7 @@ class PutIntoGroup(GroupAct):
         "Put %(n)s clients into the group",
         "number",
     )
-    effect = gettext_lazy("Groups are labels: no client is moved or pushed.")
+    effect = gettext_lazy("Groups are labels. Clients are not moved or pushed.")
 
     def list_notes(
         self,
@@ -204,7 +204,7 @@ class PutIntoGroup(GroupAct):
         notes: list[str] = []
         if already := chosen.count() - changed:
             told = ngettext(
-                "%(n)s client was in it already.", "%(n)s clients were in it already.", already
+                "%(n)s client was already in it.", "%(n)s clients were already in it.", already
             )
             notes.append(told % {"n": intcomma(already)})
         if left := all_clients().exclude(pk__in=GroupMember.objects.values("client_id")).count():
@@ -242,7 +242,7 @@ class TakeOutOfGroup(GroupAct):
         "number",
     )
     effect = gettext_lazy(
-        "Groups are labels: no client is moved or pushed. A wave of a campaign that has begun keeps its clients."
+        "Groups are labels. Clients are not moved or pushed. A wave that has begun keeps its clients."
     )
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
@@ -272,7 +272,7 @@ class TakeOutOfGroup(GroupAct):
 
 # Of the select, beside the names of users.
 NOBODY = "-"
-LOOKED_AFTER = Sentence("looked_after", "%(name)s looks after it.")
+LOOKED_AFTER = Sentence("looked_after", "Its owner is %(name)s.")
 
 
 class OwnerForm(ActForm):
@@ -346,8 +346,8 @@ class SetOwner(Act):
             return Done(_("Nothing was changed: it was so already."))
         if owner:
             text = ngettext(
-                "%(who)s looks after %(n)s client now.",
-                "%(who)s looks after %(n)s clients now.",
+                "%(who)s now owns %(n)s client.",
+                "%(who)s now owns %(n)s clients.",
                 changed,
             )
         else:

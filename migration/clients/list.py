@@ -545,7 +545,7 @@ def shorten_next_step(client: ListedClient) -> str:
     if blocker == READY:
         checks = [check for check in step.shut if check.fix in SHORT_OF_SITE]
         if not checks:
-            return gettext("Data not complete")
+            return gettext("Incomplete data")
         return str(SHORT_OF_SITE[checks[0].fix])
     if client.standing == Standing.IN_AWS or blocker == SHORT_TIME:
         opens = since + get_wanted_time(new) if since else None

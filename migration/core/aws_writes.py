@@ -70,7 +70,7 @@ READS = frozenset(
 STOPPED, COPY, DIFFERS = "WritesStopped", "DatabaseIsCopy", "HostDiffers"
 WRITES_STOPPED = Sentence(
     "writes_stopped",
-    "%(who)s stopped all AWS writes %(ago)s ago. What waits is pushed once somebody starts them again.",
+    "%(who)s stopped all AWS writes %(ago)s ago. Pending pushes continue once AWS writes are resumed.",
 )
 CODES = {WRITES_STOPPED.key: STOPPED, HOST_DIFFERS.key: DIFFERS}
 

@@ -44,7 +44,7 @@ class NoticeEvent(models.TextChoices):
 
     MISMATCH = "mismatch", _("Mismatches")
     RUN_ENDED = "run_ended", _("Run finished")
-    WAVE_STOPPED = "wave_stopped", _("Campaign stopped by its rule")
+    WAVE_STOPPED = "wave_stopped", _("Campaign stopped")
     ROTATION_FAILED = "rotation_failed", _("Rotation failed")
     ROTATION_OVERDUE = "rotation_overdue", _("Rotation overdue")
     APPROVAL_WANTED = "approval_wanted", _("Approval wanted")
@@ -56,7 +56,7 @@ class NoticeEvent(models.TextChoices):
     COPIES_FOUND = "copies_found", _("Copies of secret values found")
     WRITES_STOPPED = "writes_stopped", _("AWS writes stopped")
     SETTINGS_DIFFER = "settings_differ", _("Key and regions differ from the settings")
-    AUDIT_BROKEN = "audit_broken", _("Audit does not hold")
+    AUDIT_BROKEN = "audit_broken", _("Audit is not intact")
     AUDIT_UNSEALED = "audit_unsealed", _("Audit is not sealed")
     PROBLEM = "problem", _("Something else is wrong with the site")
     TEST = "test", _("Test of the notices")

@@ -69,8 +69,8 @@ LOGIN_OUTCOMES = {
 LOGINS_NOT_REACHED = Sentence("logins_not_reached", "%(results)s.", glue="; ")
 IS_OFFBOARDED = Sentence(
     "is_offboarded",
-    "%(slug)s was offboarded, or is about to be. Bring it back first: What is left of this client, or"
-    " manage.py offboard_client %(slug)s --back.",
+    "%(slug)s is offboarded, or being offboarded. Bring it back first on its page, or by manage.py "
+    "offboard_client %(slug)s --back.",
 )
 CLIENT_LEFT_ALONE = Sentence(
     "left_alone",
@@ -88,7 +88,7 @@ ASK_BY_COMMAND = Sentence(
     "ask_by_command",
     "A second person has to approve this move: request it with --by USER --reason TEXT.",
 )
-MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s has no permission to request it.")
+MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s may not request it.")
 HOST_DIFFERS = Sentence(
     "host_differs",
     "This host differs from what all hosts share, so it writes nothing to AWS and takes no tasks: %(facts)s.",
@@ -104,8 +104,7 @@ PUSH_TAKES_TOO_LONG = Sentence(
 )
 NOT_OURS = Sentence(
     "not_ours",
-    "%(name)s exists already and is not ours: nothing in this database shows that this site wrote it for this client."
-    " Adopt it, or change the client's slug.",
+    "%(name)s already exists, and this site did not write it. Adopt it, or change the client's slug.",
 )
 FOREIGN_VERSION = Sentence(
     "foreign_version",

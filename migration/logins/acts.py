@@ -79,7 +79,7 @@ class TestLogins(Act):
         "number",
     )
     effect = gettext_lazy(
-        "Each login is tried once at its server. Nothing is changed; a server may count a refused login."
+        "Tries each login once. Changes nothing; a server may count a refused login."
     )
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
@@ -121,8 +121,8 @@ class RotateDatabases(Act):
         "number",
     )
     effect = gettext_lazy(
-        "Every database login that NOVA can ask for gets a new random password, proven by a login before it is"
-        " stored. Whoever else uses the old one is locked out."
+        "Gives each database login of NOVA a new random password, tested before it is stored. Anyone else who "
+        "uses the old one is locked out."
     )
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:

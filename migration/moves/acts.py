@@ -90,7 +90,7 @@ PURGE_TOO_EARLY = Sentence(
 )
 REQUEST_WAITS = Sentence("request_waits", "The request waits until every check passes.")
 MOVED_BY_OTHER = Sentence(
-    "moved_by_other", "%(who)s moved %(slug)s to %(phase)s %(ago)s ago. Nothing was done."
+    "moved_by_other", "Nothing was done: %(who)s moved %(slug)s to %(phase)s %(ago)s ago."
 )
 A_COMMAND = Sentence("a_command", "A command")
 
@@ -522,7 +522,7 @@ class Restore(MoveAct):
     question_for_one = gettext_lazy("Restore %(name)s?")
     question = ngettext_lazy("Restore %(n)s client?", "Restore %(n)s clients?", "number")
     button = ngettext_lazy("Restore %(n)s client", "Restore %(n)s clients", "number")
-    effect = gettext_lazy("Copies the secret values from AWS back to PostgreSQL.")
+    effect = gettext_lazy("Copies the secret values from AWS to PostgreSQL.")
     way_back = gettext_lazy("purge again, once its gate is open.")
 
 

@@ -153,9 +153,7 @@ def require_open(
     return failed.overridden
 
 
-MAY_NOT_OVERRIDE = Sentence(
-    "may_not_override", "%(who)s has no permission to override missing evidence."
-)
+MAY_NOT_OVERRIDE = Sentence("may_not_override", "%(who)s may not override missing evidence.")
 
 
 def split_by_override(failed: list[Check], override: Override | None) -> FailedChecks:

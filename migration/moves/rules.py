@@ -102,7 +102,7 @@ WRITES_NOT_COUNTED = Sentence(
 )
 PROOF_FAILED = Sentence(
     "proof_failed",
-    "A test update of %(tables)s was not counted (it was undone): look for a rule or a trigger there.",
+    "A test update of %(tables)s was not counted. Look for a rule or a trigger there.",
 )
 WERE_UNCOUNTED = Sentence(
     "were_uncounted",
@@ -497,11 +497,9 @@ def check_aws_writes() -> Iterator[Check]:
         yield Check(found, refusal is None, refusal or passed, CheckFix.AWS_WRITES)
 
 
-PUSH_PENDING = Sentence(
-    "push_pending", "A push is pending: the client's newest values are not in AWS yet."
-)
+PUSH_PENDING = Sentence("push_pending", "A push is pending: the latest values are not in AWS yet.")
 NO_PUSH_PENDING = Sentence("no_push_pending", "No push is pending.")
-KEPT_PUSH_PENDING = Sentence("kept_push_pending", "%(n)s whose push to AWS is pending")
+KEPT_PUSH_PENDING = Sentence("kept_push_pending", "%(n)s with a pending push")
 USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
 WAITS_FOR_PUSH = Blocker(
     "push_pending",
@@ -538,7 +536,7 @@ COMPARISON_TOO_OLD = Sentence(
     "comparison_too_old", "The newest comparison is older than %(n)s minutes: compare again."
 )
 KEPT_NEVER_COMPARED = Sentence("kept_never_compared", "%(n)s not compared yet")
-KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s whose newest comparison is too old")
+KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s with an outdated comparison")
 USUAL_COMPARISON = Sentence(
     "usual_comparison",
     "Usually it is a matter of minutes: the workers compare every client each %(n)s minutes.",
@@ -674,12 +672,12 @@ READER_MET_MISMATCH = Sentence(
 READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch recently.")
 KEPT_BY_READER = Sentence(
     "kept_by_reader",
-    "%(n)s of which NOVA's reader met a mismatch or a failure in the last %(wanted)s",
+    "%(n)s with a mismatch or a failed read in the last %(wanted)s",
 )
 USUAL_READER = Sentence(
     "usual_reader",
-    "After a mismatch or a failure that NOVA's reader met, %(wanted)s have to pass without another; after a failure,"
-    " some good reads do as well.",
+    "After a mismatch or failed read, wait %(wanted)s without another one. After a failure, a few good reads "
+    "also suffice.",
 )
 # A campaign's step waits until FRESH is over. Where the reader meets another one meanwhile, the stop rule counts it.
 READER_MET_TROUBLE = Blocker(
@@ -717,14 +715,14 @@ class NoMismatchMet(Rule):
 
 AWS_LOGIN_REFUSED = Sentence(
     "aws_login_refused",
-    "A login with AWS's values was refused %(ago)s ago: %(logins)s. Correct it and test it again.",
+    "A login with AWS's values was refused %(ago)s ago: %(logins)s. Fix it and test it again.",
     glue=", ",
 )
 AWS_LOGIN_NOT_REFUSED = Sentence(
     "aws_login_not_refused", "No login with AWS's values was refused in its newest test."
 )
 LOGIN_REFUSED = Blocker(
-    "aws_login_refused", _("A login with AWS's values is refused"), _("Login from AWS refused")
+    "aws_login_refused", _("Login with AWS's values refused"), _("Login from AWS refused")
 )
 
 
@@ -753,12 +751,12 @@ class NoLoginRefused(Rule):
 
 CLEAN_STREAK = Sentence(
     "clean_streak",
-    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s.",
-    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s.",
+    "%(n)s matching comparisons in a row in this phase; needed: %(wanted)s.",
+    one="%(n)s matching comparison in a row in this phase; needed: %(wanted)s.",
 )
 STREAK_APART = Sentence("streak_apart", "%(n)s, at least %(time)s apart")
 KEPT_FEW_MATCHES = Sentence(
-    "kept_few_matches", "%(n)s with too few matches in a row so far (needed: %(wanted)s)"
+    "kept_few_matches", "%(n)s with too few matches in a row (needed: %(wanted)s)"
 )
 KEPT_FEW_MATCHES_SO_FAR = Sentence(
     "kept_few_matches_so_far",
@@ -767,8 +765,8 @@ KEPT_FEW_MATCHES_SO_FAR = Sentence(
 )
 USUAL_STREAK = Sentence(
     "usual_streak",
-    "Each comparison that matches counts: the workers make one each %(n)s minutes.",
-    one="Each comparison that matches counts: the workers make one each minute.",
+    "Workers compare every %(n)s minutes.",
+    one="Workers compare every minute.",
 )
 FEW_MATCHES = Blocker(
     "streak",
@@ -890,11 +888,9 @@ ANSWERED_BY_AWS = Sentence(
 )
 INACTIVE_CLIENT = Sentence(
     "inactive_client",
-    "%(reads)s NOVA reads no inactive client: make it active, or have this line overridden with a reason.",
+    "%(reads)s NOVA doesn't read inactive clients: activate it, or override this check with a reason.",
 )
-KEPT_FEW_READS = Sentence(
-    "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
-)
+KEPT_FEW_READS = Sentence("kept_few_reads", "%(n)s with too few reads by NOVA (needed: %(wanted)s)")
 KEPT_FEW_READS_SO_FAR = Sentence(
     "kept_few_reads_so_far",
     "%(n)s with too few reads by NOVA: %(mean)s of %(wanted)s on average, fewest %(least)s",
@@ -975,8 +971,8 @@ NO_READER_PROCESS = Sentence(
 )
 READER_PROCESSES = Sentence(
     "reader_processes",
-    "%(n)s NOVA processes that read with this package were seen in the last hour.",
-    one="%(n)s NOVA process that reads with this package was seen in the last hour.",
+    "%(n)s NOVA processes have used the reader in the last hour.",
+    one="%(n)s NOVA process has used the reader in the last hour.",
 )
 
 

@@ -395,7 +395,7 @@ class RoleChoice:
 def list_role_choices(by: User) -> list[RoleChoice]:
     """Return the roles, and which of them this user may give."""
     givable = set(select_givable_groups(by).values_list("pk", flat=True))
-    own = gettext("A group made by hand.")
+    own = gettext("A custom group.")
     return [
         RoleChoice(
             group.pk,
@@ -684,8 +684,8 @@ class FactorView(PersonActView):
     @property
     def note(self) -> str:
         return gettext(
-            "For someone who has lost their phone and their recovery codes. Make sure that it is really them who ask:"
-            " call them, or see them. They are logged out, and set up a new one at their next login."
+            "For someone who lost their phone and recovery codes. First make sure that it is really them. They "
+            "are logged out and set up a new one when they next log in."
         )
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -693,7 +693,7 @@ class FactorView(PersonActView):
         if not told:
             text = gettext("No mail could be sent: tell %(who)s yourself.")
             messages.warning(self.request, text % {"who": self.name})
-        return self.finish(gettext("%(who)s has no second factor now, and was logged out."))
+        return self.finish(gettext("%(who)s has no second factor any more and was logged out."))
 
 
 class DeactivateView(PersonActView):
@@ -842,7 +842,7 @@ class LetInView(AdminView):
         pair = tuple(request.POST.get(name, "").replace("\0", "") for name in ("user", "address"))
         count = end_login_locks([(pair[0], pair[1])], by=get_signed_in_user(request))
         if count:
-            text = ngettext("%(n)s lock was ended.", "%(n)s locks were ended.", count)
+            text = ngettext("Removed %(n)s lock.", "Removed %(n)s locks.", count)
             messages.success(request, text % {"n": count})
         else:
             messages.warning(request, gettext("Nobody is locked out there now."))

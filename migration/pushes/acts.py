@@ -111,7 +111,7 @@ class Push(Act):
         return bool(user.has_perm(RESOLVE_PERMISSION))
 
     def name_evidence(self, kind: str) -> str:
-        return _("AWS holds what somebody else wrote")
+        return _("Written by someone else in AWS")
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         # What differs, and what somebody writes in AWS meanwhile, the push itself decides on under its lease.
@@ -213,7 +213,7 @@ def describe_summary(counts: PlanCounts) -> list[str]:
             "It takes %(took)s at least. Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update."
         )
         % calls,
-        _("Afterwards these secrets cost $%(dollars)s a month, $%(new)s of it new.") % dollars,
+        _("These secrets will cost $%(dollars)s a month, $%(new)s of it new.") % dollars,
     ]
 
 
@@ -402,7 +402,7 @@ class CopyToPostgres(Copy):
         "Copy %(n)s clients to PostgreSQL",
         "number",
     )
-    effect = gettext_lazy("AWS's values are written into NOVA's tables.")
+    effect = gettext_lazy("Writes AWS's values to NOVA's tables.")
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         number = _select_phases(client_ids, reads_aws=False).count()

@@ -161,7 +161,7 @@ SECRETS_ARE_AS_SET = Sentence(
     "secrets_are_as_set", "It has no secret that differs from the settings."
 )
 NOT_LOOKED_AT_YET = Sentence(
-    "not_looked_at_yet", "%(name)s was not looked at yet: the run looks at it first."
+    "not_looked_at_yet", "%(name)s is not checked yet. The run checks it first."
 )
 
 
@@ -244,8 +244,8 @@ def sum_up_drift(drift: SettingsDrift) -> list[str]:
         add(text, n)
     for region, n in drift.replicas_to_add:
         text = ngettext(
-            "%(n)s replica is made in %(region)s, or tried again.",
-            "%(n)s replicas are made in %(region)s, or tried again.",
+            "%(n)s replica is created in %(region)s.",
+            "%(n)s replicas are created in %(region)s.",
             n,
         )
         add(text, n, region=region)
@@ -263,8 +263,8 @@ def sum_up_drift(drift: SettingsDrift) -> list[str]:
         add(text, n)
     if n := len(drift.unlooked):
         text = ngettext(
-            "%(n)s secret was not looked at yet: the run looks at it first.",
-            "%(n)s secrets were not looked at yet: the run looks at them first.",
+            "%(n)s secret is not checked yet. The run checks it first.",
+            "%(n)s secrets are not checked yet. The run checks them first.",
             n,
         )
         add(text, n)
@@ -278,8 +278,8 @@ def sum_up_drift(drift: SettingsDrift) -> list[str]:
     if drift.keys:
         told.append(
             _(
-                "Before it starts: NOVA's role and this site's need the key, see “AWS permissions”. They keep the"
-                " former key until every secret was written again: AWS encrypts what is there with both."
+                "First give NOVA's role and this site's role the new key (see “AWS permissions”). Keep the old "
+                "key until every secret has been written again."
             )
         )
     return told
@@ -300,7 +300,7 @@ class Adopt(Act):
     """Takes over secrets that somebody else made, and writes the client's values over what they hold."""
 
     code = "adopt"
-    label = gettext_lazy("Adopt somebody else's secrets")
+    label = gettext_lazy("Adopt secrets")
     permission = RUN_PERMISSION
     needs_reason = needs_typing = is_dangerous = True
     waits_for_one = run_holds_to_plan = True
@@ -312,8 +312,8 @@ class Adopt(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Adopt it, and write over what it holds",
-        "Adopt them, and write over what they hold",
+        "Adopt and overwrite it",
+        "Adopt and overwrite them",
         "number",
     )
     effect = gettext_lazy(

@@ -142,7 +142,7 @@ class StartSearchView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         search = request_background_search(get_signed_in_user(request))
         if search is None:
-            messages.warning(request, gettext("A search is already under way."))
+            messages.warning(request, gettext("A search is already running."))
         elif tasks.enqueue_search(search):
             messages.success(request, gettext("The search for copies has begun."))
         else:

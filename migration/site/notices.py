@@ -727,9 +727,7 @@ def _send_mail(delivery: NoticeDelivery, recipient: Recipient) -> DeliveryAttemp
     return DeliveryAttempt(DeliveryOutcome.SENT)
 
 
-NOTICE_TEST = Sentence(
-    "notice_test", "%(who)s sent this notice to see whether notices get here. Nothing has happened."
-)
+NOTICE_TEST = Sentence("notice_test", "This is a test sent by %(who)s.")
 
 
 def send_test_to_recipients(*, by: User, seconds: float, target: str = "") -> Notice:

@@ -44,7 +44,7 @@ def test_an_owner_is_set_and_the_list_of_mine_opened_and_left_by_keyboard(visit,
     choose_act(page, "More", "Set the owner…")
     page.get_by_label("Owner").select_option("ana")
     press(page.get_by_role("button", name="Set the owner of 1 client"))
-    expect(page.get_by_text("ana looks after 1 client now.")).to_be_visible()
+    expect(page.get_by_text("ana now owns 1 client.")).to_be_visible()
 
     tab_to(page, "Filters")
     page.keyboard.press("Enter")

@@ -303,7 +303,7 @@ def test_campaigns_from_their_form_to_their_end(visit, look_at, client_in):
     found += violations(page)
     page.get_by_role("button", name="Start the campaign").click()
     page.get_by_role("button", name="Stop the campaign").click()
-    page.get_by_role("button", name="Go on with the campaign").wait_for()
+    page.get_by_role("button", name="Continue the campaign").wait_for()
     found += violations(page)
     campaign = Campaign.objects.get()
     campaign.cancel(by=None)
@@ -374,7 +374,7 @@ def test_the_permissions_in_aws_the_cost_and_who_read_a_client(look_at, visit, c
         policy.locator("summary").click()
     opened = violations(page)
 
-    page.get_by_role("button", name="Ask AWS now").click()
+    page.get_by_role("button", name="Check permissions").click()
     page.get_by_text("What AWS permits this site").wait_for()
 
     assert (found, opened, violations(page)) == ({}, [], [])

@@ -58,5 +58,5 @@ def test_a_webhook_is_added_tested_and_removed(visit, stores, settings, options)
         if has_scripts:
             assert (violations(page), fits(page)) == ([], True)
         press(page.get_by_role("button", name="Remove recipient"))
-        expect(page.get_by_text("Nobody is told of anything yet.")).to_be_visible()
+        expect(page.get_by_text("No recipients yet.")).to_be_visible()
         assert not NoticeRecipient.objects.exists()

@@ -102,7 +102,7 @@ def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worke
 
     # The page is loaded anew: its numbers are others, and what failed needs somebody.
     viewer.reads("Nothing is running.")
-    viewer.reads("1 client failed in its newest push or migration.")
+    viewer.reads("The latest push or migration of 1 client failed.")
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])

@@ -42,7 +42,7 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     assert campaign.state == Campaign.State.STOPPED
     assert "maria stopped it." in text(client.get(page(campaign)))
     assert buttons(client.get(page(campaign))) == [
-        "Go on with the campaign",
+        "Continue the campaign",
         "Cancel the campaign…",
     ]
     press(client, campaign, "steer", order="go_on")

@@ -45,7 +45,7 @@ MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
     "migration.approve_move",
     "migration.view_run",
 )
-NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (Can be overridden.)"
+NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (can be overridden)"
 MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
 WHY = (
     "The gate is shut because nothing proves yet that NOVA can work from AWS alone; missing:"

@@ -100,7 +100,7 @@ def test_its_page_offers_to_go_on_until_nothing_is_left(client):
     page = reverse("admin:migration_run_change", args=[run.pk])
     steer = reverse("admin:migration_run_steer", args=[run.pk])
     shown = client.get(page).content.decode()
-    assert "Go on with the rest" in shown
+    assert "Continue with the rest" in shown
     assert "2 of 4 (50.0 %)" in shown
     assert "2 not begun" in shown
     left_out = "clients were left out when the latest migration was stopped"
@@ -110,7 +110,7 @@ def test_its_page_offers_to_go_on_until_nothing_is_left(client):
 
     assert OrmQ.objects.count() == 1
     engine.work_on_run(run_id=run.pk)
-    assert "Go on with the rest" not in client.get(page).content.decode()
+    assert "Continue with the rest" not in client.get(page).content.decode()
     assert left_out not in client.get(reverse("admin:index")).content.decode()
 
 

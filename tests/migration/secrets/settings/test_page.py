@@ -64,7 +64,7 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     shown = operator.get(PAGE).content.decode()
 
     assert "2 secrets get the KMS key of the settings." in shown
-    assert "2 replicas are made in eu-west-1, or tried again." in shown
+    assert "2 replicas are created in eu-west-1." in shown
     assert "2 replicas in eu-west-3." in shown
     assert "a month more" not in shown  # as many go as come
     assert "Before it starts" in shown
@@ -73,7 +73,7 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
 
     act = open_act(operator)
     assert act.context["number"] == 2
-    assert "2 replicas are made in eu-west-1, or tried again." in act.context["sums"]
+    assert "2 replicas are created in eu-west-1." in act.context["sums"]
     assert Run.objects.count() == 1
     said = apply(operator, act, follow=True).content.decode()
     run = Run.objects.latest("pk")
