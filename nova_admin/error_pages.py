@@ -118,7 +118,7 @@ def find_permission(request: HttpRequest, exception: Exception | None) -> str:
 show_bad_request = make_handler(
     HTTPStatus.BAD_REQUEST,
     _("This request can't be read"),
-    _("No page of this site sends such an address, form or cookie. Nothing was changed."),
+    _("The address, form or cookie is not valid. Nothing was changed."),
     _("Go back and try again. If it happens again, delete this site's cookies."),
 )
 # For a form without a valid CSRF token.
@@ -137,8 +137,8 @@ show_not_found = make_handler(
 _show_failure = make_handler(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     _("Something went wrong"),
-    _("The site failed, and its log says at what. It may have done a part of what you asked."),
-    _("See what was done before you try again. If it fails again, tell an Administrator."),
+    _("The site failed. It may have done part of what you asked."),
+    _("Check what was done before you try again. If it fails again, tell an Administrator."),
 )
 
 
@@ -153,7 +153,7 @@ def show_server_error(request: HttpRequest) -> HttpResponse:
             HTTPStatus.SERVICE_UNAVAILABLE,
             _("The database does not answer"),
             gettext("The site can't reach its PostgreSQL: %(why)s.") % {"why": why},
-            _("Try again in a minute: see first what was done of what you asked."),
+            _("Check what was done, then try again in a minute."),
             _("If it continues, tell whoever runs the database. The log names the server."),
         )
     response.headers["Retry-After"] = "30"

@@ -85,7 +85,7 @@ CHARACTER_NOT_ALLOWED = Sentence(
 )
 SLASH_IN_SLUG = Sentence(
     "slash_in_slug",
-    "with a '/' in the slug the secret could have the name of another client's secret",
+    "a slug can't contain '/'",
 )
 NAME_TOO_LONG = Sentence(
     "name_too_long", "the name of its secret has %(n)s characters, more than %(most)s"

@@ -404,7 +404,7 @@ class SteerCampaignView(CampaignButtonView):
             case "go_on":
                 if not request.user.has_perm(MOVE_PERMISSION):
                     raise PermissionDenied
-                done = gettext("The campaign goes on, and counts anew against its limits.")
+                done = gettext("The campaign continues. Its limits count from zero.")
                 return self.change_state(Campaign.go_on, done)
         raise BadRequest
 

@@ -167,7 +167,7 @@ class PutIntoGroup(GroupAct):
         "number",
     )
     button = ngettext_lazy(
-        "Put %(n)s client into the group",
+        "Put into group",
         "Put %(n)s clients into the group",
         "number",
     )
@@ -282,8 +282,8 @@ class OwnerForm(ActForm):
         label=gettext_lazy("Owner"),
         widget=UnfoldAdminSelectWidget(),
         error_messages={
-            "required": gettext_lazy("Nothing was changed: choose who looks after them."),
-            "invalid_choice": gettext_lazy("Nothing was changed: nobody of this name can."),
+            "required": gettext_lazy("Nothing was changed: choose an owner."),
+            "invalid_choice": gettext_lazy("Nothing was changed: this person can't be an owner."),
         },
     )
 
@@ -312,18 +312,18 @@ class SetOwner(Act):
     is_quick = True
     in_client_menu = False  # beside the owner's name
     report_icon = "person"
-    question_for_one = gettext_lazy("Who looks after %(name)s?")
+    question_for_one = gettext_lazy("Set the owner of %(name)s?")
     question = ngettext_lazy(
-        "Who looks after this client?",
-        "Who looks after these %(n)s clients?",
+        "Set the owner of this client?",
+        "Set the owner of %(n)s clients?",
         "number",
     )
     button = ngettext_lazy(
-        "Set the owner of %(n)s client",
+        "Set owner",
         "Set the owner of %(n)s clients",
         "number",
     )
-    effect = gettext_lazy("It gives nobody a right, and changes nothing else.")
+    effect = gettext_lazy("An owner gets no extra permissions.")
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         return see_presence(client_ids)
@@ -343,7 +343,7 @@ class SetOwner(Act):
             owner = list_possible_owners().get(username=name)
         changed = len(ClientOwner.objects.set_owner(chosen, owner, by=order.by))
         if not changed:
-            return Done(_("Nothing was changed: it was so already."))
+            return Done(_("Nothing was changed: it was already so."))
         if owner:
             text = ngettext(
                 "%(who)s now owns %(n)s client.",
@@ -352,8 +352,8 @@ class SetOwner(Act):
             )
         else:
             text = ngettext(
-                "Nobody looks after %(n)s client now.",
-                "Nobody looks after %(n)s clients now.",
+                "%(n)s client now has no owner.",
+                "%(n)s clients now have no owner.",
                 changed,
             )
         return Done(text % {"who": name, "n": intcomma(changed)})

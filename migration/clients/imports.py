@@ -230,7 +230,7 @@ IMPORT_NO_SLUG_COLUMN = Sentence(
 )
 IMPORT_COLUMNS_UNKNOWN = Sentence(
     "import_columns_unknown",
-    "There is no column %(columns)s. Correct its name in the first line, or take the column out of the file.",
+    "Unknown column: %(columns)s. Fix its name in the first line, or remove the column.",
     glue=", ",
 )
 IMPORT_COLUMN_UNNAMED = Sentence(

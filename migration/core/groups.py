@@ -275,7 +275,7 @@ class GroupMember(models.Model):
 OWN_PERMISSION = "migration.set_client_owner"
 
 OWNER_SET = Sentence("owner_set", "The owner is now %(name)s.")
-OWNER_TAKEN = Sentence("owner_taken", "Nobody looks after the client now.")
+OWNER_TAKEN = Sentence("owner_taken", "The client now has no owner.")
 
 
 class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):

@@ -51,14 +51,14 @@ class NoticeEvent(models.TextChoices):
     APPROVAL_DECIDED = "approval_decided", _("Approval given or refused")
     AWS_GONE = "aws_gone", _("AWS does not answer")
     WORKERS_GONE = "workers_gone", _("No worker is running")
-    READERS_GONE = "readers_gone", _("NOVA's reader fails or is gone")
+    READERS_GONE = "readers_gone", _("NOVA's reader fails or stopped")
     DUPLICATE = "duplicate", _("Duplicate of the database")
     COPIES_FOUND = "copies_found", _("Copies of secret values found")
     WRITES_STOPPED = "writes_stopped", _("AWS writes stopped")
     SETTINGS_DIFFER = "settings_differ", _("Key and regions differ from the settings")
     AUDIT_BROKEN = "audit_broken", _("Audit is not intact")
     AUDIT_UNSEALED = "audit_unsealed", _("Audit is not sealed")
-    PROBLEM = "problem", _("Something else is wrong with the site")
+    PROBLEM = "problem", _("Other problem with the site")
     TEST = "test", _("Test of the notices")
 
 

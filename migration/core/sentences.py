@@ -74,13 +74,13 @@ IS_OFFBOARDED = Sentence(
 )
 CLIENT_LEFT_ALONE = Sentence(
     "left_alone",
-    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
-    " wrote. Look at the mismatch and copy one way, or push it again so that it overwrites.",
+    "Left alone: both stores differ, and someone else wrote the current version of %(name)s (%(version)s). Check "
+    "the mismatch and copy one way, or push again with overwriting.",
 )
 LEFT_TO_AWS = Sentence(
     "left_to_aws",
-    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
-    " wrote. In this phase AWS decides: look at the mismatch and copy one way.",
+    "Left alone: both stores differ, and someone else wrote the current version of %(name)s (%(version)s). Check "
+    "the mismatch and copy one way.",
 )
 NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
 NOVA_WROTE = Sentence("nova_wrote", "NOVA has just written this client's rows; try again.")

@@ -589,7 +589,7 @@ def find_duplicate(_look: Look) -> Iterator[Finding]:
 
 @problem(
     "host_differs",
-    _("What all hosts share"),
+    _("Shared settings"),
     Area.AWS,
     severity=Severity.CRITICAL,
     found_by=Finder.PAGE,

@@ -74,7 +74,7 @@ class TestLogins(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Test the logins of %(n)s client",
+        "Test logins",
         "Test the logins of %(n)s clients",
         "number",
     )
@@ -116,7 +116,7 @@ class RotateDatabases(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Rotate the passwords of %(n)s client",
+        "Rotate passwords",
         "Rotate the passwords of %(n)s clients",
         "number",
     )

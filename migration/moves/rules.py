@@ -395,12 +395,10 @@ LAST = Blocker("last", _("Last phase reached"), _("Done"))
 
 # Rules about the client's push, beside its gate: lists tell them, and the push itself refuses
 
-LAST_PUSH_REFUSED = Sentence(
-    "last_push_refused", "These values were refused at the last push: see the last error."
-)
+LAST_PUSH_REFUSED = Sentence("last_push_refused", "The last push was refused.")
 PUSH_REFUSED = Blocker(
     "push_refused",
-    _("Push refused: its data or its secret has to be corrected"),
+    _("Push refused"),
     _("Push refused"),
 )
 
@@ -423,9 +421,7 @@ class LastPushRefused(Rule):
             yield self.unmet(LAST_PUSH_REFUSED())
 
 
-INACTIVE = Blocker(
-    "inactive", _("Inactive: NOVA doesn't read it"), _("Inactive"), before_purge=True
-)
+INACTIVE = Blocker("inactive", _("Inactive"), _("Inactive"), before_purge=True)
 
 
 class ActiveForFirstPush(Rule):
@@ -444,7 +440,7 @@ class ActiveForFirstPush(Rule):
             yield self.unmet(NOT_PUSHED_INACTIVE())
 
 
-NO_LOGIN = Sentence("no_login", "It has no login yet: add one.")
+NO_LOGIN = Sentence("no_login", "No login yet. Add one.")
 WITHOUT_LOGIN = Blocker("no_login", _("No login to push"), _("No login yet"))
 
 
@@ -530,7 +526,7 @@ class Pushed(Rule):
         yield self.unmet(PUSH_PENDING()) if kept_by else self.met(NO_PUSH_PENDING())
 
 
-NEVER_COMPARED = Sentence("never_compared", "It was never compared: compare it first.")
+NEVER_COMPARED = Sentence("never_compared", "Not compared yet. Compare it first.")
 NEWEST_COMPARISON = Sentence("newest_comparison", "Newest comparison: %(result)s, %(ago)s ago.")
 COMPARISON_TOO_OLD = Sentence(
     "comparison_too_old", "The newest comparison is older than %(n)s minutes: compare again."
@@ -810,7 +806,7 @@ class CleanStreak(Rule):
         yield self.unmet(text) if kept_by else self.met(text)
 
 
-TIME_IN_PHASE = Sentence("time_in_phase", "In the phase %(phase)s for %(age)s; needed: %(wanted)s.")
+TIME_IN_PHASE = Sentence("time_in_phase", "In %(phase)s for %(age)s; needed: %(wanted)s.")
 
 
 def get_wanted_time(new: Phase) -> timedelta:

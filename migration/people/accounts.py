@@ -110,11 +110,14 @@ def is_invited(user: User) -> bool:
 MAIL_LINK_SUBJECT = Sentence("mail_link_subject", "NOVA Admin: choose your password")
 MAIL_INVITED = Sentence(
     "mail_invited",
-    "%(by)s invited you to NOVA Admin. Choose a password:\n\n%(address)s\n\nThe link works once and expires in 3 days. Your username is %(name)s.",
+    "%(by)s invited you to NOVA Admin. Choose a password:\n\n%(address)s\n\n"
+    "The link works once and expires in 3 days. Your username is %(name)s.",
 )
 MAIL_LINK = Sentence(
     "mail_link",
-    "%(by)s sent you a link to choose a new password at NOVA Admin:\n\n%(address)s\n\nIt works once and expires in 3 days. Your username is %(name)s. If you did not ask for this, tell a User administrator now.",
+    "%(by)s sent you a link to choose a new password at NOVA Admin:\n\n%(address)s\n\n"
+    "It works once and expires in 3 days. Your username is %(name)s. If you did not ask for this, tell a User"
+    " administrator now.",
 )
 
 

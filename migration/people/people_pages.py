@@ -326,7 +326,7 @@ def summarize_role(person: Any) -> StrOrPromise:
     """Return what the person's only role allows; "" where they have another right too, or none."""
     names = [group.name for group in person.groups.all()]
     if person.is_superuser:
-        return gettext("May do everything.")
+        return gettext("Can do everything.")
     return SUMMARIES.get(names[0], "") if len(names) == 1 and not person.has_own else ""
 
 
@@ -497,12 +497,13 @@ class InviteView(QuestionView):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(
             **kwargs,
-            note=gettext("The link works once, for %(days)s days.") % {"days": LASTS.days},
+            note=gettext("The link works once and expires in %(days)s days.")
+            % {"days": LASTS.days},
             by_provider=settings.NOVA_OIDC is not None,
         )
 
     def ask(self, form: ActorPasswordForm) -> HttpResponse:
-        self.button = gettext("Send invitation") if mails_are_sent() else gettext("Make the link")
+        self.button = gettext("Send invitation") if mails_are_sent() else gettext("Create link")
         return super().ask(form)
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -579,7 +580,7 @@ class RoleView(PersonActView):
 
     @property
     def title(self) -> str:
-        return gettext("Which role for %(who)s?") % {"who": self.name}
+        return gettext("Change the role of %(who)s?") % {"who": self.name}
 
     @property
     def note(self) -> str:
@@ -618,14 +619,17 @@ class LinkView(PersonActView):
     def note(self) -> str:
         values = {"days": LASTS.days, "mail": self.person.email}
         if is_invited(self.person):
-            text = gettext("They use it to choose a password. It works once, for %(days)s days.")
+            text = gettext(
+                "They choose a password with it. It works once and expires in %(days)s days."
+            )
         else:
             text = gettext(
-                "They use it to choose a new password; the old one works until then. It works once, for %(days)s days."
+                "They choose a new password with it; the old one works until then. It works once and expires in "
+                "%(days)s days."
             )
         how = gettext("It goes to %(mail)s.")
         if not (mails_are_sent() and self.person.email):
-            how = gettext("It is shown to you once.")
+            how = gettext("It is shown only once.")
         return " ".join((text, gettext("Any earlier link stops working."), how)) % values
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -649,7 +653,7 @@ class DetailsView(PersonActView):
 
     @property
     def note(self) -> str:
-        return gettext("The former address is told by mail.")
+        return gettext("We email the old address about the change.")
 
     def get_initial(self) -> dict[str, object]:
         return {"name": self.person.get_full_name(), "mail": self.person.email}
@@ -666,8 +670,8 @@ class DetailsView(PersonActView):
 
 
 class FactorView(PersonActView):
-    offer = _("Take the factor away…")
-    button = _("Take the factor away")
+    offer = _("Remove second factor…")
+    button = _("Remove second factor")
 
     @staticmethod
     def find_refusal(person: User, by: User) -> Message | None:
@@ -679,7 +683,7 @@ class FactorView(PersonActView):
 
     @property
     def title(self) -> str:
-        return gettext("Take the second factor of %(who)s away?") % {"who": self.name}
+        return gettext("Remove the second factor of %(who)s?") % {"who": self.name}
 
     @property
     def note(self) -> str:
@@ -715,7 +719,7 @@ class DeactivateView(PersonActView):
     @property
     def note(self) -> str:
         return gettext(
-            "They are logged out at once, and their requests can't be approved. You can activate them again."
+            "They are logged out now, and their requests can't be approved. You can activate them again."
         )
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:

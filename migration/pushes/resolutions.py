@@ -635,9 +635,9 @@ class SelectedClient:
     is_settled: bool = False
 
 
-NOT_COMPARED_YET = Sentence("not_compared_yet", "It was not compared yet: compare both stores.")
+NOT_COMPARED_YET = Sentence("not_compared_yet", "Not compared yet. Compare both stores.")
 NOTHING_KNOWN_TO_DIFFER = Sentence(
-    "nothing_known_to_differ", "No field of it is known to differ: check it again."
+    "nothing_known_to_differ", "No known differences. Compare both stores."
 )
 
 

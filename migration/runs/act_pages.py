@@ -424,7 +424,7 @@ class ActView(BaseActView):
         if not self.number:
             return _("Nothing was done: select a client first.")
         if self.number > 1 and not self.act.takes_many:
-            return _("Nothing was done: this is done to one client at a time, from its page.")
+            return _("Nothing was done: do this on the client's page, one client at a time.")
         return ""
 
     def post(self, request: HttpRequest, act: str = "") -> HttpResponse:

@@ -74,22 +74,21 @@ class ChangeLayout(Act):
     way_back = gettext_lazy("change the layout back.")
     layout: ClassVar[Layout]
     button = ngettext_lazy(
-        "Change the layout of %(n)s client",
+        "Change layout",
         "Change the layout of %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "What the secret holds is copied to the new ones and read back, and only then does NOVA read those. No"
-        " value changes, and NOVA can read all the while."
+        "Copies the values to the new secrets and reads them back. Only then does NOVA read those. No value "
+        "changes."
     )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         return [
             _("A service without a login needs no secret."),
             _(
-                "The old secrets are written too, for an hour at least and until no process of NOVA reads with a"
-                " package that doesn't know layouts. Then their deletion is scheduled, and for 30 days AWS can take it"
-                " back."
+                "The old secrets are kept up to date for at least an hour, until no NOVA process needs them. "
+                "Then they are scheduled for deletion, which can be cancelled for 30 days."
             ),
         ]
 
@@ -178,13 +177,13 @@ class ApplySecretSettings(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Apply to %(n)s client",
+        "Apply key and regions",
         "Apply to %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "The secrets get the KMS key, the replicas, the tags and the description of the settings. No value and no"
-        " version changes. Each is looked at again before it is changed."
+        "Gives the secrets the KMS key, replicas, tags and description of the settings. No value and no version "
+        "changes."
     )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
@@ -317,9 +316,8 @@ class Adopt(Act):
         "number",
     )
     effect = gettext_lazy(
-        "Somebody else made this secret. This site then writes the client's values of PostgreSQL over what it"
-        " holds, and keeps it up to date from then on. What it holds now stays in AWS as its version AWSPREVIOUS,"
-        " until the next write."
+        "This site did not create this secret. It overwrites it with PostgreSQL's values and keeps it up to "
+        "date. AWS keeps the current values as AWSPREVIOUS until the next write."
     )
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:

@@ -31,7 +31,7 @@ def test_a_webhook_is_added_tested_and_removed(visit, stores, settings, options)
     has_scripts = options.get("java_script_enabled", True)
     with opened(WebhookSink()) as sink:
         page = visit("/admin/migration/run/notices/", **options)
-        field = page.get_by_label("Mail address or webhook")
+        field = page.get_by_label("Email address or webhook")
 
         field.fill("http://hooks.example.com/example-secret-path")
         press(page.get_by_role("button", name="Add recipient"))

@@ -239,7 +239,7 @@ def test_where_nova_was_never_seen_a_clients_next_step_is_to_let_it_read(viewer,
 
     shown = text(viewer.get(page_of("credentials_client", pk)))
     assert shown.count("Next step:") == 1
-    assert "Next step: Let NOVA read through the package" in shown
+    assert "Next step: Let NOVA use the reader" in shown
     for step in ADOPTION_STEPS:
         assert f"{step.heading}." in shown
     assert ("After that:" in shown) == (phase != Phase.PURGED)
