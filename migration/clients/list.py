@@ -432,8 +432,8 @@ class ClientColumns(ModelAdmin):
             cells = [(name, show(client)) for name, show in shown]
             yield format_html(
                 '<tr class="data-row" data-phase="{}"><td><input type="checkbox" name="_selected_action" value="{}"'
-                ' class="action-select" aria-labelledby="c{}"></td>{}<td><button type="button" class="row-menu" id="m{}"'
-                ' aria-expanded="false" aria-label="{}" aria-labelledby="m{} c{}"></button></td></tr>',
+                ' class="action-select" aria-labelledby="c{}"></td>{}<td><button type="button" class="row-menu"'
+                ' id="m{}" aria-expanded="false" aria-label="{}" aria-labelledby="m{} c{}"></button></td></tr>',
                 client.phase,
                 client.pk,
                 client.pk,
