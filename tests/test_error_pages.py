@@ -84,8 +84,8 @@ def test_a_refusal_says_what_is_missing_which_roles_have_it_and_who_gives_them(
 
     page = ask(address).content.decode()
 
-    assert f"This right is missing: {right}." in page
-    assert f"It takes one of these roles: {roles}" in page
+    assert f"Missing permission: {right}." in page
+    assert f"Roles with this permission: {roles}" in page
     assert who in page
     assert 'href="/admin/people/"' not in page
 

@@ -175,9 +175,9 @@ def test_of_a_finished_run_it_prints_what_was_done_and_says_that_nothing_is_left
     code, printed, err = resume(run.pk)
 
     assert (code, printed["created"]) == (0, 1)
-    assert err == f"{run} is finished: nothing is left to go on with.\n"
+    assert err == f"{run} is finished. Nothing is left to do.\n"
     run.items.update(outcome="failed")
-    assert "but one failed. Try it again with --failed." in resume(run.pk)[2]
+    assert "but one client failed. Retry it with --failed." in resume(run.pk)[2]
 
 
 @pytest.mark.parametrize(
