@@ -351,10 +351,7 @@ class CredentialFormSet(PaginationInlineFormSet):
         primary = [form for form in kept if form.instance.is_primary]
         if len(primary) > 1 and self.has_changed():
             raise ValidationError(
-                _(
-                    "%(number)s %(kind)s are primary, so NOVA could use any of them."
-                    " Leave one primary and set the others to No."
-                ),
+                _("%(number)s %(kind)s are primary. Leave one primary and set the others to No."),
                 params={"number": len(primary), "kind": self.model._meta.verbose_name_plural},
             )
 
@@ -502,14 +499,14 @@ def hint_at_key_id(value: str) -> str:
     """Return a hint where the value is not shaped like an AWS access key id, else nothing."""
     if ACCESS_KEY_ID.fullmatch(value):
         return ""
-    return gettext("AWS's access key ids are 20 capital letters and digits, and begin with AKIA")
+    return gettext("AWS access key IDs are 20 capital letters and digits and begin with AKIA")
 
 
 def hint_at_region(value: str) -> str:
     """Return a hint where AWS has no region of this name, else nothing."""
     if value in list_regions():
         return ""
-    return gettext("AWS has no region “%(region)s”, as far as this site knows") % {"region": value}
+    return gettext("AWS has no region “%(region)s”") % {"region": value}
 
 
 def hint_at_mail_user(value: str) -> str:

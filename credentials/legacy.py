@@ -22,11 +22,12 @@ from nova_credentials.tables import LEGACY_CREDENTIALS, STATEMENT_MARK
 
 LEGACY_NO_PLAIN_TABLE = Sentence(
     "legacy_no_plain_table",
-    "%(table)s is no ordinary table, or has row security: to read it could run somebody else's code. Nothing was read.",
+    "%(table)s is not an ordinary table, or has row security, so reading it could run someone else's code. "
+    "Nothing was read.",
 )
 LEGACY_COLUMNS_LACK = Sentence(
     "legacy_columns_lack",
-    "%(table)s lacks columns that a login needs: %(columns)s.",
+    "%(table)s is missing columns that a login needs: %(columns)s.",
     glue=", ",
 )
 LEGACY_COLUMNS_SHUT = Sentence(

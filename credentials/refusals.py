@@ -20,7 +20,7 @@ REFUSED_BY_DATABASE = Sentence(
 )
 ROW_LEFT_OUT = Sentence(
     "row_left_out",
-    "A trigger of NOVA's tables left a row out without an error. Have it corrected first.",
+    "A trigger on NOVA's tables dropped a row without an error. Have it fixed first.",
 )
 
 logger = logging.getLogger(__name__)

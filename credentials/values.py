@@ -89,12 +89,12 @@ def check_outer_blanks(value: str) -> None:
 def check_secret(value: str) -> None:
     """Refuse blanks alone, several lines, and what a restore could not tell from a pointer that a purge put there."""
     if not value.strip():
-        raise ValidationError(_("A secret of blanks only is refused: it is no secret"))
+        raise ValidationError(_("A secret can't be only spaces"))
     if "\n" in value or "\r" in value:
-        raise ValidationError(_("A secret is one line. Take out the line end."))
+        raise ValidationError(_("A secret is one line. Remove the line break."))
     if value.startswith(POINTER):
         raise ValidationError(
-            _("A secret may not begin with %(pointer)s"), params={"pointer": POINTER}
+            _("A secret can't begin with %(pointer)s"), params={"pointer": POINTER}
         )
 
 
@@ -116,7 +116,7 @@ def check_access_key_id(value: str) -> None:
     """Refuse what isn't shaped as AWS documents a key's id."""
     if not _ACCESS_KEY_ID.fullmatch(value):
         raise ValidationError(
-            _("An access key id is 16 to 128 capital letters and digits, mostly 20.")
+            _("An access key ID is 16 to 128 capital letters and digits, usually 20.")
         )
 
 

@@ -84,7 +84,7 @@ def show_forbidden(request: HttpRequest, exception: Exception | None = None) -> 
         links.append((reverse("admin:people"), _("People and their roles")))
     with override(get_language_from_request(request)):
         sentences = list(explain_refusal(find_permission(request, exception)))
-        title = _("You may not do this")
+        title = _("You don't have permission")
         return render_error(request, HTTPStatus.FORBIDDEN, title, *sentences, links=links)
 
 
@@ -93,17 +93,15 @@ def explain_refusal(permission: str) -> Iterator[str]:
     roles = list_roles_with(permission)
     if roles:
         if right := describe_permission(permission):
-            yield f"{gettext('This right is missing:')} {right}."
-        yield f"{gettext('It takes one of these roles:')} {', '.join(map(label_role, roles))}."
+            yield f"{gettext('Missing permission:')} {right}."
+        yield f"{gettext('Roles with this permission:')} {', '.join(map(label_role, roles))}."
     else:
         yield gettext("Your role does not allow it.")
     yield gettext("Nothing was changed.")
     if permission in GUARDED:
-        yield gettext(
-            "If you need it for your work, ask a superuser, or a User administrator with such a role."
-        )
+        yield gettext("Ask a superuser, or a User administrator with such a role, if you need it.")
     else:
-        yield gettext("If you need it for your work, ask a User administrator for such a role.")
+        yield gettext("Ask a User administrator if you need it.")
 
 
 def find_permission(request: HttpRequest, exception: Exception | None) -> str:
@@ -120,7 +118,7 @@ def find_permission(request: HttpRequest, exception: Exception | None) -> str:
 show_bad_request = make_handler(
     HTTPStatus.BAD_REQUEST,
     _("This request can't be read"),
-    _("No page of this site sends such an address, form or cookie. Nothing was changed."),
+    _("The address, form or cookie is not valid. Nothing was changed."),
     _("Go back and try again. If it happens again, delete this site's cookies."),
 )
 # For a form without a valid CSRF token.
@@ -133,14 +131,14 @@ show_stale_form = make_handler(
 show_not_found = make_handler(
     HTTPStatus.NOT_FOUND,
     _("This page does not exist"),
-    _("The address is wrong, or what it was about is gone."),
-    _("Check the address, or begin at the dashboard."),
+    _("The address is wrong, or the item was deleted."),
+    _("Check the address, or start at the dashboard."),
 )
 _show_failure = make_handler(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     _("Something went wrong"),
-    _("The site failed, and its log says at what. It may have done a part of what you asked."),
-    _("See what was done before you try again. If it fails again, tell an Administrator."),
+    _("The site failed. It may have done part of what you asked."),
+    _("Check what was done before you try again. If it fails again, tell an Administrator."),
 )
 
 
@@ -155,8 +153,8 @@ def show_server_error(request: HttpRequest) -> HttpResponse:
             HTTPStatus.SERVICE_UNAVAILABLE,
             _("The database does not answer"),
             gettext("The site can't reach its PostgreSQL: %(why)s.") % {"why": why},
-            _("Try again in a minute: see first what was done of what you asked."),
-            _("If it stays so, tell whoever looks after the database: the log names the server."),
+            _("Check what was done, then try again in a minute."),
+            _("If it continues, tell whoever runs the database. The log names the server."),
         )
     response.headers["Retry-After"] = "30"
     return response

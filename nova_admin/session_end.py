@@ -118,8 +118,7 @@ def log_out_after_wrong_passwords(request: HttpRequest, count: int) -> HttpRespo
     """Log out a user who typed a wrong password `count` times, and return the page that says so."""
     logout(request)
     text = _(
-        "A wrong password was typed %(n)s times, so you have been logged out."
-        " It is recorded. Log in again to go on."
+        "You entered a wrong password %(n)s times and were logged out. Log in again to continue."
     )
     title = _("Your session has been ended")
     return render_refusal_page(request, title, [text % {"n": count}], status=403, may_log_in=True)

@@ -12,11 +12,11 @@ PHASES = {
 }
 ILLEGAL_MOVE = Sentence(
     "illegal_move",
-    "%(slug)s is in %(old)s: it can move to %(allowed)s, not to %(new)s.",
+    "%(slug)s is in %(old)s. It can move to %(allowed)s, not to %(new)s.",
     glue=" or ",
 )
 STALE_PHASE = Sentence(
-    "stale_phase", "%(slug)s is no longer in %(seen)s: somebody moved it to %(now)s first."
+    "stale_phase", "%(slug)s is no longer in %(seen)s: someone moved it to %(now)s."
 )
 
 # AWS's errors
@@ -49,7 +49,7 @@ STATE_ADVICE = Sentence(
 )
 SCHEDULED_ADVICE = Sentence("scheduled_advice", "its deletion is scheduled; restore it")
 NOT_CURRENT_ADVICE = Sentence(
-    "not_current_advice", "AWS kept another version as the current one; look at it first"
+    "not_current_advice", "AWS kept another version as the current one; check it first"
 )
 
 # Documents
@@ -68,12 +68,12 @@ CHARACTER_NOT_STORABLE = Sentence(
 NUMBER_NOT_STORABLE = Sentence("number_not_storable", "is a number that PostgreSQL cannot store")
 SEVERAL_PRIMARY = Sentence(
     "several_primary",
-    "%(slug)s: %(n)s %(kind)s credentials are primary, so NOVA could use any of them; leave one primary",
+    "%(slug)s: %(n)s %(kind)s credentials are primary; keep one primary",
 )
 NOT_ENCODABLE = Sentence(
     "not_encodable", "the document holds something that is not JSON or not Unicode"
 )
-NOT_A_DOCUMENT = Sentence("not_a_document", "%(name)s does not hold a JSON object with credentials")
+NOT_A_DOCUMENT = Sentence("not_a_document", "%(name)s is not a JSON object with credentials")
 KEY_OF_NO_SECRET = Sentence(
     "key_of_no_secret", "the document has a key that belongs to none of the client's secrets"
 )
@@ -85,7 +85,7 @@ CHARACTER_NOT_ALLOWED = Sentence(
 )
 SLASH_IN_SLUG = Sentence(
     "slash_in_slug",
-    "with a '/' in the slug the secret could have the name of another client's secret",
+    "a slug can't contain '/'",
 )
 NAME_TOO_LONG = Sentence(
     "name_too_long", "the name of its secret has %(n)s characters, more than %(most)s"
@@ -94,5 +94,6 @@ SECRET_TOO_LARGE = Sentence(
     "secret_too_large", "%(name)s would have %(n)s bytes; Secrets Manager takes up to %(most)s."
 )
 NAME_LIKE_ARN = Sentence(
-    "name_like_arn", "%(name)s ends in a hyphen and six characters, which AWS can take for an ARN"
+    "name_like_arn",
+    "%(name)s ends in a hyphen and six characters, which AWS can mistake for an ARN",
 )

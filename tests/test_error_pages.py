@@ -9,7 +9,7 @@ from tests.factories import VIEW, make_user
 LOOKED_UP = "/admin/migration/comparison/report/"
 PAGES = {
     "/admin/?q=%00": (400, "No page of this site sends such an address"),
-    "/admin/people/invite/": (403, "It takes one of these roles: User administrator."),
+    "/admin/people/invite/": (403, "Roles with this permission: User administrator."),
     "/no-such-page/": (404, "This page does not exist"),
     LOOKED_UP: (500, "The site failed, and its log says at what"),
 }
@@ -84,8 +84,8 @@ def test_a_refusal_says_what_is_missing_which_roles_have_it_and_who_gives_them(
 
     page = ask(address).content.decode()
 
-    assert f"This right is missing: {right}." in page
-    assert f"It takes one of these roles: {roles}" in page
+    assert f"Missing permission: {right}." in page
+    assert f"Roles with this permission: {roles}" in page
     assert who in page
     assert 'href="/admin/people/"' not in page
 

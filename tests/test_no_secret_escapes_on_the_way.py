@@ -209,7 +209,7 @@ def before_the_cutover(way: Way) -> None:
     way.resolve("to_postgres")  # refused: a push is pending
     by_schedule(way)
     with way.without_aws():
-        assert "AWS does not have the newest change yet." in way.save()
+        assert "AWS does not have the latest change yet." in way.save()
         way.refuse(Phase.DUAL_READ, Phase.AWS)
     way.go("dual_read")
     assert "Saved." in way.save()

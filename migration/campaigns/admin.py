@@ -59,7 +59,7 @@ class CampaignAdmin(ReadOnlyAdmin):
     list_filter: ClassVar = ["state"]
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
-    nothing_yet = _("There is no campaign yet. One takes groups of clients to AWS, in waves.")
+    nothing_yet = _("No campaigns yet. A campaign moves groups of clients to AWS in waves.")
     object_view = CampaignView
     own_views: ClassVar = [
         ("start/", "start", StartCampaignView),

@@ -141,14 +141,14 @@ def _name_wave(wave: Wave) -> str:
 
 SOAKED_AND_WAITS = Sentence(
     "soaked_and_waits",
-    "%(wave)s has soaked; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
-    one="%(wave)s has soaked; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    "%(wave)s has soaked and is waiting for %(n)s clients, until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s has soaked and is waiting for %(n)s client, until %(until)s at the latest: %(kept)s.",
     glue=", ",
 )
 BEGUN_AND_WAITS = Sentence(
     "begun_and_waits",
-    "%(wave)s has begun; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
-    one="%(wave)s has begun; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    "%(wave)s is waiting for %(n)s clients, until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s is waiting for %(n)s client, until %(until)s at the latest: %(kept)s.",
     glue=", ",
 )
 
@@ -232,13 +232,13 @@ def find_unfinished_run(campaign: Campaign) -> Run | None:
     return unfinished.select_related("wave__campaign").order_by("pk").first()
 
 
-WAITS_FOR_RUN = Sentence("waits_for_run", "%(run)s of %(wave)s is in work.")
+WAITS_FOR_RUN = Sentence("waits_for_run", "%(run)s of %(wave)s is running.")
 WAITS_FOR_PAUSED_RUN = Sentence(
-    "waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume it, or stop it."
+    "waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume or stop it."
 )
 WAITS_FOR_REQUESTED_RUN = Sentence(
     "waits_for_requested_run",
-    "%(run)s of %(wave)s waits for an approval: somebody wants its refused clients tried again.",
+    "%(run)s of %(wave)s is waiting for approval to retry its refused clients.",
 )
 RUN_SENTENCES: dict[str, Sentence] = {
     Run.State.PAUSED: WAITS_FOR_PAUSED_RUN,

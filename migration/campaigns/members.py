@@ -103,8 +103,8 @@ OTHERS_ARE_STUCK = Sentence(
 )
 GOES_ON_WITHOUT = Sentence(
     "goes_on_without",
-    "%(campaign)s goes on without %(n)s clients that held it up.",
-    one="%(campaign)s goes on without %(n)s client that held it up.",
+    "%(campaign)s continues without %(n)s clients that held it up.",
+    one="%(campaign)s continues without %(n)s client that held it up.",
 )
 LEFT_OUT_OF_CAMPAIGN = Sentence(
     "left_out_of_campaign",

@@ -202,15 +202,15 @@ WAITS_FOR_APPROVAL = Sentence(
 )
 # The audit's entries of a campaign
 CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
-CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
+CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped: %(why)s")
 CAMPAIGN_STOPPED_BY_HAND = Sentence("campaign_stopped_by_hand", "Stopped %(campaign)s.")
 CAMPAIGN_WENT_ON = Sentence("campaign_went_on", "Let %(campaign)s go on.")
 CAMPAIGN_ASKED_AGAIN = Sentence(
     "campaign_asked_again", "Let %(campaign)s go on, once somebody else has approved it."
 )
-CAMPAIGN_WAITS = Sentence("campaign_waits_for_approval", "%(campaign)s waits for an approval.")
+CAMPAIGN_WAITS = Sentence("campaign_waits_for_approval", "%(campaign)s is waiting for approval.")
 CAMPAIGN_CANCELLED = Sentence("campaign_cancelled", "Cancelled %(campaign)s.")
-CAMPAIGN_FINISHED = Sentence("campaign_finished", "%(campaign)s has finished.")
+CAMPAIGN_FINISHED = Sentence("campaign_finished", "%(campaign)s finished.")
 # Of releases up to 0.2.0; `history` says it in the words of these.
 CAMPAIGN_STEERED = Sentence("campaign_steered", "Set %(campaign)s to: %(state)s.")
 CAMPAIGN = Sentence("campaign", "Campaign %(id)s")

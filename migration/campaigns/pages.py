@@ -399,14 +399,12 @@ class SteerCampaignView(CampaignButtonView):
                 clients = all_clients().filter(pk__in=taken.values("client_id"))
                 return start_run(request, Run.Kind.COMPARE, clients.in_phases(*WRITES_BOTH))
             case "stop":
-                done = gettext(
-                    "Stopped: nothing more begins. A run in work ends with the batches that have begun."
-                )
+                done = gettext("Stopped. A run in progress ends with its current batches.")
                 return self.change_state(stop_campaign, done)
             case "go_on":
                 if not request.user.has_perm(MOVE_PERMISSION):
                     raise PermissionDenied
-                done = gettext("The campaign goes on, and counts anew against its limits.")
+                done = gettext("The campaign continues. Its limits count from zero.")
                 return self.change_state(Campaign.go_on, done)
         raise BadRequest
 
@@ -420,9 +418,7 @@ class CancelCampaignView(CampaignButtonView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         only_requested = not request.user.has_perm(STEER_PERMISSION)
-        done = gettext(
-            "Cancelled: nothing more begins. Its clients stay where they are once what is in work has ended."
-        )
+        done = gettext("Cancelled. Runs in progress end first; then clients stay in their phase.")
         return self.change_state(partial(cancel_campaign, only_requested=only_requested), done)
 
 
@@ -457,7 +453,7 @@ class GoOnWithoutView(CampaignButtonView):
 
     @property
     def title(self) -> str:
-        return gettext("Go on with %(campaign)s without the clients that hold it up") % {
+        return gettext("Continue %(campaign)s without the clients that hold it up") % {
             "campaign": self.campaign
         }
 

@@ -433,7 +433,7 @@ class CampaignForm(ReasonForm):
             each.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
         for name in ("group_name", "soak_time"):
             self.fields[name].widget.attrs["autocomplete"] = "off"
-        hours = gettext("Empty: any time. %(zone)s; may span midnight.")
+        hours = gettext("Empty: any time. In %(zone)s; may span midnight.")
         self.fields["ends_at"].help_text = hours % {"zone": timezone.get_default_timezone_name()}
 
     def clean(self) -> None:
@@ -598,11 +598,11 @@ class StartCampaignView(AdminView):
             return self.show_form(form)
         now = timezone.now()
         if campaign.state == Campaign.State.REQUESTED:
-            text = gettext("%(campaign)s is requested: somebody else has to approve it.")
+            text = gettext("%(campaign)s is requested. Someone else has to approve it.")
         elif campaign.hours_allow_step(now):
-            text = gettext("%(campaign)s is started: its first wave begins within a minute.")
+            text = gettext("%(campaign)s has started. The first wave begins within a minute.")
         else:
-            text = gettext("%(campaign)s is started: its first wave begins about %(when)s.")
+            text = gettext("%(campaign)s has started. The first wave begins at about %(when)s.")
         when = show_moment(campaign.find_opening(now))
         messages.success(request, text % {"campaign": campaign, "when": when})
         return HttpResponseRedirect(get_campaign_url(campaign.pk))

@@ -99,7 +99,7 @@ class PutIntoGroupForm(GroupForm):
             self.fields["new_name"].label = _("Name of a new group")
         if not (self.by and self.by.has_perm(NEW_GROUP_PERMISSION)):
             del self.fields["new_name"]
-        text = _("How many of them, from the top of the list (empty: all %(n)s)")
+        text = _("How many, from the top of the list (empty: all %(n)s)")
         self.fields["first"].label = text % {"n": intcomma(number)}
         if number < 2:
             del self.fields["first"]
@@ -167,11 +167,11 @@ class PutIntoGroup(GroupAct):
         "number",
     )
     button = ngettext_lazy(
-        "Put %(n)s client into the group",
+        "Put into group",
         "Put %(n)s clients into the group",
         "number",
     )
-    effect = gettext_lazy("Groups are labels: no client is moved or pushed.")
+    effect = gettext_lazy("Groups are labels. Clients are not moved or pushed.")
 
     def list_notes(
         self,
@@ -204,7 +204,7 @@ class PutIntoGroup(GroupAct):
         notes: list[str] = []
         if already := chosen.count() - changed:
             told = ngettext(
-                "%(n)s client was in it already.", "%(n)s clients were in it already.", already
+                "%(n)s client was already in it.", "%(n)s clients were already in it.", already
             )
             notes.append(told % {"n": intcomma(already)})
         if left := all_clients().exclude(pk__in=GroupMember.objects.values("client_id")).count():
@@ -242,7 +242,7 @@ class TakeOutOfGroup(GroupAct):
         "number",
     )
     effect = gettext_lazy(
-        "Groups are labels: no client is moved or pushed. A wave of a campaign that has begun keeps its clients."
+        "Groups are labels. Clients are not moved or pushed. A wave that has begun keeps its clients."
     )
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
@@ -272,7 +272,7 @@ class TakeOutOfGroup(GroupAct):
 
 # Of the select, beside the names of users.
 NOBODY = "-"
-LOOKED_AFTER = Sentence("looked_after", "%(name)s looks after it.")
+LOOKED_AFTER = Sentence("looked_after", "Its owner is %(name)s.")
 
 
 class OwnerForm(ActForm):
@@ -282,8 +282,8 @@ class OwnerForm(ActForm):
         label=gettext_lazy("Owner"),
         widget=UnfoldAdminSelectWidget(),
         error_messages={
-            "required": gettext_lazy("Nothing was changed: choose who looks after them."),
-            "invalid_choice": gettext_lazy("Nothing was changed: nobody of this name can."),
+            "required": gettext_lazy("Nothing was changed: choose an owner."),
+            "invalid_choice": gettext_lazy("Nothing was changed: this person can't be an owner."),
         },
     )
 
@@ -312,19 +312,18 @@ class SetOwner(Act):
     is_quick = True
     in_client_menu = False  # beside the owner's name
     report_icon = "person"
-    question_for_one = gettext_lazy("Who looks after %(name)s?")
+    question_for_one = gettext_lazy("Set the owner of %(name)s?")
     question = ngettext_lazy(
-        "Who looks after this client?",
-        "Who looks after these %(n)s clients?",
+        "Set the owner of this client?",
+        "Set the owner of %(n)s clients?",
         "number",
     )
-    button_for_one = gettext_lazy("Set the owner of %(name)s")
     button = ngettext_lazy(
-        "Set the owner of %(n)s client",
+        "Set owner",
         "Set the owner of %(n)s clients",
         "number",
     )
-    effect = gettext_lazy("It gives nobody a right, and changes nothing else.")
+    effect = gettext_lazy("An owner gets no extra permissions.")
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         return see_presence(client_ids)
@@ -344,17 +343,17 @@ class SetOwner(Act):
             owner = list_possible_owners().get(username=name)
         changed = len(ClientOwner.objects.set_owner(chosen, owner, by=order.by))
         if not changed:
-            return Done(_("Nothing was changed: it was so already."))
+            return Done(_("Nothing was changed: it was already so."))
         if owner:
             text = ngettext(
-                "%(who)s looks after %(n)s client now.",
-                "%(who)s looks after %(n)s clients now.",
+                "%(who)s now owns %(n)s client.",
+                "%(who)s now owns %(n)s clients.",
                 changed,
             )
         else:
             text = ngettext(
-                "Nobody looks after %(n)s client now.",
-                "Nobody looks after %(n)s clients now.",
+                "%(n)s client now has no owner.",
+                "%(n)s clients now have no owner.",
                 changed,
             )
         return Done(text % {"who": name, "n": intcomma(changed)})

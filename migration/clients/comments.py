@@ -31,7 +31,7 @@ COMMENT_HOLDS_SECRET = Sentence(
     "Nothing was added: the comment holds a secret value of this client. Everybody who sees the client would read it.",
 )
 COMMENT_REFUSED = Sentence(
-    "comment_refused", "A comment was refused: it held a secret value of the client."
+    "comment_refused", "A comment was refused: it contained a secret value of the client."
 )
 
 

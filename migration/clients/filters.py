@@ -87,9 +87,9 @@ class NextStepFilter(ClientListFilter):
             return self.options
         reason = read_blocker(value)
         if value == KEPT_BY_NOTHING:
-            return [*self.options, (value, _("Ready, by what the database can tell"))]
+            return [*self.options, (value, _("Ready"))]
         if value == NEEDS_SOMEBODY:
-            return [*self.options, (value, _("Blocked, by what the database can tell"))]
+            return [*self.options, (value, _("Blocked"))]
         if value in (Standing.WAITS, Standing.IN_AWS):
             return [*self.options, (value, Standing(value).label)]
         return [*self.options, (value, reason[1].label)] if reason else self.options

@@ -87,7 +87,7 @@ class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in t
         fields = ("name",)
         help_texts: ClassVar = {
             "name": _(
-                "Clients get into a group in their list: select them there and choose “Put into a group…”."
+                "To add clients, select them in the list of clients and choose “Put into a group…”."
             )
         }
 
@@ -100,9 +100,7 @@ class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in t
 
 class ClientGroupAdmin(AdminWithOwnViews):
     form = ClientGroupForm
-    nothing_yet = _(
-        "There is no group yet. Groups are labels: select clients in their list and put them into one."
-    )
+    nothing_yet = _("No groups yet. Select clients in the list of clients and put them into one.")
     next_page: ClassVar = (_("Choose clients"), CLIENTS_URL)
     list_display = ("name_shown", "clients", *map(make_phase_column, Phase))
     search_fields = ("name",)
@@ -168,7 +166,7 @@ class ClientGroupAdmin(AdminWithOwnViews):
         answer = super().response_add(request, obj, post_url_continue)
         if "_popup" in request.POST or not request.user.has_perm(VIEW_CLIENTS):
             return answer
-        text = _("Now select the clients of %(group)s, and choose “Put into a group…” below them.")
+        text = _("Select the clients for %(group)s, then choose “Put into a group…”.")
         messages.info(request, text % {"group": obj})
         page = reverse("admin:credentials_client_changelist")
         left = all_clients().exclude(pk__in=GroupMember.objects.values("client_id"))

@@ -82,7 +82,7 @@ class ImportFilter(ClientListFilter):
         first = AuditEvent.objects.of_import(read_or_make_correlation(value)).last()
         when = first and show_moment(first.at)
         known = gettext("New in the import of %(when)s") % {"when": when}
-        return [(value, known if when else _("An import that the audit does not have"))]
+        return [(value, known if when else _("Unknown import"))]
 
     def find_condition(self, value: str) -> Q | None:
         if not value:
@@ -140,8 +140,8 @@ class LegacyImportView(AdminView):
             return HttpResponseRedirect(get_legacy_url())
         number = len(plan.taken)
         text = ngettext(
-            "%(n)d row was taken from the legacy table.",
-            "%(n)d rows were taken from the legacy table.",
+            "Added %(n)d row from the legacy table.",
+            "Added %(n)d rows from the legacy table.",
             number,
         )
         messages.success(request, text % {"n": number})
@@ -290,8 +290,8 @@ class ImportView(AdminView):
         messages.success(self.request, text)
         if result.refused:
             why = ngettext(
-                "%(n)s line was refused. Import the file again to download it.",
-                "%(n)s lines were refused. Import the file again to download them.",
+                "%(n)s line was refused. To download it, import the file again.",
+                "%(n)s lines were refused. To download them, import the file again.",
                 len(result.refused),
             )
             messages.warning(self.request, why % {"n": intcomma(len(result.refused))})

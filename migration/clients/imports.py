@@ -231,7 +231,7 @@ IMPORT_NO_SLUG_COLUMN = Sentence(
 )
 IMPORT_COLUMNS_UNKNOWN = Sentence(
     "import_columns_unknown",
-    "There is no column %(columns)s. Correct its name in the first line, or take the column out of the file.",
+    "Unknown column: %(columns)s. Fix its name in the first line, or remove the column.",
     glue=", ",
 )
 IMPORT_COLUMN_UNNAMED = Sentence(
@@ -273,7 +273,7 @@ IMPORT_LINE_TOO_LONG = Sentence(
     "It has %(n)s cells, and the first line names %(most)s columns. Put a cell with a comma into quotation marks.",
 )
 IMPORT_NUL_IN_CELL = Sentence(
-    "import_nul_in_cell", "%(column)s holds a NUL, which no table can store. Take it out."
+    "import_nul_in_cell", "%(column)s contains a NUL character. Remove it."
 )
 
 
@@ -397,21 +397,21 @@ IMPORT_LABEL_TWICE = Sentence(
     "Line %(line)s has a login of this type with this label already.",
 )
 IMPORT_TOO_MANY_LOGINS = Sentence(
-    "import_too_many_logins", "A client has at most %(most)s logins of one type by an import."
+    "import_too_many_logins", "An import can add up to %(most)s logins of one type to a client."
 )
 IMPORT_TOO_MANY_GROUPS = Sentence(
-    "import_too_many_groups", "A client is put into at most %(most)s groups by an import."
+    "import_too_many_groups", "An import can put a client into up to %(most)s groups."
 )
 IMPORT_SAYS_OTHERWISE = Sentence(
     "import_says_otherwise",
-    "%(column)s is another one than in line %(line)s, of the same client. Leave it empty in further lines.",
+    "%(column)s differs from line %(line)s of the same client. Leave it empty after the client's first line.",
 )
 IMPORT_NAME_MISSING = Sentence("import_name_missing", "A new client needs a name.")
 IMPORT_LOGIN_MISSING = Sentence(
-    "import_login_missing", "A new client needs at least one login: fill in its columns."
+    "import_login_missing", "A new client needs at least one login. Fill in its columns."
 )
 IMPORT_CELLS_MISSING = Sentence(
-    "import_cells_missing", "A new login needs these cells too: %(columns)s.", glue=", "
+    "import_cells_missing", "A new login also needs: %(columns)s.", glue=", "
 )
 IMPORT_NO_PRIMARY = Sentence(
     "import_no_primary",
@@ -963,7 +963,7 @@ def _put_into_groups(changed: Iterable[ClientImport], by: User | None) -> list[C
 
 IMPORTED_CLIENTS = Sentence(
     "imported_clients",
-    "Imported clients: %(new)s new, %(changed)s changed, %(unchanged)s as they were.",
+    "Imported clients: %(new)s added, %(changed)s changed, %(unchanged)s unchanged.",
 )
 
 

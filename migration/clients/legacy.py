@@ -222,7 +222,7 @@ LEGACY_NEAR_SLUG = Sentence(
 )
 LEGACY_SEVERAL = Sentence(
     "legacy_several",
-    "%(n)s rows have this slug, or one that differs in case, blanks or the form of its characters only. None is taken.",
+    "%(n)s rows have this slug, or one that differs only in case, spaces or Unicode form. None is added.",
 )
 
 
@@ -312,7 +312,7 @@ LEGACY_BAD_FIELDS = Sentence(
     "The newer tables don't take what it holds: %(fields)s. Nothing is taken.",
     glue=", ",
 )
-LEGACY_TOO_LARGE = Sentence("legacy_too_large", "%(problem)s Nothing is taken.")
+LEGACY_TOO_LARGE = Sentence("legacy_too_large", "%(problem)s Nothing is added.")
 
 
 def _find_unfit(row: LegacyRow, *, client: Client | None) -> Message | None:

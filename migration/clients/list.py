@@ -84,7 +84,7 @@ from migration.moves.rules import (
 )
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
-from migration.templatetags.migration_pages import error_class_label, time_ago
+from migration.templatetags.migration_pages import error_class_label
 from nova_credentials.messages import describe_age
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
@@ -426,18 +426,18 @@ class ClientColumns(ModelAdmin):
         self, clients: Sequence[ListedClient], columns: Sequence[str]
     ) -> Iterator[SafeString]:
         """Yield each client as a row: its box, its cells, and the button of its menu."""
-        select, act = gettext("Select %(name)s"), gettext("Actions for %(name)s")
+        act = gettext("Actions")
         shown = [getattr(self, name) for name in columns]
         row = (
             '<tr class="data-row" data-phase="{}"><td><input type="checkbox" name="_selected_action" value="{}"'
-            ' class="action-select" aria-label="{}"></td>'
+            ' class="action-select" aria-labelledby="c{}"></td>'
             + "".join(f'<td class="field-{name}">{{}}</td>' for name in columns)
-            + '<td><button type="button" class="row-menu" aria-expanded="false" aria-label="{}"></button></td></tr>'
+            + '<td><button type="button" class="row-menu" id="m{}" aria-expanded="false" aria-label="{}"'
+            ' aria-labelledby="m{} c{}"></button></td></tr>'
         )
         for client in clients:
-            named = {"name": client.name}
-            cells = (show(client) for show in shown)
-            yield format_html(row, client.phase, client.pk, select % named, *cells, act % named)
+            pk, cells = client.pk, (show(client) for show in shown)
+            yield format_html(row, client.phase, pk, pk, *cells, pk, act, pk, pk)
 
     def name_column(self, name: str) -> str:
         return str(getattr(self, name).short_description)
@@ -450,7 +450,8 @@ class ClientColumns(ModelAdmin):
             else format_html(' <b class="list-tag">{}</b>', gettext("Inactive"))
         )
         return format_html(
-            '<a href="{}">{}</a> <small>{}</small>{}',
+            '<a id="c{}" href="{}">{}</a> <small>{}</small>{}',
+            client.pk,
             client.url,
             client.name,
             client.slug,
@@ -475,8 +476,11 @@ class ClientColumns(ModelAdmin):
 
     @display(description=_("next step"))
     def next_step_shown(self, client: ListedClient) -> SafeString:
-        """Say in five words what a client is ready for, what it waits for or what blocks it; on hover all of it."""
-        reasons = client.reasons
+        """Say in five words what a client is ready for, what it waits for or what blocks it; on hover all of it.
+
+        Where something failed, the sign beside it says why.
+        """
+        reasons = "" if client.last_error else client.reasons
         return format_html(
             '<span class="sign sign-{}"{}>{}</span>{}',
             SIGNS[client.standing],
@@ -498,7 +502,7 @@ class ClientColumns(ModelAdmin):
             '<span class="sign sign-{}">{}</span> <small>{}</small>',
             sign,
             label,
-            time_ago(client.newest_compared_at),
+            _show_age(client.newest_compared_at),
         )
 
     @display(description=_("NOVA's last read"), ordering="last_read_at")
@@ -506,7 +510,7 @@ class ClientColumns(ModelAdmin):
         """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
         if client.last_read_at is None:
             return gettext("Never") if Phase(client.phase).reads_aws else NOTHING
-        return format_html("<small>{}</small>", time_ago(client.last_read_at))
+        return format_html("<small>{}</small>", _show_age(client.last_read_at))
 
     @display(description=_("owner"))
     def owner_shown(self, client: ListedClient) -> SafeString | str:
@@ -520,6 +524,16 @@ class ClientColumns(ModelAdmin):
         return format_html_join(
             ", ", "{}", ((escape_name(name),) for name in client.groups_of_client)
         )
+
+
+def _show_age(moment: datetime | None) -> SafeString | str:
+    """Return how long ago the moment was; the exact time comes on hover, by `client_list.js`."""
+    if moment is None:
+        return ""
+    length = max(timezone.now() - moment, timedelta(0))
+    text = gettext("%(age)s ago") % {"age": localize(describe_age(length))}
+    shown = '<time datetime="{}" data-age="{}">{}</time>'
+    return format_html(shown, moment.isoformat(), int(length.total_seconds()), text)
 
 
 NOTHING = mark_safe("<small>–</small>")
@@ -546,7 +560,7 @@ def shorten_next_step(client: ListedClient) -> str:
     if blocker == READY:
         checks = [check for check in step.shut if check.fix in SHORT_OF_SITE]
         if not checks:
-            return gettext("Data not complete")
+            return gettext("Incomplete data")
         return str(SHORT_OF_SITE[checks[0].fix])
     if client.standing == Standing.IN_AWS or blocker == SHORT_TIME:
         opens = since + get_wanted_time(new) if since else None
@@ -574,9 +588,10 @@ def _show_error(item: RunItem | None) -> SafeString | str:
     if item is None:
         return ""
     error_class = f"{error_class_label(item.error_class)}: " if item.error_class else ""
-    text = f"{gettext('Last error')}: {error_class}{localize(item.message)}"
     return format_html(
-        ' <span class="sign sign-problem" role="img" aria-label="{}" title="{}"></span>', text, text
+        ' <span class="sign sign-problem" role="img" aria-label="{}" title="{}"></span>',
+        gettext("Last error"),
+        f"{error_class}{localize(item.message)}",
     )
 
 

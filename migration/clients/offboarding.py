@@ -118,14 +118,14 @@ OFFBOARDING_READ = Sentence(
     "NOVA's reader still read this client in the last %(n)s days, the last time %(ago)s ago. Acknowledge it if you know"
     " that nothing needs it any more.",
 )
-OFFBOARDING_IN_RUN = Sentence("offboarding_in_run", "%(run)s still has this client to do.")
+OFFBOARDING_IN_RUN = Sentence("offboarding_in_run", "Queued in %(run)s.")
 OFFBOARDING_ROTATES = Sentence(
     "offboarding_rotates",
-    "A rotation of this client is not finished. The workers go on with it every minute; wait for its end.",
+    "A rotation of this client is not finished. Wait for it: workers retry every minute.",
 )
 OFFBOARDING_LAYOUT = Sentence(
     "offboarding_layout",
-    "A change of this client's layout was interrupted. Do it again, or wait until what it left is taken away.",
+    "A change of this client's layout was interrupted. Do it again, or wait until it is cleaned up.",
 )
 
 
@@ -356,7 +356,7 @@ class OffboardingError(MessageError):
     """The client did not leave, or is not back: the message says why, and whether doing it again goes on."""
 
 
-ALREADY_OFFBOARDED = Sentence("already_offboarded", "%(slug)s is offboarded already.")
+ALREADY_OFFBOARDED = Sentence("already_offboarded", "%(slug)s is already offboarded.")
 
 
 def offboard_client(
@@ -408,14 +408,14 @@ def schedule_offboarding_deletions(leaving: Offboarding, *, by: User | None) -> 
 
 BROUGHT_BACK = Sentence("brought_back", "The client is back in %(phase)s, inactive as before.")
 NOT_OFFBOARDED = Sentence("not_offboarded", "%(slug)s is not offboarded.")
-BACK_REFUSED = Sentence("back_refused", "%(slug)s does not come back: %(reasons)s")
+BACK_REFUSED = Sentence("back_refused", "%(slug)s was not brought back: %(reasons)s")
 BACK_NOT_FINISHED = Sentence(
     "back_not_finished",
     "The client is not back yet: %(error)s Nothing is lost. Bring it back again to go on.",
 )
 CAME_BACK = Sentence(
     "came_back",
-    "%(slug)s is back in %(phase)s. It is inactive: NOVA reads it once somebody makes it active.",
+    "%(slug)s is back in %(phase)s, inactive. NOVA reads it once it is activated.",
 )
 
 
@@ -467,7 +467,7 @@ def _set_activity(client_id: int, *, active: bool, by: User | None) -> None:
 
 
 OFFBOARDING_BUSY = Sentence(
-    "offboarding_busy", "A push, a move or a save of this client is under way. Try again."
+    "offboarding_busy", "A push, move or save of this client is in progress. Try again."
 )
 
 
@@ -486,7 +486,7 @@ def _read(client_id: int) -> ClientSnapshot:
         raise OffboardingError(error.message) from None
 
 
-OFFBOARDING_REFUSED = Sentence("offboarding_refused", "%(slug)s stays: %(reasons)s")
+OFFBOARDING_REFUSED = Sentence("offboarding_refused", "%(slug)s was not offboarded: %(reasons)s")
 
 
 def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> OffboardingError:
@@ -496,7 +496,7 @@ def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> OffboardingError:
 # Steps of the way out
 
 OFFBOARDING_BEGUN = Sentence(
-    "offboarding_begun", "Began to offboard the client. It was in %(phase)s."
+    "offboarding_begun", "Started to offboard the client, which was in %(phase)s."
 )
 OFFBOARDING_NOT_PUSHED = Sentence(
     "offboarding_not_pushed", "Its rows could not be pushed, so they keep their values: %(reason)s"
@@ -541,8 +541,8 @@ def _begin(
 
 OFFBOARDING_DIFFERS = Sentence(
     "offboarding_differs",
-    "Both stores differ, or NOVA wrote the rows meanwhile, so the rows keep their values. Compare the client, or try"
-    " again.",
+    "The rows keep their values: both stores differ, or NOVA has just written them. Compare the client, or try "
+    "again.",
 )
 OFFBOARDING_WOKEN = Sentence(
     "offboarding_woken", "Somebody made the client active meanwhile: deactivate it first."
@@ -577,7 +577,7 @@ def _walk(now: ClientSnapshot, *, reason: str, by: User | None) -> None:
 
 
 GOES_ON_WITHOUT_OFFBOARDED = Sentence(
-    "goes_on_without_offboarded", "%(campaign)s goes on without %(slug)s, which is offboarded."
+    "goes_on_without_offboarded", "%(campaign)s continues without %(slug)s, which is offboarded."
 )
 
 
@@ -596,9 +596,11 @@ def _leave_plans(now: ClientSnapshot, *, by: User | None) -> None:
 
 
 # What became of the secrets
-SECRET_KEPT_NOT_OURS = Sentence("secret_kept_not_ours", "%(name)s stays: somebody else made it.")
+SECRET_KEPT_NOT_OURS = Sentence(
+    "secret_kept_not_ours", "%(name)s stays: this site did not create it."
+)
 SECRET_GOES_ON = Sentence(
-    "secret_goes_on", "%(name)s will be deleted on %(day)s, and can be brought back until then."
+    "secret_goes_on", "%(name)s will be deleted on %(day)s. Until then it can be brought back."
 )
 NO_SECRET_LEFT = Sentence("no_secret_left", "AWS holds no secret of the client.")
 
@@ -673,11 +675,11 @@ def _schedule_one(sm: SecretsManager, there: SecretDescription, leaving: Offboar
 
 # Steps of the way back
 
-COMING_BACK = Sentence("coming_back", "Began to bring the client back.")
+COMING_BACK = Sentence("coming_back", "Started to bring the client back.")
 VALUES_ARE_GONE = Sentence(
     "values_are_gone",
-    "AWS no longer holds %(names)s: the time in which it could be brought back is over, and the values are gone."
-    " The rows keep pointers. Enter new logins as those of a new client.",
+    "AWS has deleted %(names)s, and the values are gone. The rows keep pointers. Enter the logins again, as for "
+    "a new client.",
     glue=", ",
 )
 

@@ -331,7 +331,7 @@ WRITES_STOPPED_EVENT = EventKind(
 )
 WRITES_STARTED_EVENT = EventKind(
     "writes_started",
-    _("AWS writes started"),
+    _("AWS writes resumed"),
     icon="cloud_upload",
     permission="migration.view_run",
     page="migration_run_aws_writes",

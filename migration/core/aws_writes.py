@@ -70,7 +70,7 @@ READS = frozenset(
 STOPPED, COPY, DIFFERS = "WritesStopped", "DatabaseIsCopy", "HostDiffers"
 WRITES_STOPPED = Sentence(
     "writes_stopped",
-    "%(who)s stopped all AWS writes %(ago)s ago. What waits is pushed once somebody starts them again.",
+    "%(who)s stopped all AWS writes %(ago)s ago. Pending pushes continue once AWS writes are resumed.",
 )
 CODES = {WRITES_STOPPED.key: STOPPED, HOST_DIFFERS.key: DIFFERS}
 
@@ -340,7 +340,7 @@ def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> Dat
 FACTS_CLAIMED = Sentence(
     "facts_claimed", "Noted what all hosts share as this host has it: %(facts)s.", glue="; "
 )
-FACTS_AGREE = Sentence("facts_agree", "This host has what is noted for all hosts.")
+FACTS_AGREE = Sentence("facts_agree", "This host has the expected settings.")
 CLIENTS_ARE_READ = Sentence(
     "clients_are_read",
     "NOVA reads %(n)s clients from AWS, whose secrets would not be found any more: %(facts)s. Move them back to"

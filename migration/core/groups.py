@@ -113,8 +113,8 @@ CLIENT_GROUP_RENAMED = Sentence(
 )
 CLIENT_GROUP_DELETED = Sentence(
     "client_group_deleted",
-    "Deleted the client group %(name)s with %(n)s clients.",
-    one="Deleted the client group %(name)s with %(n)s client.",
+    "Deleted the group %(name)s with %(n)s clients.",
+    one="Deleted the group %(name)s with %(n)s client.",
 )
 PUT_INTO_CLIENT_GROUP = Sentence(
     "put_into_client_group", "Put the client into the client group %(name)s."
@@ -274,8 +274,8 @@ class GroupMember(models.Model):
 
 OWN_PERMISSION = "migration.set_client_owner"
 
-OWNER_SET = Sentence("owner_set", "%(name)s looks after the client now.")
-OWNER_TAKEN = Sentence("owner_taken", "Nobody looks after the client now.")
+OWNER_SET = Sentence("owner_set", "The owner is now %(name)s.")
+OWNER_TAKEN = Sentence("owner_taken", "The client now has no owner.")
 
 
 class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):

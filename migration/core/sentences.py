@@ -69,18 +69,18 @@ LOGIN_OUTCOMES = {
 LOGINS_NOT_REACHED = Sentence("logins_not_reached", "%(results)s.", glue="; ")
 IS_OFFBOARDED = Sentence(
     "is_offboarded",
-    "%(slug)s was offboarded, or is about to be. Bring it back first: What is left of this client, or"
-    " manage.py offboard_client %(slug)s --back.",
+    "%(slug)s is offboarded, or being offboarded. Bring it back first on its page, or by manage.py "
+    "offboard_client %(slug)s --back.",
 )
 CLIENT_LEFT_ALONE = Sentence(
     "left_alone",
-    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
-    " wrote. Look at the mismatch and copy one way, or push it again so that it overwrites.",
+    "Left alone: both stores differ, and someone else wrote the current version of %(name)s (%(version)s). Check "
+    "the mismatch and copy one way, or push again with overwriting.",
 )
 LEFT_TO_AWS = Sentence(
     "left_to_aws",
-    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
-    " wrote. In this phase AWS decides: look at the mismatch and copy one way.",
+    "Left alone: both stores differ, and someone else wrote the current version of %(name)s (%(version)s). Check "
+    "the mismatch and copy one way.",
 )
 NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
 NOVA_WROTE = Sentence("nova_wrote", "NOVA has just written this client's rows; try again.")
@@ -88,7 +88,7 @@ ASK_BY_COMMAND = Sentence(
     "ask_by_command",
     "A second person has to approve this move: request it with --by USER --reason TEXT.",
 )
-MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s has no permission to request it.")
+MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s may not request it.")
 HOST_DIFFERS = Sentence(
     "host_differs",
     "This host differs from what all hosts share, so it writes nothing to AWS and takes no tasks: %(facts)s.",
@@ -104,8 +104,7 @@ PUSH_TAKES_TOO_LONG = Sentence(
 )
 NOT_OURS = Sentence(
     "not_ours",
-    "%(name)s exists already and is not ours: nothing in this database shows that this site wrote it for this client."
-    " Adopt it, or change the client's slug.",
+    "%(name)s already exists, and this site did not write it. Adopt it, or change the client's slug.",
 )
 FOREIGN_VERSION = Sentence(
     "foreign_version",

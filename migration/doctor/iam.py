@@ -569,14 +569,14 @@ class PermissionFinding:
         }
 
 
-IAM_PERMITTED = Sentence("iam_permitted", "AWS permits it. For: %(why)s.")
+IAM_PERMITTED = Sentence("iam_permitted", "Allowed. For: %(why)s.")
 IAM_REFUSED_FOR = Sentence(
-    "iam_refused_for", "AWS refuses it on %(name)s (%(code)s). Lacking for: %(why)s."
+    "iam_refused_for", "AWS refuses it on %(name)s (%(code)s). Missing for: %(why)s."
 )
 IAM_READ_BUT_REFUSED = Sentence(
     "iam_read_but_refused",
-    "AWS permits the call, yet refuses the secret %(name)s (%(code)s): by its KMS key or its resource policy."
-    " Lacking for: %(why)s.",
+    "Allowed, but AWS refuses the secret %(name)s (%(code)s): check its KMS key and resource policy. Missing "
+    "for: %(why)s.",
 )
 IAM_NO_ANSWER = Sentence("iam_no_answer", "AWS gave no answer to it (%(code)s).")
 IAM_SITE_MAY_NOT_WRITE = Sentence(
@@ -630,8 +630,8 @@ def examine_account() -> list[PermissionFinding]:
 ACTION_REFUSED = Sentence("action_refused", "%(action)s: %(what)s")
 AWS_PERMITS_ALL = Sentence(
     "aws_permits_all",
-    "AWS permits what the site needs, as far as a harmless trial can tell: %(n)s permissions.",
-    one="AWS permits what the site needs, as far as a harmless trial can tell: %(n)s permission.",
+    "The site has the %(n)s permissions it needs, as far as a dry run can tell.",
+    one="The site has the permission it needs, as far as a dry run can tell: %(n)s.",
 )
 
 

@@ -167,14 +167,14 @@ def find_unproved_counting(look: Look) -> Iterator[Finding]:
 
 
 UPDATES_ARE_COUNTED = Sentence(
-    "updates_are_counted", "An update, tried and undone, was counted on %(tables)s.", glue=", "
+    "updates_are_counted", "A test update was counted on %(tables)s.", glue=", "
 )
 TABLES_ARE_EMPTY = Sentence(
     "tables_are_empty", "No row to try an update on, and none to miss: %(tables)s.", glue=", "
 )
 UPDATE_WAS_NOT_COUNTED = Sentence(
     "update_was_not_counted",
-    "An update, tried and undone, was not counted on %(tables)s.",
+    "A test update was not counted on %(tables)s.",
     glue=", ",
 )
 LOOK_FOR_THE_CAUSE = Sentence(
@@ -238,7 +238,7 @@ CLIENTS_ARE_NOT_INDEXED = Sentence(
 )
 MAKE_THE_INDEXES = Sentence(
     "make_the_indexes",
-    "Advised, not required. Have the owner of the tables run this once, outside a transaction (docs/scaling.md):",
+    "Recommended. As the owner of the tables, run this once, outside a transaction (docs/scaling.md):",
 )
 
 
@@ -315,7 +315,7 @@ SELECT 'DATABASE ' || quote_ident(d.datname), has_database_privilege('public', d
 """
 EVERYBODY_MAY_CREATE = Sentence(
     "everybody_may_create",
-    "Every role may create in %(place)s, and so stand in the way of NOVA's own statements.",
+    "Every role may create objects in %(place)s, which could interfere with NOVA's statements.",
 )
 SOME_MAY_CREATE = Sentence(
     "some_may_create",
@@ -413,8 +413,8 @@ SITE_IS_SUPERUSER = Sentence(
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Give NOVA and the site a role each, neither of them a superuser (docs/production.md). If your host offers one role"
-    " only, know that the site can't protect itself from NOVA there.",
+    "Give NOVA and the site separate roles that are not superusers (docs/production.md). With one role, the site "
+    "can't protect itself from NOVA.",
 )
 
 
@@ -473,12 +473,12 @@ WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_wri
 """
 
 SITE_HAS_RIGHTS = Sentence(
-    "site_has_rights", "%(role)s has the rights on NOVA's tables that the site needs."
+    "site_has_rights", "%(role)s has the rights that the site needs on NOVA's tables."
 )
 SITE_LACKS_RIGHTS = Sentence(
     "site_lacks_rights",
-    "%(role)s lacks %(n)s rights on NOVA's tables that the site needs.",
-    one="%(role)s lacks %(n)s right on NOVA's tables that the site needs.",
+    "%(role)s is missing %(n)s rights that the site needs on NOVA's tables.",
+    one="%(role)s is missing %(n)s right that the site needs on NOVA's tables.",
 )
 GRANT_AS_OWNER = Sentence(
     "grant_as_owner",
@@ -535,16 +535,16 @@ def find_wrong_reader_rights(look: Look) -> Iterator[Finding]:
 
 RIGHTS_ARE_RIGHT = Sentence(
     "rights_are_right",
-    "%(role)s has the rights that NOVA's reader needs, and no others on the site's tables.",
+    "%(role)s has only the rights that NOVA's reader needs.",
 )
 RIGHTS_OF_EVERYTHING = Sentence(
     "rights_of_everything",
-    "%(role)s has the rights that NOVA's reader needs, and by its other rights all on the site's tables.",
+    "%(role)s has the rights that NOVA's reader needs, and full rights on the site's tables.",
 )
 RIGHTS_ARE_LACKING = Sentence(
     "rights_are_lacking",
-    "%(role)s lacks %(n)s rights that NOVA's reader needs.",
-    one="%(role)s lacks %(n)s right that NOVA's reader needs.",
+    "%(role)s is missing %(n)s rights that NOVA's reader needs.",
+    one="%(role)s is missing %(n)s right that NOVA's reader needs.",
 )
 GRANT_THEM = Sentence("grant_them", "Run, as the site's role or as a superuser:")
 NOTHING_TO_GRANT_ON = Sentence(
@@ -822,19 +822,17 @@ BACKENDS_ARE_OWN = Sentence(
 )
 BACKENDS_ARE_SHARED = Sentence(
     "backends_are_shared",
-    "Connections share PostgreSQL's processes: a pooler in transaction mode, such as PgBouncer, is in between. The"
-    " site's locks don't hold there, so two pushes of one client could overwrite each other.",
+    "A pooler in transaction mode, such as PgBouncer, is in front of PostgreSQL. The site's locks don't hold "
+    "there, so two pushes of one client could overwrite each other.",
 )
 CONNECT_DIRECTLY = Sentence(
     "connect_directly",
     "Point the site's DATABASE_URL at PostgreSQL itself, or at a pool in session mode. NOVA's reader may use any pool.",
 )
 NO_FURTHER_CONNECTIONS = Sentence(
-    "no_further_connections", "%(n)s more connections could not be opened and tried in time."
+    "no_further_connections", "%(n)s more connections could not be tested in time."
 )
-MAKE_ROOM = Sentence(
-    "make_room", "A worker process alone needs six: raise max_connections, or the size of the pool."
-)
+MAKE_ROOM = Sentence("make_room", "One worker needs six. Raise max_connections, or the pool size.")
 
 
 @problem(

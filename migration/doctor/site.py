@@ -85,9 +85,9 @@ START = "python manage.py qcluster"
 
 WORKERS_ARE_ALIVE = Sentence(
     "workers_are_alive",
-    "%(n)s worker processes are alive: %(names)s.",
+    "%(n)s workers are running: %(names)s.",
     glue=", ",
-    one="%(n)s worker process is alive: %(names)s.",
+    one="%(n)s worker is running: %(names)s.",
 )
 WORKERS_DO_NOTHING = Sentence(
     "workers_do_nothing", "The workers are alive, and have ended no task for %(ago)s."
@@ -165,9 +165,9 @@ def find_idle_workers(_look: Look) -> Iterator[Finding]:
 
 WORKERS_TAKE_NO_TASKS = Sentence(
     "workers_take_no_tasks",
-    "%(n)s worker processes are alive and take no tasks (%(names)s). %(why)s",
+    "%(n)s workers are running but take no tasks (%(names)s). %(why)s",
     glue=", ",
-    one="%(n)s worker process is alive and takes no tasks (%(names)s). %(why)s",
+    one="%(n)s worker is running but takes no tasks (%(names)s). %(why)s",
 )
 CORRECT_OR_UPGRADE = Sentence(
     "correct_or_upgrade",
@@ -175,11 +175,9 @@ CORRECT_OR_UPGRADE = Sentence(
 )
 WORKERS_ARE_OLD = Sentence(
     "workers_are_old",
-    "%(n)s worker processes run a release of before 0.2.0, and work on beside a schema that they don't know:"
-    " %(names)s.",
+    "%(n)s workers run a release before 0.2.0, which doesn't know this schema: %(names)s.",
     glue=", ",
-    one="%(n)s worker process runs a release of before 0.2.0, and works on beside a schema that it doesn't know:"
-    " %(names)s.",
+    one="%(n)s worker runs a release before 0.2.0, which doesn't know this schema: %(names)s.",
 )
 STOP_OLD_WORKERS = Sentence(
     "stop_old_workers",
@@ -466,8 +464,8 @@ def find_queue_at_risk(look: Look) -> Iterator[Finding]:
 
 TASKS_LEFT_IN_POSTGRES = Sentence(
     "tasks_left_in_postgres",
-    "%(n)s tasks are in PostgreSQL's queue, from which no worker with NOVA_REDIS_URL takes any.",
-    one="A task is in PostgreSQL's queue, from which no worker with NOVA_REDIS_URL takes any.",
+    "%(n)s tasks are in PostgreSQL's queue, which workers with NOVA_REDIS_URL don't read.",
+    one="A task is in PostgreSQL's queue, which workers with NOVA_REDIS_URL don't read.",
 )
 SET_THE_SAME_QUEUE = Sentence(
     "set_the_same_queue",
@@ -505,8 +503,8 @@ TASKS_WERE_DROPPED = Sentence(
 )
 GIVE_HOSTS_THE_SAME_KEYS = Sentence(
     "give_hosts_the_same_keys",
-    "Give site and workers the same SECRET_KEY, and the former one as SECRET_KEY_FALLBACKS (docs/keys.md). If no key"
-    " was changed, look for who else writes into the queue.",
+    "Give the site and workers the same SECRET_KEY, and the old one as SECRET_KEY_FALLBACKS (docs/keys.md). If "
+    "no key changed, find out what else writes to the queue.",
 )
 NO_TASK_DROPPED = Sentence("no_task_dropped", "No task was dropped in the last day.")
 
@@ -559,8 +557,8 @@ def find_changed_schedule(_look: Look) -> Iterator[Finding]:
 
 CORRECT_THE_SETTINGS = Sentence(
     "correct_the_settings",
-    "Correct this host's settings and restart it. Only if all hosts are to have what it has:"
-    " python manage.py claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
+    "Fix this host's settings and restart it. Only if all hosts should have its settings: python manage.py "
+    "claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
 )
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
@@ -591,7 +589,7 @@ def find_duplicate(_look: Look) -> Iterator[Finding]:
 
 @problem(
     "host_differs",
-    _("What all hosts share"),
+    _("Shared settings"),
     Area.AWS,
     severity=Severity.CRITICAL,
     found_by=Finder.PAGE,
@@ -817,8 +815,8 @@ NO_SECRET_DIFFERS = Sentence(
 
 SECRETS_NOT_AS_SET = Sentence(
     "secrets_not_as_set",
-    "%(n)s clients have secrets whose tags, description, KMS key or replicas are not as the settings say.",
-    one="%(n)s client has secrets whose tags, description, KMS key or replicas are not as the settings say.",
+    "%(n)s clients have secrets whose tags, description, KMS key or replicas differ from the settings.",
+    one="%(n)s client has secrets whose tags, description, KMS key or replicas differ from the settings.",
 )
 
 
@@ -862,17 +860,17 @@ KEYS_UNTOLD = Sentence(
 )
 APPLY_ONCE = Sentence(
     "apply_once",
-    "A run sets the key as the settings name it, once: then it is known. Or name the key by its ARN.",
+    "Apply key and regions once, or set NOVA_KMS_KEY_ID to the key's ARN.",
 )
 SECRETS_LOOKED_AT = Sentence(
     "secrets_looked_at",
-    "%(n)s secrets were looked at, and can be compared with the settings.",
-    one="%(n)s secret was looked at, and can be compared with the settings.",
+    "%(n)s secrets were checked.",
+    one="%(n)s secret was checked.",
 )
 SECRETS_NOT_DESCRIBED = Sentence(
     "secrets_not_described",
-    "%(n)s secrets were not looked at yet.",
-    one="%(n)s secret was not looked at yet.",
+    "%(n)s secrets are not checked yet.",
+    one="%(n)s secret is not checked yet.",
 )
 WORKERS_DESCRIBE = Sentence("workers_describe", "Workers look at each once a day, if AWS answers.")
 
@@ -952,10 +950,8 @@ NO_VERSION_PENDING = Sentence(
 )
 VERSIONS_PENDING = Sentence(
     "versions_pending",
-    "%(n)s secrets have a version that waits to be current (AWSPENDING): %(names)s. A rotation is under way, or was"
-    " interrupted.",
-    one="A secret has a version that waits to be current (AWSPENDING): %(names)s. A rotation is under way, or was"
-    " interrupted.",
+    "%(n)s secrets have a pending version (AWSPENDING): %(names)s. A rotation is in progress or was interrupted.",
+    one="A secret has a pending version (AWSPENDING): %(names)s. A rotation is in progress or was interrupted.",
     glue=", ",
 )
 TAKE_PENDING_OFF = Sentence(
@@ -1066,8 +1062,8 @@ NOTICES_REACH_NOBODY = Sentence(
 )
 SET_WHOM_NOTICES_REACH = Sentence(
     "set_whom_notices_reach",
-    "Add a recipient on the page “Notices”: otherwise nobody hears when a campaign stops, when both stores differ, or"
-    " when AWS does not answer.",
+    "Add a recipient on the page “Notices”. Until then nobody is told when a campaign stops, stores differ or "
+    "AWS does not answer.",
 )
 NOBODY_NEED_BE_TOLD = Sentence(
     "nobody_need_be_told",
@@ -1106,8 +1102,8 @@ NOTICES_FAIL = Sentence(
 )
 NOTICES_WAIT = Sentence(
     "notices_wait",
-    "%(n)s notices to %(host)s (%(way)s) have been waiting, the oldest for %(ago)s.",
-    one="A notice to %(host)s (%(way)s) has been waiting for %(ago)s.",
+    "%(n)s notices to %(host)s (%(way)s) are waiting, the oldest for %(ago)s.",
+    one="A notice to %(host)s (%(way)s) has waited for %(ago)s.",
 )
 NO_NOTICE_FAILS = Sentence("no_notice_fails", "No notice waits or fails.")
 SEE_THE_NOTICES = Sentence(

@@ -74,12 +74,12 @@ class TestLogins(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Test the logins of %(n)s client",
+        "Test logins",
         "Test the logins of %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "Each login is tried once at its server. Nothing is changed; a server may count a refused login."
+        "Tries each login once. Changes nothing; a server may count a refused login."
     )
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
@@ -116,13 +116,13 @@ class RotateDatabases(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Rotate the passwords of %(n)s client",
+        "Rotate passwords",
         "Rotate the passwords of %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "Every database login that NOVA can ask for gets a new random password, proven by a login before it is"
-        " stored. Whoever else uses the old one is locked out."
+        "Gives each database login of NOVA a new random password, tested before it is stored. Anyone else who "
+        "uses the old one is locked out."
     )
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:

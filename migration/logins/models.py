@@ -115,10 +115,8 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
         self.filter(is_newest=False, tested_at__lt=before).delete()
 
 
-LOGIN_OF_AWS = Sentence("login_of_aws", "%(kind)s login that only AWS has")
-LABELLED_LOGIN_OF_AWS = Sentence(
-    "labelled_login_of_aws", "%(kind)s login %(label)s that only AWS has"
-)
+LOGIN_OF_AWS = Sentence("login_of_aws", "%(kind)s login, only in AWS")
+LABELLED_LOGIN_OF_AWS = Sentence("labelled_login_of_aws", "%(kind)s login %(label)s, only in AWS")
 LOGIN_WITH_SERVICE = Sentence("login_with_service", "%(login)s (%(service)s)")
 
 
@@ -257,7 +255,7 @@ class RotationOutcome(models.TextChoices):
 
 ROTATION_UNDER_WAY = Sentence(
     "rotation_under_way",
-    "A rotation of this client was begun %(ago)s ago and is not finished; the workers go on with it. Wait for its end.",
+    "A rotation of this client began %(ago)s ago and is not finished. Wait for it: workers continue it.",
 )
 
 

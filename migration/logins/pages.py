@@ -350,9 +350,7 @@ def link_new_test(
     return reverse("admin:credentials_client_add_test", args=[kind])
 
 
-ROTATED = Sentence(
-    "rotated", "%(login)s has a new secret; it was proven by a login before it was stored."
-)
+ROTATED = Sentence("rotated", "%(login)s has a new secret, tested before it was stored.")
 ROTATION_UNFINISHED = Sentence(
     "rotation_unfinished",
     "The rotation is not finished: %(why)s The workers go on with it every minute; NOVA can log in meanwhile.",

@@ -125,8 +125,8 @@ ROTATION_ELSEWHERE = Sentence(
 )
 ROTATION_LEFT_PENDING = Sentence(
     "rotation_left_pending",
-    "%(name)s has AWSPENDING on its version %(version)s, which an earlier rotation left with the new password of"
-    " another login. See which of its passwords is valid, then take AWSPENDING off on the page of versions.",
+    "%(name)s has AWSPENDING on version %(version)s, left by an earlier rotation of another login. Check which "
+    "password works, then remove AWSPENDING on the page of versions.",
 )
 ROTATION_LOGIN_GONE = Sentence(
     "rotation_login_gone",

@@ -146,7 +146,7 @@ class RevealView(ClientView):
                     by=get_signed_in_user(request),
                 )
         if not get_typed_reason(request):
-            problems.append(_("Give a reason or a ticket: it is kept with your name."))
+            problems.append(_("Enter a reason or a ticket."))
         return problems
 
     def show_page(

@@ -114,7 +114,7 @@ class NotRotated(MessageError):  # noqa: N818  # nothing went wrong: it may not 
 
 ROTATION_CLIENT_BUSY = Sentence(
     "rotation_client_busy",
-    "A push, a move or a rotation of this client is under way; try again.",
+    "A push, move or rotation of this client is in progress. Try again.",
 )
 
 

@@ -374,25 +374,25 @@ def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
 ADVICE = {
     "to_aws": Sentence(
         "advice_to_aws",
-        "PostgreSQL's values log in where AWS's are refused: copy PostgreSQL to AWS.",
+        "Only PostgreSQL's values work. Copy PostgreSQL to AWS.",
     ),
     "to_postgres": Sentence(
         "advice_to_postgres",
-        "AWS's values log in where PostgreSQL's are refused: copy AWS to PostgreSQL.",
+        "Only AWS's values work. Copy AWS to PostgreSQL.",
     ),
     "mixed": Sentence(
         "advice_mixed",
-        "Each store has a login that works where the other's is refused: correct the logins one by one.",
+        "Each store has a login that only works there. Fix the logins one by one.",
     ),
     "either": Sentence(
-        "advice_either", "The logins work with the values of both stores: either may be copied."
+        "advice_either", "The logins work with both stores' values. Copy either way."
     ),
     "neither": Sentence(
-        "advice_neither", "A login is refused with the values of both stores: ask for its password."
+        "advice_neither", "A login is refused with both stores' values. Ask for its password."
     ),
     "unclear": Sentence(
         "advice_unclear",
-        "The logins don't show which store is right: not all of them could be tested.",
+        "Not all logins could be tested, so they don't show which store is right.",
     ),
 }
 

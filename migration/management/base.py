@@ -55,7 +55,7 @@ QUEUE_NOT_REACHED = Sentence(
     "queue_not_reached", "The task queue cannot be reached: the run starts once it is back."
 )
 WAVE_IS_GROUP = Sentence(
-    "wave_is_group", "--wave is --group now. The old name goes with the next release."
+    "wave_is_group", "--wave is now --group. The next release removes the old name."
 )
 
 

@@ -13,7 +13,7 @@ from nova_credentials.messages import Sentence
 
 NAME_IS_NOW = Sentence(
     "name_is_now",
-    "%(old)s is `manage.py %(new)s` now. The old name goes with the next release.",
+    "%(old)s is now `manage.py %(new)s`. The next release removes the old name.",
 )
 
 

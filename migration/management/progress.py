@@ -248,8 +248,8 @@ def describe_progress(progress: Progress | CountedWork) -> str:
 
 RUN_GOES_ON = Sentence(
     "run_goes_on",
-    "%(run)s goes on with the workers: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are not."
-    " Wait for it again: manage.py run resume %(id)s (with --inline this process works on it too).",
+    "%(run)s continues on the workers: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are "
+    "not. To wait for it again: manage.py run resume %(id)s (with --inline this process works on it too).",
 )
 
 
@@ -267,8 +267,8 @@ def wait_for_workers(run: Run, output: OutputWrapper) -> None:
 
 NO_PROGRESS = Sentence(
     "no_progress",
-    "%(run)s has made no progress for %(seconds)s s; it stays queued."
-    " Is a worker running? Start one with: manage.py qcluster",
+    "%(run)s has made no progress for %(seconds)s s. It stays queued. If no worker is running, start one: "
+    "manage.py qcluster",
 )
 
 
@@ -293,15 +293,15 @@ def _poll_run(run: Run, display: ProgressDisplay) -> None:
 
 RUN_CUT_SHORT = Sentence(
     "run_cut_short",
-    "%(run)s is stopped: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are not."
-    " Go on with the rest: manage.py run resume %(id)s --inline",
+    "%(run)s is stopped: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are not. To "
+    "continue: manage.py run resume %(id)s --inline",
 )
 BATCHES_END_FIRST = Sentence(
     "batches_end_first",
     "Interrupted: the batches in work are finished first. Press Ctrl+C again to end at once."
     " Then go on with: manage.py run resume %(id)s --inline",
 )
-RUN_WAITS = Sentence("run_waits", "%(run)s waits, and workers go on with it. %(why)s")
+RUN_WAITS = Sentence("run_waits", "%(run)s is waiting. Workers continue it. %(why)s")
 
 
 def finish_in_this_process(run: Run, output: OutputWrapper) -> None:

@@ -82,7 +82,7 @@ HAVE_GATES = (Move.FORWARD, Move.CUTOVER, Move.PURGE)
 
 ALREADY_THERE = Sentence("already_there", "It is in %(phase)s already.")
 NOT_FROM_THERE = Sentence(
-    "not_from_there", "It is in %(phase)s: this moves clients from %(old)s to %(new)s."
+    "not_from_there", "In %(phase)s. Only clients in %(old)s can move to %(new)s."
 )
 PURGE_TOO_EARLY = Sentence(
     "purge_too_early",
@@ -90,7 +90,7 @@ PURGE_TOO_EARLY = Sentence(
 )
 REQUEST_WAITS = Sentence("request_waits", "The request waits until every check passes.")
 MOVED_BY_OTHER = Sentence(
-    "moved_by_other", "%(who)s moved %(slug)s to %(phase)s %(ago)s ago. Nothing was done."
+    "moved_by_other", "Nothing was done: %(who)s moved %(slug)s to %(phase)s %(ago)s ago."
 )
 A_COMMAND = Sentence("a_command", "A command")
 
@@ -134,9 +134,9 @@ class MoveAct(Act):
             return self.request_question_for_one % {"name": name}
         return self.request_question % {"number": number, "n": intcomma(number)}
 
-    def name_button(self, number: int, name: str = "") -> str:
-        if name or not self.needs_approval:
-            return super().name_button(number, name)
+    def name_button(self, number: int) -> str:
+        if not self.needs_approval:
+            return super().name_button(number)
         return self.request_button % {"number": number, "n": intcomma(number)}
 
     def may_override(self, user: Any) -> bool:
@@ -393,9 +393,7 @@ class ToDualRead(MoveAct):
     question = ngettext_lazy(
         "Move %(n)s client to dual read?", "Move %(n)s clients to dual read?", "number"
     )
-    button = ngettext_lazy(
-        "Move %(n)s client to dual read", "Move %(n)s clients to dual read", "number"
-    )
+    button = ngettext_lazy("Move to dual read", "Move %(n)s clients to dual read", "number")
     effect = gettext_lazy("NOVA reads and compares both stores and uses AWS's value.")
     way_back = gettext_lazy("move back to dual write, at any time.")
 
@@ -410,13 +408,13 @@ class CutOver(MoveAct):
     question = ngettext_lazy(
         "Cut over %(n)s client to AWS?", "Cut over %(n)s clients to AWS?", "number"
     )
-    button = ngettext_lazy("Cut over %(n)s client", "Cut over %(n)s clients", "number")
+    button = ngettext_lazy("Cut over client", "Cut over %(n)s clients", "number")
     request_question_for_one = gettext_lazy("Request the cutover of %(name)s?")
     request_question = ngettext_lazy(
         "Request the cutover of %(n)s client?", "Request the cutover of %(n)s clients?", "number"
     )
     request_button = ngettext_lazy(
-        "Request the cutover of %(n)s client", "Request the cutover of %(n)s clients", "number"
+        "Request cutover", "Request the cutover of %(n)s clients", "number"
     )
     effect = gettext_lazy("NOVA reads AWS only. PostgreSQL keeps receiving every write.")
     way_back = gettext_lazy("roll back, one click, no approval.")
@@ -432,11 +430,11 @@ class RollBack(MoveAct):
     question = ngettext_lazy(
         "Roll back %(n)s client to dual read?", "Roll back %(n)s clients to dual read?", "number"
     )
-    button = ngettext_lazy("Roll back %(n)s client", "Roll back %(n)s clients", "number")
+    button = ngettext_lazy("Roll back client", "Roll back %(n)s clients", "number")
     effect = gettext_lazy(
         "NOVA reads both stores again. AWS's values are copied to PostgreSQL first."
     )
-    way_back = gettext_lazy("cut over again, once its gate is open.")
+    way_back = gettext_lazy("cut over again, once all checks pass.")
 
 
 class BackToDualWrite(MoveAct):
@@ -450,10 +448,10 @@ class BackToDualWrite(MoveAct):
         "Move %(n)s client back to dual write?", "Move %(n)s clients back to dual write?", "number"
     )
     button = ngettext_lazy(
-        "Move %(n)s client back to dual write", "Move %(n)s clients back to dual write", "number"
+        "Move back to dual write", "Move %(n)s clients back to dual write", "number"
     )
     effect = gettext_lazy("NOVA reads PostgreSQL only; writes go to both stores.")
-    way_back = gettext_lazy("move to dual read again, once its gate is open.")
+    way_back = gettext_lazy("move to dual read again, once all checks pass.")
 
 
 class BackToPostgresForm(ActForm):
@@ -483,12 +481,12 @@ class BackToPostgres(MoveAct):
         "Move %(n)s client back to PostgreSQL?", "Move %(n)s clients back to PostgreSQL?", "number"
     )
     button = ngettext_lazy(
-        "Move %(n)s client back to PostgreSQL", "Move %(n)s clients back to PostgreSQL", "number"
+        "Move back to PostgreSQL", "Move %(n)s clients back to PostgreSQL", "number"
     )
     effect = gettext_lazy(
         "Writes go to PostgreSQL only; the secret stays in AWS unless you delete it."
     )
-    way_back = gettext_lazy("push again, which also takes a secret back from its deletion.")
+    way_back = gettext_lazy("push again, which also cancels the deletion of its secret.")
 
 
 class Purge(MoveAct):
@@ -501,14 +499,12 @@ class Purge(MoveAct):
     takes_many = False
     question_for_one = gettext_lazy("Purge %(name)s?")
     question = ngettext_lazy("Purge %(n)s client?", "Purge %(n)s clients?", "number")
-    button = ngettext_lazy("Purge %(n)s client", "Purge %(n)s clients", "number")
+    button = ngettext_lazy("Purge client", "Purge %(n)s clients", "number")
     request_question_for_one = gettext_lazy("Request the purge of %(name)s?")
     request_question = ngettext_lazy(
         "Request the purge of %(n)s client?", "Request the purge of %(n)s clients?", "number"
     )
-    request_button = ngettext_lazy(
-        "Request the purge of %(n)s client", "Request the purge of %(n)s clients", "number"
-    )
+    request_button = ngettext_lazy("Request purge", "Request the purge of %(n)s clients", "number")
     effect = gettext_lazy("Replaces the secret values in PostgreSQL with pointers to AWS.")
     way_back = gettext_lazy("restore, as long as AWS has the secret.")
 
@@ -521,9 +517,9 @@ class Restore(MoveAct):
     label = gettext_lazy("Restore")
     question_for_one = gettext_lazy("Restore %(name)s?")
     question = ngettext_lazy("Restore %(n)s client?", "Restore %(n)s clients?", "number")
-    button = ngettext_lazy("Restore %(n)s client", "Restore %(n)s clients", "number")
-    effect = gettext_lazy("Copies the secret values from AWS back to PostgreSQL.")
-    way_back = gettext_lazy("purge again, once its gate is open.")
+    button = ngettext_lazy("Restore client", "Restore %(n)s clients", "number")
+    effect = gettext_lazy("Copies the secret values from AWS to PostgreSQL.")
+    way_back = gettext_lazy("purge again, once all checks pass.")
 
 
 # By the phases between which they move.

@@ -136,7 +136,7 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
             "present_slug": slugs.first(),
             "lines": checks.lines,
             "why_shut": checks.why_shut,
-            "confirmation_text": f"{act.effect} {gettext('Way back: %(how)s') % {'how': act.way_back}}",
+            "confirmation_text": f"{act.effect} {gettext('Undo: %(how)s') % {'how': act.way_back}}",
         }
     return context
 

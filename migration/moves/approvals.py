@@ -110,7 +110,7 @@ def start_move_run(
 AT_ONCE = Sentence("at_once", "This move needs no approval: make it directly.")
 ASKED_ALREADY = Sentence(
     "asked_already",
-    "%(slug)s has an open request already: it has to be approved or cancelled first.",
+    "%(slug)s already has an open request. Approve or cancel it first.",
 )
 
 
@@ -173,12 +173,12 @@ OWN_REQUEST = Sentence(
 )
 REQUESTER_DEACTIVATED = Sentence(
     "requester_deactivated",
-    "%(who)s, who requested it, is deactivated. Refuse the request; somebody else can request it again.",
+    "%(who)s, who requested it, is deactivated. Refuse the request. Someone else can request it again.",
 )
 COULD_ACT_AS_BOTH = Sentence(
     "could_act_as_both",
-    "%(who)s changed how %(whom)s logs in %(ago)s ago, so one person could have requested and approved this. Somebody"
-    " else has to approve it, or you once 24 hours have passed.",
+    "%(who)s changed how %(whom)s logs in %(ago)s ago, so one person could have requested and approved this. "
+    "Someone else has to approve it, or you after 24 hours.",
 )
 
 
@@ -306,7 +306,7 @@ def cancel_run_request(*, run_id: int, by: User | None) -> None:
 
 
 RUN_NOT_REQUESTED = Sentence(
-    "run_not_requested", "%(run)s is not waiting for an approval: it is %(state)s."
+    "run_not_requested", "%(run)s is not waiting for approval: it is %(state)s."
 )
 
 

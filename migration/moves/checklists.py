@@ -95,15 +95,10 @@ def _explain_override(request: HttpRequest, checks: list[Check]) -> str:
     if not any(check.may_be_overridden for check in failed):
         return ""
     if not request.user.has_perm(OVERRIDE_PERMISSION):
-        return _(
-            "Only somebody who may override missing evidence (an Administrator) can override the lines marked so,"
-            " with a reason."
-        )
+        return _("An Administrator can override marked checks with a reason.")
     if all(check.may_be_overridden for check in failed):
-        return _("You can override the lines marked so, with a reason.")
-    return _(
-        "You can override the lines marked so, with a reason, once all others pass: those can't be overridden."
-    )
+        return _("You can override marked checks with a reason.")
+    return _("You can override marked checks with a reason, once all others pass.")
 
 
 def find_fix(request: HttpRequest, back: str, *, client_id: int, check: Check) -> Remedy | None:

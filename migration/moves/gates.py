@@ -153,9 +153,7 @@ def require_open(
     return failed.overridden
 
 
-MAY_NOT_OVERRIDE = Sentence(
-    "may_not_override", "%(who)s has no permission to override missing evidence."
-)
+MAY_NOT_OVERRIDE = Sentence("may_not_override", "%(who)s may not override missing evidence.")
 
 
 def split_by_override(failed: list[Check], override: Override | None) -> FailedChecks:
@@ -167,15 +165,13 @@ def split_by_override(failed: list[Check], override: Override | None) -> FailedC
     return FailedChecks([check for check in failed if check not in covered], covered)
 
 
-SHUT_BY_THESE_FACTS = Sentence(
-    "shut_by_these_facts", "The gate is shut, and nobody can override this: %(what)s"
-)
+SHUT_BY_THESE_FACTS = Sentence("shut_by_these_facts", "These checks can't be overridden: %(what)s")
 EVIDENCE_MISSING_TOO = Sentence(
-    "evidence_missing_too", "Evidence is missing too: %(what)s.", glue=", "
+    "evidence_missing_too", "Not enough evidence either: %(what)s.", glue=", "
 )
 SHUT_BY_EVIDENCE = Sentence(
     "shut_by_evidence",
-    "The gate is shut because nothing proves yet that NOVA can work from AWS alone; missing: %(what)s.",
+    "Not enough evidence yet: %(what)s.",
     glue=", ",
 )
 

@@ -322,7 +322,7 @@ NEEDS_APPROVAL = Sentence(
     "needs_approval", "A second person has to approve this move: request it first."
 )
 MOVE_UNDER_WAY = Sentence(
-    "move_under_way", "A push or another move of this client is under way; try again."
+    "move_under_way", "A push or another move of this client is in progress. Try again."
 )
 
 
@@ -450,7 +450,7 @@ def start_dual_write(batch: MoveBatch) -> None:
 
 
 READS_AWS = Sentence(
-    "reads_aws", "From now NOVA reads it from AWS. PostgreSQL keeps receiving every write."
+    "reads_aws", "NOVA now reads it from AWS. PostgreSQL keeps receiving every write."
 )
 
 
@@ -685,7 +685,7 @@ def _copy_to_rows_and_move(batch: MoveBatch, attempt: MoveAttempt, found: AwsCop
     batch.settle([attempt], moved, notes)
 
 
-STORES_DIFFER = Sentence("stores_differ", "Both stores were read just now, and they differ.")
+STORES_DIFFER = Sentence("stores_differ", "Both stores were just read, and they differ.")
 ONLY_IN_AWS = Sentence("only_in_aws", "Only AWS holds the secret values now.")
 
 

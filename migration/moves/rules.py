@@ -105,7 +105,7 @@ WRITES_NOT_COUNTED = Sentence(
 )
 PROOF_FAILED = Sentence(
     "proof_failed",
-    "A test update of %(tables)s was not counted (it was undone): look for a rule or a trigger there.",
+    "A test update of %(tables)s was not counted. Look for a rule or a trigger there.",
 )
 WERE_UNCOUNTED = Sentence(
     "were_uncounted",
@@ -421,12 +421,10 @@ LAST = Blocker("last", _("Last phase reached"), _("Done"))
 
 # Rules about the client's push, beside its gate: lists tell them, and the push itself refuses
 
-LAST_PUSH_REFUSED = Sentence(
-    "last_push_refused", "These values were refused at the last push: see the last error."
-)
+LAST_PUSH_REFUSED = Sentence("last_push_refused", "The last push was refused.")
 PUSH_REFUSED = Blocker(
     "push_refused",
-    _("Push refused: its data or its secret has to be corrected"),
+    _("Push refused"),
     _("Push refused"),
 )
 
@@ -449,9 +447,7 @@ class LastPushRefused(Rule):
             yield self.unmet(LAST_PUSH_REFUSED())
 
 
-INACTIVE = Blocker(
-    "inactive", _("Inactive: NOVA doesn't read it"), _("Inactive"), before_purge=True
-)
+INACTIVE = Blocker("inactive", _("Inactive"), _("Inactive"), before_purge=True)
 
 
 class ActiveForFirstPush(Rule):
@@ -470,7 +466,7 @@ class ActiveForFirstPush(Rule):
             yield self.unmet(NOT_PUSHED_INACTIVE())
 
 
-NO_LOGIN = Sentence("no_login", "It has no login yet: add one.")
+NO_LOGIN = Sentence("no_login", "No login yet. Add one.")
 WITHOUT_LOGIN = Blocker("no_login", _("No login to push"), _("No login yet"))
 
 
@@ -523,11 +519,9 @@ def check_aws_writes() -> Iterator[Check]:
         yield Check(found, refusal is None, refusal or passed, CheckFix.AWS_WRITES)
 
 
-PUSH_PENDING = Sentence(
-    "push_pending", "A push is pending: the client's newest values are not in AWS yet."
-)
+PUSH_PENDING = Sentence("push_pending", "A push is pending: the latest values are not in AWS yet.")
 NO_PUSH_PENDING = Sentence("no_push_pending", "No push is pending.")
-KEPT_PUSH_PENDING = Sentence("kept_push_pending", "%(n)s whose push to AWS is pending")
+KEPT_PUSH_PENDING = Sentence("kept_push_pending", "%(n)s with a pending push")
 USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
 WAITS_FOR_PUSH = Blocker(
     "push_pending",
@@ -558,13 +552,13 @@ class Pushed(Rule):
         yield self.unmet(PUSH_PENDING()) if kept_by else self.met(NO_PUSH_PENDING())
 
 
-NEVER_COMPARED = Sentence("never_compared", "It was never compared: compare it first.")
+NEVER_COMPARED = Sentence("never_compared", "Not compared yet. Compare it first.")
 NEWEST_COMPARISON = Sentence("newest_comparison", "Newest comparison: %(result)s, %(ago)s ago.")
 COMPARISON_TOO_OLD = Sentence(
     "comparison_too_old", "The newest comparison is older than %(n)s minutes: compare again."
 )
 KEPT_NEVER_COMPARED = Sentence("kept_never_compared", "%(n)s not compared yet")
-KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s whose newest comparison is too old")
+KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s with an outdated comparison")
 USUAL_COMPARISON = Sentence(
     "usual_comparison",
     "Usually it is a matter of minutes: the workers compare every client each %(n)s minutes.",
@@ -700,12 +694,12 @@ READER_MET_MISMATCH = Sentence(
 READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch recently.")
 KEPT_BY_READER = Sentence(
     "kept_by_reader",
-    "%(n)s of which NOVA's reader met a mismatch or a failure in the last %(wanted)s",
+    "%(n)s with a mismatch or a failed read in the last %(wanted)s",
 )
 USUAL_READER = Sentence(
     "usual_reader",
-    "After a mismatch or a failure that NOVA's reader met, %(wanted)s have to pass without another; after a failure,"
-    " some good reads do as well.",
+    "After a mismatch or failed read, wait %(wanted)s without another one. After a failure, a few good reads "
+    "also suffice.",
 )
 # A campaign's step waits until FRESH is over. Where the reader meets another one meanwhile, the stop rule counts it.
 READER_MET_TROUBLE = Blocker(
@@ -743,14 +737,14 @@ class NoMismatchMet(Rule):
 
 AWS_LOGIN_REFUSED = Sentence(
     "aws_login_refused",
-    "A login with AWS's values was refused %(ago)s ago: %(logins)s. Correct it and test it again.",
+    "A login with AWS's values was refused %(ago)s ago: %(logins)s. Fix it and test it again.",
     glue=", ",
 )
 AWS_LOGIN_NOT_REFUSED = Sentence(
     "aws_login_not_refused", "No login with AWS's values was refused in its newest test."
 )
 LOGIN_REFUSED = Blocker(
-    "aws_login_refused", _("A login with AWS's values is refused"), _("Login from AWS refused")
+    "aws_login_refused", _("Login with AWS's values refused"), _("Login from AWS refused")
 )
 
 
@@ -779,12 +773,12 @@ class NoLoginRefused(Rule):
 
 CLEAN_STREAK = Sentence(
     "clean_streak",
-    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s.",
-    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s.",
+    "%(n)s matching comparisons in a row in this phase; needed: %(wanted)s.",
+    one="%(n)s matching comparison in a row in this phase; needed: %(wanted)s.",
 )
 STREAK_APART = Sentence("streak_apart", "%(n)s, at least %(time)s apart")
 KEPT_FEW_MATCHES = Sentence(
-    "kept_few_matches", "%(n)s with too few matches in a row so far (needed: %(wanted)s)"
+    "kept_few_matches", "%(n)s with too few matches in a row (needed: %(wanted)s)"
 )
 KEPT_FEW_MATCHES_SO_FAR = Sentence(
     "kept_few_matches_so_far",
@@ -793,8 +787,8 @@ KEPT_FEW_MATCHES_SO_FAR = Sentence(
 )
 USUAL_STREAK = Sentence(
     "usual_streak",
-    "Each comparison that matches counts: the workers make one each %(n)s minutes.",
-    one="Each comparison that matches counts: the workers make one each minute.",
+    "Workers compare every %(n)s minutes.",
+    one="Workers compare every minute.",
 )
 FEW_MATCHES = Blocker(
     "streak",
@@ -838,7 +832,7 @@ class CleanStreak(Rule):
         yield self.unmet(text) if kept_by else self.met(text)
 
 
-TIME_IN_PHASE = Sentence("time_in_phase", "In the phase %(phase)s for %(age)s; needed: %(wanted)s.")
+TIME_IN_PHASE = Sentence("time_in_phase", "In %(phase)s for %(age)s; needed: %(wanted)s.")
 
 
 def get_wanted_time(new: Phase) -> timedelta:
@@ -916,11 +910,9 @@ ANSWERED_BY_AWS = Sentence(
 )
 INACTIVE_CLIENT = Sentence(
     "inactive_client",
-    "%(reads)s NOVA reads no inactive client: make it active, or have this line overridden with a reason.",
+    "%(reads)s NOVA doesn't read inactive clients: activate it, or override this check with a reason.",
 )
-KEPT_FEW_READS = Sentence(
-    "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
-)
+KEPT_FEW_READS = Sentence("kept_few_reads", "%(n)s with too few reads by NOVA (needed: %(wanted)s)")
 KEPT_FEW_READS_SO_FAR = Sentence(
     "kept_few_reads_so_far",
     "%(n)s with too few reads by NOVA: %(mean)s of %(wanted)s on average, fewest %(least)s",
@@ -1001,8 +993,8 @@ NO_READER_PROCESS = Sentence(
 )
 READER_PROCESSES = Sentence(
     "reader_processes",
-    "%(n)s NOVA processes that read with this package were seen in the last hour.",
-    one="%(n)s NOVA process that reads with this package was seen in the last hour.",
+    "%(n)s NOVA processes have used the reader in the last hour.",
+    one="%(n)s NOVA process has used the reader in the last hour.",
 )
 
 

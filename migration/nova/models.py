@@ -120,7 +120,7 @@ class ReaderProcess(models.Model):
     process_id = models.BigIntegerField(_("process"), db_default=0)
     version = models.CharField(_("package version"), max_length=50, db_default="")
     # The last four characters of the id of the key that signed the newest request to AWS.
-    access_key_end = models.CharField(_("AWS access key"), max_length=4, db_default="")
+    access_key_end = models.CharField(_("Access key"), max_length=4, db_default="")
     aws_error = models.CharField(_("newest AWS error"), max_length=50, db_default="")
     aws_error_at = models.DateTimeField(null=True)
     first_seen_at = models.DateTimeField(_("first seen"), db_default=Now())

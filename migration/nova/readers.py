@@ -196,7 +196,7 @@ class AdoptionStep:
 ADOPTION_STEPS = (
     AdoptionStep(
         gettext_lazy("Rotate first"),
-        gettext_lazy("Change every secret that ever stood in a repository, a chat or a log."),
+        gettext_lazy("Change every secret that was ever in a repository, chat or log."),
     ),
     AdoptionStep(
         gettext_lazy("Install the package"),
@@ -231,8 +231,8 @@ def describe_readers(readers: ReaderSummary) -> str:
     if not readers.seen:
         return _("No process of NOVA has read through the package in the last hour.")
     return ngettext(
-        "%(n)d process of NOVA has read through the package in the last hour.",
-        "%(n)d processes of NOVA have read through the package in the last hour.",
+        "%(n)d NOVA process has used the reader in the last hour.",
+        "%(n)d NOVA processes have used the reader in the last hour.",
         readers.seen,
     ) % {"n": readers.seen}
 
@@ -245,7 +245,7 @@ READER_NEVER_READ = Sentence(
 )
 READER_HAS_TO_READ = Sentence(
     "reader_has_to_read",
-    "Clients are read from AWS, but no process of NOVA has ever read through the package.",
+    "Clients are read from AWS, but no NOVA process has ever used the reader.",
 )
 READERS_ARE_GONE = Sentence(
     "readers_are_gone",
@@ -257,9 +257,7 @@ READERS_FAIL = Sentence(
     "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
     one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
 )
-NO_READER_FAILS = Sentence(
-    "no_reader_fails", "AWS has failed for no process of NOVA in the last 30 minutes."
-)
+NO_READER_FAILS = Sentence("no_reader_fails", "AWS has not failed for NOVA in the last 30 minutes.")
 SEE_THE_READERS = Sentence(
     "see_the_readers",
     "The page “NOVA's processes” shows them with the class of the error. docs/reader.md has the IAM policy that NOVA"
@@ -327,8 +325,8 @@ MOST_NAMED = 20
 
 MORE_OTHER_READS = Sentence(
     "more_other_reads",
-    "And %(n)s more statements read credential tables past the package.",
-    one="And one more statement reads a credential table past the package.",
+    "And %(n)s more statements bypass the reader.",
+    one="And one more statement bypasses the reader.",
 )
 REPLACE_THE_HELPER = Sentence(
     "replace_the_helper",
@@ -399,9 +397,7 @@ OTHER_HAS_READ = Sentence(
     one="The role %(role)s has read %(tables)s past the package, once in all. When it did is known an hour after it"
     " was first noticed.",
 )
-WAIT_AN_HOUR = Sentence(
-    "wait_an_hour", "Check again in an hour, with workers running: they look every five minutes."
-)
+WAIT_AN_HOUR = Sentence("wait_an_hour", "Check again in an hour. Workers check every five minutes.")
 
 
 def _judge(row: OtherStatement, *, matters: bool) -> Finding | None:
@@ -553,7 +549,7 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
     def seen_badge(self, process: ReaderProcess) -> str:
         return make_seen_in_last_hour_label(process)
 
-    @display(description=gettext_lazy("AWS access key"))
+    @display(description=gettext_lazy("Access key"))
     def access_key(self, process: ReaderProcess) -> str:
         return f"…{process.access_key_end}" if process.access_key_end else "–"
 

@@ -80,8 +80,8 @@ class MappingRefused(MessageError):  # noqa: N818  # nothing went wrong: it may 
 MAPPED = Sentence("mapped", "%(column)s is mapped.")
 MAPPED_AND_PUSHED = Sentence(
     "mapped_and_pushed",
-    "%(column)s is mapped. The documents of %(n)s clients change: they are pushed next.",
-    one="%(column)s is mapped. The document of one client changes: it is pushed next.",
+    "%(column)s is mapped. %(n)s clients are pushed again.",
+    one="%(column)s is mapped. One client is pushed again.",
 )
 
 
@@ -106,10 +106,10 @@ class MappingResult:
 
 
 NO_SUCH_TABLE = Sentence(
-    "no_such_table", "%(name)s names none of NOVA's tables: %(tables)s.", glue=", "
+    "no_such_table", "%(name)s is not one of NOVA's tables: %(tables)s.", glue=", "
 )
 NO_SUCH_COLUMN = Sentence(
-    "no_such_column", "%(name)s is no column that NOVA added: only such a column can be mapped."
+    "no_such_column", "%(name)s is not a column that NOVA added. Only those can be mapped."
 )
 
 
@@ -124,7 +124,7 @@ def find_added_column(columns: NovaSchema, name: str) -> NovaColumn:
     raise MappingRefused(NO_SUCH_COLUMN(name=escape_name(name)))
 
 
-MAPPINGS_BUSY = Sentence("mappings_busy", "A purge or a rollback is under way; try again.")
+MAPPINGS_BUSY = Sentence("mappings_busy", "A purge or a rollback is in progress. Try again.")
 
 
 def map_column(
@@ -184,11 +184,11 @@ def _map_locked(
     return MappingResult(column, use, clients, list_purged_with_values(replace(column, use=use)))
 
 
-COLUMN_IS_GONE = Sentence("column_is_gone", "%(column)s is gone: it can only be ignored.")
+COLUMN_IS_GONE = Sentence("column_is_gone", "%(column)s no longer exists and can only be ignored.")
 ONLY_TEXT = Sentence(
     "only_text",
-    "%(column)s (%(type)s) can only be ignored: secret and plain are for columns of the type text or varchar that NOVA"
-    " writes itself.",
+    "%(column)s (%(type)s) can only be ignored. Secret and plain are for text and varchar columns that NOVA "
+    "writes.",
 )
 RESTORE_BEFORE_MAPPING = Sentence(
     "restore_before_mapping",
@@ -213,10 +213,8 @@ def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
 
 PURGED_KEEP_VALUES = Sentence(
     "purged_keep_values",
-    "%(n)s purged clients still have a value in %(column)s: %(names)s. Restore them, and purge them again once their"
-    " gates are open.",
-    one="A purged client still has a value in %(column)s: %(names)s. Restore it, and purge it again once its gate is"
-    " open.",
+    "%(n)s purged clients still have a value in %(column)s: %(names)s. Restore them, then purge them again.",
+    one="A purged client still has a value in %(column)s: %(names)s. Restore it, then purge it again.",
     glue=", ",
 )
 
@@ -270,9 +268,7 @@ def split_unknown_accepted(
     )
 
 
-ACCEPTING_WANTS_REASON = Sentence(
-    "accepting_wants_reason", "Give a reason: it is kept with your name."
-)
+ACCEPTING_WANTS_REASON = Sentence("accepting_wants_reason", "Enter a reason.")
 OBJECT_CHANGED = Sentence(
     "object_changed", "The object was changed or removed meanwhile: look at it again."
 )
@@ -345,7 +341,7 @@ OBJECTS_UNKNOWN = Sentence(
     glue=", ",
 )
 OBJECTS_ACCEPTED = Sentence(
-    "objects_accepted", "Every object of others on NOVA's tables was accepted as it is now."
+    "objects_accepted", "Every object of others on NOVA's tables is accepted."
 )
 
 
@@ -398,7 +394,7 @@ def read_nova_tables(columns: NovaSchema | None = None) -> NovaTables:
 
 SEE_NOVA_TABLES = Sentence(
     "see_nova_tables",
-    "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
+    "Ask NOVA's developers what it is for, then decide on the page “NOVA's tables” (docs/nova-tables.md).",
 )
 COLUMNS_ARE_KNOWN = Sentence(
     "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."

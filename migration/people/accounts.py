@@ -48,17 +48,16 @@ class NotDoneError(MessageError):
 
 
 OWN_ACCOUNT = Sentence("own_account", "This is your own account: somebody else has to do it.")
-MAIL_TAKEN = Sentence("mail_taken", "%(who)s has this mail address already.")
+MAIL_TAKEN = Sentence("mail_taken", "%(who)s already has this email address.")
 ROLE_OF_PROVIDER = Sentence(
     "role_of_provider",
-    "%(who)s logs in by OpenID Connect: the role, the name and the mail address come from there at each login.",
+    "%(who)s logs in by OpenID Connect, which sets the role, name and email at each login.",
 )
 PASSWORD_OF_PROVIDER = Sentence(
     "password_of_provider",
-    "%(who)s logs in by OpenID Connect, so this account has no password. Only a superuser gives it one: whoever knows"
-    " it could log in as %(who)s.",
+    "%(who)s logs in by OpenID Connect and has no password. Only a superuser can give them one.",
 )
-IS_DEACTIVATED = Sentence("is_deactivated", "%(who)s is deactivated: activate the account first.")
+IS_DEACTIVATED = Sentence("is_deactivated", "%(who)s is deactivated. Activate the account first.")
 CHANGED_MEANWHILE = Sentence(
     "person_changed_meanwhile",
     "Nothing was done: somebody else changed %(who)s since you opened this page. Check and try again.",
@@ -111,13 +110,14 @@ def is_invited(user: User) -> bool:
 MAIL_LINK_SUBJECT = Sentence("mail_link_subject", "NOVA Admin: choose your password")
 MAIL_INVITED = Sentence(
     "mail_invited",
-    "%(by)s invited you to NOVA Admin. Choose your password here:\n\n%(address)s\n\nThe link works once, for 3 days."
-    " You log in as %(name)s.",
+    "%(by)s invited you to NOVA Admin. Choose a password:\n\n%(address)s\n\n"
+    "The link works once and expires in 3 days. Your username is %(name)s.",
 )
 MAIL_LINK = Sentence(
     "mail_link",
-    "%(by)s sent you a link to choose a new password at NOVA Admin:\n\n%(address)s\n\nIt works once, for 3 days. You"
-    " log in as %(name)s. If you did not ask for it, tell your user administrators now.",
+    "%(by)s sent you a link to choose a new password at NOVA Admin:\n\n%(address)s\n\n"
+    "It works once and expires in 3 days. Your username is %(name)s. If you did not ask for this, tell a User"
+    " administrator now.",
 )
 
 

@@ -97,6 +97,10 @@ def _note_changes(
     setattr(instance, _CHANGED, changed if names else [])
 
 
+ACTIVATED = Sentence("user_activated", "Activated the user %(name)s.")
+DEACTIVATED = Sentence("user_deactivated", "Deactivated the user %(name)s.")
+
+
 def _record_change(*, instance: Model, created: bool, using: str, **_: object) -> None:
     code, added, changed, renamed, _deleted = _words_of(instance)
     fields: list[str] | None = getattr(instance, _CHANGED, None)
@@ -106,6 +110,8 @@ def _record_change(*, instance: Model, created: bool, using: str, **_: object) -
         AuditEvent.objects.using(using).record(code, added(name=name))
     elif fields:
         facts = changed(name=name, fields=", ".join(fields))
+        if isinstance(instance, User) and fields == ["is_active"]:
+            facts = (ACTIVATED if instance.is_active else DEACTIVATED)(name=name)
         if old_name is not None:
             facts = renamed(old=old_name, name=name, fields=", ".join(fields))
         AuditEvent.objects.using(using).record(code, facts)

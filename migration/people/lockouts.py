@@ -219,8 +219,8 @@ def record_failed_login(
     _log(username, address, PasswordPlace.LOGIN, ended=shut_out)
 
 
-LET_IN = Sentence("let_in", "Ended the lock of %(name)s at %(address)s.")
-ADDRESS_LET_IN = Sentence("address_let_in", "Ended the lock of the address %(address)s.")
+LET_IN = Sentence("let_in", "Removed the lock of %(name)s at %(address)s.")
+ADDRESS_LET_IN = Sentence("address_let_in", "Removed the lock of the address %(address)s.")
 
 
 def end_login_locks(pairs: Iterable[tuple[str, str]], *, by: User) -> int:

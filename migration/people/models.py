@@ -27,7 +27,7 @@ class UserDeletionError(MessageError):
 
 USERS_ARE_KEPT = Sentence(
     "users_are_kept",
-    "%(who)s was not deleted: records name this user. Deactivate the user instead.",
+    "%(who)s was not deleted: the audit names this user. Deactivate the account instead.",
 )
 
 

@@ -104,7 +104,7 @@ class ActorPasswordForm(forms.Form):
     request: HttpRequest
 
     current_password = forms.CharField(
-        label=_("Your own password, or a code of your second factor"),
+        label=_("Your password, or a code of your second factor"),
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
     )

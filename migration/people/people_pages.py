@@ -326,7 +326,7 @@ def summarize_role(person: Any) -> StrOrPromise:
     """Return what the person's only role allows; "" where they have another right too, or none."""
     names = [group.name for group in person.groups.all()]
     if person.is_superuser:
-        return gettext("May do everything.")
+        return gettext("Can do everything.")
     return SUMMARIES.get(names[0], "") if len(names) == 1 and not person.has_own else ""
 
 
@@ -395,7 +395,7 @@ class RoleChoice:
 def list_role_choices(by: User) -> list[RoleChoice]:
     """Return the roles, and which of them this user may give."""
     givable = set(select_givable_groups(by).values_list("pk", flat=True))
-    own = gettext("A group made by hand.")
+    own = gettext("A custom group.")
     return [
         RoleChoice(
             group.pk,
@@ -497,12 +497,13 @@ class InviteView(QuestionView):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(
             **kwargs,
-            note=gettext("The link works once, for %(days)s days.") % {"days": LASTS.days},
+            note=gettext("The link works once and expires in %(days)s days.")
+            % {"days": LASTS.days},
             by_provider=settings.NOVA_OIDC is not None,
         )
 
     def ask(self, form: ActorPasswordForm) -> HttpResponse:
-        self.button = gettext("Send invitation") if mails_are_sent() else gettext("Make the link")
+        self.button = gettext("Send invitation") if mails_are_sent() else gettext("Create link")
         return super().ask(form)
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -579,7 +580,7 @@ class RoleView(PersonActView):
 
     @property
     def title(self) -> str:
-        return gettext("Which role for %(who)s?") % {"who": self.name}
+        return gettext("Change the role of %(who)s?") % {"who": self.name}
 
     @property
     def note(self) -> str:
@@ -618,14 +619,17 @@ class LinkView(PersonActView):
     def note(self) -> str:
         values = {"days": LASTS.days, "mail": self.person.email}
         if is_invited(self.person):
-            text = gettext("They use it to choose a password. It works once, for %(days)s days.")
+            text = gettext(
+                "They choose a password with it. It works once and expires in %(days)s days."
+            )
         else:
             text = gettext(
-                "They use it to choose a new password; the old one works until then. It works once, for %(days)s days."
+                "They choose a new password with it; the old one works until then. It works once and expires in "
+                "%(days)s days."
             )
         how = gettext("It goes to %(mail)s.")
         if not (mails_are_sent() and self.person.email):
-            how = gettext("It is shown to you once.")
+            how = gettext("It is shown only once.")
         return " ".join((text, gettext("Any earlier link stops working."), how)) % values
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -649,7 +653,7 @@ class DetailsView(PersonActView):
 
     @property
     def note(self) -> str:
-        return gettext("The former address is told by mail.")
+        return gettext("We email the old address about the change.")
 
     def get_initial(self) -> dict[str, object]:
         return {"name": self.person.get_full_name(), "mail": self.person.email}
@@ -666,8 +670,8 @@ class DetailsView(PersonActView):
 
 
 class FactorView(PersonActView):
-    offer = _("Take the factor away…")
-    button = _("Take the factor away")
+    offer = _("Remove second factor…")
+    button = _("Remove second factor")
 
     @staticmethod
     def find_refusal(person: User, by: User) -> Message | None:
@@ -679,13 +683,13 @@ class FactorView(PersonActView):
 
     @property
     def title(self) -> str:
-        return gettext("Take the second factor of %(who)s away?") % {"who": self.name}
+        return gettext("Remove the second factor of %(who)s?") % {"who": self.name}
 
     @property
     def note(self) -> str:
         return gettext(
-            "For someone who has lost their phone and their recovery codes. Make sure that it is really them who ask:"
-            " call them, or see them. They are logged out, and set up a new one at their next login."
+            "For someone who lost their phone and recovery codes. First make sure that it is really them. They "
+            "are logged out and set up a new one when they next log in."
         )
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -693,7 +697,7 @@ class FactorView(PersonActView):
         if not told:
             text = gettext("No mail could be sent: tell %(who)s yourself.")
             messages.warning(self.request, text % {"who": self.name})
-        return self.finish(gettext("%(who)s has no second factor now, and was logged out."))
+        return self.finish(gettext("%(who)s has no second factor any more and was logged out."))
 
 
 class DeactivateView(PersonActView):
@@ -715,7 +719,7 @@ class DeactivateView(PersonActView):
     @property
     def note(self) -> str:
         return gettext(
-            "They are logged out at once, and their requests can't be approved. You can activate them again."
+            "They are logged out now, and their requests can't be approved. You can activate them again."
         )
 
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
@@ -842,7 +846,7 @@ class LetInView(AdminView):
         pair = tuple(request.POST.get(name, "").replace("\0", "") for name in ("user", "address"))
         count = end_login_locks([(pair[0], pair[1])], by=get_signed_in_user(request))
         if count:
-            text = ngettext("%(n)s lock was ended.", "%(n)s locks were ended.", count)
+            text = ngettext("Removed %(n)s lock.", "Removed %(n)s locks.", count)
             messages.success(request, text % {"n": count})
         else:
             messages.warning(request, gettext("Nobody is locked out there now."))

@@ -87,7 +87,7 @@ SUMMARIES: dict[str, StrPromise] = {
     "Operator": gettext_lazy("Adds clients, edits logins, moves clients to AWS."),
     "Approver": gettext_lazy("Approves requests and reads the audit."),
     "Administrator": gettext_lazy(
-        "Does all of this, and purges clients, reveals secrets, sets notices."
+        "Does all of this, and purges clients, reveals secrets and sets notices."
     ),
     "User administrator": gettext_lazy("Invites people and gives roles."),
 }

@@ -143,7 +143,7 @@ FACTOR_SET_UP_MEANWHILE = Sentence(
 )
 MAIL_SET_UP = Sentence(
     "mail_set_up",
-    "A second factor was set up for your login at NOVA Admin. If it was not you, tell your Administrators now.",
+    "A second factor was set up for your login at NOVA Admin. If it was not you, tell an Administrator now.",
 )
 MAIL_SUBJECT = Sentence("mail_subject", "NOVA Admin: your second factor")
 
@@ -276,8 +276,8 @@ def find_reset_refusal(user: User, by: User | None) -> Message | None:
 
 MAIL_RESET = Sentence(
     "mail_reset",
-    "%(by)s reset your second factor at NOVA Admin, and you were logged out. At your next login you set up a new one."
-    " If you did not ask for it, tell your Administrators now.",
+    "%(by)s reset your second factor at NOVA Admin, and you were logged out. You set up a new one when you next "
+    "log in. If you did not ask for this, tell an Administrator now.",
 )
 MAIL_RESET_BY_COMMAND = Sentence(
     "mail_reset_by_command",

@@ -98,20 +98,19 @@ class Push(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Push %(n)s client",
+        "Push client",
         "Push %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "The rows are written to AWS where it holds something else, and read back. A client in PostgreSQL writes"
-        " to both stores from then on; NOVA goes on reading PostgreSQL."
+        "Writes the rows to AWS and reads them back. Then writes go to both stores; NOVA still reads PostgreSQL."
     )
 
     def may_override(self, user: Any) -> bool:
         return bool(user.has_perm(RESOLVE_PERMISSION))
 
     def name_evidence(self, kind: str) -> str:
-        return _("AWS holds what somebody else wrote")
+        return _("Written by someone else in AWS")
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:
         # What differs, and what somebody writes in AWS meanwhile, the push itself decides on under its lease.
@@ -213,7 +212,7 @@ def describe_summary(counts: PlanCounts) -> list[str]:
             "It takes %(took)s at least. Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update."
         )
         % calls,
-        _("Afterwards these secrets cost $%(dollars)s a month, $%(new)s of it new.") % dollars,
+        _("These secrets will cost $%(dollars)s a month, $%(new)s of it new.") % dollars,
     ]
 
 
@@ -352,12 +351,12 @@ class CopyToAws(Copy):
         "number",
     )
     button = ngettext_lazy(
-        "Copy %(n)s client to AWS",
+        "Copy to AWS",
         "Copy %(n)s clients to AWS",
         "number",
     )
     effect = gettext_lazy(
-        "PostgreSQL's values are written to AWS. What is in AWS now stays there as the previous version."
+        "Writes PostgreSQL's values to AWS. AWS keeps its current values as the previous version."
     )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
@@ -390,7 +389,7 @@ class CopyToPostgres(Copy):
     label = gettext_lazy("Copy AWS to PostgreSQL")
     kind = Resolution.Kind.TO_POSTGRES
     needs_reason = True
-    way_back = gettext_lazy("undo the copy, as long as nobody changes either store.")
+    way_back = gettext_lazy("undo the copy, until either store changes.")
     question_for_one = gettext_lazy("Copy %(name)s to PostgreSQL?")
     question = ngettext_lazy(
         "Copy %(n)s client to PostgreSQL?",
@@ -398,11 +397,11 @@ class CopyToPostgres(Copy):
         "number",
     )
     button = ngettext_lazy(
-        "Copy %(n)s client to PostgreSQL",
+        "Copy to PostgreSQL",
         "Copy %(n)s clients to PostgreSQL",
         "number",
     )
-    effect = gettext_lazy("AWS's values are written into NOVA's tables.")
+    effect = gettext_lazy("Writes AWS's values to NOVA's tables.")
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         number = _select_phases(client_ids, reads_aws=False).count()
@@ -476,7 +475,7 @@ class Acknowledge(Resolve):
     form = AcknowledgeForm
     needs_reason = is_quick = True
     writes_aws = False
-    way_back = gettext_lazy("undo it on the page of mismatches, for an hour.")
+    way_back = gettext_lazy("“Undo” on the page of mismatches, for an hour.")
     question_for_one = gettext_lazy("Acknowledge the mismatches of %(name)s?")
     question = ngettext_lazy(
         "Acknowledge the mismatches of %(n)s client?",
@@ -484,13 +483,12 @@ class Acknowledge(Resolve):
         "number",
     )
     button = ngettext_lazy(
-        "Acknowledge the mismatches of %(n)s client",
+        "Acknowledge mismatches",
         "Acknowledge the mismatches of %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "Until that day they need no attention. Gates stay shut, and nothing is changed in PostgreSQL or AWS. Other"
-        " differences that a later comparison finds are not covered."
+        "Hides these mismatches until that day. The client still can't move on, and new differences still show."
     )
 
     def start(self, chosen: ClientPhaseQuerySet, order: Order) -> Done:

@@ -135,7 +135,7 @@ def _make_unsaved(snapshot: ClientSnapshot, run: Run | None, judgement: Judgemen
 
 MISSING_IN_AWS = Sentence("missing_in_aws", "AWS has no value under %(names)s.", glue=" or ")
 SCHEDULED_FOR_DELETION = Sentence("scheduled_for_deletion", "%(name)s is scheduled for deletion.")
-NO_DOCUMENT = Sentence("no_document", "%(name)s does not hold a valid document.")
+NO_DOCUMENT = Sentence("no_document", "%(name)s is not a valid document.")
 MISSING_IN_POSTGRES = Sentence(
     "missing_in_postgres", "The tables hold no credential of this client."
 )

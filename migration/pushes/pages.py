@@ -101,8 +101,8 @@ class UndoResolutionsView(AdminView):
             messages.success(request, text % {"n": number})
         if changed := len(undo["resolutions"]) - number:
             text = ngettext(
-                "%(n)d was left as it is: it was changed or resolved since.",
-                "%(n)d were left as they are: they were changed or resolved since.",
+                "%(n)d was not undone: it has changed since.",
+                "%(n)d were not undone: they have changed since.",
                 changed,
             )
             messages.warning(request, text % {"n": changed})

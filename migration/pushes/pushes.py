@@ -447,7 +447,8 @@ def _list_new_refusals(
 
 SAVED_IN_PART = Sentence(
     "saved_in_part",
-    "AWS has a part of it already, in %(names)s, and NOVA reads that; nothing else was saved: %(error)s Save it again.",
+    "AWS already has a part of it, in %(names)s, and NOVA reads that. Nothing else was saved: %(error)s Save it "
+    "again.",
     glue=", ",
 )
 

@@ -109,7 +109,7 @@ COPIES_SOMETHING_ELSE = Sentence(
     "Nothing was copied: the client or its values changed since you opened the page. Look at it again.",
 )
 TRY_AGAIN_LATER = Sentence(
-    "try_again_later", "A push or a move of this client is under way; try again."
+    "try_again_later", "A push or move of this client is in progress. Try again."
 )
 
 
@@ -263,7 +263,7 @@ def copy_to_postgres(
 
 NO_MISMATCH = Sentence("no_mismatch", "There is no mismatch to acknowledge.")
 COMPARED_SINCE = Sentence(
-    "compared_since", "A newer comparison found other differences. Look at them first."
+    "compared_since", "A newer comparison found other differences. Review them first."
 )
 
 
@@ -345,7 +345,7 @@ def _require_nothing_newer(snapshot: ClientSnapshot, found: AwsCopy) -> None:
 
 NEWER_WOULD_BE_LOST = Sentence(
     "newer_would_be_lost",
-    "A push is pending: PostgreSQL holds a newer value, and copying would lose it.",
+    "A push is pending: PostgreSQL has a newer value, which copying would overwrite.",
 )
 NEWER_MAY_BE_LOST = Sentence(
     "newer_may_be_lost",
@@ -635,9 +635,9 @@ class SelectedClient:
     is_settled: bool = False
 
 
-NOT_COMPARED_YET = Sentence("not_compared_yet", "It was not compared yet: compare both stores.")
+NOT_COMPARED_YET = Sentence("not_compared_yet", "Not compared yet. Compare both stores.")
 NOTHING_KNOWN_TO_DIFFER = Sentence(
-    "nothing_known_to_differ", "No field of it is known to differ: check it again."
+    "nothing_known_to_differ", "No known differences. Compare both stores."
 )
 
 

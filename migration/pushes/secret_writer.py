@@ -310,8 +310,8 @@ def doubt_account_if_all_is_gone(before: Answers, owners: SecretOwners) -> None:
 
 NOT_CREATED = Sentence(
     "not_created",
-    "AWS has no secret %(name)s any more, and in this phase AWS decides: no push makes it anew."
-    " Take it back in AWS, or roll the client back to dual read.",
+    "AWS no longer has the secret %(name)s, and a push can't create it in this phase. Restore it in AWS, or roll "
+    "the client back to dual read.",
 )
 POSTPONED = Sentence("postponed", "It waited too long for the rate limit; the run tries it again.")
 

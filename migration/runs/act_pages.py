@@ -424,7 +424,7 @@ class ActView(BaseActView):
         if not self.number:
             return _("Nothing was done: select a client first.")
         if self.number > 1 and not self.act.takes_many:
-            return _("Nothing was done: this is done to one client at a time, from its page.")
+            return _("Nothing was done: do this on the client's page, one client at a time.")
         return ""
 
     def post(self, request: HttpRequest, act: str = "") -> HttpResponse:
@@ -491,9 +491,8 @@ class ActView(BaseActView):
         will_ids = [each.client_id for each in will]
         # The title asks about those to whom it would be done; where it is none, about all that were selected.
         asked = will or planned
-        name = get_name(asked[0]) if len(asked) == 1 else ""
         return self.show(
-            self.act.ask(len(asked), name),
+            self.act.ask(len(asked), get_name(asked[0]) if len(asked) == 1 else ""),
             groups=describe_groups(
                 self.request,
                 {each: groups[each][:CLIENTS_SHOWN] for each in VERDICTS},
@@ -504,7 +503,7 @@ class ActView(BaseActView):
             number=len(will),
             selected=len(planned),
             sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
-            button=self.act.name_button(len(will), name) if will else "",
+            button=self.act.name_button(len(will)) if will else "",
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
             shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
             overrides=self.describe_overrides(count_missing(planned)),

@@ -203,8 +203,6 @@ class Act:
     question: ClassVar[StrOrPromise]
     # Verb and number: "Move 17 clients".
     button: ClassVar[StrOrPromise]
-    # The same for the client called `name`; "": the question without its marks, "Move Aldana to dual read".
-    button_for_one: ClassVar[StrOrPromise] = ""
     # What it does, in a sentence or two.
     effect: ClassVar[StrOrPromise]
     # None: it stands alone.
@@ -255,11 +253,8 @@ class Act:
             return self.question_for_one % {"name": name}
         return self.question % {"number": number, "n": intcomma(number)}
 
-    def name_button(self, number: int, name: str = "") -> str:
-        """Return the words of the button, about the client of this name, or "" and so many."""
-        if name:
-            own = self.button_for_one % {"name": name} if self.button_for_one else ""
-            return own or self.ask(1, name).removeprefix("¿").removesuffix("?")
+    def name_button(self, number: int) -> str:
+        """Return the words of the button for so many clients."""
         return self.button % {"number": number, "n": intcomma(number)}
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:

@@ -51,8 +51,8 @@ from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, MessageError, Sentence
 
 FAILURE_EVENT = EventKind("failure", _("Failed in a run"), icon="error", in_history=True)
-FAILED_IN_RUN = Sentence("failed_in_run", "%(run)s failed for this client: %(why)s")
-REFUSED_IN_RUN = Sentence("refused_in_run", "%(run)s refused this client: %(why)s")
+FAILED_IN_RUN = Sentence("failed_in_run", "%(run)s failed: %(why)s")
+REFUSED_IN_RUN = Sentence("refused_in_run", "%(run)s refused it: %(why)s")
 
 logger = logging.getLogger(__name__)
 

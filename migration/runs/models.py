@@ -138,7 +138,7 @@ class StaleRunError(MessageError):
 
 RUN_CANT_GO_ON = Sentence(
     "run_cant_go_on",
-    "%(run)s can't go on: its request was withdrawn or refused. Request the moves again.",
+    "%(run)s can't continue: its request was withdrawn or refused. Request the move again.",
 )
 
 
@@ -297,7 +297,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 RUN_PLANNED = Sentence("run_planned", "Had %(run)s planned.")
-RUN_DISCARDED = Sentence("run_discarded", "Discarded %(run)s. It was only planned.")
+RUN_DISCARDED = Sentence("run_discarded", "Discarded %(run)s.")
 RUN_STARTED = Sentence("run_started", "Started %(run)s.")
 MOVES_STARTED = Sentence(
     "moves_started",
@@ -319,20 +319,20 @@ REQUEST_FAILED = Sentence(
     "The move from %(old)s to %(new)s that %(who)s requested can't be made any more: %(why)s",
 )
 OVERRIDE_ASKED_FOR = Sentence(
-    "override_asked_for", "Asked that %(run)s moves clients although evidence is missing."
+    "override_asked_for", "Requested %(run)s with missing evidence overridden."
 )
 RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
 RUN_ENDED = Sentence(
     "run_ended",
-    "%(run)s has finished: %(n)s clients, %(failed)s failed, %(refused)s refused, %(differ)s differ.",
-    one="%(run)s has finished: one client, %(failed)s failed, %(refused)s refused, %(differ)s differs.",
+    "%(run)s finished: %(n)s clients, %(failed)s failed, %(refused)s refused, %(differ)s differ.",
+    one="%(run)s finished: 1 client, %(failed)s failed, %(refused)s refused, %(differ)s differs.",
 )
 RUN_ENDED_BY_STOP = Sentence(
     "run_ended_by_stop",
-    "%(run)s was stopped: %(n)s clients, %(left)s not begun, %(failed)s failed, %(refused)s refused,"
-    " %(differ)s differ.",
-    one="%(run)s was stopped: one client, %(left)s not begun, %(failed)s failed, %(refused)s refused,"
-    " %(differ)s differs.",
+    "%(run)s was stopped: %(n)s clients, %(left)s not started, %(failed)s failed, %(refused)s refused, "
+    "%(differ)s differ.",
+    one="%(run)s was stopped: 1 client, %(left)s not started, %(failed)s failed, %(refused)s refused, %(differ)s "
+    "differs.",
 )
 RUN_NAMES = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),

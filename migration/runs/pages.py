@@ -678,7 +678,7 @@ REQUEST_COLUMNS = (
 
 
 class RunAdmin(ReadOnlyAdmin):
-    nothing_yet = _("There is no run yet. A migration or comparison of clients is one.")
+    nothing_yet = _("No runs yet.")
     next_page: ClassVar = (_("Choose clients"), reverse_lazy("admin:credentials_client_changelist"))
     list_display = (
         "run_name",
@@ -797,7 +797,7 @@ class RunAdmin(ReadOnlyAdmin):
                 ngettext("%(n)s differs", "%(n)s differ", run.mismatched),
                 ("danger", "difference"),
             ),
-            ("not_begun", run.left_out, gettext("%(n)s not begun"), ("warning", "warning")),
+            ("not_begun", run.left_out, gettext("%(n)s not started"), ("warning", "warning")),
             ("skipped", run.skipped, ngettext("%(n)s skipped", "%(n)s skipped", run.skipped), None),
             ("in_progress", run.in_work, gettext("%(n)s in progress"), None),
         ):

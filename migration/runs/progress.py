@@ -118,7 +118,7 @@ RUN_REQUESTED = Sentence(
 RUN_PAUSED = Sentence("run_paused", "Paused. Resume it, or stop it.")
 RUN_STOPPING = Sentence("run_stopping", "Stopping: workers finish their current batches.")
 BATCHES_TAKE_LONG = Sentence(
-    "batches_take_long", "Batches are slow: AWS answers late, or the rate is low."
+    "batches_take_long", "Batches are slow: AWS responds late, or the rate is low."
 )
 WORKER_GONE = Sentence(
     "worker_gone", "The worker is gone or busy with other runs; this run continues within a minute."
@@ -129,13 +129,13 @@ WORKERS_ARE_BUSY = Sentence(
 )
 TRIED_AGAIN = Sentence(
     "tried_again",
-    "%(n)s clients are tried again in %(wait)s s: %(why)s",
-    one="%(n)s client is tried again in %(wait)s s: %(why)s",
+    "Retrying %(n)s clients in %(wait)s s: %(why)s",
+    one="Retrying %(n)s client in %(wait)s s: %(why)s",
 )
 TRIED_AGAIN_WITHOUT_REASON = Sentence(
     "tried_again_without_reason",
-    "%(n)s clients are tried again in %(wait)s s.",
-    one="%(n)s client is tried again in %(wait)s s.",
+    "Retrying %(n)s clients in %(wait)s s.",
+    one="Retrying %(n)s client in %(wait)s s.",
 )
 THROTTLED = Sentence("throttled", "AWS throttles (ThrottlingException); all workers slow down.")
 RATE_REACHED = {
@@ -371,6 +371,6 @@ class Progress:
             (self.skipped, ngettext("%(n)s skipped", "%(n)s skipped", self.skipped)),
             (self.in_work, _("%(n)s in progress")),
             (self.waiting, _("%(n)s waiting")),
-            (self.items_never_begun, _("%(n)s not begun")),
+            (self.items_never_begun, _("%(n)s not started")),
         )
         return [text % {"n": intcomma(number)} for number, text in numbers if number]

@@ -74,22 +74,21 @@ class ChangeLayout(Act):
     way_back = gettext_lazy("change the layout back.")
     layout: ClassVar[Layout]
     button = ngettext_lazy(
-        "Change the layout of %(n)s client",
+        "Change layout",
         "Change the layout of %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "What the secret holds is copied to the new ones and read back, and only then does NOVA read those. No"
-        " value changes, and NOVA can read all the while."
+        "Copies the values to the new secrets and reads them back. Only then does NOVA read those. No value "
+        "changes."
     )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         return [
             _("A service without a login needs no secret."),
             _(
-                "The old secrets are written too, for an hour at least and until no process of NOVA reads with a"
-                " package that doesn't know layouts. Then their deletion is scheduled, and for 30 days AWS can take it"
-                " back."
+                "The old secrets are kept up to date for at least an hour, until no NOVA process needs them. "
+                "Then they are scheduled for deletion, which can be cancelled for 30 days."
             ),
         ]
 
@@ -161,7 +160,7 @@ SECRETS_ARE_AS_SET = Sentence(
     "secrets_are_as_set", "It has no secret that differs from the settings."
 )
 NOT_LOOKED_AT_YET = Sentence(
-    "not_looked_at_yet", "%(name)s was not looked at yet: the run looks at it first."
+    "not_looked_at_yet", "%(name)s is not checked yet. The run checks it first."
 )
 
 
@@ -178,13 +177,13 @@ class ApplySecretSettings(Act):
         "number",
     )
     button = ngettext_lazy(
-        "Apply to %(n)s client",
+        "Apply key and regions",
         "Apply to %(n)s clients",
         "number",
     )
     effect = gettext_lazy(
-        "The secrets get the KMS key, the replicas, the tags and the description of the settings. No value and no"
-        " version changes. Each is looked at again before it is changed."
+        "Gives the secrets the KMS key, replicas, tags and description of the settings. No value and no version "
+        "changes."
     )
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
@@ -244,8 +243,8 @@ def sum_up_drift(drift: SettingsDrift) -> list[str]:
         add(text, n)
     for region, n in drift.replicas_to_add:
         text = ngettext(
-            "%(n)s replica is made in %(region)s, or tried again.",
-            "%(n)s replicas are made in %(region)s, or tried again.",
+            "%(n)s replica is created in %(region)s.",
+            "%(n)s replicas are created in %(region)s.",
             n,
         )
         add(text, n, region=region)
@@ -263,8 +262,8 @@ def sum_up_drift(drift: SettingsDrift) -> list[str]:
         add(text, n)
     if n := len(drift.unlooked):
         text = ngettext(
-            "%(n)s secret was not looked at yet: the run looks at it first.",
-            "%(n)s secrets were not looked at yet: the run looks at them first.",
+            "%(n)s secret is not checked yet. The run checks it first.",
+            "%(n)s secrets are not checked yet. The run checks them first.",
             n,
         )
         add(text, n)
@@ -278,8 +277,8 @@ def sum_up_drift(drift: SettingsDrift) -> list[str]:
     if drift.keys:
         told.append(
             _(
-                "Before it starts: NOVA's role and this site's need the key, see “AWS permissions”. They keep the"
-                " former key until every secret was written again: AWS encrypts what is there with both."
+                "First give NOVA's role and this site's role the new key (see “AWS permissions”). Keep the old "
+                "key until every secret has been written again."
             )
         )
     return told
@@ -300,7 +299,7 @@ class Adopt(Act):
     """Takes over secrets that somebody else made, and writes the client's values over what they hold."""
 
     code = "adopt"
-    label = gettext_lazy("Adopt somebody else's secrets")
+    label = gettext_lazy("Adopt secrets")
     permission = RUN_PERMISSION
     needs_reason = needs_typing = is_dangerous = True
     waits_for_one = run_holds_to_plan = True
@@ -311,16 +310,14 @@ class Adopt(Act):
         "Adopt the secrets of %(n)s clients?",
         "number",
     )
-    button_for_one = gettext_lazy("Adopt it, and write over what it holds")
     button = ngettext_lazy(
-        "Adopt it, and write over what it holds",
-        "Adopt them, and write over what they hold",
+        "Adopt and overwrite it",
+        "Adopt and overwrite them",
         "number",
     )
     effect = gettext_lazy(
-        "Somebody else made this secret. This site then writes the client's values of PostgreSQL over what it"
-        " holds, and keeps it up to date from then on. What it holds now stays in AWS as its version AWSPREVIOUS,"
-        " until the next write."
+        "This site did not create this secret. It overwrites it with PostgreSQL's values and keeps it up to "
+        "date. AWS keeps the current values as AWSPREVIOUS until the next write."
     )
 
     def see(self, client_ids: Collection[int]) -> dict[int, str]:

@@ -232,9 +232,7 @@ def require_unused(secret: ForeignSecret) -> None:
         raise NotResolved(SECRET_IN_USE(slug=other.slug, name=secret.name))
 
 
-SECRETS_ADOPTED = Sentence(
-    "secrets_adopted", "Adopted secrets of somebody else: %(secrets)s.", glue="; "
-)
+SECRETS_ADOPTED = Sentence("secrets_adopted", "Adopted secrets: %(secrets)s.", glue="; ")
 ADOPTED_SECRET = Sentence("adopted_secret", "%(name)s (%(owner)s)")
 
 
@@ -262,7 +260,7 @@ def _record_adoption(foreign: ForeignSecrets, *, reason: str, by: User | None) -
 
 ADOPTED = Sentence("adopted", "Adopted: %(names)s.", glue=", ")
 ADOPTED_NOT_WRITTEN = Sentence(
-    "adopted_not_written", "Adopted, and not written over yet: %(names)s. %(why)s", glue=", "
+    "adopted_not_written", "Adopted but not overwritten yet: %(names)s. %(why)s", glue=", "
 )
 
 

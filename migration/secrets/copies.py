@@ -1064,9 +1064,9 @@ NO_COPIES = Sentence(
 
 SEARCH_FOUND_COPIES = Sentence(
     "search_found_copies",
-    "A search found copies of secret values in %(n)s more places. Clients: %(names)s",
+    "A search found secret values in %(n)s more places. Clients: %(names)s",
     glue=", ",
-    one="A search found a copy of secret values in one more place. Client: %(names)s",
+    one="A search found secret values in one more place. Client: %(names)s",
 )
 
 

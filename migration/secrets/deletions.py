@@ -95,7 +95,7 @@ def _schedule_deletion(
 
 
 KEPT_IN_USE = Sentence(
-    "kept_in_use", "%(name)s was kept: its client is there again, or somebody works on it."
+    "kept_in_use", "%(name)s was kept: its client exists again, or is being changed."
 )
 KEPT_AFTER_ERROR = Sentence("kept_after_error", "%(name)s was not changed: %(error)s")
 
@@ -135,7 +135,7 @@ def schedule_deletion_for_deleted_clients(
 
 
 DELETED_ALREADY = Sentence("deleted_already", "The deletion of %(name)s was scheduled already.")
-KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s was not changed: it is not ours.")
+KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s was not changed: this site did not create it.")
 
 
 def _delete_leftover(sm: SecretsManager, secret: Secret) -> Message:
@@ -158,7 +158,7 @@ def _delete_leftover(sm: SecretsManager, secret: Secret) -> Message:
 
 
 DELETED_ON = Sentence(
-    "deleted_on", "%(name)s is deleted on %(day)s; until then it can be restored."
+    "deleted_on", "%(name)s will be deleted on %(day)s. Until then it can be restored."
 )
 
 

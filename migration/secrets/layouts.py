@@ -115,7 +115,7 @@ LAYOUT_CHANGED = Sentence(
 LAYOUT_IS_SO = Sentence("layout_is_so", "It has this layout already.")
 LAYOUT_UNDER_WAY = Sentence(
     "layout_under_way",
-    "A push, a move or another change of this client is under way. Its layout stays; try again.",
+    "The layout was not changed: another change of this client is in progress. Try again.",
 )
 NAME_IS_MOVING = Sentence(
     "name_is_moving",
@@ -561,10 +561,10 @@ OTHER_SECRETS_LEFT = Sentence(
     "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"
 )
 KEPT_AS_WRITTEN = Sentence(
-    "kept_as_written", "%(name)s was not changed: somebody else wrote its current version."
+    "kept_as_written", "%(name)s was not changed: someone else wrote its current version."
 )
 KEPT_OF_ANOTHER = Sentence(
-    "kept_of_another", "%(name)s stays: another client has, or had, the slug that is in its name."
+    "kept_of_another", "%(name)s stays: its name contains a slug that another client has or had."
 )
 OWN_SECRETS_LACK = Sentence(
     "own_secrets_lack",

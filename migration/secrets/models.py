@@ -39,7 +39,10 @@ class UnsearchedReason(models.TextChoices):
     BUSY = "busy", _("it stayed locked: search again")
     CHANGED = "changed", _("it was rebuilt while it was read: search again")
     READ_FAILED = "read_failed", _("reading it failed")
-    SECRET_UNREAD = "secret_unread", _("AWS did not give these values, so they were not looked for")
+    SECRET_UNREAD = (
+        "secret_unread",
+        _("AWS did not return these values, so they were not searched for"),
+    )
     SHORT_VALUE = "short_value", _("a secret value is too short to be looked for")
 
 

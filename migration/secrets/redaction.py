@@ -88,11 +88,11 @@ class RedactionResult:
 
 
 REDACT_PHASE = Sentence(
-    "redact_phase", "%(slug)s is in %(phase)s: copies are redacted only from the phase AWS on."
+    "redact_phase", "%(slug)s is in %(phase)s. Copies are redacted only once a client is cut over."
 )
 REDACT_SHARED = Sentence(
     "redact_shared",
-    "%(slug)s: a value is left that %(other)s has too, which is still read from PostgreSQL.",
+    "%(slug)s: a value stays, because %(other)s has it too and is still read from PostgreSQL.",
 )
 
 

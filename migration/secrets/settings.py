@@ -443,7 +443,7 @@ def _find_name_problem(snapshot: ClientSnapshot) -> Message | None:
 
 SETTINGS_UNDER_WAY = Sentence(
     "settings_under_way",
-    "A push, a move or another change of this client is under way. Nothing was applied; try again.",
+    "Nothing was applied: another change of this client is in progress. Try again.",
 )
 SETTINGS_OF_ANOTHER_START = Sentence(
     "settings_of_another_start",
@@ -510,7 +510,7 @@ def process_setting_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
 
 SETTINGS_NOT_APPLIED = Sentence("settings_not_applied", "%(name)s: %(error)s")
 SETTINGS_STILL_DIFFER = Sentence("settings_still_differ", "%(name)s: %(differences)s")
-SETTINGS_APPLIED = Sentence("settings_applied", "%(name)s: what was otherwise: %(differences)s")
+SETTINGS_APPLIED = Sentence("settings_applied", "%(name)s: fixed: %(differences)s")
 
 
 def _apply_to_secret(
@@ -626,8 +626,8 @@ def _apply_changes(
 
 KEY_READS_NOT = Sentence(
     "key_reads_not",
-    "%(name)s has the KMS key that it should have, and this site can't read it: %(error)s Look at the key's state and"
-    " policy. NOVA may be refused, too.",
+    "%(name)s has the right KMS key, but this site can't read it: %(error)s Check the key's state and policy. "
+    "NOVA may be refused too.",
 )
 
 

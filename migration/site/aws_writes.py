@@ -128,7 +128,7 @@ def resume_runs(request: HttpRequest) -> None:
     """Let the runs go on that waited, and say so, unless something else still keeps this site from writing."""
     if find_write_refusal() is None:
         tasks.resume_held_runs()
-        messages.success(request, _("AWS writes go on, and with them the runs that waited."))
+        messages.success(request, _("AWS writes are resumed. Waiting runs continue."))
 
 
 add_pages(

@@ -44,13 +44,11 @@ CLIENT_LIST = "admin:credentials_client_changelist"
 # Every page looks anew, from what it has counted; what is told of clients names them (`told_by_client`).
 of_clients = partial(problem, area=Area.CLIENTS, found_by=Finder.PAGE, told_as=None)
 ALL_AGREE = Sentence("all_agree", "No client is known to differ between PostgreSQL and AWS.")
-ALL_COULD_BE_CHECKED = Sentence(
-    "all_could_be_checked", "Every client that was compared could be checked."
-)
+ALL_COULD_BE_CHECKED = Sentence("all_could_be_checked", "Every comparison could be made.")
 SETTLED_OTHERWISE = Sentence(
     "settled_otherwise",
-    "%(n)s more are acknowledged or failed to be pushed.",
-    one="%(n)s more is acknowledged or failed to be pushed.",
+    "%(n)s more are acknowledged or could not be pushed.",
+    one="%(n)s more is acknowledged or could not be pushed.",
 )
 BY_STATUS = {
     Comparison.Status.MISMATCH: Sentence(
@@ -142,48 +140,48 @@ NOBODY_FAILED = Sentence("nobody_failed", "No client failed when something was l
 FAILED_CLIENTS = {
     Act.PUSH: Sentence(
         "clients_failed_in_push",
-        "%(n)s clients failed in their newest push or migration.",
-        one="%(n)s client failed in its newest push or migration.",
+        "The latest push or migration of %(n)s clients failed.",
+        one="The latest push or migration of %(n)s client failed.",
     ),
     Act.COMPARE: Sentence(
         "clients_failed_in_comparison",
-        "%(n)s clients failed in their newest comparison.",
-        one="%(n)s client failed in its newest comparison.",
+        "The latest comparison of %(n)s clients failed.",
+        one="The latest comparison of %(n)s client failed.",
     ),
     Act.ROTATE: Sentence(
         "clients_not_rotated",
-        "%(n)s clients were not rotated by their newest run of rotations.",
-        one="%(n)s client was not rotated by its newest run of rotations.",
+        "The latest rotation of %(n)s clients failed.",
+        one="The latest rotation of %(n)s client failed.",
     ),
     Act.MOVE: Sentence(
         "clients_not_moved",
-        "%(n)s clients were not moved by their newest run of moves.",
-        one="%(n)s client was not moved by its newest run of moves.",
+        "The latest move of %(n)s clients failed.",
+        one="The latest move of %(n)s client failed.",
     ),
     Act.LAYOUT: Sentence(
         "clients_kept_layout",
-        "%(n)s clients kept their layout in their newest change of layout.",
-        one="%(n)s client kept its layout in its newest change of layout.",
+        "The latest change of layout failed for %(n)s clients.",
+        one="The latest change of layout failed for %(n)s client.",
     ),
     Act.SECRET_SETTINGS: Sentence(
         "clients_left_otherwise",
-        "%(n)s clients have secrets that their newest run of key and regions left otherwise.",
-        one="%(n)s client has secrets that its newest run of key and regions left otherwise.",
+        "The latest key and regions run failed for %(n)s clients.",
+        one="The latest key and regions run failed for %(n)s client.",
     ),
     Act.TO_AWS: Sentence(
         "clients_not_copied_to_aws",
-        "%(n)s clients were not copied to AWS by their newest run of copies.",
-        one="%(n)s client was not copied to AWS by its newest run of copies.",
+        "The latest copy to AWS failed for %(n)s clients.",
+        one="The latest copy to AWS failed for %(n)s client.",
     ),
     Act.TO_POSTGRES: Sentence(
         "clients_not_copied_to_postgres",
-        "%(n)s clients were not copied to PostgreSQL by their newest run of copies.",
-        one="%(n)s client was not copied to PostgreSQL by its newest run of copies.",
+        "The latest copy to PostgreSQL failed for %(n)s clients.",
+        one="The latest copy to PostgreSQL failed for %(n)s client.",
     ),
     Act.TEST_LOGINS: Sentence(
         "clients_logins_failed",
-        "%(n)s clients have a login that failed in its newest test.",
-        one="%(n)s client has a login that failed in its newest test.",
+        "%(n)s clients have a login that failed its latest test.",
+        one="%(n)s client has a login that failed its latest test.",
     ),
 }
 
@@ -209,8 +207,8 @@ def find_failures(look: Look) -> Iterator[Finding]:
 NOBODY_LEFT_OUT = Sentence("nobody_left_out", "The latest migration left no client out.")
 CLIENTS_LEFT_OUT = Sentence(
     "clients_left_out",
-    "%(n)s clients were left out when the latest migration was stopped.",
-    one="%(n)s client was left out when the latest migration was stopped.",
+    "The latest migration stopped before it reached %(n)s clients.",
+    one="The latest migration stopped before it reached %(n)s client.",
 )
 
 
@@ -226,7 +224,7 @@ def find_left_out(look: Look) -> Iterator[Finding]:
         yield report_ok(NOBODY_LEFT_OUT())
         return
     page = reverse("admin:migration_run_change", args=[failures.run_id])
-    action = Action(_("Go on with the rest"), f"{page}?items=not_begun", RUN_PERMISSION)
+    action = Action(_("Continue with the rest"), f"{page}?items=not_begun", RUN_PERMISSION)
     message = CLIENTS_LEFT_OUT(n=failures.left_out)
     yield report_failure(message, count=failures.left_out, url=action.url, actions=(action,))
 
@@ -234,14 +232,14 @@ def find_left_out(look: Look) -> Iterator[Finding]:
 NOBODY_REFUSED = Sentence("nobody_refused", "Every client can be pushed.")
 PUSHES_REFUSED = Sentence(
     "pushes_refused",
-    "%(n)s clients can't be pushed: correct their data or their secrets.",
-    one="%(n)s client can't be pushed: correct its data or its secret.",
+    "%(n)s clients can't be pushed. Fix their data or their secrets.",
+    one="%(n)s client can't be pushed. Fix its data or its secret.",
 )
 NOBODY_LATE = Sentence("nobody_late", "No push is late.")
 PUSHES_LATE = Sentence(
     "pushes_late",
-    "%(n)s clients have been waiting for a push for more than two minutes.",
-    one="%(n)s client has been waiting for a push for more than two minutes.",
+    "%(n)s clients have waited more than two minutes for a push.",
+    one="%(n)s client has waited more than two minutes for a push.",
 )
 
 
@@ -281,33 +279,33 @@ def _report_clients(number: int, sentence: Sentence, query: str) -> Finding | No
 NO_ROTATION_STOPPED = Sentence("no_rotation_stopped", "No rotation stopped half-way.")
 CLIENTS_ROTATIONS_STOPPED = Sentence(
     "clients_rotations_stopped",
-    "%(n)s clients' rotations stopped: somebody has to look which password is valid.",
-    one="%(n)s client's rotation stopped: somebody has to look which password is valid.",
+    "The rotations of %(n)s clients stopped. Check which passwords work.",
+    one="The rotation of %(n)s client stopped. Check which password works.",
 )
 ROTATIONS_STOPPED = Sentence(
     "rotations_stopped",
-    "%(n)s rotations stopped, and somebody has to look which secret is valid: %(names)s",
+    "%(n)s rotations stopped. Check which secrets work: %(names)s",
     glue=", ",
-    one="A rotation stopped, and somebody has to look which secret is valid: %(names)s",
+    one="A rotation stopped. Check which secret works: %(names)s",
 )
 ROTATIONS_IN_TIME = Sentence(
     "rotations_in_time", "No rotation is overdue, or begun and not finished."
 )
 ROTATIONS_UNFINISHED = Sentence(
     "rotations_unfinished",
-    "%(n)s clients' rotations are not finished: the workers try them every minute.",
-    one="%(n)s client's rotation is not finished: the workers try it every minute.",
+    "The rotations of %(n)s clients are not finished. Workers retry them every minute.",
+    one="The rotation of %(n)s client is not finished. Workers retry it every minute.",
 )
 CLIENTS_ROTATIONS_OVERDUE = Sentence(
     "clients_rotations_overdue",
-    "%(n)s clients' database passwords are overdue for their rotation.",
-    one="%(n)s client's database password is overdue for its rotation.",
+    "The database passwords of %(n)s clients are overdue for rotation.",
+    one="The database password of %(n)s client is overdue for rotation.",
 )
 ROTATIONS_REFUSED = Sentence(
     "rotations_refused",
-    "%(n)s rotations failed, and changed nothing: %(names)s",
+    "%(n)s rotations failed and changed nothing: %(names)s",
     glue=", ",
-    one="A rotation failed, and changed nothing: %(names)s",
+    one="A rotation failed and changed nothing: %(names)s",
 )
 ROTATIONS_OVERDUE = Sentence(
     "rotations_overdue",
@@ -383,14 +381,14 @@ def find_late_rotations(look: Look) -> Iterator[Finding]:
 NOTHING_TO_ROTATE = Sentence("nothing_to_rotate", "Whatever stood in plain text was rotated since.")
 CLIENTS_TO_ROTATE = Sentence(
     "clients_to_rotate",
-    "%(n)s clients have credentials that stood in plain text and were not rotated since.",
-    one="%(n)s client has a credential that stood in plain text and was not rotated since.",
+    "%(n)s clients have secrets that were stored in plain text and not rotated since.",
+    one="%(n)s client has a secret that was stored in plain text and not rotated since.",
 )
 
 
 @of_clients(
     "to_rotate",
-    gettext_lazy("Credentials that stood in plain text"),
+    gettext_lazy("Secrets that were in plain text"),
     page=CLIENT_LIST,
     permission=VIEW_CLIENTS,
 )
@@ -402,12 +400,12 @@ def find_clients_to_rotate(look: Look) -> Iterator[Finding]:
 
 
 NO_OFFBOARDING_INTERRUPTED = Sentence(
-    "no_offboarding_interrupted", "Every client that left, or came back, did so as a whole."
+    "no_offboarding_interrupted", "No offboarding was interrupted."
 )
 OFFBOARDINGS_INTERRUPTED = Sentence(
     "offboardings_interrupted",
-    "%(n)s clients were offboarded or brought back in part only: do it again on their pages.",
-    one="%(n)s client was offboarded or brought back in part only: do it again on its page.",
+    "Offboarding or bringing back %(n)s clients was interrupted. Do it again on their pages.",
+    one="Offboarding or bringing back %(n)s client was interrupted. Do it again on the client's page.",
 )
 
 
@@ -466,8 +464,8 @@ def _find_campaigns(look: Look, state: Campaign.State, sentence: Sentence) -> It
 NO_RUN_REQUESTED = Sentence("no_run_requested", "No run of moves is waiting for approval.")
 RUNS_REQUESTED = Sentence(
     "runs_requested",
-    "%(n)s requested runs of moves are waiting for approval.",
-    one="%(n)s requested run of moves is waiting for approval.",
+    "%(n)s requests are waiting for approval.",
+    one="%(n)s request is waiting for approval.",
 )
 
 

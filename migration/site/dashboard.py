@@ -237,8 +237,8 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
     blocked = sum(row.clients for row in clients.blockers if row.standing == Standing.BLOCKED)
     if blocked:
         text = ngettext(
-            "%(n)s client is blocked until somebody acts.",
-            "%(n)s clients are blocked until somebody acts.",
+            "%(n)s client needs attention.",
+            "%(n)s clients need attention.",
             blocked,
         ) % {"n": intcomma(blocked)}
         return NextStep(text, _("See what blocks them"), f"{page}?next={NEEDS_SOMEBODY}")
@@ -246,8 +246,8 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
     if waiting:
         number = sum(row.clients for row in waiting)
         text = ngettext(
-            "%(n)s client waits, and goes on by itself.",
-            "%(n)s clients wait, and go on by themselves.",
+            "%(n)s client is waiting and needs no action.",
+            "%(n)s clients are waiting and need no action.",
             number,
         ) % {"n": intcomma(number)}
         url = f"{page}?next={Standing.WAITS}"
@@ -257,8 +257,8 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
 
 def describe_ready(number: int, phase: str) -> str:
     text = ngettext(
-        "%(n)s client in %(phase)s passes every check.",
-        "%(n)s clients in %(phase)s pass every check.",
+        "%(n)s client in %(phase)s is ready.",
+        "%(n)s clients in %(phase)s are ready.",
         number,
     )
     return text % {"n": intcomma(number), "phase": phase}
@@ -370,14 +370,14 @@ SHORT = {
     "campaign_started": gettext_lazy("%(who)s started %(campaign)s"),
     "campaign_requested": gettext_lazy("%(who)s requested %(campaign)s"),
     "campaign_approved": gettext_lazy("%(who)s approved %(campaign)s"),
-    "campaign_stopped": gettext_lazy("%(campaign)s stopped by itself"),
+    "campaign_stopped": gettext_lazy("%(campaign)s stopped"),
     "campaign_stopped_by_hand": gettext_lazy("%(who)s stopped %(campaign)s"),
     "campaign_went_on": gettext_lazy("%(who)s let %(campaign)s go on"),
     "campaign_cancelled": gettext_lazy("%(who)s cancelled %(campaign)s"),
     "campaign_finished": gettext_lazy("%(campaign)s finished"),
     "wave_begun": gettext_lazy("%(campaign)s began %(wave)s"),
     "stopped_writes": gettext_lazy("%(who)s stopped all AWS writes"),
-    "started_writes": gettext_lazy("%(who)s started AWS writes again"),
+    "started_writes": gettext_lazy("%(who)s resumed AWS writes"),
 }
 
 

@@ -383,7 +383,7 @@ RECIPIENT_REMOVED = Sentence(
 )
 NO_RECIPIENT = Sentence(
     "no_recipient",
-    "Enter a mail address, or a webhook: https://…, without a user name and without #.",
+    "Enter an email address or a webhook (https://…, without username or #).",
 )
 RECIPIENT_THERE = Sentence("recipient_there", "This recipient is in the list already.")
 TOO_MANY_RECIPIENTS = Sentence(
@@ -396,7 +396,7 @@ WEBHOOK_NOT_ALLOWED = Sentence(
     "webhook_not_allowed",
     "The site may not call this address: it is of this machine, its cloud or a private network.",
 )
-WEBHOOK_UNKNOWN = Sentence("webhook_unknown", "There is no such host: check the address.")
+WEBHOOK_UNKNOWN = Sentence("webhook_unknown", "Unknown host. Check the address.")
 
 
 class RecipientRefusedError(MessageError):
@@ -732,9 +732,7 @@ def _send_mail(delivery: NoticeDelivery, recipient: Recipient) -> DeliveryAttemp
     return DeliveryAttempt(DeliveryOutcome.SENT)
 
 
-NOTICE_TEST = Sentence(
-    "notice_test", "%(who)s sent this notice to see whether notices get here. Nothing has happened."
-)
+NOTICE_TEST = Sentence("notice_test", "This is a test sent by %(who)s.")
 
 
 def send_test_to_recipients(*, by: User, seconds: float, target: str = "") -> Notice:

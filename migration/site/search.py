@@ -126,7 +126,7 @@ def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[Se
         yield SearchResult(client.name, f"{client.slug} · {phase}", url, "person")
     if len(clients) > MOST_FOUND:
         url = f"{reverse('admin:credentials_client_changelist')}?{urlencode({'q': words})}"
-        yield SearchResult(_("All clients that match"), _("Clients"), url, "groups")
+        yield SearchResult(_("All matching clients"), _("Clients"), url, "groups")
 
 
 def _find_groups(words: str) -> Iterator[SearchResult]:

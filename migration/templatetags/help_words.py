@@ -25,17 +25,15 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
     "code": (
         _("Code"),
         _(
-            "Eight characters that stand for a value, made with a key that only the site has. Equal codes mean equal"
-            " values of the same field; no value can be read or guessed from one."
+            "Equal codes mean equal values of the same field. A value can't be read or guessed from its code."
         ),
         "keys.md",
     ),
     "unknown_field": (
         _("Unknown name"),
         _(
-            "A field that this site doesn't know, nearly always one that AWS alone has. Its name could be a secret"
-            " value in the wrong place, so a question mark and a code stand for it. See in AWS what it is; copying"
-            " PostgreSQL to AWS writes the secret without it."
+            "A field that this site doesn't know. Its name could be a misplaced secret value, so a code is shown "
+            "instead. Look it up in AWS. Copying PostgreSQL to AWS removes it."
         ),
         "keys.md",
     ),

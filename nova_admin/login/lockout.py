@@ -65,10 +65,9 @@ def answer_locked_out(
         why,
         _("You can try again from %(time)s %(zone)s on.")
         % {"time": time_format(local, "TIME_FORMAT"), "zone": local.tzname()},
-        _("At other addresses this user can log in as ever."),
+        _("This user can still log in from other addresses."),
         _(
-            "A user administrator can let you in before that, in People, Failed logins. Tell them if it wasn't you who"
-            " tried."
+            "A User administrator can let you in sooner, in People, Failed logins. Tell them if it wasn't you."
         ),
     ]
     title = _("You are locked out for now")

@@ -34,11 +34,6 @@ class Person:
     def presses(self, button: str, **values: str) -> None:
         self.page.get_by_role("button", name=self.say(button, **values)).first.click()
 
-    def answers(self, question: str, **values: str) -> None:
-        """Press the button of an act for one client: its question without the marks."""
-        name = self.say(question, **values).strip("¿?")
-        self.page.get_by_role("button", name=name).first.click()
-
     def types(self, text: str, label: str, **values: str) -> None:
         self.page.get_by_label(self.say(label, **values)).first.fill(text)
 

@@ -51,7 +51,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
 
     page = visit(f"/admin/{address}", user=make_in_role("olga", "Operator"))
     first, second = waves = page.locator(".waves > li").all()
-    expect(first.get_by_text("1 of 1 client at the goal")).to_be_visible()
+    expect(first.get_by_text("1 of 1 client done")).to_be_visible()
     expect(page.get_by_text("1 of 2 waves done")).to_be_visible()
     assert len({wave.bounding_box()["y"] for wave in waves}) == 1
     page.set_viewport_size(TELEPHONE)
@@ -61,7 +61,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     press(page.get_by_role("button", name="Stop the campaign"))
     expect(page.get_by_text("Stopped: nothing more begins")).to_be_visible()
     assert do_next(campaign) is None
-    press(page.get_by_role("button", name="Go on with the campaign"))
+    press(page.get_by_role("button", name="Continue the campaign"))
     expect(page.get_by_text("The campaign goes on")).to_be_visible()
     # Where a cutover wants an approval, so does each time that it goes on.
     assert do_next(campaign) is None
@@ -71,7 +71,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     expect(page.get_by_text("Cancel the campaign for good?")).to_be_visible()
     assert fits(page)
     assert violations(page) == []
-    press(page.get_by_role("button", name="Cancel it for good"))
+    press(page.get_by_role("button", name="Cancel the campaign"))
     expect(page.get_by_text("Cancelled: nothing more begins.")).to_be_visible()
     campaign.refresh_from_db()
     assert campaign.state == Campaign.State.CANCELLED
@@ -87,14 +87,14 @@ def test_one_that_a_mismatch_stopped_goes_on_without_that_client(visit, stores):
     expect(stuck).to_be_visible()
     assert fits(page)
 
-    press(page.get_by_role("link", name="Go on without this 1 client…"))
+    press(page.get_by_role("link", name="Continue without this 1 client…"))
     expect(page.get_by_text("Stores differ: 1 client")).to_be_visible()
     assert fits(page)
     assert violations(page) == []
     page.get_by_label("Reason or ticket").fill("INC-42")
-    press(page.get_by_role("button", name="Go on without this 1 client"))
+    press(page.get_by_role("button", name="Continue without this 1 client"))
     expect(page.get_by_text("goes on without the client that held it up")).to_be_visible()
-    expect(page.get_by_text("1 that it goes on without")).to_be_visible()
+    expect(page.get_by_text("1 left out")).to_be_visible()
 
     go(campaign)
     page.reload()

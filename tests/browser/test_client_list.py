@@ -43,8 +43,8 @@ def test_an_owner_is_set_and_the_list_of_mine_opened_and_left_by_keyboard(visit,
     press(rows.filter(has_text="Café Norte").get_by_role("checkbox"), "Space")
     choose_act(page, "More", "Set the owner…")
     page.get_by_label("Owner").select_option("ana")
-    press(page.get_by_role("button", name="Set the owner of Café Norte"))
-    expect(page.get_by_text("ana looks after 1 client now.")).to_be_visible()
+    press(page.get_by_role("button", name="Set owner"))
+    expect(page.get_by_text("ana now owns 1 client.")).to_be_visible()
 
     tab_to(page, "Filters")
     page.keyboard.press("Enter")
@@ -86,7 +86,7 @@ def test_a_selection_stays_over_pages_of_2000_clients_and_a_page_stays_small(vis
     page.set_viewport_size(TELEPHONE)
     assert (hidden, find_hidden(page), fits(page)) == ([], [], True)
     choose_act(page, "More", "Set the owner…")
-    expect(page.get_by_text("Who looks after these 3 clients?").first).to_be_visible()
+    expect(page.get_by_text("Set the owner of 3 clients?").first).to_be_visible()
     sent = page.locator("[name=clients]").input_value().split()
     assert {int(each.removesuffix(":")) for each in sent} == {listed[n] for n in (0, 1, 50)}
 
@@ -137,7 +137,7 @@ def test_filters_and_search_without_a_script(visit, two_clients):
 def test_an_act_is_chosen_for_one_or_all_without_a_script_and_asks(visit, two_clients, is_every):
     page = visit(CLIENTS, java_script_enabled=False)
 
-    page.get_by_label("Select Café Norte").check()
+    page.get_by_role("checkbox", name="Café Norte").check()
     page.get_by_label("Select all 2").set_checked(is_every)
     page.locator(".list-bar summary", has_text="Move").click()
     page.get_by_role("button", name="Push to Secrets Manager…").click()
@@ -149,7 +149,7 @@ def test_an_act_is_chosen_for_one_or_all_without_a_script_and_asks(visit, two_cl
 
 def test_the_menu_of_a_row_has_the_acts_for_its_phase_by_keyboard(visit, two_clients):
     page = visit(CLIENTS)
-    button = page.get_by_role("button", name="Actions for Café Norte")
+    button = page.get_by_role("button", name="Actions Café Norte")
 
     press(button)
     menu = page.locator("td .list-menu-items")
@@ -161,7 +161,7 @@ def test_the_menu_of_a_row_has_the_acts_for_its_phase_by_keyboard(visit, two_cli
     press(button)
     press(menu.get_by_role("button", name="Set the owner…"))
 
-    expect(page.get_by_text("Who looks after Café Norte?").first).to_be_visible()
+    expect(page.get_by_text("Set the owner of Café Norte?").first).to_be_visible()
 
 
 def test_all_are_selected_and_let_go_again_and_shift_takes_those_between(visit, stores):

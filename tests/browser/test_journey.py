@@ -26,7 +26,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
 
     onboards(somebody)
     somebody.follows("Push to AWS…")
-    somebody.answers("Push %(name)s to Secrets Manager?", name="Acme")
+    somebody.presses("Push client", n="1")
     expect(page).to_have_url(re.compile("/change/"))
     assert standing() == Phase.DUAL_WRITE
     change_in_aws(aws_store.secrets_manager(), "nova/clients/acme", password="another")
@@ -37,19 +37,19 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     somebody.reads("different value")
     somebody.follows("acme")
     somebody.follows("Copy PostgreSQL to AWS")
-    somebody.answers("Copy %(name)s to AWS?", name="Acme")
+    somebody.presses("Copy to AWS", n="1")
     somebody.reads("Copied PostgreSQL to AWS")
 
     somebody.follows("Overview")
     somebody.follows("Move to dual read")
-    somebody.answers("Move %(name)s to dual read?", name="Acme")
+    somebody.presses("Move to dual read", n="1")
     somebody.follows("Comparison")
     somebody.presses("Check again")
     somebody.follows("Overview")
     somebody.follows("Cut over to AWS")
     somebody.types("acme", "Type %(wanted)s to confirm", wanted="acme")
     somebody.types("INC-42", "Reason or ticket")
-    somebody.answers("Cut over %(name)s to AWS?", name="Acme")
+    somebody.presses("Cut over client", n="1")
     somebody.reads("Just cut over")
     assert standing() == Phase.AWS
 

@@ -47,18 +47,18 @@ def test_a_client_is_purged_by_its_slug_and_restored(stores, somebody, scripts):
     admin.follows("Purge")
     admin.types("another", TYPE, wanted="idom")
     admin.types("INC-42", "Reason or ticket")
-    admin.answers("Purge %(name)s?", name="IDOM")
+    admin.presses("Purge client", n="1")
     admin.reads("Type %(wanted)s, or go back.", wanted="idom")
     expect(admin.page.get_by_label("Reason or ticket")).to_have_value("INC-42")
     assert phase_of(pk) == Phase.AWS
 
     admin.types("idom", TYPE, wanted="idom")
-    admin.answers("Purge %(name)s?", name="IDOM")
+    admin.presses("Purge client", n="1")
     admin.reads("%(slug)s is purged.", slug="idom")
     assert password(pk).startswith("aws-secretsmanager:")
 
     admin.follows("Restore")
-    admin.answers("Restore %(name)s?", name="IDOM")
+    admin.presses("Restore client", n="1")
     admin.reads("%(slug)s is in %(phase)s.", slug="idom", phase="AWS (cut over)")
     assert password(pk) == "example-password-1"
 
@@ -84,7 +84,7 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
     operator = somebody(page_of(pk), user=make_in_role("ana", "Operator"))
     operator.follows("Cut over to AWS")
-    operator.reads("Nothing to do now.")
+    operator.reads("Nothing to do.")
     typed = operator.page.get_by_label(operator.say(TYPE, wanted="idom"))
     expect(typed).to_have_count(0)
 
@@ -101,7 +101,7 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     maria.follows("Cut over to AWS")
     maria.types("idom", TYPE, wanted="idom")
     maria.types("INC-42", "Reason or ticket")
-    maria.answers("Request the cutover of %(name)s?", name="IDOM")
+    maria.presses("Request cutover", n="1")
     maria.reads("somebody else has to approve it")
     maria.follows("Requests")
     maria.follows("Move run %(id)s", id=str(Run.objects.get().pk))

@@ -31,7 +31,7 @@ def test_a_webhook_is_added_tested_and_removed(visit, stores, settings, options)
     has_scripts = options.get("java_script_enabled", True)
     with opened(WebhookSink()) as sink:
         page = visit("/admin/migration/run/notices/", **options)
-        field = page.get_by_label("Mail address or webhook")
+        field = page.get_by_label("Email address or webhook")
 
         field.fill("http://hooks.example.com/example-secret-path")
         if has_scripts:
@@ -60,5 +60,5 @@ def test_a_webhook_is_added_tested_and_removed(visit, stores, settings, options)
         if has_scripts:
             assert (violations(page), fits(page)) == ([], True)
         press(page.get_by_role("button", name="Remove recipient"))
-        expect(page.get_by_text("Nobody is told of anything yet.")).to_be_visible()
+        expect(page.get_by_text("No recipients yet.")).to_be_visible()
         assert not NoticeRecipient.objects.exists()

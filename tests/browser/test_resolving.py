@@ -38,6 +38,6 @@ def test_a_foreign_secret_is_adopted_and_what_aws_holds_copied(visit, stores):
     assert password(pk) == "example-password-1"
     page.get_by_label("Reason or ticket").fill("INC-43")
     assert fits(page)
-    press(page.get_by_role("button", name="Copy IDOM to PostgreSQL"))
+    press(page.get_by_role("button", name="Copy to PostgreSQL"))
     expect(page.get_by_text("Copied AWS to PostgreSQL")).to_be_visible()
     assert (password(pk), phase_of(pk)) == ("another", Phase.DUAL_WRITE)

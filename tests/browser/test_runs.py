@@ -102,7 +102,7 @@ def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worke
 
     # The page is loaded anew: its numbers are others, and what failed needs somebody.
     viewer.reads("Nothing is running.")
-    viewer.reads("1 client failed in its newest push or migration.")
+    viewer.reads("The latest push or migration of 1 client failed.")
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -188,7 +188,7 @@ def test_what_is_ready_is_moved_from_the_dashboard_on_a_phone(stores, visit):
     page.set_viewport_size({"width": 390, "height": 844})
     # Nothing of the dashboard is wider than a phone.
     wide = page.evaluate("document.documentElement.scrollWidth")
-    page.get_by_role("link", name="Move 1 client to dual read…").click()
+    page.get_by_role("link", name="Move to dual read…").click()
     page.get_by_text("Move IDOM to dual read?").first.wait_for()
     found = violations(page)
 

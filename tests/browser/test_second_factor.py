@@ -71,10 +71,10 @@ def test_an_administrator_resets_it(visit, maria, settings):
     give_factor(maria)
     root = make_user("root", password=PASSWORD, is_superuser=True)
     page = visit(f"/admin/people/{maria.pk}/", user=root)
-    page.get_by_role("link", name="Take the factor away…").click()
+    page.get_by_role("link", name="Remove second factor…").click()
     found = violations(page)
     page.get_by_label("Your own password").fill(PASSWORD)
-    page.get_by_role("button", name="Take the factor away").click()
+    page.get_by_role("button", name="Remove second factor").click()
     page.get_by_text("maria has no second factor now").wait_for()
 
     assert found + violations(page) == []

@@ -28,14 +28,14 @@ def test_what_a_run_will_do_is_read_and_then_it_does_it(visit, stores, settings,
 
     press(page.get_by_role("link", name="Key and regions").last)
     expect(page.get_by_text("2 secrets get the KMS key of the settings.")).to_be_visible()
-    expect(page.get_by_text("2 replicas are made in eu-west-1, or tried again.")).to_be_visible()
+    expect(page.get_by_text("2 replicas are created in eu-west-1.")).to_be_visible()
     expect(page.get_by_text("$0.80 a month more, for replicas.")).to_be_visible()
     expect(page.get_by_text("Its KMS key is alias/aws/secretsmanager").first).to_be_visible()
     assert (violations(page), fits(page)) == ([], True)
-    press(page.get_by_role("button", name="Apply to 2 clients…"))
+    press(page.get_by_role("button", name="Apply key and regionss…"))
     assert not Run.objects.exists(), "its page says first what would be done"
     assert (violations(page), fits(page)) == ([], True)
-    press(page.get_by_role("button", name="Apply to 2 clients", exact=True))
+    press(page.get_by_role("button", name="Apply key and regionss", exact=True))
 
     run = Run.objects.get()
     expect(page.get_by_role("heading", name=f"Key and regions {run.pk}").first).to_be_visible()

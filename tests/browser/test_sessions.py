@@ -52,5 +52,5 @@ def test_the_page_that_locks_out_and_the_list_of_failed_logins(visit, complaints
 
     assert WrongPassword.objects.count() == 5
     listed = visit(LIST)
-    listed.get_by_role("button", name="End the lock").wait_for()
+    listed.get_by_role("button", name="Remove lock").wait_for()
     assert found + violations(listed) == []

@@ -46,11 +46,11 @@ def test_the_table_holds_no_other_move():
     [
         (
             IllegalMove("idom", Phase.POSTGRES, Phase.AWS),
-            "idom is in PostgreSQL: it can move to Dual write, not to AWS (cut over).",
+            "idom is in PostgreSQL. It can move to Dual write, not to AWS (cut over).",
         ),
         (
             StalePhase("idom", Phase.DUAL_READ, Phase.AWS),
-            "idom is no longer in Dual read: somebody moved it to AWS (cut over) first.",
+            "idom is no longer in Dual read: someone moved it to AWS (cut over).",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_refusal_names_every_phase_that_is_allowed():
         check_move("idom", Phase.DUAL_READ, Phase.PURGED)
 
     assert str(refusal.value) == (
-        "idom is in Dual read: it can move to AWS (cut over) or Dual write, not to Purged."
+        "idom is in Dual read. It can move to AWS (cut over) or Dual write, not to Purged."
     )
 
 

@@ -20,7 +20,7 @@ from nova_credentials.messages import Sentence, in_a_row
 from nova_credentials.shown_names import escape_name
 
 CHECK_IS_DRY_RUN = Sentence(
-    "check_is_dry_run", "--check is --dry-run now. The old name goes with the next release."
+    "check_is_dry_run", "--check is now --dry-run. The next release removes the old name."
 )
 
 

@@ -30,16 +30,16 @@ from migration.runs.progress import RUN_REQUESTED
 from nova_credentials.messages import Sentence
 from nova_credentials.shown_names import escape_name
 
-RUN_HAS_NO_REST = Sentence("run_has_no_rest", "%(run)s is finished: nothing is left to go on with.")
+RUN_HAS_NO_REST = Sentence("run_has_no_rest", "%(run)s is finished. Nothing is left to do.")
 RUN_FAILED_ARE_LEFT = Sentence(
     "run_failed_are_left",
-    "%(run)s is finished: no client is left to go on with, but %(n)s failed. Try them again with --failed.",
-    one="%(run)s is finished: no client is left to go on with, but one failed. Try it again with --failed.",
+    "%(run)s is finished, but %(n)s clients failed. Retry them with --failed.",
+    one="%(run)s is finished, but one client failed. Retry it with --failed.",
 )
 RUN_REFUSED_ARE_LEFT = Sentence(
     "run_refused_are_left",
-    "%(run)s is finished: no client is left to go on with, but %(n)s were refused. Try them again with --failed.",
-    one="%(run)s is finished: no client is left to go on with, but one was refused. Try it again with --failed.",
+    "%(run)s is finished, but %(n)s clients were refused. Retry them with --failed.",
+    one="%(run)s is finished, but one client was refused. Retry it with --failed.",
 )
 
 

@@ -23,6 +23,13 @@ document.addEventListener("DOMContentLoaded", () => {
     form.dispatchEvent(new Event("change"));
   };
 
+  // Each row has its moments: the exact ones are written out when somebody points at them.
+  const { lang } = document.documentElement;
+  const exact = new Intl.DateTimeFormat(lang === "en" ? "en-GB" : lang, { dateStyle: "medium", timeStyle: "medium", timeZone: "UTC" });
+  form.addEventListener("mouseover", ({ target }) => {
+    if (target.matches("td time:not([title])")) target.title = `${exact.format(new Date(target.dateTime))} UTC`;
+  });
+
   let last = null;
   form.addEventListener("click", (event) => {
     const { target, shiftKey } = event;

@@ -21,7 +21,7 @@ START = "/admin/migration/campaign/start/"
 REFUSED = {
     "bad name": "PostgreSQL: No secret can be made of its rows",
     "differs": "Dual write: Stores differ",
-    "inactive": "PostgreSQL: Inactive: NOVA doesn't read it",
+    "inactive": "PostgreSQL: Inactive",
     "italy-0": "PostgreSQL: In a campaign that is not over",
     "no-login": "PostgreSQL: No login to push",
 }

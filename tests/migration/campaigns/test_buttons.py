@@ -42,13 +42,13 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     assert campaign.state == Campaign.State.STOPPED
     assert "maria stopped it." in text(client.get(page(campaign)))
     assert buttons(client.get(page(campaign))) == [
-        "Go on with the campaign",
+        "Continue the campaign",
         "Cancel the campaign…",
     ]
     press(client, campaign, "steer", order="go_on")
     assert campaign.state == Campaign.State.RUNNING
     asked = client.get(f"{page(campaign)}?cancel=1")
-    assert "Cancel the campaign for good? It can't be taken up again." in text(asked)
+    assert "Cancel the campaign for good? This can't be undone." in text(asked)
     assert "ends with the batches" not in text(asked)
     # The page renews itself, and keeps the question.
     assert "&amp;cancel=1" in asked.content.decode()

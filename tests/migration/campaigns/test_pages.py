@@ -138,7 +138,7 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "Reason CHG-7" in words
     shown = "Wave 1, part 1 (Spain) play_arrow Step due began "
     first = words.split(shown)[1].split("Wave 2")[0]
-    assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
+    assert "0 of 2 clients done database PostgreSQL 2 " in first
     assert (
         "Refused 1 (limit 3) see them Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move run"
         in first
@@ -199,7 +199,7 @@ def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
 
     response = client.get(page(campaign))
 
-    assert f"Move run {run.pk} of wave 1 is in work." in text(response)
+    assert f"Move run {run.pk} of wave 1 is running." in text(response)
     assert "0 of 1 (0.0 %)" in text(response)
     assert f'href="{page_of("migration_run", run.pk)}"' in response.content.decode()
 

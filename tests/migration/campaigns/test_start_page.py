@@ -77,7 +77,7 @@ def test_a_group_that_another_campaign_takes_has_no_field(client, maria):
     html = client.get(START).content.decode()
 
     assert f'name="place_{spain.pk}"' not in html
-    assert f"Campaign {campaign.pk}, which is not over, takes it" in html
+    assert f"already in Campaign {campaign.pk}" in html
     assert f'name="place_{italy.pk}"' in html
     campaign.cancel(by=None)
     assert f'name="place_{spain.pk}"' in client.get(START).content.decode()

@@ -168,7 +168,7 @@ def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(cli
     )
     words = str(summarize_campaign(campaign).waits_for)
     assert words.startswith("wave 1 has begun; it waits for 4 clients, until ")
-    assert "1 whose push to AWS is pending" in words
+    assert "1 with a pending push" in words
 
     operator = make_user("olga")
     operator.groups.add(Group.objects.get(name="Operator"))

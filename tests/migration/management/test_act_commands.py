@@ -235,7 +235,7 @@ def test_what_is_well_ends_well_and_as_text_only_who_is_refused_is_named(differi
     code, out = run(*ACKNOWLEDGE, "new")
     assert (code, out.splitlines()[1:]) == (
         1,
-        ["new  It was not compared yet: compare both stores."],
+        ["new  Not compared yet. Compare both stores."],
     )
 
 

@@ -233,7 +233,7 @@ def test_ctrl_c_ends_the_batch_in_work_and_says_what_is_done_and_how_to_go_on(mo
     assert left.value.returncode == 130
     assert str(left.value) == (
         f"Migration {run.pk} is stopped: 2 of 6 clients are done (0 failed), 4 are not."
-        f" Go on with the rest: manage.py run resume {run.pk} --inline"
+        f" To continue: manage.py run resume {run.pk} --inline"
     )
     assert run.state == Run.State.STOPPED
     assert run.items.never_begun().count() == 4

@@ -118,7 +118,7 @@ def test_the_page_says_who_is_moved_who_is_refused_why_and_who_is_there_already(
     }
     assert set(reasons_of(page, "behind")) == {"clean_streak"}
     assert client_of(page, "untouched")["message"].key == "not_from_there"
-    assert page.context["button"] == "Cut over IDOM to AWS"
+    assert page.context["button"] == "Cut over client"
 
 
 def test_what_was_shown_is_moved_by_a_run_each_through_its_gate(client, log_in, three):
@@ -448,7 +448,7 @@ def test_the_cutover_of_several_is_requested_as_a_run_for_those_whose_gate_is_op
     compare(client_ids=[more])
     address = move_page(*CUTOVER, *three, more)
     page = client.get(address)
-    assert page.context["button"] == "Request the cutover of 2 clients"
+    assert page.context["button"] == "Request cutovers"
     assert by_verdict(page)["refused"] == ["behind", "untouched"]
 
     send(client, address, page, typed="2", reason="INC-42")

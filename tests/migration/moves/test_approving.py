@@ -527,7 +527,7 @@ def test_the_command_says_how_to_ask(idom, maria, more):
 def test_the_command_asks_for_nobody_who_may_not(idom, ana):
     code, (told,) = run_command("aws", "idom", "--by", "ana", "--reason", "INC-42")
 
-    assert (code, told["reasons"]) == (1, ["ana has no permission to request it."])
+    assert (code, told["reasons"]) == (1, ["ana may not request it."])
     assert not Run.objects.exists()
     with pytest.raises(CommandError, match="unknown user: none"):
         run_command("aws", "idom", "--by", "none")

@@ -80,7 +80,7 @@ def test_move_clients_prints_an_object_a_client_and_exits_with_1_where_one_is_re
             "slug": "other",
             "moved": False,
             "phase": "postgres",
-            "reasons": ["other is in PostgreSQL: it can move to Dual write, not to PostgreSQL."],
+            "reasons": ["other is in PostgreSQL. It can move to Dual write, not to PostgreSQL."],
             "codes": ["illegal_move"],
         },
     ]

@@ -240,8 +240,8 @@ def test_a_shut_gate_says_first_what_nobody_can_override(idom):
     ]
 
     assert str(explain_shut(checks)) == (
-        "The gate is shut, and nobody can override this: A push is pending: the client's newest values are not in AWS"
-        " yet. Evidence is missing too: time in the phase."
+        "The gate is shut, and nobody can override this: A push is pending: the latest values are not in AWS "
+        "yet. Not enough evidence either: time in the phase."
     )
     assert str(explain_shut(checks[1:])).startswith("The gate is shut because nothing proves yet")
     assert explain_shut(checks[1:2]) is None

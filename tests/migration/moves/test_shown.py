@@ -96,7 +96,7 @@ def test_who_joins_after_the_request_is_not_in_it_though_the_form_was_open(clien
 
     html = client.get(page(campaign)).content.decode()
     assert "Approve the campaign for 1 client" in html
-    assert "4 clients came into them since: they are left out." in html
+    assert "4 clients joined them since and are left out." in html
     assert "begins" in approve(client, page(campaign), form)
     do_next(campaign)
 

@@ -310,7 +310,7 @@ def test_a_selection_of_many_has_a_plan_over_exactly_these(operator):
 def test_a_discarded_plan_is_not_started(operator):
     make_full_client("idom")
     plan = make_plan()
-    assert f"{plan} is not started yet" in text(operator.get(CLIENTS))
+    assert f"{plan} has not started yet" in text(operator.get(CLIENTS))
 
     operator.post(plan_page(plan), {"confirmed": "discard"})
 

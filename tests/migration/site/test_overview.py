@@ -197,7 +197,7 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
     found = [item for item in list_all_activity() if "finished" not in item.line]
 
     assert [strip_tags(item.line) for item in found] == [
-        "maria started AWS writes again",
+        "maria resumed AWS writes",
         "maria stopped all AWS writes",
         "A command compared idom again",
         f"maria started Comparison {run.pk}",
@@ -239,9 +239,7 @@ def test_what_has_no_short_words_is_told_as_it_is_and_no_name_is_html():
         event = AuditEvent(code=CLAIM_EVENT, who="<i>", slug="<b>", client_id=7, facts=facts)
         return Activity(event, url).line
 
-    assert (
-        strip_tags(tell(STARTED_WRITES(), "")) == "&lt;i&gt; started AWS writes again (&lt;b&gt;)"
-    )
+    assert strip_tags(tell(STARTED_WRITES(), "")) == "&lt;i&gt; resumed AWS writes (&lt;b&gt;)"
 
     line = tell(CLEAN_STREAK(n=0, wanted=3), "/x/")
 

@@ -263,14 +263,14 @@ def test_who_administers_users_lets_somebody_in_again(maria, juan, log_in, clien
 
     page = client.post(LET_IN, AT_8, follow=True)
 
-    assert "1 lock was ended." in page.content.decode()
+    assert "Removed 1 lock." in page.content.decode()
     assert [lock.address for lock in page.context["locks"]] == ["10.0.0.9"]
     ended = WrongPassword.objects.get(address="10.0.0.8", shut_out=True)
     assert ended.let_in_by == "juan"
     assert gets_in(log_in("maria"))
     assert log_in("maria", address="10.0.0.9").status_code == 429
     event = AuditEvent.objects.filter(code=LET_IN_EVENT).get()
-    assert (event.who, str(event.message)) == ("juan", "Ended the lock of maria at 10.0.0.8.")
+    assert (event.who, str(event.message)) == ("juan", "Removed the lock of maria at 10.0.0.8.")
     again = client.post(LET_IN, AT_8, follow=True).content.decode()
     assert "Nobody is locked out there now." in again
 

@@ -170,8 +170,7 @@ def test_a_poll_after_the_end_has_the_page_say_so_with_a_login_that_leads_back(m
         assert answer.status_code == 286  # htmx asks no more
         assert answer.headers["HX-Retarget"] == answer.headers["HX-Reselect"] == "#session-end"
         assert line_of(answer) == (
-            "Your session has ended: this page is not up to date any more, and nothing on it can be saved."
-            " Log in again, and come back here"
+            "Your session has ended, so nothing on this page can be saved. Log in again, and come back here"
         )
         assert '"/admin/login/?next=%2Fadmin%2Fmigration%2Frun%2F7%2F%3Fq%3Da"' in shown(answer)
         assert "hx-get" not in shown(answer)

@@ -102,7 +102,7 @@ def test_every_change_is_in_the_audit_with_names_and_only_what_changed(entries):
         ("idom", "Took the client out of the client group wave 1."),
         ("", "Renamed the client group wave 1 to Wave 1."),
         ("", "Renamed the client group Wave 1 to wave 2."),
-        ("", "Deleted the client group wave 2 with 1 client."),
+        ("", "Deleted the group wave 2 with 1 client."),
     ]
     assert not GroupMember.objects.exists()
     assert all_clients().count() == 2

@@ -82,7 +82,7 @@ def test_a_group_is_added_renamed_and_deleted_by_name(wave, maria, client):
     assert [str(event.message) for event in made] == [
         "Added the client group Spain.",
         "Renamed the client group Spain to España.",
-        "Deleted the client group Wave 1 with 1 client.",
+        "Deleted the group Wave 1 with 1 client.",
     ]
     assert all_clients().count() == 2
 
@@ -157,7 +157,7 @@ def test_chosen_clients_are_put_into_a_group_and_taken_out(wave, maria, client):
     page = choose(client, "put_into_group", "idom", "acme")
     assert page.context_data["number"] == 2
     put = send(client, PUT, page.context_data["shown"], group=wave.pk)
-    assert said(put) == "1 client was put into Wave 1. 1 client was in it already."
+    assert said(put) == "1 client was put into Wave 1. 1 client was already in it."
     assert slugs_of("Wave 1") == ["acme", "idom"]
 
     page = choose(client, "take_out_of_group", "idom", "acme")

@@ -311,7 +311,7 @@ def test_the_audit_has_the_numbers_and_the_fields_of_each_client_and_no_value(us
 
     entries = {event.slug: str(event.message) for event in AuditEvent.objects.filter(code="import")}
     assert entries.keys() == {"", "acme", "idom"}
-    assert entries[""] == "Imported clients: 1 new, 1 changed, 1 as they were."
+    assert entries[""] == "Imported clients: 1 added, 1 changed, 1 unchanged."
     row = DatabaseCredential.objects.get(client=pk)
     assert entries["idom"] == f"Changed client: name; database login {row.pk}: db_password."
     assert "email_user, email_password" in entries["acme"]

@@ -197,7 +197,7 @@ def test_the_page_shows_names_and_kinds_and_takes_what_it_showed(rows, client):
     for text in ("new", "off", "mail-only", "hold other values: db_host."):
         assert text in html
     said = client.post(reverse(URL), {"seen": shown.context["plan"].stamp}, follow=True)
-    assert "3 rows were taken from the legacy table." in said.content.decode()
+    assert "Added 3 rows from the legacy table." in said.content.decode()
     assert "Nothing is lacking in the newer tables." in said.content.decode()
     again = client.post(reverse(URL), {"seen": shown.context["plan"].stamp}, follow=True)
     assert "were changed since you looked" in again.content.decode()
@@ -226,7 +226,7 @@ def test_the_page_says_what_it_can_t_read(nova, client):
 
     html = client.get(reverse(URL)).content.decode()
 
-    assert "public.client_credentials lacks columns that a login needs: db_user." in html
+    assert "public.client_credentials is missing columns that a login needs: db_user." in html
 
 
 def test_the_command_says_what_it_would_do_and_does_it(rows, capsys):

@@ -111,7 +111,7 @@ def test_the_list_shows_the_newest_error_and_the_groups(operator, stores):
 
     page = operator.get(f"{CLIENTS}?columns=groups")
 
-    assert 'title="Last error: Conflict: Some longer reason"' in page.content.decode()
+    assert 'aria-label="Last error" title="Conflict: Some longer reason"' in page.content.decode()
     assert "Wave 1" in text(page)
     assert "Wave 1" not in text(operator.get(CLIENTS))
 

@@ -46,9 +46,9 @@ def test_many_are_given_an_owner_and_filtered_by_it(operator):
     assert "paco" in text(operator.get(f"{CLIENTS}?columns=owner"))
     acts = AuditEvent.objects.filter(code="owner").order_by("slug", "at")
     assert [(e.who, e.slug, str(e.message)) for e in acts] == [
-        ("olga", "a", "paco looks after the client now."),
-        ("olga", "b", "paco looks after the client now."),
-        ("olga", "b", "olga looks after the client now."),
+        ("olga", "a", "The owner is now paco."),
+        ("olga", "b", "The owner is now paco."),
+        ("olga", "b", "The owner is now olga."),
     ]
 
 

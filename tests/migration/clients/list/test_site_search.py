@@ -82,4 +82,4 @@ def test_many_clients_lead_to_their_list_in_few_queries(db, client, django_asser
         places = found(client, "many")
 
     assert len(places) == 9
-    assert places[-1] == ("All clients that match", "/admin/credentials/client/?q=many")
+    assert places[-1] == ("All matching clients", "/admin/credentials/client/?q=many")

@@ -126,7 +126,7 @@ def test_of_two_who_offboard_at_once_one_succeeds_and_the_other_is_told():
     answers = perform_at_once(act, act)
 
     assert answers[0].startswith(f"{NAME} will be deleted on")
-    assert answers[1] == "refused: idom is offboarded already."
+    assert answers[1] == "refused: idom is already offboarded."
     assert is_scheduled(NAME)
     assert set(rows_of(pk).values()) == {f"aws-secretsmanager:{NAME}"}
 

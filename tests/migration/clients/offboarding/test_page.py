@@ -211,7 +211,7 @@ def test_it_says_what_is_left_where(ada):
     assert after.count(": pointer") == 3
     for text in (
         "public.client_credentials.db_password",
-        "1 row with this slug, which stays",
+        "1 row with this slug stays",
         "Client group: wave 1",
     ):
         assert text in before

@@ -185,7 +185,7 @@ def test_a_secret_of_somebody_else_stays():
 
     said = str(offboard_client(client_id=pk, reason="CHG-7"))
 
-    assert said == f"{NAME} stays: somebody else made it."
+    assert said == f"{NAME} stays: this site did not create it."
     assert is_scheduled(NAME) is False
     assert Offboarding.objects.get().deletions == {}
 

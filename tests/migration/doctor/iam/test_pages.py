@@ -66,7 +66,7 @@ def test_an_operator_has_aws_asked(as_role):
 
     states = {each.permission.action: each.state.value for each in response.context["findings"]}
     assert states["secretsmanager:PutSecretValue"] == "ok"
-    assert "What AWS permits this site" in response.content.decode()
+    assert "Permissions of this site" in response.content.decode()
 
 
 # --- Who read them

@@ -246,8 +246,8 @@ def test_counts_that_begin_anew_are_no_evidence(cut_over):
 
 
 NO_INACTIVE = (
-    "NOVA's reader: 0 of 20 reads since dual read began. NOVA reads no inactive client: make it active,"
-    " or have this line overridden with a reason."
+    "NOVA's reader: 0 of 20 reads since dual read began. NOVA doesn't read inactive clients: activate it, or "
+    "override this check with a reason."
 )
 
 

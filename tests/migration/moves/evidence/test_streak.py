@@ -44,7 +44,7 @@ def test_the_gate_says_in_minutes_how_far_apart_the_comparisons_have_to_be(idom,
         move(client_id=idom, new=Phase.AWS)
 
     assert str(refusal.value.reasons[0]) == (
-        "0 comparisons in a row matched since this phase began; needed: 3, at least 7 minutes 30 seconds apart."
+        "0 matching comparisons in a row in this phase; needed: 3, at least 7 minutes 30 seconds apart."
     )
 
 

@@ -23,7 +23,7 @@ def test_a_cutover_wants_a_day_in_dual_read(proven):
     enter_before(proven, timedelta(hours=23, minutes=59))
     refusal = refusal_of(proven, Phase.AWS)
     assert refusal.codes == ["time_in_phase"]
-    assert "In the phase Dual read for 23 hours; needed: 24 hours." in str(refusal)
+    assert "In Dual read for 23 hours; needed: 24 hours." in str(refusal)
 
     enter_before(proven, timedelta(hours=24))
     move(client_id=proven, new=Phase.AWS)

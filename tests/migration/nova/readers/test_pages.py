@@ -69,7 +69,7 @@ def test_each_process_is_listed_with_its_state_version_key_and_error(viewer):
 
     shown = text(viewer.get(READERS))
 
-    assert "2 processes of NOVA have read through the package in the last hour." in shown
+    assert "2 NOVA processes have used the reader in the last hour." in shown
     assert "AWS fails" in shown
     assert "api-1:12345 check Seen in the last hour 0.2.0 …WXYZ – " in shown
     assert "worker-1:4242 check Seen in the last hour 0.3.0 – No permission" in shown
@@ -239,7 +239,7 @@ def test_where_nova_was_never_seen_a_clients_next_step_is_to_let_it_read(viewer,
 
     shown = text(viewer.get(page_of("credentials_client", pk)))
     assert shown.count("Next step:") == 1
-    assert "Next step: Let NOVA read through the package" in shown
+    assert "Next step: Let NOVA use the reader" in shown
     for step in ADOPTION_STEPS:
         assert f"{step.heading}." in shown
     assert ("After that:" in shown) == (phase != Phase.PURGED)

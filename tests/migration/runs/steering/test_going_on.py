@@ -100,7 +100,7 @@ def test_its_page_offers_to_go_on_until_nothing_is_left(client):
     page = reverse("admin:migration_run_change", args=[run.pk])
     steer = reverse("admin:migration_run_steer", args=[run.pk])
     shown = client.get(page).content.decode()
-    assert "Go on with the rest" in shown
+    assert "Continue with the rest" in shown
     assert "2 of 4 (50.0 %)" in shown
     assert "2 not begun" in shown
     left_out = "clients were left out when the latest migration was stopped"
@@ -110,7 +110,7 @@ def test_its_page_offers_to_go_on_until_nothing_is_left(client):
 
     assert OrmQ.objects.count() == 1
     engine.work_on_run(run_id=run.pk)
-    assert "Go on with the rest" not in client.get(page).content.decode()
+    assert "Continue with the rest" not in client.get(page).content.decode()
     assert left_out not in client.get(reverse("admin:index")).content.decode()
 
 
@@ -175,9 +175,9 @@ def test_of_a_finished_run_it_prints_what_was_done_and_says_that_nothing_is_left
     code, printed, err = resume(run.pk)
 
     assert (code, printed["created"]) == (0, 1)
-    assert err == f"{run} is finished: nothing is left to go on with.\n"
+    assert err == f"{run} is finished. Nothing is left to do.\n"
     run.items.update(outcome="failed")
-    assert "but one failed. Try it again with --failed." in resume(run.pk)[2]
+    assert "but one client failed. Retry it with --failed." in resume(run.pk)[2]
 
 
 @pytest.mark.parametrize(

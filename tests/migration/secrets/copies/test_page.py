@@ -146,7 +146,7 @@ def test_an_open_page_asks_how_far_the_search_is_and_is_loaded_anew_at_its_end(b
     assert ("HX-Refresh" in reading.headers, "HX-Refresh" in done.headers) == (False, True)
     assert "hx-get" not in done.content.decode()
     assert "HX-Refresh" not in kept.headers
-    assert "Look again" in text_of(kept)
+    assert "Reload" in text_of(kept)
     # Nobody waits for one that has ended.
     assert browser.get(live).status_code == 204
 

@@ -64,16 +64,16 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     shown = operator.get(PAGE).content.decode()
 
     assert "2 secrets get the KMS key of the settings." in shown
-    assert "2 replicas are made in eu-west-1, or tried again." in shown
+    assert "2 replicas are created in eu-west-1." in shown
     assert "2 replicas in eu-west-3." in shown
     assert "a month more" not in shown  # as many go as come
     assert "Before it starts" in shown
     assert findings() == ["failed"]
-    assert "Apply to 2 clients…" in shown
+    assert "Apply key and regionss…" in shown
 
     act = open_act(operator)
     assert act.context["number"] == 2
-    assert "2 replicas are made in eu-west-1, or tried again." in act.context["sums"]
+    assert "2 replicas are created in eu-west-1." in act.context["sums"]
     assert Run.objects.count() == 1
     said = apply(operator, act, follow=True).content.decode()
     run = Run.objects.latest("pk")
@@ -83,7 +83,7 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     assert set(run.items.values_list("outcome", flat=True)) == {"updated"}
     there = aws_store.secrets_manager().describe_secret(NAME)
     assert (there.kms_key, [each.region for each in there.replicas]) == (KEY, ["eu-west-1"])
-    assert "Nothing: no secret differs from the settings." in operator.get(PAGE).content.decode()
+    assert "No secret differs from the settings." in operator.get(PAGE).content.decode()
     assert findings() == ["ok"]
     apply(operator, act)
     assert Run.objects.count() == 2
@@ -93,7 +93,7 @@ def test_what_was_not_looked_at_is_part_of_the_run_and_called_so_after_a_while(o
     shown = operator.get(PAGE).content.decode()
 
     assert "2 secrets were not looked at yet" in shown
-    assert "Apply to 2 clients" in shown
+    assert "Apply key and regionss" in shown
     assert findings() == ["ok"]
     Secret.objects.update(seen_at=timezone.now() - timedelta(hours=3))
     assert findings() == ["not_looked_at"]

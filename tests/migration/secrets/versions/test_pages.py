@@ -128,7 +128,7 @@ def test_values_that_stood_in_clear_are_counted_and_filtered(browser):
     for each in (pk, kept):
         advance(each, Phase.AWS)
     note_written_rows()
-    assert "stands in the credential tables" in text(browser.get(url(pk)))
+    assert "in the credential tables now" in text(browser.get(url(pk)))
     assert "not rotated since" not in text(browser.get("/admin/"))
 
     advance(pk, Phase.PURGED)
@@ -141,4 +141,4 @@ def test_values_that_stood_in_clear_are_counted_and_filtered(browser):
     listed = text(browser.get("/admin/credentials/client/?plain_text=rotate"))
     assert "IDOM" in listed
     assert "KEPT" not in listed
-    assert "stood in the credential tables; to be rotated" in text(browser.get(url(pk)))
+    assert "was in the credential tables; to be rotated" in text(browser.get(url(pk)))

@@ -137,7 +137,7 @@ def test_each_filter_in_use_is_named_in_words_and_taken_away_by_a_link(maria, cl
     assert (who.title, who.value, who.remove_url) == ("Who", "user 1", "?code=writes_started")
     assert (what.title, what.value, what.remove_url) == (
         "What",
-        "AWS writes started",
+        "AWS writes resumed",
         "?who=user+1",
     )
     assert 'href="?who=user+1"' in page.content.decode()
@@ -212,7 +212,7 @@ def test_an_entry_has_a_page_and_nobody_changes_it(maria, client):
 
     page = client.get(url).content.decode()
 
-    assert "As this site signed it" in page
+    assert "Valid" in page
     maria.is_superuser = True
     maria.save()
     assert client.post(url, {"who": "other"}).status_code in (403, 405)
