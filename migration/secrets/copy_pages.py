@@ -145,7 +145,9 @@ class StartSearchView(AdminView):
         chosen = None if client_id is None else [client_id]
         search = request_background_search(get_signed_in_user(request), chosen)
         if search is None:
-            messages.warning(request, gettext("A search is already running. Start this one after it."))
+            messages.warning(
+                request, gettext("A search is already running. Start this one after it.")
+            )
         elif tasks.enqueue_search(search):
             messages.success(request, gettext("The search for copies has begun."))
         else:
