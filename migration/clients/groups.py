@@ -18,7 +18,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from credentials.localization import localize
-from migration.campaigns.starts import may_start_campaign
+from migration.campaigns.starts import list_campaign_buttons
 from migration.core.clients import VIEW_CLIENTS, PhaseChoices, all_clients
 from migration.core.groups import (
     ClientGroup,
@@ -106,7 +106,6 @@ class ClientGroupAdmin(AdminWithOwnViews):
     next_page: ClassVar = (_("Choose clients"), CLIENTS_URL)
     list_display = ("name_shown", "clients", *map(make_phase_column, Phase))
     search_fields = ("name",)
-    list_before_template = "admin/migration/campaign_buttons.html"
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     # Each is deleted on its own page, which says what it holds.
@@ -119,8 +118,8 @@ class ClientGroupAdmin(AdminWithOwnViews):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        may_start = {"may_start_campaign": may_start_campaign(request)}
-        return super().changelist_view(request, (extra_context or {}) | may_start)
+        buttons = {"list_buttons": list_campaign_buttons(request)}
+        return super().changelist_view(request, (extra_context or {}) | buttons)
 
     def get_fields(self, request: HttpRequest, obj: ClientGroup | None = None) -> tuple[str, ...]:
         if obj is None:

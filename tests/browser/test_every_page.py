@@ -297,7 +297,7 @@ def test_campaigns_from_their_form_to_their_end(visit, look_at, client_in):
     page.get_by_role("button", name="Preview campaign").click()
     page.get_by_role("alert").wait_for()
     found += violations(page)
-    page.get_by_label("Place of wave 1").fill("1")
+    page.get_by_label("Order of wave 1").fill("1")
     page.get_by_role("button", name="Preview campaign").click()
     page.get_by_role("button", name="Start the campaign").wait_for()
     found += violations(page)

@@ -129,21 +129,22 @@ def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
     assert Campaign.objects.latest("pk").waves.get().group_name == "Pilot"
 
 
-def test_who_has_groups_that_wait_is_asked_for_their_order_first(client, clients):
-    group = make_group("Spain")
-    html = client.get(START).content.decode()
-    kept = sent_form(html, "campaign_form")
-    assert kept["source"] == "groups"
-    # The name stands between the ways of which it is the group, and the groups.
-    ways = [html.index(f'id="id_{name}"') for name in ("source_all", "group_name", "source_groups")]
-    assert ways == sorted(ways)
+def test_the_form_suggests_the_same_whether_or_not_there_are_groups(client, clients, monkeypatch):
+    monkeypatch.setattr(starts, "MANY_CLIENTS", 1)
 
-    words = text(client.post(START, typed("all", step="look") | {f"place_{group.pk}": "1"}))
+    def suggested() -> dict[str, str]:
+        kept = sent_form(client.get(START).content.decode(), "campaign_form")
+        return {name: text for name, text in kept.items() if not name.startswith("place_")}
 
-    assert "You typed places of groups: choose the groups here, or no places." in words
-    enter_phase(all_clients().get(slug="spain-0").pk, Phase.AWS)
-    kept = sent_form(client.get(START).content.decode(), "campaign_form")
-    assert kept["source"] == "all"
+    before = suggested()
+    group = make_group("Spain", 0)
+    assert suggested() == before | {"csrfmiddlewaretoken": suggested()["csrfmiddlewaretoken"]}
+    assert (before["source"], before["wave_size"]) == ("all", "1")
+
+    # Of the other way nothing counts.
+    seen = client.post(START, typed("all", step="look") | {f"place_{group.pk}": "1"})
+
+    assert not seen.context_data["takes_groups"]
 
 
 def test_all_that_a_filter_of_the_list_shows_can_be_selected(client, clients):

@@ -354,8 +354,15 @@ def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, mon
     assert "Wave 2" not in words
 
 
-def test_without_groups_the_page_says_that_none_is_needed(client, maria):
-    assert "No groups yet, and you need none" in text(client.get(START))
+def test_what_is_wrong_is_said_at_its_field_which_is_brought_into_view(client, maria, settings):
+    settings.NOVA_DUAL_READ_HOURS = 24
+    sent = typed(make_group("Spain"), goal="aws", soak_time="1 min", step="look")
+
+    form = client.post(START, sent).context_data["form"]
+
+    assert set(form.errors) == {"soak_time"}
+    assert form.fields["soak_time"].widget.attrs["autofocus"]
+    assert not client.post(START, sent | {"soak_time": "24 h"}).context_data.get("form")
 
 
 def test_no_more_queries_for_more_groups_and_clients(client, maria):
