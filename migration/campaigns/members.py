@@ -233,6 +233,10 @@ class CampaignProgress(NamedTuple):
     done: int
     clients: int
 
+    @property
+    def percent(self) -> float:
+        return 100 * self.done / self.clients if self.clients else 0
+
 
 def list_running_campaigns() -> list[CampaignProgress]:
     """Return how far each running campaign is. Takes one query."""

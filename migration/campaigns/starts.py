@@ -32,6 +32,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, 
 
 from credentials.localization import localize, show_moment
 from credentials.models import Client
+from migration.campaigns.explain import measure_pace_of_reads
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
@@ -681,13 +682,25 @@ class StartCampaignView(AdminView):
                 lasts=localize(describe_duration(plan.lasts)) if campaign.soak else "",
                 sent=[(name, text) for name, text in sent.items() if text],
                 waits=awaits_approval(campaign),
-                wants_reads=settings.NOVA_MIN_READS if campaign.goal == Phase.AWS else 0,
+                **self.describe_reads(campaign),
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 **get_stop_notice_context(self.request),
             )
         )
+
+    def describe_reads(self, campaign: Campaign) -> dict[str, object]:
+        """Return how many reads by NOVA a cutover wants, and about how long these take; nothing where it wants none."""
+        wanted = settings.NOVA_MIN_READS if campaign.goal == Phase.AWS else 0
+        if not wanted:
+            return {}
+        pace = measure_pace_of_reads(all_clients().in_phases(Phase.DUAL_READ))
+        takes = timedelta(seconds=ceil(wanted / pace)) if pace else None
+        return {
+            "wants_reads": wanted,
+            "reads_take": localize(describe_duration(takes)) if takes else "",
+        }
 
 
 def list_campaign_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

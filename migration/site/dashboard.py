@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Case, Q, QuerySet, When
@@ -18,6 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from credentials.localization import localize
 from migration.campaigns.members import list_running_campaigns, select_taken_further
 from migration.campaigns.models import CAMPAIGN, Campaign
+from migration.campaigns.starts import may_start_campaign
 from migration.clients.counts import ClientCounts, add_up_counts
 from migration.clients.filters import NEEDS_SOMEBODY, get_ready_url
 from migration.clients.models import KEPT_FROM_CLIENTS, read_or_count_clients
@@ -202,6 +204,8 @@ class NextStep:
     button: str
     url: str
     is_main: bool = True
+    # Where the same clients are taken further by a campaign; "": nowhere.
+    waves_url: str = ""
 
 
 def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
@@ -229,7 +233,12 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
             label = act.name_button(number)
         if number:
             url = get_ready_url(act.code, Phase(row.phase))
-            return NextStep(describe_ready(number, row.label), f"{label}…", url)
+            waves_url = ""
+            if number > 1 and may_start_campaign(request):
+                waves_url = reverse("admin:migration_campaign_start")
+            return NextStep(
+                describe_ready(number, row.label), f"{label}…", url, waves_url=waves_url
+            )
     if ready:
         row = ready[0]
         text = describe_ready(row.ready, row.label)
@@ -469,9 +478,9 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
     ]
 
 
-def find_campaign_runs(events: Iterable[AuditEvent]) -> dict[int, Run]:
+def find_campaign_runs(events: Iterable[AuditEvent]) -> dict[UUID, Run]:
     """Return the run of each event that is the end of a campaign's run. Takes a query where there is one."""
-    named: dict[tuple[str, str], int] = {}
+    named: dict[tuple[str, str], UUID] = {}
     for event in events:
         word, _blank, campaign_id = event.correlation.partition(" ")
         run = event.message.values.get("run")

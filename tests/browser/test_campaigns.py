@@ -27,6 +27,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     compare(client_ids=pks)
     page = visit("/admin/migration/campaign/", user=make_in_role("maria", "Operator"))
     press(page.get_by_role("link", name="Start a campaign"))
+    page.get_by_label("Client groups, in their order", exact=True).check()
     page.get_by_label("Order of Spain").fill("1")
     page.get_by_label("Order of Italy").fill("2")
     page.get_by_label("Soak time").fill("0 min")

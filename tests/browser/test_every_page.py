@@ -293,6 +293,7 @@ def test_campaigns_from_their_form_to_their_end(visit, look_at, client_in):
     group.put_clients(all_clients())
     page = visit(f"{CAMPAIGNS}start/")
     found = violations(page)
+    page.get_by_label("Client groups, in their order", exact=True).check()
     page.get_by_label("Goal").select_option("dual_read")
     page.get_by_role("button", name="Preview campaign").click()
     page.get_by_role("alert").wait_for()

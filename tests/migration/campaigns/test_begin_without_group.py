@@ -5,6 +5,7 @@ import re
 import pytest
 from django.contrib.auth.models import Group, User
 
+from migration.campaigns import starts
 from migration.core.clients import all_clients, digest_clients
 from migration.models import Campaign, ClientGroup
 from nova_credentials.phases import Phase
@@ -221,9 +222,7 @@ def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said
 
     words = text(client.post(START, typed("all", wave_size="13", step="look")))
 
-    assert "It takes 12 days at least: 4 waves, each step of which (3 at most)" in words.replace(
-        "\xa0", " "
-    )
+    assert "Soak times: 12 days (4 waves, 3 steps at most" in words.replace("\xa0", " ")
 
 
 def test_who_may_not_make_groups_starts_with_groups_alone(client):
