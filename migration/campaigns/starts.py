@@ -71,7 +71,7 @@ from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.readiness import Standing, find_standing, with_blocker
 from migration.moves.rules import BLOCKERS
 from migration.pushes.pushable import select_unpushable
-from migration.runs.act_pages import CLIENTS_SHOWN, LABELS
+from migration.runs.act_pages import CLIENTS_SHOWN, LABELS, TABS
 from migration.runs.acts import ReasonForm
 from migration.runs.plans import PlanClass
 from nova_credentials.messages import Sentence, describe_duration
@@ -177,6 +177,7 @@ class CampaignPlan:
                 "label": verdict.label,
                 "number": len(shown[verdict]),
                 "kind": LABELS[verdict],
+                "icon": TABS[verdict][1],
                 "kinds": [
                     (format_html(link, url, query, label) if query else label, len(clients))
                     for (label, query), clients in kinds.items()
