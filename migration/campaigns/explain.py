@@ -185,7 +185,12 @@ def measure_pace_of_reads(clients: ClientPhaseQuerySet) -> float | None:
         time=Sum(ExpressionWrapper(since, DurationField())),
     )
     seconds = found["time"].total_seconds() if found["time"] else 0
-    return found["reads"] / seconds if found["reads"] and seconds > 0 else None
+    return float(found["reads"]) / seconds if found["reads"] and seconds > 0 else None
+
+
+def describe_time_of_reads(reads: int, pace: float) -> Message:
+    """Return about how long NOVA takes for so many reads of each client, at so many a second."""
+    return describe_duration(timedelta(minutes=max(1, round(reads / pace / 60))))
 
 
 @dataclass(frozen=True)
@@ -248,8 +253,8 @@ class WaitingStep:
         pace = measure_pace_of_reads(self.wave.list_clients().in_phases(self.phase))
         if pace is None:
             return NO_PACE_OF_READS()
-        left = (int(settings.NOVA_MIN_READS) - self.numbers[FEW_READS].least) / pace
-        return LEFT_BY_READS(left=describe_duration(timedelta(seconds=ceil(left))))
+        lacking = int(settings.NOVA_MIN_READS) - self.numbers[FEW_READS].least
+        return LEFT_BY_READS(left=describe_time_of_reads(lacking, pace))
 
     @property
     def lacks_comparison(self) -> bool:

@@ -32,7 +32,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, 
 
 from credentials.localization import localize, show_moment
 from credentials.models import Client
-from migration.campaigns.explain import measure_pace_of_reads
+from migration.campaigns.explain import describe_time_of_reads, measure_pace_of_reads
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
@@ -697,11 +697,8 @@ class StartCampaignView(AdminView):
         if not wanted:
             return {}
         pace = measure_pace_of_reads(all_clients().in_phases(Phase.DUAL_READ))
-        takes = timedelta(seconds=ceil(wanted / pace)) if pace else None
-        return {
-            "wants_reads": wanted,
-            "reads_take": localize(describe_duration(takes)) if takes else "",
-        }
+        takes = localize(describe_time_of_reads(wanted, pace)) if pace else ""
+        return {"wants_reads": wanted, "reads_take": takes}
 
 
 def list_campaign_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

@@ -326,7 +326,7 @@ def test_a_run_of_a_wave_leads_to_its_campaign_from_its_page_and_the_list(client
 
     shown = client.get(page_of("migration_run", run.pk))
     assert link in shown.content.decode()
-    assert f"Campaign {campaign.pk} , wave 1." in text(shown)
+    assert f"Campaign {campaign.pk} , wave 1" in text(shown)
     assert link in client.get("/admin/migration/run/").content.decode()
 
 

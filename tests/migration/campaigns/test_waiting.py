@@ -272,7 +272,7 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     assert "Wave 1 has soaked; it waits for 2 clients, until " in words
     assert f"at the latest: {SO_FAR}" in words
     assert f"{SO_FAR}." in printed
-    assert "NOVA's reads are counted as NOVA serves these clients." in words
+    assert "more at NOVA's present pace of reads." in words
     assert "Compare now" not in words
     assert wave.state == WaveState.WAITING
     assert data["waits_for"]["codes"] == ["soaked_and_waits"]
