@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django import template
@@ -130,7 +130,7 @@ class ListCell:
 
     name: str
     label: str
-    text: str
+    text: str = field(repr=False)
     url: str = ""
 
 
@@ -154,7 +154,7 @@ def list_rows(cl: ChangeList, headers: Collection[ListHeader]) -> list[list[List
 
 
 def _show_value(cl: ChangeList, row: Any, column: Any) -> str:
-    field, shown, value = lookup_field(column, row, cl.model_admin)
-    if field is not None:
-        return display_for_field(value, field, "")
+    of_model, shown, value = lookup_field(column, row, cl.model_admin)
+    if of_model is not None:
+        return display_for_field(value, of_model, "")
     return display_for_value(value, "", boolean=getattr(shown, "boolean", False))

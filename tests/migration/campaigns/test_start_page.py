@@ -1,7 +1,7 @@
 """The form that starts a campaign: what it shows before, what it refuses, and what it keeps of what was typed."""
 
 import re
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -14,9 +14,16 @@ from django.utils.html import escape
 from migration.campaigns import starts
 from migration.campaigns.steps import digest_groups
 from migration.core.clients import all_clients
-from migration.models import AuditEvent, Campaign, ClientGroup
+from migration.models import AuditEvent, Campaign, ClientGroup, ClientMigration
 from nova_credentials.phases import Phase
-from tests.factories import make_comparison, make_full_client, make_many, make_user, sent_form
+from tests.factories import (
+    count_reads,
+    make_comparison,
+    make_full_client,
+    make_many,
+    make_user,
+    sent_form,
+)
 from tests.migration.acts import by_verdict
 from tests.migration.campaigns.shown import make_campaign, make_group
 from tests.migration.campaigns.taken import once
@@ -100,6 +107,14 @@ def test_before_one_to_aws_it_says_how_many_reads_each_client_needs(client, mari
     words = text(client.post(START, typed(group, goal="aws", step="look")))
 
     assert "Before its cutover each client needs 20 reads by NOVA in dual read" in words
+    assert "how long that takes is unknown" in words
+
+    pk = make_group("Italy", 1, Phase.DUAL_READ).members.get().client_id
+    count_reads(pk, reads=10, matches=10)
+    ClientMigration.objects.update(phase_changed_at=timezone.now() - timedelta(minutes=10))
+    preview = client.post(START, typed(group, goal="aws", step="look"))
+
+    assert preview.context_data["reads_take"] == "20 minutes"
 
 
 def test_a_soak_time_of_none_needs_no_unit(client, maria):
