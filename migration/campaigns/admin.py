@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize_html
+from migration.campaigns.members import CampaignProgress, measure_campaigns
 from migration.campaigns.models import WAITS_FOR_APPROVAL, Campaign, Wave
 from migration.campaigns.pages import (
     ApproveCampaignView,
@@ -24,7 +28,7 @@ from migration.campaigns.pages import (
     SteerCampaignView,
     make_campaign_badge,
 )
-from migration.campaigns.starts import StartCampaignView, may_start_campaign
+from migration.campaigns.starts import StartCampaignView, list_campaign_buttons
 from migration.core.pages import ReadOnlyAdmin
 from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.shown_names import escape_name
@@ -34,8 +38,7 @@ class CountedCampaign(Protocol):
     """A campaign as the list gets it."""
 
     state: str
-    wave_size: int
-    is_over: bool
+    progress: CampaignProgress | None
     waves_done: int
     waves_all: int
     first_parts: list[Wave]
@@ -49,9 +52,8 @@ class CampaignAdmin(ReadOnlyAdmin):
     list_display = (
         "campaign_name",
         "goal_badge",
-        "groups_named",
         "state_badge",
-        "waves_done_of_all",
+        "how_far",
         "why_it_waits",
         "by_name",
         "created_when",
@@ -80,19 +82,26 @@ class CampaignAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponseBase:
-        may_start = {"may_start_campaign": may_start_campaign(request)}
-        return super().changelist_view(request, (extra_context or {}) | may_start)
+        buttons = {"list_buttons": list_campaign_buttons(request)}
+        return super().changelist_view(request, (extra_context or {}) | buttons)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Note at each campaign of the page that is not over how many of its clients are at its goal."""
+        changelist = super().get_changelist_instance(request)
+        found = {each.campaign_id: each for each in measure_campaigns(Campaign.objects.not_over())}
+        for campaign in changelist.result_list:
+            campaign.progress = found.get(campaign.pk)
+        return changelist
 
     @display(description=_("campaign"), ordering="pk")
-    def campaign_name(self, campaign: Campaign) -> str:
-        return str(campaign)
+    def campaign_name(self, campaign: CountedCampaign) -> SafeString:
+        return format_html("{} <small>{}</small>", str(campaign), self.name_groups(campaign))
 
     @display(description=_("goal"), ordering="goal")
     def goal_badge(self, campaign: Campaign) -> str:
         return badge(campaign.goal)
 
-    @display(description=_("client groups"))
-    def groups_named(self, campaign: CountedCampaign) -> str:
+    def name_groups(self, campaign: CountedCampaign) -> str:
         names = [escape_name(wave.group_name) for wave in campaign.first_parts]
         named = ", ".join(names[:GROUPS_NAMED])
         more = len(names) - GROUPS_NAMED
@@ -104,16 +113,21 @@ class CampaignAdmin(ReadOnlyAdmin):
     def state_badge(self, campaign: Campaign) -> str:
         return make_campaign_badge(campaign)
 
-    @display(description=_("waves done"))
-    def waves_done_of_all(self, campaign: CountedCampaign) -> str:
-        is_cancelled = campaign.state == Campaign.State.CANCELLED
-        if is_cancelled or (campaign.wave_size and not campaign.is_over):
-            # Each wave is only made once the one before is done. How many there will be is on the page of one not over.
-            return str(campaign.waves_done)
-        numbers = {"done": campaign.waves_done, "total": campaign.waves_all}
-        return gettext("%(done)d of %(total)d") % numbers
+    @display(description=_("progress"))
+    def how_far(self, campaign: CountedCampaign) -> str:
+        """Show how many clients are at the goal; of one that is over, in how many waves it was."""
+        if campaign.progress:
+            clients = campaign.progress.clients
+            text = ngettext("%(done)s of %(n)s client", "%(done)s of %(n)s clients", clients)
+            return text % {"done": intcomma(campaign.progress.done), "n": intcomma(clients)}
+        done, total = campaign.waves_done, campaign.waves_all
+        if campaign.state == Campaign.State.CANCELLED:
+            # The waves that will never be made are not counted.
+            return ngettext("%(n)d wave", "%(n)d waves", done) % {"n": done}
+        text = ngettext("%(done)d of %(n)d wave", "%(done)d of %(n)d waves", total)
+        return text % {"done": done, "n": total}
 
-    @display(description=_("why it stands still"))
+    @display(description=_("why it waits"))
     def why_it_waits(self, campaign: Campaign) -> SafeString | str:
         if campaign.state == Campaign.State.REQUESTED:
             return localize_html(WAITS_FOR_APPROVAL())

@@ -13,8 +13,19 @@ from math import ceil
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.db import models
-from django.db.models import Count, Max, Min, QuerySet, Window
+from django.db.models import (
+    Count,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    Max,
+    Min,
+    QuerySet,
+    Sum,
+    Window,
+)
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce, Greatest, RowNumber
 from django.utils import timezone
@@ -24,6 +35,8 @@ from django.utils.translation import gettext_lazy as _
 from credentials.localization import localize, show_moment
 from migration.campaigns.members import (
     PASSES_SOON,
+    CampaignProgress,
+    measure_campaigns,
     select_blocked_now,
     select_items_unmoved_by_steps,
     select_unmoved_items,
@@ -38,22 +51,24 @@ from migration.campaigns.models import (
     list_with_failed_reads,
     select_refused_or_failed_items,
 )
-from migration.core.clients import ReadCount, all_clients
+from migration.core.clients import ClientPhaseQuerySet, ReadCount, all_clients
 from migration.core.groups import GroupMember
 from migration.core.sentences import NO_WORKER
 from migration.core.workers import Worker
 from migration.moves.rules import (
     BLOCKERS,
     DIFFERS,
+    FEW_READS,
     FRESH,
     READER_MET_TROUBLE,
     UNCHECKED,
     Awaited,
     Blocker,
+    count_since_entry,
 )
 from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
-from nova_credentials.messages import Message, Sentence, in_a_row
+from nova_credentials.messages import Message, Sentence, describe_duration, in_a_row
 from nova_credentials.phases import Phase
 
 # The clients behind the numbers of a campaign's pages, and the address of their list.
@@ -153,6 +168,31 @@ BEGUN_AND_WAITS = Sentence(
 )
 
 
+LEFT_BY_READS = Sentence("left_by_reads", "About %(left)s more at NOVA's present pace of reads.")
+NO_PACE_OF_READS = Sentence(
+    "no_pace_of_reads", "How long is unknown: NOVA has not read these clients yet."
+)
+
+
+def measure_pace_of_reads(clients: ClientPhaseQuerySet) -> float | None:
+    """Return how many equal reads a second NOVA makes of one of these clients, since they entered their phase.
+
+    None where it made none. Takes a query.
+    """
+    since = models.Value(timezone.now()) - F("client_migration__phase_changed_at")
+    found = clients.order_by().aggregate(
+        reads=Sum(count_since_entry("matches")),
+        time=Sum(ExpressionWrapper(since, DurationField())),
+    )
+    seconds = found["time"].total_seconds() if found["time"] else 0
+    return float(found["reads"]) / seconds if found["reads"] and seconds > 0 else None
+
+
+def describe_time_of_reads(reads: int, pace: float) -> Message:
+    """Return about how long NOVA takes for so many reads of each client, at so many a second."""
+    return describe_duration(timedelta(minutes=max(1, round(reads / pace / 60))))
+
+
 @dataclass(frozen=True)
 class WaitingStep:
     """A step that waits for clients of its wave, which lack what comes by itself."""
@@ -201,8 +241,20 @@ class WaitingStep:
     @property
     def usual_durations(self) -> list[Message]:
         """Say how long it usually takes, of each thing that the clients lack."""
-        found = [blocker.usual() for blocker in self.numbers if blocker.usual]
+        found = [
+            self.describe_reads_left() if blocker == FEW_READS else blocker.usual()
+            for blocker in self.numbers
+            if blocker.usual
+        ]
         return [message for place, message in enumerate(found) if message not in found[:place]]
+
+    def describe_reads_left(self) -> Message:
+        """Say how long until NOVA has read the slowest client often enough, at the wave's pace. Takes a query."""
+        pace = measure_pace_of_reads(self.wave.list_clients().in_phases(self.phase))
+        if pace is None:
+            return NO_PACE_OF_READS()
+        lacking = int(settings.NOVA_MIN_READS) - self.numbers[FEW_READS].least
+        return LEFT_BY_READS(left=describe_time_of_reads(lacking, pace))
 
     @property
     def lacks_comparison(self) -> bool:
@@ -250,7 +302,7 @@ WAITS_FOR_ROLLBACK = Sentence(
 SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
 STEP_IS_DUE = Sentence(
     "step_is_due",
-    "The next step has been due for %(since)s; the workers look each minute whether it may begin.",
+    "The next step begins within a minute (due for %(since)s).",
 )
 
 
@@ -591,6 +643,7 @@ class CampaignSummary:
     waves_done: int
     waves_all: int  # with those into which what is left of a group will be divided
     waves_to_come: int  # of these, those that are only made once the one before is done
+    progress: CampaignProgress | None  # of one that is not over
     seconds_left: float | None  # about, at the pace of the waves that are done
     waits_for: Message | None  # None where it is over, and where it stopped and nothing is in work
     waiting: WaitingStep | None
@@ -606,7 +659,10 @@ class CampaignSummary:
         return self.left_out - len(self.left_out_named)
 
     @property
-    def percent_of_waves_done(self) -> float:
+    def percent_done(self) -> float:
+        """Return how far it is: by its clients, or by its waves, of one that is over."""
+        if self.progress:
+            return self.progress.percent
         return 100 * self.waves_done / self.waves_all if self.waves_all else 0
 
     def to_json(self) -> dict[str, object]:
@@ -672,6 +728,9 @@ def summarize_campaign(
         waves_done=sum(wave.finished_at is not None for wave in every_wave),
         waves_all=waves_all,
         waves_to_come=max(0, waves_all - len(every_wave)),
+        progress=next(
+            iter(measure_campaigns(Campaign.objects.not_over().filter(pk=campaign.pk))), None
+        ),
         waits_for=wait.message,
         waiting=wait.step,
         seconds_left=_forecast_seconds_left(campaign, every_wave, waves_all),
@@ -711,6 +770,8 @@ def _summarize_waves(
         if state == WaveState.BEGUN and waiting and waiting.wave == wave:
             state = WaveState.WAITING
         number, left_out = numbers.get(wave.pk, (0, 0))
+        if state == WaveState.SOAKING and number == left_out:
+            state = WaveState.BEGUN  # nobody is left to be watched
         soaks = state == WaveState.SOAKING
         yield WaveSummary(
             wave=wave,

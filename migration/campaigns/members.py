@@ -233,28 +233,35 @@ class CampaignProgress(NamedTuple):
     done: int
     clients: int
 
+    @property
+    def percent(self) -> float:
+        return 100 * self.done / self.clients if self.clients else 0
+
 
 def list_running_campaigns() -> list[CampaignProgress]:
     """Return how far each running campaign is. Takes one query."""
+    return measure_campaigns(Campaign.objects.filter(state=Campaign.State.RUNNING))
+
+
+def measure_campaigns(campaigns: QuerySet[Campaign]) -> list[CampaignProgress]:
+    """Return how far each of these campaigns is, which are not over: how many clients it has moved. Takes one query."""
+    chosen, values = campaigns.order_by().values("pk").query.sql_with_params()
+    line = [phase.value for phase in Phase]
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             SELECT campaign.id, count(DISTINCT present.id) FILTER (
-                WHERE array_position(%(line)s, coalesce(kept.phase, %(postgres)s)::text)
-                    >= array_position(%(line)s, campaign.goal::text)
+                WHERE array_position(%s, coalesce(kept.phase, %s)::text)
+                    >= array_position(%s, campaign.goal::text)
             ), count(DISTINCT present.id)
             FROM migration_campaign AS campaign
             LEFT JOIN LATERAL ({_OF_CAMPAIGN}) AS every_client ON true
             LEFT JOIN public.clients AS present ON present.id = every_client.client_id
             LEFT JOIN migration_clientmigration AS kept ON kept.client_id = present.id
-            WHERE campaign.state = %(running)s
+            WHERE campaign.id IN ({chosen})
             GROUP BY 1 ORDER BY 1
-            """,  # noqa: S608  # a constant
-            {
-                "running": Campaign.State.RUNNING.value,
-                "postgres": Phase.POSTGRES.value,
-                "line": [phase.value for phase in Phase],
-            },
+            """,  # noqa: S608  # a constant, and Django's own query
+            [line, Phase.POSTGRES.value, line, *values],
         )
         return [CampaignProgress(*row) for row in cursor.fetchall()]
 

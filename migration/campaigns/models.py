@@ -731,9 +731,12 @@ class Wave(models.Model):
         return newest + self.campaign.soak if newest else None
 
     def soaks_until(self, now: datetime) -> datetime | None:
-        """Return until when its last step soaks; None where it has soaked, or none was made."""
+        """Return until when its last step soaks; None where it has soaked, none was made, or it has no client left."""
         until = self.find_end_of_last_soak()
-        return until if until and now < until else None
+        soaks = (
+            until and now < until and WaveClient.objects.not_left_out().filter(wave=self).exists()
+        )
+        return until if soaks else None
 
     def waits_at_most_until(self) -> datetime:
         """Return until when its next step waits at most for what comes by itself."""

@@ -190,7 +190,7 @@ def get_campaign_context(
         "whole_since": whole_since if whole_since and whole_since > campaign.created_at else None,
         # Whether somebody is about to cancel it: the page says so in its address, as it renews itself.
         "cancels": cancels,
-        # Stopping or going on stands out, but not while the page asks to cancel or names what to correct.
+        # Going on stands out, but not while the page asks to cancel or names what to correct.
         "steer_variant": "default" if kept_now or cancels else "primary",
         "drops_rollback": cancels and campaign.waves.filter(rollback_is_due=True).exists(),
         # The same page of waves, which asks whether to cancel it

@@ -32,11 +32,15 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, 
 
 from credentials.localization import localize, show_moment
 from credentials.models import Client
+from migration.campaigns.explain import describe_time_of_reads, measure_pace_of_reads
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
 from migration.campaigns.steps import (
+    GROUP_TWICE,
     HALF_THE_HOURS,
+    NO_GROUPS,
+    SOAKS_TOO_SHORT,
     CampaignStartRefusedError,
     OtherClientsShownError,
     awaits_approval,
@@ -67,7 +71,7 @@ from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.readiness import Standing, find_standing, with_blocker
 from migration.moves.rules import BLOCKERS
 from migration.pushes.pushable import select_unpushable
-from migration.runs.act_pages import CLIENTS_SHOWN, LABELS
+from migration.runs.act_pages import CLIENTS_SHOWN, LABELS, TABS
 from migration.runs.acts import ReasonForm
 from migration.runs.plans import PlanClass
 from nova_credentials.messages import Sentence, describe_duration
@@ -173,6 +177,7 @@ class CampaignPlan:
                 "label": verdict.label,
                 "number": len(shown[verdict]),
                 "kind": LABELS[verdict],
+                "icon": TABS[verdict][1],
                 "kinds": [
                     (format_html(link, url, query, label) if query else label, len(clients))
                     for (label, query), clients in kinds.items()
@@ -365,6 +370,15 @@ def hour_field(label: StrPromise) -> forms.TimeField:
     return forms.TimeField(label=label, required=False, widget=widget)
 
 
+# Of a refusal, by its key: the field that it is about.
+FIELDS_OF_REFUSALS = {
+    NO_GROUPS.key: "groups",
+    GROUP_TWICE.key: "groups",
+    SOAKS_TOO_SHORT.key: "soak_time",
+    HALF_THE_HOURS.key: "ends_at",
+}
+
+
 class CampaignForm(ReasonForm):
     """Holds whom a campaign takes, its settings, and what was shown of its clients."""
 
@@ -373,7 +387,8 @@ class CampaignForm(ReasonForm):
 
     source = forms.ChoiceField(label=_("Which clients"), choices=Source, required=False)
     group_name = forms.CharField(
-        label=_("Name of their group"),
+        label=_("Name of their new group"),
+        help_text=_("Empty: named by date and time."),
         max_length=NAME_LENGTH,
         required=False,
     )
@@ -395,12 +410,12 @@ class CampaignForm(ReasonForm):
     )
     soak_time = SoakTimeField(
         label=_("Soak time"),
-        help_text=_("How long to wait after each step, like 30 min or 24 h; 0 for none."),
+        help_text=_("The wait after each step, like 30 min or 24 h; 0: none."),
         max_length=40,
     )
-    most_mismatches = limit_field(_("Stop at this many mismatched clients"))
-    most_failed_reads = limit_field(_("Stop at this many failed reads at AWS"))
-    most_refused = limit_field(_("Stop at this many refused clients"))
+    most_mismatches = limit_field(_("Mismatched clients"))
+    most_failed_reads = limit_field(_("Failed reads at AWS"))
+    most_refused = limit_field(_("Refused clients"))
     begins_at = hour_field(_("Start steps from"))
     ends_at = hour_field(_("Start steps until"))
     rolls_back = forms.BooleanField(
@@ -417,13 +432,12 @@ class CampaignForm(ReasonForm):
         client_ids: Collection[int] = (),
         number: int = 0,
     ) -> None:
-        """Make the form; without data it suggests settings for so many clients of this source."""
-        parts = source != Source.GROUPS and number > MANY_CLIENTS
+        """Make the form; without data it suggests settings for so many clients, whichever way they are chosen."""
         initial = {
             "source": source.value,
             "clients": " ".join(map(str, client_ids)),
             "soak_time": suggest_soak_time(),
-            "wave_size": ceil(number / SUGGESTED_WAVES) if parts else None,
+            "wave_size": ceil(number / SUGGESTED_WAVES) if number > MANY_CLIENTS else None,
         }
         super().__init__(data, initial=initial)
         # As they stand in the form: why comes last.
@@ -447,8 +461,7 @@ class CampaignForm(ReasonForm):
         try:
             require_sense(self.campaign, found["groups"] if self.takes_groups else None)
         except CampaignStartRefusedError as refusal:
-            is_of_hours = refusal.message.key == HALF_THE_HOURS.key
-            self.add_error("ends_at" if is_of_hours else None, localize(refusal.message))
+            self.add_error(FIELDS_OF_REFUSALS.get(refusal.message.key), localize(refusal.message))
         if awaits_approval(self.campaign) and not found["reason"]:
             self.add_error("reason", gettext("Nothing was started: give a reason or a ticket."))
         if self.takes_groups:
@@ -459,10 +472,7 @@ class CampaignForm(ReasonForm):
                 self.add_error("group_name", localize(GROUP_NAME_TAKEN(name=taken.name)))
         except ClientGroupError as refusal:
             self.add_error("group_name", localize(refusal.message))
-        if found["groups"]:
-            text = gettext("You typed places of groups: choose the groups here, or no places.")
-            self.add_error("source", text)
-        elif found["source"] == Source.SELECTED and not found["clients"]:
+        if found["source"] == Source.SELECTED and not found["clients"]:
             text = gettext("No client is selected: select some in their list.")
             self.add_error("source", text)
 
@@ -481,10 +491,20 @@ class CampaignForm(ReasonForm):
         }
 
     @property
-    def settings_fields(self) -> list[forms.BoundField]:
-        """Return the fields of its settings, without those of its clients."""
-        of_clients = ("source", "group_name", "groups", "clients", "shown")
-        return [each for each in self if each.name not in of_clients]
+    def sections(self) -> list[tuple[str, list[forms.BoundField], str]]:
+        """Return the fields of its settings in their parts: title, fields, and what else there is to say."""
+        parts = [
+            (gettext("Waves"), ("goal", "wave_size", "soak_time", "begins_at", "ends_at"), ""),
+            (
+                gettext("Stop at"),
+                (*LIMITS, "rolls_back"),
+                gettext(
+                    "Each number is of one wave: the campaign stops by itself where it is reached."
+                ),
+            ),
+            (gettext("Reason"), ("reason",), ""),
+        ]
+        return [(title, [self[name] for name in names], note) for title, names, note in parts]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -531,17 +551,16 @@ def may_start_campaign(request: HttpRequest) -> bool:
     return all(map(request.user.has_perm, ("migration.add_campaign", MOVE_PERMISSION)))
 
 
+def list_campaign_buttons(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return the button above the lists of campaigns and of groups that starts one, where the user may."""
+    if not may_start_campaign(request):
+        return []
+    return [(gettext("Start a campaign"), reverse("admin:migration_campaign_start"))]
+
+
 def may_make_group(request: HttpRequest) -> bool:
     """Say whether the user may make a group of clients: a campaign without groups makes one on the way."""
     return all(map(request.user.has_perm, (NEW_GROUP_PERMISSION, GROUP_PERMISSION)))
-
-
-def has_free_group() -> bool:
-    """Say whether there is a group that no campaign takes, with clients that stand before the last goal."""
-    taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__isnull=False)
-    before = all_clients().in_phases(*(old for old, _new in Campaign(goal=GOALS[-1]).steps))
-    free = ClientGroup.objects.exclude(pk__in=taken.values("group"))
-    return free.filter(members__client__in=before.values("pk")).exists()
 
 
 class StartCampaignView(AdminView):
@@ -564,13 +583,13 @@ class StartCampaignView(AdminView):
         return self.show_first_form([])
 
     def show_first_form(self, ids: list[int]) -> HttpResponse:
-        """Show the form as nobody has filled it in: for selected clients, groups that are there, or all clients."""
-        source = Source.SELECTED if ids else Source.GROUPS if has_free_group() else Source.ALL
-        if source == Source.GROUPS or not may_make_group(self.request):
-            return self.show_form(CampaignForm())
+        """Show the form as nobody has filled it in: for selected clients, or all that can move."""
+        source = Source.SELECTED if ids else Source.ALL
+        if not may_make_group(self.request):
+            source = Source.GROUPS
         number = len(plan_campaign(Campaign(goal=GOALS[-1]), only=ids or None).ids)
         form = CampaignForm(source=source, client_ids=ids, number=number)
-        return self.show_form(form, number)
+        return self.show_form(form, None if ids else number)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.selected is not None:
@@ -608,7 +627,9 @@ class StartCampaignView(AdminView):
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 
     def show_form(self, form: CampaignForm, number: int | None = None) -> HttpResponse:
-        """Show the form; `number`: of the clients that its source has."""
+        """Show the form, and bring its first wrong field into view; `number`: of all clients that can move."""
+        if wrong := next((name for name in form.fields if name in form.errors), None):
+            form.fields[wrong].widget.attrs["autofocus"] = True
         groups = list(ClientGroup.objects.with_counts().order_by("key")[: GROUPS_SHOWN + 1])
         taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=groups)
         taken_by = {wave.group_id: wave.campaign for wave in taken.select_related("campaign")}
@@ -616,6 +637,7 @@ class StartCampaignView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 form=form,
+                sections=form.sections,
                 source=form["source"].value() or Source.GROUPS.value,
                 may_make_group=may_make_group(self.request),
                 selected=len(str(form["clients"].value() or "").split()),
@@ -661,13 +683,22 @@ class StartCampaignView(AdminView):
                 lasts=localize(describe_duration(plan.lasts)) if campaign.soak else "",
                 sent=[(name, text) for name, text in sent.items() if text],
                 waits=awaits_approval(campaign),
-                wants_reads=settings.NOVA_MIN_READS if campaign.goal == Phase.AWS else 0,
+                **self.describe_reads(campaign),
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 **get_stop_notice_context(self.request),
             )
         )
+
+    def describe_reads(self, campaign: Campaign) -> dict[str, object]:
+        """Return how many reads by NOVA a cutover wants, and about how long these take; nothing where it wants none."""
+        wanted = settings.NOVA_MIN_READS if campaign.goal == Phase.AWS else 0
+        if not wanted:
+            return {}
+        pace = measure_pace_of_reads(all_clients().in_phases(Phase.DUAL_READ))
+        takes = localize(describe_time_of_reads(wanted, pace)) if pace else ""
+        return {"wants_reads": wanted, "reads_take": takes}
 
 
 def list_campaign_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

@@ -370,18 +370,17 @@ def _find_hindrance(wave: Wave) -> Message | None:
 # Why a campaign stopped by itself
 MISMATCHES_REACHED = Sentence(
     "mismatches_reached",
-    "In %(wave)s %(n)s clients differ; the campaign stops at %(limit)s.",
-    one="In %(wave)s %(n)s client differs; the campaign stops at %(limit)s.",
+    "Mismatches in %(wave)s: %(n)s clients. The limit is %(limit)s.",
+    one="Mismatches in %(wave)s: %(n)s client. The limit is %(limit)s.",
 )
 FAILED_READS_REACHED = Sentence(
     "failed_reads_reached",
-    "In %(wave)s %(n)s reads by NOVA failed at AWS; the campaign stops at %(limit)s.",
-    one="In %(wave)s %(n)s read by NOVA failed at AWS; the campaign stops at %(limit)s.",
+    "Failed reads at AWS in %(wave)s: %(n)s. The limit is %(limit)s.",
 )
 REFUSALS_REACHED = Sentence(
     "refusals_reached",
-    "In %(wave)s the moves of at least %(n)s clients were refused when it stopped; the campaign stops at %(limit)s.",
-    one="In %(wave)s the move of at least %(n)s client was refused when it stopped; the campaign stops at %(limit)s.",
+    "Refused in %(wave)s: %(n)s clients. The limit is %(limit)s.",
+    one="Refused in %(wave)s: %(n)s client. The limit is %(limit)s.",
 )
 
 

@@ -18,7 +18,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from credentials.localization import localize
-from migration.campaigns.starts import may_start_campaign
+from migration.campaigns.starts import list_campaign_buttons
 from migration.core.clients import VIEW_CLIENTS, PhaseChoices, all_clients
 from migration.core.groups import (
     ClientGroup,
@@ -116,8 +116,8 @@ class ClientGroupAdmin(AdminWithOwnViews):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        may_start = {"may_start_campaign": may_start_campaign(request)}
-        return super().changelist_view(request, (extra_context or {}) | may_start)
+        buttons = {"list_buttons": list_campaign_buttons(request)}
+        return super().changelist_view(request, (extra_context or {}) | buttons)
 
     def get_fields(self, request: HttpRequest, obj: ClientGroup | None = None) -> tuple[str, ...]:
         if obj is None:

@@ -33,7 +33,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
-from unfold.templatetags.unfold_list import result_headers
 
 from credentials.localization import find_local, localize
 from credentials.models import Client
@@ -84,6 +83,7 @@ from migration.moves.rules import (
 )
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
+from migration.templatetags.client_lists import list_headers
 from migration.templatetags.migration_pages import error_class_label
 from nova_credentials.messages import describe_age
 from nova_credentials.phases import Phase
@@ -224,16 +224,6 @@ class ListedClient(ClientRow, Protocol):
     # Of its page; and with the filters of the list, to which it leads back.
     page_url: str
     url: str
-
-
-@dataclass(frozen=True)
-class ListHeader:
-    """The head of a column: its words, how a click sorts by it, and how the list is sorted now."""
-
-    name: str
-    text: str
-    url: str  # "": nobody can sort by it
-    sorted: str  # as aria-sort has it; "": not by this column
 
 
 @dataclass(frozen=True)
@@ -593,21 +583,6 @@ def _show_error(item: RunItem | None) -> SafeString | str:
         gettext("Last error"),
         f"{error_class}{localize(item.message)}",
     )
-
-
-def list_headers(changelist: ChangeList, columns: Sequence[str]) -> list[ListHeader]:
-    """Return the heads of these columns, in the list's order."""
-    named = zip(changelist.list_display, result_headers(changelist), strict=True)
-    return [
-        ListHeader(
-            str(name),
-            str(head["text"]),
-            str(head.get("url_primary", "")),
-            ("ascending" if head["ascending"] else "descending") if head.get("sorted") else "",
-        )
-        for name, head in named
-        if name in columns
-    ]
 
 
 # Above the list: how many clients there are of each standing and phase

@@ -314,7 +314,12 @@ class MoveAct(Act):
             raise ActRefused(self.explain_change(client_id) or refusal.message) from None
         except (IllegalMove, ApprovalStepRefused) as refusal:
             raise ActRefused(refusal.message) from None
-        return Done(describe_move(moved.slug, moved.new, moved.message_with_overridden))
+        return Done(
+            describe_move(moved.slug, moved.new, moved.message),
+            notes=[localize(moved.message_about_overridden)]
+            if moved.message_about_overridden
+            else (),
+        )
 
     def describe_run(self, order: Order) -> dict[str, Any]:
         return {"kind": Run.Kind.MOVE, "move_from": self.old.value, "move_to": self.new.value}

@@ -99,11 +99,15 @@ class MoveResult:
     overridden: tuple[Check, ...] = ()
 
     @property
+    def message_about_overridden(self) -> Message | None:
+        """Name the evidence that was overridden; None where none was."""
+        lines = tuple(check.text for check in self.overridden)
+        return OVERRIDDEN(lines=lines) if lines else None
+
+    @property
     def message_with_overridden(self) -> Message | None:
         """Return the message, with the evidence that was overridden."""
-        lines = tuple(check.text for check in self.overridden)
-        told = OVERRIDDEN(lines=lines) if lines else None
-        return in_a_row(self.message, told)
+        return in_a_row(self.message, self.message_about_overridden)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ class Push(Act):
     menu = Menu.MOVE
     waits_for_one = True
     evidence_kinds: ClassVar[frozenset[str]] = frozenset({OVERWRITE})
+    override_loses = True
     override_heading = gettext_lazy("Left alone unless you overwrite it:")
     override_label = gettext_lazy("Overwrite it")
     wait_label = gettext_lazy("Leave it alone")

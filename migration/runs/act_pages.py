@@ -241,6 +241,15 @@ class BaseActView(AdminView):
             for kind in sorted({*missing, *chosen})
         ]
 
+    def describe_override_of_all(self, missing: Counter[str]) -> dict[str, object] | None:
+        """Return how all that is missing is overridden at once; None where less than two kinds are left."""
+        left = {*missing} - self.list_overrides()
+        if len(left) < 2 or not self.act.may_override(self.request.user):
+            return None
+        kinds = left | self.list_overrides()
+        url = self.get_url_with_overrides(kinds)
+        return {"number": len(left), "kinds": sorted(kinds), "url": url}
+
     def get_url_with_overrides(self, kinds: Collection[str]) -> str:
         """Return the address of this page with these kinds of evidence overridden."""
         path, _mark, query = self.address.partition("?")
@@ -337,7 +346,8 @@ class BaseActView(AdminView):
         response = self.render_to_response(
             self.get_context_data(
                 act=self.act,
-                is_dangerous=self.act.is_dangerous or bool(self.list_overrides()),
+                is_dangerous=self.act.is_dangerous
+                or (self.act.override_loses and bool(self.list_overrides())),
                 address=self.address,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 **context,
@@ -507,6 +517,7 @@ class ActView(BaseActView):
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
             shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
             overrides=self.describe_overrides(count_missing(planned)),
+            override_all=self.describe_override_of_all(count_missing(planned)),
             campaign_notes=self.act.list_notes(self.request, ids),
             back=self.back,
         )
@@ -679,6 +690,7 @@ class ActPlanView(BaseActView):
             may_start=self.may_start,
             form=self.make_form(number, ""),
             overrides=self.describe_overrides(self.counts.missing),
+            override_all=self.describe_override_of_all(self.counts.missing),
             overridden=sorted(self.read_overrides()),
             campaign_notes=notes,
             back=self.back,
@@ -692,10 +704,10 @@ class LiveActPlanView(ActPlanView):
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        response = super().get(request, pk)
-        if self.run.state != Run.State.PLANNING:
-            response["HX-Refresh"] = "true"
-        return response
+        if self.run.state == Run.State.PLANNING:
+            return super().get(request, pk)
+        # The page loads itself anew: a plan of thousands isn't made into a page twice.
+        return HttpResponse(headers={"HX-Refresh": "true"})
 
 
 # In this order a stored plan's page names clients, so many of each: first those that people should look at.

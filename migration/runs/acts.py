@@ -237,6 +237,8 @@ class Act:
     override_heading: ClassVar[StrOrPromise] = _("Missing evidence:")
     override_label: ClassVar[StrOrPromise] = _("Override it")
     wait_label: ClassVar[StrOrPromise] = _("Wait for it")
+    # What is overridden may be lost by it: then the button is red.
+    override_loses: ClassVar[bool] = False
 
     @property
     def needs_approval(self) -> bool:

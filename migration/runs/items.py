@@ -213,7 +213,8 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
 
         Of all clients, or of these.
 
-        It succeeds by a run, its page, a save or a command. What a stop left out never failed. A comparison that was
+        It succeeds by a run, its page, a save or a command. What a stop left out never failed, and a client without
+        which its campaign went on is moved by nobody: its failure is over. A comparison that was
         stored is the client's newest, and says by itself that it could not check.
         """
         at = Coalesce("finished_at", "run__created_at")
@@ -235,8 +236,13 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         matches = models.Q(
             client__client_migration__comparison_status=Comparison.Status.MATCH.value
         )
+        left_out = Client.objects.filter(
+            pk=models.OuterRef("client_id"),
+            wave_clients__wave=models.OuterRef("run__wave"),
+            wave_clients__left_out_at__gt=models.OuterRef("finished_at"),
+        )
         over = (
-            (models.Q(act=Act.MOVE) & moved)
+            (models.Q(act=Act.MOVE) & (moved | models.Exists(left_out)))
             | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.ROTATE) & rotated)

@@ -721,9 +721,7 @@ class RunAdmin(ReadOnlyAdmin):
         if run.kind != Run.Kind.MOVE:
             return str(run)
         lines = [run.move_shown, *run.notes]
-        more = format_html_join(
-            "", '<span class="block list-second-line">{}</span>', ((line,) for line in lines)
-        )
+        more = format_html_join("", " <small>{}</small>", ((line,) for line in lines))
         return format_html("{}{}", run, more)
 
     def changelist_view(
@@ -743,9 +741,6 @@ class RunAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Note at each run how many of its clients workers hold now, and what other features say of it."""
         changelist = super().get_changelist_instance(request)
-        if leaves_out_sweeps(request):
-            # Else the page's header would count the others, and its link would lead here again.
-            changelist.full_result_count = changelist.result_count
         if shows_requests(request):
             changelist.nothing_found = gettext("No request is open.")
         in_work = count_in_work(changelist.result_list)

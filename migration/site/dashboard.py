@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Case, Q, QuerySet, When
@@ -17,7 +18,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from credentials.localization import localize
 from migration.campaigns.members import list_running_campaigns, select_taken_further
-from migration.campaigns.models import CAMPAIGN
+from migration.campaigns.models import CAMPAIGN, Campaign
+from migration.campaigns.starts import may_start_campaign
 from migration.clients.counts import ClientCounts, add_up_counts
 from migration.clients.filters import NEEDS_SOMEBODY, get_ready_url
 from migration.clients.models import KEPT_FROM_CLIENTS, read_or_count_clients
@@ -38,7 +40,7 @@ from migration.moves.readiness import Standing, select_with_blocker
 from migration.moves.rules import READY
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.roles import VIEW_AUDIT
-from migration.runs.models import Run
+from migration.runs.models import RUN_ENDED, Run
 from migration.runs.progress import Progress, list_progress, select_runs_for_progress
 from migration.runs.starts import get_run_url
 from migration.site.background import read_background_facts
@@ -202,6 +204,8 @@ class NextStep:
     button: str
     url: str
     is_main: bool = True
+    # Where the same clients are taken further by a campaign; "": nowhere.
+    waves_url: str = ""
 
 
 def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
@@ -229,7 +233,12 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
             label = act.name_button(number)
         if number:
             url = get_ready_url(act.code, Phase(row.phase))
-            return NextStep(describe_ready(number, row.label), f"{label}…", url)
+            waves_url = ""
+            if number > 1 and may_start_campaign(request):
+                waves_url = reverse("admin:migration_campaign_start")
+            return NextStep(
+                describe_ready(number, row.label), f"{label}…", url, waves_url=waves_url
+            )
     if ready:
         row = ready[0]
         text = describe_ready(row.ready, row.label)
@@ -387,11 +396,15 @@ class Activity:
 
     event: AuditEvent
     url: str
+    # Of a campaign's run that has ended.
+    run: Run | None = None
 
     @property
     def line(self) -> SafeString:
         """Say who did what to whom, in the page's language and in one short line; whom it is about is the link."""
         event, message = self.event, self.event.message.parts[0]
+        if self.run and self.run.wave:
+            return self._describe_moves(self.run, self.run.wave.campaign)
         who = format_html("<b>{}</b>", escape_name(event.by) if event.by else _("A command"))
         template = str(SHORT.get(_find_short(message), "")) if message.sentence else ""
         if not template or ("%(client)s" in template and not event.slug):
@@ -406,6 +419,23 @@ class Activity:
         if event.slug and "%(client)s" not in template:
             template = f"{template} (%(client)s)"
         return mark_safe(escape(template) % values)  # noqa: S308  # escaped, part by part
+
+    def _describe_moves(self, run: Run, campaign: Campaign) -> SafeString:
+        """Say how many clients the campaign's run has moved, and to which phase."""
+        counted = self.event.message.values
+        left = ("failed", "refused", "left")
+        moved = int(str(counted["n"])) - sum(int(str(counted.get(name, 0))) for name in left)
+        text = ngettext(
+            "%(n)s client moved to %(phase)s by %(campaign)s",
+            "%(n)s clients moved to %(phase)s by %(campaign)s",
+            moved,
+        )
+        values = {
+            "n": intcomma(moved),
+            "phase": escape(run.get_move_to_display()),
+            "campaign": self._link(str(campaign)),
+        }
+        return mark_safe(escape(text) % values)  # noqa: S308  # escaped, part by part
 
     def _link(self, text: str) -> SafeString:
         return format_html('<a href="{}">{}</a>', self.url, text) if self.url else escape(text)
@@ -426,12 +456,14 @@ def _find_short(message: Message) -> str:
 
 
 def list_activity(may: Callable[[str], bool]) -> list[Activity]:
-    """List the newest activity that a user may see, of whom `may` tells: a query, and one for each type of login."""
+    """List the newest activity that a user may see, of whom `may` tells: a query, one for each type of login, two for runs of campaigns."""
     kinds = [kind for kind in EVENT_KINDS.values() if kind.in_activity and kind.is_seen_by(may)]
     events = AuditEvent.objects.filter(
         is_by_hand(),
-        # A campaign stands for its runs and its clients, and a run for its plan.
-        Q(correlation__startswith="run ") | ~Q(code=RUN_EVENT),
+        # A campaign stands for its clients, the end of its run for the run, and a run for its plan.
+        Q(correlation__startswith="run ")
+        | ~Q(code=RUN_EVENT)
+        | Q(correlation__startswith="campaign ", facts__contains=f'"key":"{RUN_ENDED.key}'),
         Q(slug="") | ~Q(correlation__startswith="campaign "),
         code__in=kinds,
     )
@@ -439,7 +471,28 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
         events = events.filter(slug="")
     newest = list(events.newest_until_now()[:ACTIVITIES_SHOWN])
     AuditEvent.name_logins(newest)
+    runs = find_campaign_runs(newest)
     pages = [(event, event.page) for event in newest]
     return [
-        Activity(event, page.url if page and may(page.permission) else "") for event, page in pages
+        Activity(event, page.url if page and may(page.permission) else "", runs.get(event.pk))
+        for event, page in pages
     ]
+
+
+def find_campaign_runs(events: Iterable[AuditEvent]) -> dict[UUID, Run]:
+    """Return the run of each event that is the end of a campaign's run. Takes a query where there is one."""
+    named: dict[tuple[str, str], UUID] = {}
+    for event in events:
+        word, _blank, campaign_id = event.correlation.partition(" ")
+        run = event.message.values.get("run")
+        if event.code == RUN_EVENT and word == "campaign" and isinstance(run, Message):
+            named[campaign_id, str(run)] = event.pk
+    if not named:
+        return {}
+    found = Run.objects.filter(wave__campaign__in={int(pk) for pk, _name in named})
+    runs = {
+        (str(run.wave.campaign_id), str(run.name_message)): run
+        for run in found.select_related("wave__campaign")
+        if run.wave
+    }
+    return {pk: runs[key] for key, pk in named.items() if key in runs}

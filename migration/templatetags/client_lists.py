@@ -1,14 +1,16 @@
-"""Describes a list: its filters, for the chips above it and the choices beside its search, and its pages."""
+"""Describes a list: its filters, its columns and rows, and its pages."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django import template
+from django.contrib.admin.utils import display_for_field, display_for_value, lookup_field
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
 from django.utils.translation import gettext as _
+from unfold.templatetags.unfold_list import result_headers
 
 register = template.Library()
 
@@ -94,3 +96,65 @@ def _list_chip_labels(spec: Any) -> list[Any]:
 def link_page(cl: ChangeList, number: int) -> str:
     """Return the address of a page of the list."""
     return cl.get_query_string({PAGE_VAR: number})
+
+
+@dataclass(frozen=True)
+class ListHeader:
+    """The head of a column: its words, how a click sorts by it, and how the list is sorted now."""
+
+    name: str
+    text: str
+    url: str  # "": nobody can sort by it
+    sorted: str  # as aria-sort has it; "": not by this column
+
+
+@register.simple_tag
+def list_headers(cl: ChangeList, columns: Collection[str] | None = None) -> list[ListHeader]:
+    """Return the heads of these columns, or of all, in the list's order."""
+    named = zip(cl.list_display, result_headers(cl), strict=True)
+    return [
+        ListHeader(
+            name if isinstance(name, str) else name.__name__,
+            str(head["text"]),
+            str(head.get("url_primary", "")),
+            ("ascending" if head["ascending"] else "descending") if head.get("sorted") else "",
+        )
+        for name, head in named
+        if columns is None or name in columns
+    ]
+
+
+@dataclass(frozen=True)
+class ListCell:
+    """A cell: its column, what it shows, and the page of its row, to which the first one leads."""
+
+    name: str
+    label: str
+    text: str = field(repr=False)
+    url: str = ""
+
+
+@register.simple_tag
+def list_rows(cl: ChangeList, headers: Collection[ListHeader]) -> list[list[ListCell]]:
+    """Return the cells of each row of the list's page; `headers` are those of all its columns."""
+    linked = cl.list_display_links or ()
+    columns = list(zip(cl.list_display, headers, strict=True))
+    return [
+        [
+            ListCell(
+                head.name,
+                head.text,
+                _show_value(cl, row, column),
+                cl.url_for_result(row) if column in linked else "",
+            )
+            for column, head in columns
+        ]
+        for row in cl.result_list
+    ]
+
+
+def _show_value(cl: ChangeList, row: Any, column: Any) -> str:
+    of_model, shown, value = lookup_field(column, row, cl.model_admin)
+    if of_model is not None:
+        return display_for_field(value, of_model, "")
+    return display_for_value(value, "", boolean=getattr(shown, "boolean", False))

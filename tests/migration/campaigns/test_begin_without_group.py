@@ -5,6 +5,7 @@ import re
 import pytest
 from django.contrib.auth.models import Group, User
 
+from migration.campaigns import starts
 from migration.core.clients import all_clients, digest_clients
 from migration.models import Campaign, ClientGroup
 from nova_credentials.phases import Phase
@@ -83,7 +84,7 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
         "nothing": ["cut-over"],
     }
     assert {slug: client_of(look, slug)["kind"] for slug in REFUSED} == REFUSED
-    assert "Those that would be taken are put into a new group" in shown
+    assert "The clients are put into a new group" in shown
     assert ClientGroup.objects.count() == Campaign.objects.count() == 1
 
     response = client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
@@ -129,21 +130,23 @@ def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
     assert Campaign.objects.latest("pk").waves.get().group_name == "Pilot"
 
 
-def test_who_has_groups_that_wait_is_asked_for_their_order_first(client, clients):
-    group = make_group("Spain")
-    html = client.get(START).content.decode()
-    kept = sent_form(html, "campaign_form")
-    assert kept["source"] == "groups"
-    # The name stands between the ways of which it is the group, and the groups.
-    ways = [html.index(f'id="id_{name}"') for name in ("source_all", "group_name", "source_groups")]
-    assert ways == sorted(ways)
+def test_the_form_suggests_the_same_whether_or_not_there_are_groups(client, clients, monkeypatch):
+    monkeypatch.setattr(starts, "MANY_CLIENTS", 1)
 
-    words = text(client.post(START, typed("all", step="look") | {f"place_{group.pk}": "1"}))
+    def suggested() -> dict[str, str]:
+        kept = sent_form(client.get(START).content.decode(), "campaign_form")
+        fixed = {name for name in kept if name.startswith(("place_", "csrf"))}
+        return {name: text for name, text in kept.items() if name not in fixed}
 
-    assert "You typed places of groups: choose the groups here, or no places." in words
-    enter_phase(all_clients().get(slug="spain-0").pk, Phase.AWS)
-    kept = sent_form(client.get(START).content.decode(), "campaign_form")
-    assert kept["source"] == "all"
+    before = suggested()
+    group = make_group("Spain", 0)
+    assert suggested() == before
+    assert (before["source"], before["wave_size"]) == ("all", "1")
+
+    # Of the other way nothing counts.
+    seen = client.post(START, typed("all", step="look") | {f"place_{group.pk}": "1"})
+
+    assert not seen.context_data["takes_groups"]
 
 
 def test_all_that_a_filter_of_the_list_shows_can_be_selected(client, clients):
@@ -220,9 +223,7 @@ def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said
 
     words = text(client.post(START, typed("all", wave_size="13", step="look")))
 
-    assert "It takes 12 days at least: 4 waves, each step of which (3 at most)" in words.replace(
-        "\xa0", " "
-    )
+    assert "Soak times: 12 days (4 waves, 3 steps at most" in words.replace("\xa0", " ")
 
 
 def test_who_may_not_make_groups_starts_with_groups_alone(client):

@@ -14,7 +14,8 @@ from migration.campaigns.members import find_stuck_slugs, go_on_without
 from migration.campaigns.models import CampaignNotChangedError
 from migration.core.clients import all_clients, digest_clients
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, WaveClient
-from migration.runs.items import Outcome
+from migration.runs.failures import count_failed_clients
+from migration.runs.items import Act, Outcome
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
@@ -378,3 +379,16 @@ def test_a_stopped_campaign_shows_no_soak_time_that_runs_on():
 
     assert (wave.state, wave.soaks_until) == (WaveState.BEGUN, None)
     assert outcomes(wave.runs[-1])["north-0"] == Outcome.REFUSED
+
+
+def test_the_failure_of_who_was_left_out_is_over_and_a_wave_without_clients_does_not_soak():
+    campaign = stop_with_refused(1, soak_minutes=120)
+    wave = campaign.waves.get()
+    assert count_failed_clients().by_act == {Act.MOVE: 1}
+    assert wave.soaks_until(timezone.now())
+
+    without_stuck(campaign)
+
+    assert count_failed_clients().by_act == {}
+    assert wave.soaks_until(timezone.now()) is None
+    assert [each.state for each in summarize_campaign(campaign).waves] == [WaveState.BEGUN]

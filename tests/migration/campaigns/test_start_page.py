@@ -1,7 +1,7 @@
 """The form that starts a campaign: what it shows before, what it refuses, and what it keeps of what was typed."""
 
 import re
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -14,9 +14,16 @@ from django.utils.html import escape
 from migration.campaigns import starts
 from migration.campaigns.steps import digest_groups
 from migration.core.clients import all_clients
-from migration.models import AuditEvent, Campaign, ClientGroup
+from migration.models import AuditEvent, Campaign, ClientGroup, ClientMigration
 from nova_credentials.phases import Phase
-from tests.factories import make_comparison, make_full_client, make_many, make_user, sent_form
+from tests.factories import (
+    count_reads,
+    make_comparison,
+    make_full_client,
+    make_many,
+    make_user,
+    sent_form,
+)
 from tests.migration.acts import by_verdict
 from tests.migration.campaigns.shown import make_campaign, make_group
 from tests.migration.campaigns.taken import once
@@ -100,6 +107,14 @@ def test_before_one_to_aws_it_says_how_many_reads_each_client_needs(client, mari
     words = text(client.post(START, typed(group, goal="aws", step="look")))
 
     assert "Before its cutover each client needs 20 reads by NOVA in dual read" in words
+    assert "how long that takes is unknown" in words
+
+    pk = make_group("Italy", 1, Phase.DUAL_READ).members.get().client_id
+    count_reads(pk, reads=10, matches=10)
+    ClientMigration.objects.update(phase_changed_at=timezone.now() - timedelta(minutes=10))
+    preview = client.post(START, typed(group, goal="aws", step="look"))
+
+    assert preview.context_data["reads_take"] == "20 minutes"
 
 
 def test_a_soak_time_of_none_needs_no_unit(client, maria):
@@ -354,8 +369,15 @@ def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, mon
     assert "Wave 2" not in words
 
 
-def test_without_groups_the_page_says_that_none_is_needed(client, maria):
-    assert "No groups yet, and you need none" in text(client.get(START))
+def test_what_is_wrong_is_said_at_its_field_which_is_brought_into_view(client, maria, settings):
+    settings.NOVA_DUAL_READ_HOURS = 24
+    sent = typed(make_group("Spain"), goal="aws", soak_time="1 min", step="look")
+
+    form = client.post(START, sent).context_data["form"]
+
+    assert set(form.errors) == {"soak_time"}
+    assert form.fields["soak_time"].widget.attrs["autofocus"]
+    assert not client.post(START, sent | {"soak_time": "24 h"}).context_data.get("form")
 
 
 def test_no_more_queries_for_more_groups_and_clients(client, maria):

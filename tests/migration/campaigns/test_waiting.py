@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.campaigns.explain import WaveState, summarize_campaign
+from migration.campaigns.explain import NO_PACE_OF_READS, WaveState, summarize_campaign
 from migration.core.clients import all_clients
 from migration.models import Campaign, ClientMigration, ReadCount, Worker
 from migration.moves.rules import (
@@ -79,6 +79,21 @@ def test_a_step_begins_once_nova_has_read_the_last_client_often_enough(waits_for
     run = take(campaign)
     assert set(outcomes(run)) == {"north-0", "north-1"}
     assert (run.move_from, run.move_to) == (Phase.DUAL_READ, Phase.AWS)
+
+
+def test_how_long_the_reads_take_is_told_at_novas_pace(waits_for_reads):
+    campaign, (one, two) = waits_for_reads
+
+    def usual() -> list[str]:
+        return [str(told) for told in summarize_campaign(campaign).waiting.usual_durations]
+
+    assert usual() == [str(NO_PACE_OF_READS())]
+
+    count_reads(one, reads=6, matches=6), count_reads(two, reads=4, matches=4)
+    ClientMigration.objects.update(phase_changed_at=timezone.now() - timedelta(minutes=10))
+
+    # Half a read a minute, and the slower of the two lacks 16.
+    assert usual() == ["About 32 minutes more at NOVA's present pace of reads."]
 
 
 def test_where_nova_never_reads_the_step_begins_at_the_bound_and_the_rule_stops_it(
@@ -257,7 +272,7 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     assert "Wave 1 has soaked; it waits for 2 clients, until " in words
     assert f"at the latest: {SO_FAR}" in words
     assert f"{SO_FAR}." in printed
-    assert "NOVA's reads are counted as NOVA serves these clients." in words
+    assert "more at NOVA's present pace of reads." in words
     assert "Compare now" not in words
     assert wave.state == WaveState.WAITING
     assert data["waits_for"]["codes"] == ["soaked_and_waits"]

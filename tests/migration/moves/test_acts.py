@@ -336,7 +336,7 @@ def test_the_page_says_how_many_lack_what_and_overrides_the_kinds_that_are_chose
     chosen = client.get(each["url"])
     assert by_verdict(chosen) == {"will": ["a", "b", "proven"]}
     assert reasons_of(chosen, "a")["too_few_reads"]["overridden"]
-    assert chosen.context["is_dangerous"]
+    assert not chosen.context["is_dangerous"]
     send(client, each["url"], chosen, typed="3", reason="INC-42")
 
     run = Run.objects.get()
@@ -423,7 +423,7 @@ def test_a_stored_plan_counts_what_is_missing_and_is_planned_again_with_an_overr
     tasks.work_on_run(plan.pk)
     again = client.get(second)
     assert by_verdict(again) == {"will": ["proven", "a", "b"]}
-    assert again.context["is_dangerous"]
+    assert not again.context["is_dangerous"]
     start_plan(client, plan, typed="3", reason="INC-42")
 
     finish(plan)

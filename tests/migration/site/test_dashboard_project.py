@@ -359,6 +359,7 @@ def test_one_button_is_the_main_one_and_moves_exactly_those_that_it_counts(root)
     page = root.get(HOME)
     assert len(main_button.findall(page.content.decode())) == 1
     assert page.context["next"].button == "Move 5 clients to dual read…"
+    assert page.context["next"].waves_url == reverse("admin:migration_campaign_start")
 
     group = ClientGroup.objects.get_or_add("Spain")
     some = list(all_clients().order_by("pk").values_list("pk", flat=True)[:2])

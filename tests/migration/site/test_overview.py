@@ -15,7 +15,7 @@ from django.utils.html import strip_tags
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration.campaigns.members import LEFT_OUT_OF_CAMPAIGN
 from migration.campaigns.models import CAMPAIGN_EVENT
-from migration.campaigns.steps import CAMPAIGN_STARTED, start_campaign
+from migration.campaigns.steps import CAMPAIGN_STARTED, advance_campaign, start_campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import SiteCounts
 from migration.core.audit import (
@@ -270,6 +270,23 @@ def test_a_campaign_is_told_and_neither_its_runs_nor_the_clients_that_it_left_ou
 
     assert activity.event.message.key == CAMPAIGN_STARTED.key
     assert activity.url == reverse("admin:migration_campaign_change", args=[campaign.pk])
+
+
+def test_the_end_of_a_campaigns_run_is_told_as_the_clients_that_it_moved():
+    group = ClientGroup.objects.get_or_add("Spain")
+    pks = [make_full_client("one"), make_full_client("two")]
+    group.put_clients(all_clients().filter(pk__in=pks))
+    campaign = start_campaign(groups=[group], goal=Phase.DUAL_WRITE)
+    run = advance_campaign(campaign.pk)
+    item = run.items.first()
+    run.items.exclude(pk=item.pk).update(outcome="moved", finished_at=timezone.now())
+    run.items.filter(pk=item.pk).update(outcome="refused", finished_at=timezone.now())
+    assert run.finish_if_done()
+
+    newest = list_all_activity()[0]
+
+    assert strip_tags(newest.line) == f"1 client moved to Dual write by Campaign {campaign.pk}"
+    assert newest.url == reverse("admin:migration_campaign_change", args=[campaign.pk])
 
 
 def test_an_override_is_told_with_its_reason():

@@ -140,7 +140,8 @@ def test_who_may_override_chooses_the_kinds_and_gives_one_reason(idom, client, l
         url = page.context["overrides"][number]["url"]
         page = client.get(url)
     assert by_verdict(page) == {"will": ["idom"]}
-    assert page.context["is_dangerous"]
+    # Nothing is lost by it: its button is the page's main one.
+    assert not page.context["is_dangerous"]
     assert all(reason["overridden"] for reason in reasons_of(page).values())
     answer = confirm(client, url)
 
@@ -150,6 +151,19 @@ def test_who_may_override_chooses_the_kinds_and_gives_one_reason(idom, client, l
     (line,) = [line for line in history.lines if line.kind == OVERRIDE_EVENT.label]
     assert line.reason == "INC-42"
     assert "NOVA's reader: 0 of 20 reads since dual read began." in str(line.message)
+
+
+def test_all_that_is_missing_is_overridden_in_one_step(idom, client, log_in):
+    log_in(MOVE, OVERRIDE)
+    every = client.get(cutover(idom)).context["override_all"]
+    assert every["kinds"] == ["processes", "reads", "streak", "time"]
+
+    page = client.get(every["url"])
+
+    assert page.context["override_all"] is None
+    assert {each["is_on"] for each in page.context["overrides"]} == {True}
+    confirm(client, every["url"])
+    assert phase_of(idom) == Phase.AWS
 
 
 def test_without_a_reason_nothing_is_overridden(idom, client, log_in):

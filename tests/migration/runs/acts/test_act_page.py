@@ -126,6 +126,14 @@ def test_many_have_a_stored_plan_first(operator, monkeypatch):
     assert not plan.items.exists()
 
 
+def test_an_open_page_of_a_plan_that_is_made_loads_itself_anew_and_is_sent_nothing(operator):
+    plan = make_plan("test_logins")
+
+    answer = operator.get(f"{plan_page(plan)}live/")
+
+    assert (answer.headers["HX-Refresh"], answer.content) == ("true", b"")
+
+
 def test_a_stored_plan_is_started_once_with_who_is_as_planned(operator, monkeypatch):
     monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
     ids = [make_full_client(slug) for slug in ("a", "b", "c")]
