@@ -456,7 +456,7 @@ def _find_short(message: Message) -> str:
 
 
 def list_activity(may: Callable[[str], bool]) -> list[Activity]:
-    """List the newest activity that a user may see, of whom `may` tells: a query, one for each type of login, two for runs of campaigns."""
+    """List the newest activity that a user may see, of whom `may` tells: in some queries."""
     kinds = [kind for kind in EVENT_KINDS.values() if kind.in_activity and kind.is_seen_by(may)]
     events = AuditEvent.objects.filter(
         is_by_hand(),
