@@ -146,6 +146,7 @@ class ActForm(ReasonForm):
         slug: str = "",
         by: User | None = None,
         client_ids: Sequence[int] = (),
+        overrides: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         """Make the form for so many clients. `by`, `client_ids`: whose page it is, and of whom, where it shows them."""
@@ -157,7 +158,7 @@ class ActForm(ReasonForm):
             self.fields["reason"].required = act.needs_reason
         else:
             del self.fields["reason"]
-        if act.needs_typing:
+        if act.needs_typing or (act.types_to_override and overrides):
             self.fields["typed"].label = _("Type %(wanted)s to confirm") % {"wanted": self.wanted}
         else:
             del self.fields["typed"]
@@ -213,6 +214,8 @@ class Act:
     needs_reason: ClassVar[bool] = False
     # The slug of the one client, or the number of several, has to be typed.
     needs_typing: ClassVar[bool] = False
+    # So it has where an override stands in for something.
+    types_to_override: ClassVar[bool] = False
     # It writes to AWS: its runs wait while that is stopped.
     writes_aws: ClassVar[bool] = True
     # In red: it deletes or replaces secret values.
@@ -256,6 +259,10 @@ class Act:
     def name_button(self, number: int) -> str:
         """Return the words of the button for so many clients."""
         return self.button % {"number": number, "n": intcomma(number)}
+
+    def name_way_back(self, client_ids: Collection[int] | QuerySet[Any, int]) -> StrOrPromise:
+        """Return how to go back once it was done to these clients; "" where there is no way."""
+        return self.way_back
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         """Say, a sentence each, what it comes to for these clients together: what is made, what it costs."""
