@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -14,6 +14,7 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -283,6 +284,10 @@ class Resolve(Act):
         return make_compare_remedy(client.client_id, back) if may_compare else None
 
 
+# What upper drawers have to say on the page of a copy of this one client, by its id and the act's code; "": nothing.
+ADVISERS: list[Callable[[int, str], SafeString]] = []
+
+
 class Copy(Resolve):
     """Copies one store to the other. It does so only where both still differ as the newest comparison has it."""
 
@@ -298,6 +303,9 @@ class Copy(Resolve):
     def explain_override(self, planned: PlannedClient, order: Order) -> PlannedClient:
         """Return the one client of a page, with what may be overridden, or is."""
         return planned
+
+    def advise(self, client_id: int) -> list[SafeString]:
+        return [said for advise in ADVISERS if (said := advise(client_id, self.code))]
 
     def find_refusals(
         self, clients: Collection[SelectedClient], order: Order

@@ -510,6 +510,7 @@ class ActView(BaseActView):
             shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
             overrides=self.describe_overrides(count_missing(planned)),
             campaign_notes=self.act.list_notes(self.request, ids),
+            advice=self.act.advise(*ids) if len(ids) == 1 else [],
             back=self.back,
         )
 

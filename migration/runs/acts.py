@@ -286,6 +286,10 @@ class Act:
         """Say, a sentence each, what else happens to these clients; `number`: how many, where that is known."""
         return describe_notes_of_clients(request, client_ids, number=number)
 
+    def advise(self, client_id: int) -> list[SafeString]:
+        """Say, a sentence each, what is known of whether it is the right thing for this one client."""
+        return []
+
     def may_override(self, user: Any) -> bool:
         """Say whether the user may do it although evidence is missing."""
         return False
