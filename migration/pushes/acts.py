@@ -357,7 +357,7 @@ class CopyToAws(Copy):
     """Writes clients' rows to AWS, also over what somebody else wrote there."""
 
     code = "copy_to_aws"
-    report_icon = "cloud_upload"
+    in_report = True
     label = gettext_lazy("Copy PostgreSQL to AWS")
     kind = Resolution.Kind.TO_AWS
     question_for_one = gettext_lazy("%(name)s: copy PostgreSQL to AWS?")
@@ -426,7 +426,7 @@ class CopyToPostgres(Copy):
     """Copies AWS's documents into clients' rows; what these held is kept in AWS first."""
 
     code = "copy_to_postgres"
-    report_icon = "cloud_download"
+    in_report = True
     label = gettext_lazy("Copy AWS to PostgreSQL")
     kind = Resolution.Kind.TO_POSTGRES
     needs_reason = True
@@ -548,7 +548,7 @@ class Acknowledge(Resolve):
     """Acknowledges what the newest comparison of each client found, until a day."""
 
     code = "acknowledge"
-    report_icon = "done_all"
+    in_report = True
     label = gettext_lazy("Acknowledge mismatches")
     kind = Resolution.Kind.ACKNOWLEDGE
     form = AcknowledgeForm

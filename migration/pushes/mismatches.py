@@ -15,7 +15,6 @@ from django.db.models.fields.json import KeyTextTransform
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
 from migration.core.clients import ClientMigration, ClientMigrationQuerySet, ReadCount
 from migration.core.comparisons import (
@@ -24,6 +23,7 @@ from migration.core.comparisons import (
     OpenMismatchQuerySet,
     Resolution,
     client_has_newest_status,
+    count_clients_to_resolve,
 )
 from migration.core.groups import ClientOwner, list_possible_owners
 from migration.core.pages import list_chips
@@ -128,7 +128,7 @@ CONDITIONS: dict[str, Condition] = {
     "owner": _is_owned_by,
     "state": _is_in_state,
     "push": _was_pushed,
-    "q": lambda value, _user: Q(slug__startswith=value),
+    "q": lambda value, _user: Q(slug__startswith=value) | Q(client__name__icontains=value),
 }
 
 
@@ -150,6 +150,7 @@ class MismatchBlock:
 
     client_id: int
     slug: str
+    name: str
     phase: str
     owner: str  # who looks after the client; "" where nobody does
     fields: list[OpenMismatch]
@@ -162,6 +163,10 @@ class MismatchBlock:
     def newest_comparison_is_unchecked(self) -> bool:
         """Say whether the client's newest comparison could not check."""
         return any(field.newest_comparison_is_unchecked for field in self.fields)  # type: ignore[attr-defined]  # annotated
+
+    @property
+    def oldest(self) -> OpenMismatch:
+        return min(self.fields, key=lambda field: field.first_seen_at)
 
     @property
     def newest(self) -> OpenMismatch:
@@ -177,7 +182,10 @@ def load_blocks(
     owner = F("client__client_owner__owner__username")
     # What the comparison says of a client that has no value in AWS: its secret may only be about to go.
     about = KeyTextTransform("key", "comparison__message")
-    for row in rows.filter(client_id__in=ids).annotate(owner=owner, about=about):
+    named = rows.filter(client_id__in=ids).annotate(
+        owner=owner, about=about, client_name=F("client__name")
+    )
+    for row in named:
         row.is_to_be_deleted = not row.path and row.about == SCHEDULED_FOR_DELETION.key  # type: ignore[attr-defined]  # annotated
         found[row.client_id].append(row)
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
@@ -185,6 +193,7 @@ def load_blocks(
         MismatchBlock(
             client_id=pk,
             slug=fields[0].slug,
+            name=fields[0].client_name,  # type: ignore[attr-defined]  # annotated
             phase=phases.get(pk, Phase.POSTGRES.value),
             owner=fields[0].owner or "",  # type: ignore[attr-defined]  # annotated
             fields=fields,
@@ -200,7 +209,9 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
         comparison_status=filters["status"]
     )
     if "q" in filters:
-        found = found.filter(client__slug__startswith=filters["q"])
+        found = found.filter(
+            Q(client__slug__startswith=filters["q"]) | Q(client__name__icontains=filters["q"])
+        )
     if filters.get("state") == "open":
         found = found.exclude(
             pk__in=Resolution.objects.acknowledging_newest_comparison().values("client_id")
@@ -209,6 +220,7 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
         found = found.exclude(pk__in=select_failed_push_client_ids())
     return found.annotate(
         slug=F("client__slug"),
+        name=F("client__name"),
         reads_matched=F("client__read_count__matches"),
         last_read_at=F("client__read_count__last_read_at"),
     ).order_by("slug")
@@ -245,11 +257,9 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         "found": found,
         "query": urlencode(filters) + "&" if filters else "",
         "choices": choices,
+        "sections": [] if by_client else _list_sections(choices, filters, differing),
+        "to_resolve": count_clients_to_resolve(),
         "unchecked": unchecked.select_related("comparison")[:UNCHECKED_SHOWN],
-        "input_classes": " ".join(BASE_INPUT_CLASSES),
-        "select_classes": " ".join(SELECT_CLASSES),
-        "checkbox_classes": " ".join(CHECKBOX_CLASSES),
-        "headings": (_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")),
         "reads": ReadCount.objects.aggregate(matches=Sum("matches"), last=Max("last_read_at")),
     }
 
@@ -281,6 +291,27 @@ def _count_differences(differing: list[FieldCount]) -> dict[str, object]:
             (*_label_path(where), number) for where, number in _sort_by_number(paths)[:FIELDS_SHOWN]
         ],
     }
+
+
+def _list_sections(
+    choices: list[Offered], filters: dict[str, str], differing: list[FieldCount]
+) -> list[tuple[str, list[tuple[str, str, bool, int | None]]]]:
+    """Return the filters as links: label; and text, address, whether it is chosen, and its number of all."""
+    numbers = dict[tuple[str, str], int]()
+    for kind, path, number in [] if filters else differing:
+        for key in (("kind", kind), ("field", _label_path(path)[0])):
+            numbers[key] = numbers.get(key, 0) + number
+    return [
+        (
+            label,
+            [
+                (text, "?" + urlencode(filters | {name: value}), chosen, numbers.get((name, value)))
+                for value, text, chosen in values
+            ],
+        )
+        for name, label, values in choices
+        if values
+    ]
 
 
 def _sort_by_number(counts: dict[str, int]) -> list[tuple[str, int]]:

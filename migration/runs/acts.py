@@ -232,8 +232,8 @@ class Act:
     in_client_menu: ClassVar[bool] = True
     # How to go back, as it stands behind "Way back:"; "": there is no way, as the effect says.
     way_back: ClassVar[StrOrPromise] = ""
-    # With this icon the report of mismatches offers it too.
-    report_icon: ClassVar[str] = ""
+    # The report of mismatches offers it too.
+    in_report: ClassVar[bool] = False
     # The kinds of evidence in which an override may stand in.
     evidence_kinds: ClassVar[frozenset[str]] = frozenset()
     # How the page speaks of them. Of a stored plan an override has another one made.
