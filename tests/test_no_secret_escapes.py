@@ -430,7 +430,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     page(haystack, browser, reverse("admin:migration_comparison_report"))
     for act in ("copy_to_aws", "copy_to_postgres", "acknowledge"):
         plan = reverse("admin:migration_comparison_act", args=[act])
-        assert "idom" in page(haystack, browser, plan, {"all": "1"})
+        assert "idom" in page(haystack, browser, plan, {"select_across": "1"})
     assert "Fine" in page(haystack, browser, reverse("admin:migration_run_health"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")

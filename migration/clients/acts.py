@@ -311,7 +311,7 @@ class SetOwner(Act):
     writes_aws = False
     is_quick = True
     in_client_menu = False  # beside the owner's name
-    report_icon = "person"
+    in_report = True
     question_for_one = gettext_lazy("Set the owner of %(name)s?")
     question = ngettext_lazy(
         "Set the owner of this client?",

@@ -485,6 +485,8 @@ class ClientColumns(ModelAdmin):
         if not status:
             return NOTHING
         sign, label = SIGN_OF_STATUS[status], str(Comparison.Status(status).label)
+        if client.phase == Phase.PURGED and status == Comparison.Status.MATCH:
+            label = gettext("Only in AWS")
         if status != Comparison.Status.MATCH:
             url = f"{client.page_url}?tab={ClientTab.COMPARISON}"
             label = format_html('<a href="{}">{}</a>', url, label)

@@ -257,6 +257,24 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
         self.filter(gone).delete()
 
 
+# How many clients have a mismatch that nobody acknowledged, from the site's own tables alone; takes the site's day.
+CLIENTS_TO_RESOLVE = """
+    SELECT count(DISTINCT o.client_id) FROM migration_openmismatch o
+    WHERE NOT EXISTS (
+        SELECT FROM migration_resolution r JOIN migration_comparison c ON c.id = o.comparison_id
+        WHERE r.client_id = o.client_id AND r.kind = 'acknowledge' AND r.until >= %s
+            AND r.mismatches = jsonb_build_array(jsonb_build_object('status', c.status::text)) || c.mismatches
+    )
+"""
+
+
+def count_clients_to_resolve() -> int:
+    """Count the clients that differ and were not acknowledged: what the menu, the dashboard and the report say."""
+    with connection.cursor() as cursor:
+        cursor.execute(CLIENTS_TO_RESOLVE, [find_site_day()])
+        return int(cursor.fetchone()[0])
+
+
 class OpenMismatch(models.Model):
     """One field of one client that differs, from the first comparison that found it to one that does not."""
 

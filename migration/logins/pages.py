@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection
+from datetime import datetime
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -23,6 +27,7 @@ from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import is_purged
 from migration.core.audit import ReasonError, require_reason
 from migration.core.clients import all_clients
+from migration.core.comparisons import OpenMismatch
 from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.pages import (
     AdminView,
@@ -62,11 +67,15 @@ from migration.logins.rotations import (
 from migration.logins.testing import (
     AWS_NOT_READ,
     NO_LOGIN_TO_TEST,
+    CopyAdvice,
     LoginKey,
     advise_copy,
     try_client_logins,
     try_typed_login,
 )
+from migration.pushes.acts import ADVISERS, CopyToAws, CopyToPostgres
+from migration.runs.acts import ACTS
+from migration.templatetags.migration_pages import attention, time_ago
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
@@ -78,12 +87,52 @@ ROTATIONS_SHOWN = 5
 
 def get_advice_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     """Return which way to copy by the newest login tests, and whether this user may test."""
-    tests = list(LoginTest.objects.newest([client.pk]))
+    advice, tested_at = find_copy_advice(client.pk)
+    act = ACTS_ADVISED.get(advice) if advice else None
     return {
         "may_test_logins": request.user.has_perm(LOGIN_PERMISSION),
-        "copy_advice": advice.message if (advice := advise_copy(tests)) else None,
-        "logins_tested_at": min((test.tested_at for test in tests), default=None),
+        "copy_advice": advice.message if advice else None,
+        # As its button is called, which is the page's main one then.
+        "advised": str(act.label) if act else "",
+        "logins_tested_at": tested_at,
     }
+
+
+ACTS_ADVISED = {
+    CopyAdvice.TO_AWS: ACTS[CopyToAws.code],
+    CopyAdvice.TO_POSTGRES: ACTS[CopyToPostgres.code],
+}
+
+
+def find_copy_advice(client_id: int) -> tuple[CopyAdvice | None, datetime | None]:
+    """Return which way to copy by the client's newest login tests, and when these began.
+
+    None where they are older than what differs: they know nothing of it.
+    """
+    tests = list(LoginTest.objects.newest([client_id]))
+    tested_at = min((test.tested_at for test in tests), default=None)
+    found = OpenMismatch.objects.filter(client_id=client_id).aggregate(at=Max("first_seen_at"))[
+        "at"
+    ]
+    if tested_at and found and tested_at < found:
+        return None, None
+    return advise_copy(tests), tested_at
+
+
+def describe_copy_advice(client_id: int, code: str) -> SafeString:
+    """Say on the page that copies the client which way to copy; with a sign where that is the other way."""
+    advice, tested_at = find_copy_advice(client_id)
+    if advice is None:
+        return SafeString()
+    other = advice in ACTS_ADVISED and ACTS_ADVISED[advice].code != code
+    sign = attention(_("The other way")) if other else ""
+    # Its whole sentence is translated; the time has a tag of its own.
+    before, _mark, after = _("Tested %(when)s.").partition("%(when)s")
+    told = format_html("{}{}{}", before, time_ago(tested_at), after)
+    return format_html("{} {} {}", sign, localize(advice.message), told)
+
+
+ADVISERS.append(describe_copy_advice)
 
 
 class TestLoginsView(ClientView):
@@ -131,10 +180,49 @@ class TestLoginsView(ClientView):
             messages.warning(self.request, localize(NO_LOGIN_TO_TEST()))
             return
         show = messages.success if all(test.works for test in tests) else messages.warning
-        show(self.request, describe_results(tests))
+        told = [describe_results(tests), describe_verdict(tests)]
+        show(self.request, " ".join(filter(None, told)))
+
+
+def describe_verdict(tests: Collection[LoginTest]) -> str:
+    """Say what follows from logins that were tried with the values of both stores; "" where nothing does."""
+    advice = advise_copy(tests)
+    if advice in ACTS_ADVISED:
+        return f"{ACTS_ADVISED[advice].label}."
+    return localize(advice.message) if advice in (CopyAdvice.MIXED, CopyAdvice.NEITHER) else ""
 
 
 def describe_results(tests: Collection[LoginTest]) -> str:
+    """Say how the logins went: where the values of both stores were tried, of each store by itself."""
+    by_store = {
+        store: some for store in LoginStore if (some := [t for t in tests if t.store == store])
+    }
+    if len(by_store) < len(LoginStore):
+        return _describe_outcomes(tests)
+    if all(test.works for test in tests):
+        number = len({test.key_within_client_and_store for test in tests})
+        text = ngettext(
+            "%(n)s login works with the values of both stores.",
+            "%(n)s logins work with the values of both stores.",
+            number,
+        )
+        return text % {"n": number}
+    return " ".join(_describe_store(str(store.label), some) for store, some in by_store.items())
+
+
+def _describe_store(store: str, tests: Collection[LoginTest]) -> str:
+    """Say how the logins went with the values of this store."""
+    outcomes = {LoginOutcome(test.outcome) for test in tests}
+    if outcomes == {LoginOutcome.WORKS}:
+        return _("%(store)s's values log in.") % {"store": store}
+    if len(outcomes) == 1 and outcomes <= set(PROVEN_WRONG):
+        why = localize(LOGIN_OUTCOMES[outcomes.pop()]())
+        return _("%(store)s's values are refused (%(why)s).") % {"store": store, "why": why}
+    told = _describe_outcomes(tests)
+    return _("With %(store)s's values: %(told)s") % {"store": store, "told": told}
+
+
+def _describe_outcomes(tests: Collection[LoginTest]) -> str:
     """Say how many of these logins work, how many are refused, and of the others why they could not be tested."""
     numbers = Counter(LoginOutcome(test.outcome) for test in tests)
     works = numbers.pop(LoginOutcome.WORKS, 0)

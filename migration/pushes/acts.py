@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -51,6 +53,7 @@ from migration.pushes.resolutions import (
     plan_resolutions,
 )
 from migration.runs.acts import (
+    OVERRIDDEN,
     Act,
     ActForm,
     ActRefused,
@@ -281,6 +284,10 @@ class Resolve(Act):
         return make_compare_remedy(client.client_id, back) if may_compare else None
 
 
+# What upper drawers have to say on the page of a copy of this one client, by its id and the act's code; "": nothing.
+ADVISERS: list[Callable[[int, str], SafeString]] = []
+
+
 class Copy(Resolve):
     """Copies one store to the other. It does so only where both still differ as the newest comparison has it."""
 
@@ -290,7 +297,15 @@ class Copy(Resolve):
         found = plan_resolutions(self.kind, client_ids)
         clients = [each for each in found if not each.refusal]
         refusals = self.find_refusals(clients, order) if clients else {}
-        return [self.judge(each, each.refusal or refusals.get(each.client_id)) for each in found]
+        planned = [self.judge(each, each.refusal or refusals.get(each.client_id)) for each in found]
+        return [self.explain_override(*planned, order)] if len(planned) == 1 else planned
+
+    def explain_override(self, planned: PlannedClient, order: Order) -> PlannedClient:
+        """Return the one client of a page, with what may be overridden, or is."""
+        return planned
+
+    def advise(self, client_id: int) -> list[SafeString]:
+        return [said for advise in ADVISERS if (said := advise(client_id, self.code))]
 
     def find_refusals(
         self, clients: Collection[SelectedClient], order: Order
@@ -323,7 +338,8 @@ class Copy(Resolve):
         if client is None:
             raise Client.DoesNotExist
         # Behind it: what was just read is what the page showed.
-        is_shown = not order.seen or self.see([client_id]) == order.seen
+        shown = {pk: seen.partition(OVERRIDDEN)[0] for pk, seen in order.seen.items()}
+        is_shown = not shown or self.see([client_id]) == shown
         if client.comparison is None or not is_shown:
             raise ActRefused(COPIES_SOMETHING_ELSE())
         seen = digest_difference(client.phase, client.comparison)
@@ -341,14 +357,13 @@ class CopyToAws(Copy):
     """Writes clients' rows to AWS, also over what somebody else wrote there."""
 
     code = "copy_to_aws"
-    report_icon = "cloud_upload"
+    in_report = True
     label = gettext_lazy("Copy PostgreSQL to AWS")
     kind = Resolution.Kind.TO_AWS
-    way_back = gettext_lazy("restore the previous version.")
-    question_for_one = gettext_lazy("Copy %(name)s to AWS?")
+    question_for_one = gettext_lazy("%(name)s: copy PostgreSQL to AWS?")
     question = ngettext_lazy(
-        "Copy %(n)s client to AWS?",
-        "Copy %(n)s clients to AWS?",
+        "Copy PostgreSQL to AWS for %(n)s client?",
+        "Copy PostgreSQL to AWS for %(n)s clients?",
         "number",
     )
     button = ngettext_lazy(
@@ -357,8 +372,28 @@ class CopyToAws(Copy):
         "number",
     )
     effect = gettext_lazy(
-        "Writes PostgreSQL's values to AWS. AWS keeps its current values as the previous version."
+        "Writes PostgreSQL's values to AWS. AWS keeps its current values as the previous version, until the next write."
     )
+
+    def name_way_back(self, client_ids: Collection[int] | QuerySet[Any, int]) -> str:
+        phases = set(
+            all_clients().filter(pk__in=client_ids).with_phase().values_list("phase", flat=True)
+        )
+        none = _(
+            "none on this site while a client is in PostgreSQL. Nobody reads AWS then, and AWS keeps the previous"
+            " version."
+        )
+        if phases <= {Phase.POSTGRES}:
+            return none
+        restore = _(
+            "“Restore…” beside the previous version, on the client's tab Comparison. It writes it to both stores, once"
+            " its logins work."
+        )
+        if Phase.POSTGRES not in phases:
+            return restore
+        return _("%(restore)s Not for the clients in PostgreSQL, where nobody reads AWS.") % {
+            "restore": restore
+        }
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         number = _select_phases(client_ids, reads_aws=True).count()
@@ -382,19 +417,31 @@ class CopyToAws(Copy):
         return copy_to_aws(client_id=client_id, by=order.by, reason=order.reason, seen=seen)
 
 
+# The kind of what an override stands in for: a write to PostgreSQL that no push has taken to AWS.
+NEWER_VALUE = "newer_value"
+
+
 class CopyToPostgres(Copy):
     """Copies AWS's documents into clients' rows; what these held is kept in AWS first."""
 
     code = "copy_to_postgres"
-    report_icon = "cloud_download"
+    in_report = True
     label = gettext_lazy("Copy AWS to PostgreSQL")
     kind = Resolution.Kind.TO_POSTGRES
     needs_reason = True
-    way_back = gettext_lazy("undo the copy, until either store changes.")
-    question_for_one = gettext_lazy("Copy %(name)s to PostgreSQL?")
+    # Somebody decides against what was written last, of one client, whose fields and codes they see.
+    evidence_kinds: ClassVar[frozenset[str]] = frozenset({NEWER_VALUE})
+    types_to_override = True
+    override_heading = gettext_lazy("Skipped unless you replace it:")
+    override_label = gettext_lazy("Replace it")
+    wait_label = gettext_lazy("Keep it")
+    way_back = gettext_lazy(
+        "“Put the former values back” on the Comparison tab, until either store changes."
+    )
+    question_for_one = gettext_lazy("Copy AWS to PostgreSQL for %(name)s?")
     question = ngettext_lazy(
-        "Copy %(n)s client to PostgreSQL?",
-        "Copy %(n)s clients to PostgreSQL?",
+        "Copy AWS to PostgreSQL for %(n)s client?",
+        "Copy AWS to PostgreSQL for %(n)s clients?",
         "number",
     )
     button = ngettext_lazy(
@@ -402,7 +449,15 @@ class CopyToPostgres(Copy):
         "Copy %(n)s clients to PostgreSQL",
         "number",
     )
-    effect = gettext_lazy("Writes AWS's values to NOVA's tables.")
+    effect = gettext_lazy(
+        "Writes AWS's values to NOVA's tables. What these hold now is first kept in AWS, as the version NOVA_REPLACED."
+    )
+
+    def may_override(self, user: Any) -> bool:
+        return self.may(user)
+
+    def name_evidence(self, kind: str) -> str:
+        return _("PostgreSQL holds a newer value")
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         number = _select_phases(client_ids, reads_aws=False).count()
@@ -433,8 +488,29 @@ class CopyToPostgres(Copy):
     def find_refusals_of_write(self, now: SelectedNow, order: Order) -> dict[int, Message]:
         return find_refusals_of_copy_to_postgres(now, interactive=order.interactive)
 
+    def explain_override(self, planned: PlannedClient, order: Order) -> PlannedClient:
+        if [each.code for each in planned.reasons] != [NEWER_WOULD_BE_LOST.key]:
+            return planned
+        (reason,) = planned.reasons
+        if NEWER_VALUE not in order.overrides:
+            return replace(planned, reasons=(replace(reason, evidence=NEWER_VALUE),))
+        overridden = replace(reason, evidence=NEWER_VALUE, overridden=True, find_remedy=None)
+        return replace(
+            planned,
+            plan_class=PlanClass.WILL,
+            reasons=(overridden,),
+            seen=mark_overridden(NEWER_VALUE),
+        )
+
     def copy(self, client_id: int, order: Order, seen: str) -> Resolution:
-        return copy_to_postgres(client_id=client_id, by=order.by, reason=order.reason, seen=seen)
+        return copy_to_postgres(
+            client_id=client_id,
+            by=order.by,
+            reason=order.reason,
+            seen=seen,
+            # As the page showed it: an override covers nothing that came later.
+            replaces_newer=NEWER_VALUE in read_overridden(order.seen.get(client_id, "")),
+        )
 
 
 def _select_phases(client_ids: Iterable[int], *, reads_aws: bool) -> ClientPhaseQuerySet:
@@ -470,7 +546,7 @@ class Acknowledge(Resolve):
     """Acknowledges what the newest comparison of each client found, until a day."""
 
     code = "acknowledge"
-    report_icon = "done_all"
+    in_report = True
     label = gettext_lazy("Acknowledge mismatches")
     kind = Resolution.Kind.ACKNOWLEDGE
     form = AcknowledgeForm

@@ -27,7 +27,6 @@ from django.db.models.fields.json import KeyTextTransform
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
 from migration.core.clients import ClientMigration, ClientMigrationQuerySet, ReadCount
 from migration.core.comparisons import (
@@ -35,6 +34,8 @@ from migration.core.comparisons import (
     OpenMismatch,
     OpenMismatchQuerySet,
     Resolution,
+    client_has_newest_status,
+    count_clients_to_resolve,
 )
 from migration.core.groups import ClientOwner, list_possible_owners
 from migration.core.pages import list_chips
@@ -165,7 +166,7 @@ CONDITIONS: dict[str, Condition] = {
     "owner": _is_owned_by,
     "state": _is_in_state,
     "push": _was_pushed,
-    "q": lambda value, _user: Q(slug__startswith=value),
+    "q": lambda value, _user: Q(slug__startswith=value) | Q(client__name__icontains=value),
 }
 
 
@@ -187,6 +188,7 @@ class MismatchBlock:
 
     client_id: int
     slug: str
+    name: str
     phase: str
     owner: str  # who looks after the client; "" where nobody does
     fields: list[OpenMismatch]
@@ -201,6 +203,10 @@ class MismatchBlock:
         return any(field.newest_comparison_is_unchecked for field in self.fields)  # type: ignore[attr-defined]  # annotated
 
     @property
+    def oldest(self) -> OpenMismatch:
+        return min(self.fields, key=lambda field: field.first_seen_at)
+
+    @property
     def newest(self) -> OpenMismatch:
         return max(self.fields, key=lambda field: field.last_seen_at)
 
@@ -212,13 +218,15 @@ def load_blocks(
     ids = [pk for _slug, pk in clients]
     found: dict[int, list[OpenMismatch]] = {pk: [] for pk in ids}
     owner = F("client__client_owner__owner__username")
-    for row in rows.filter(client_id__in=ids).annotate(owner=owner):
+    named = rows.filter(client_id__in=ids).annotate(owner=owner, client_name=F("client__name"))
+    for row in named:
         found[row.client_id].append(row)
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
     return [
         MismatchBlock(
             client_id=pk,
             slug=fields[0].slug,
+            name=fields[0].client_name,  # type: ignore[attr-defined]  # annotated
             phase=phases.get(pk, Phase.POSTGRES.value),
             owner=fields[0].owner or "",  # type: ignore[attr-defined]  # annotated
             fields=fields,
@@ -234,7 +242,9 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
         comparison_status=filters["status"]
     )
     if "q" in filters:
-        found = found.filter(client__slug__startswith=filters["q"])
+        found = found.filter(
+            Q(client__slug__startswith=filters["q"]) | Q(client__name__icontains=filters["q"])
+        )
     if filters.get("state") == "open":
         found = found.exclude(
             pk__in=Resolution.objects.acknowledging_newest_comparison().values("client_id")
@@ -243,6 +253,7 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
         found = found.exclude(pk__in=select_failed_push_client_ids())
     return found.annotate(
         slug=F("client__slug"),
+        name=F("client__name"),
         reads_matched=F("client__read_count__matches"),
         last_read_at=F("client__read_count__last_read_at"),
     ).order_by("slug")
@@ -281,11 +292,9 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         "found": found,
         "query": urlencode(filters) + "&" if filters else "",
         "choices": choices,
+        "sections": [] if by_client else _list_sections(choices, filters, differing),
+        "to_resolve": count_clients_to_resolve(),
         "unchecked": unchecked.select_related("comparison")[:UNCHECKED_SHOWN],
-        "input_classes": " ".join(BASE_INPUT_CLASSES),
-        "select_classes": " ".join(SELECT_CLASSES),
-        "checkbox_classes": " ".join(CHECKBOX_CLASSES),
-        "headings": (_("Client"), _("Result"), _("NOVA's reads"), _("Message"), _("Compared")),
         "reads": ReadCount.objects.aggregate(matches=Sum("matches"), last=Max("last_read_at")),
     }
 
@@ -317,6 +326,27 @@ def _count_differences(differing: list[FieldCount]) -> dict[str, object]:
             (*_label_path(where), number) for where, number in _sort_by_number(paths)[:FIELDS_SHOWN]
         ],
     }
+
+
+def _list_sections(
+    choices: list[Offered], filters: dict[str, str], differing: list[FieldCount]
+) -> list[tuple[str, list[tuple[str, str, bool, int | None]]]]:
+    """Return the filters as links: label; and text, address, whether it is chosen, and its number of all."""
+    numbers = dict[tuple[str, str], int]()
+    for kind, path, number in [] if filters else differing:
+        for key in (("kind", kind), ("field", _label_path(path)[0])):
+            numbers[key] = numbers.get(key, 0) + number
+    return [
+        (
+            label,
+            [
+                (text, "?" + urlencode(filters | {name: value}), chosen, numbers.get((name, value)))
+                for value, text, chosen in values
+            ],
+        )
+        for name, label, values in choices
+        if values
+    ]
 
 
 def _sort_by_number(counts: dict[str, int]) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -126,10 +127,10 @@ def redirect_to_report(request: HttpRequest) -> HttpResponseRedirect:
 
 def find_selected(request: HttpRequest) -> list[int]:
     """Return the ids of the clients that a form names: those that are ticked, or all that the report's filters show."""
-    if "all" in request.POST:
+    if "select_across" in request.POST:
         # By the filters of the report that the user came from.
         return list(select_found(request).values_list("pk", flat=True))
-    ids = map(read_number, request.POST.getlist("client"))
+    ids = map(read_number, request.POST.getlist(ACTION_CHECKBOX_NAME))
     return [pk for pk in ids if pk is not None]
 
 
@@ -148,7 +149,7 @@ class OpenActView(AdminView):
     @cached_property
     def act(self) -> Act:
         act = ACTS.get(self.kwargs["act"])
-        if act is None or not act.report_icon:
+        if act is None or not act.in_report:
             raise Http404
         return act
 
@@ -160,7 +161,7 @@ class OpenActView(AdminView):
 
     def post(self, request: HttpRequest, act: str) -> HttpResponseRedirect:
         back = get_report_url(request)
-        if "all" in request.POST:
+        if "select_across" in request.POST:
             filters = read_filters(request.GET)
             return HttpResponseRedirect(get_act_url_for_source(act, REPORT, filters, back=back))
         return HttpResponseRedirect(get_act_url(act, find_selected(request), back=back))
@@ -265,7 +266,7 @@ def list_resolving_pages(request: HttpRequest, client_id: int) -> list[tuple[str
 
 def list_report_acts(request: HttpRequest) -> list[Act]:
     """Return the acts that the report offers the user for what is selected."""
-    return [act for act in ACTS.values() if act.report_icon and act.may(request.user)]
+    return [act for act in ACTS.values() if act.in_report and act.may(request.user)]
 
 
 # The report
@@ -278,8 +279,9 @@ class ReportButton(NamedTuple):
     """A button over the report: it posts the selected clients to `url`."""
 
     label: str
-    icon: str
     url: str
+    # It only reads, and stands in the bar itself.
+    is_first: bool
 
 
 class MismatchReportView(AdminView):
@@ -300,6 +302,7 @@ class MismatchReportView(AdminView):
             may_view_clients=may("credentials.view_client"),
             buttons=buttons,
             first_url=buttons[0].url if buttons else "",
+            has_more_buttons=any(not each.is_first for each in buttons),
             undo=describe_undoable_act(request)
             if may(UndoResolutionsView.permission_required)
             else "",
@@ -311,15 +314,15 @@ class MismatchReportView(AdminView):
         """Return the buttons that the user may press over the selection."""
         query = urlencode(read_filters(self.request.GET))
         found = [
-            (act.code, f"{act.label}…", act.report_icon, reverse(ACT, args=[act.code]))
+            (act.code, f"{act.label}…", reverse(ACT, args=[act.code]))
             for act in list_report_acts(self.request)
         ]
         if self.request.user.has_perm(RUN_PERMISSION):
             check = reverse("admin:migration_comparison_check")
-            found.insert(0, ("check", _("Check again"), "compare_arrows", check))
+            found.insert(0, ("check", _("Check again"), check))
         return [
-            ReportButton(label, icon, f"{url}?{query}")
-            for name, label, icon, url in found
+            ReportButton(label, f"{url}?{query}", name == "check")
+            for name, label, url in found
             if is_offered(name, status)
         ]
 

@@ -218,10 +218,12 @@ def copy_to_postgres(
     reason: str = "",
     seen: str | None = None,
     interactive: bool = True,
+    replaces_newer: bool = False,
 ) -> Resolution:
     """Copy AWS's document to PostgreSQL; what the rows held is kept in AWS first.
 
     `seen` is the digest of the plan that the user saw: where it would change something else, nothing is copied.
+    `replaces_newer`: somebody who saw it decided against the values that PostgreSQL got after the last push.
     """
     require_storable_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
@@ -234,7 +236,7 @@ def copy_to_postgres(
             raise NotResolved(snapshot.problem or TRY_AGAIN_LATER())
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=interactive))
-            _require_nothing_newer(snapshot, found)
+            _require_nothing_newer(snapshot, found, replaces_newer=replaces_newer)
             kept = back_up_rows_to_aws(snapshot, found, always=True)
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
@@ -333,31 +335,37 @@ def process_copy_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     return process_one_by_one(run, items, copy_unless_compared_since)
 
 
-def _require_nothing_newer(snapshot: ClientSnapshot, found: AwsCopy) -> None:
-    """Raise `NotResolved` where PostgreSQL is the authority and may hold what AWS never had."""
+def _require_nothing_newer(
+    snapshot: ClientSnapshot, found: AwsCopy, *, replaces_newer: bool = False
+) -> None:
+    """Raise `NotResolved` where PostgreSQL is the authority and may hold what AWS never had.
+
+    `replaces_newer` lets a pending push be; writes that nobody counts, and so nobody saw, it never does.
+    """
     # After a restore from a backup both stores can hold newer values; the rows are kept in AWS then.
     if snapshot.phase.aws_is_authority or list_versions_since_backup(found):
         return
-    loss = _find_loss(push_pending=snapshot.push_pending, writes_counted=writes_are_counted())
+    pending = snapshot.push_pending and not replaces_newer
+    loss = _find_loss(push_pending=pending, writes_counted=writes_are_counted())
     if loss:
         raise NotResolved(loss)
 
 
 NEWER_WOULD_BE_LOST = Sentence(
     "newer_would_be_lost",
-    "A push is pending: PostgreSQL has a newer value, which copying would overwrite.",
+    "PostgreSQL was changed after the last push, so its values are newer than AWS's. Copying replaces them.",
 )
 NEWER_MAY_BE_LOST = Sentence(
     "newer_may_be_lost",
-    "NOVA's writes are not counted now: PostgreSQL may hold a newer value, and copying would lose it.",
+    "NOVA's writes are not counted now, so PostgreSQL may hold a newer value. Copying would lose it.",
 )
 
 
 def _find_loss(*, push_pending: bool, writes_counted: bool) -> Message | None:
     """Return how copying AWS's document would lose a newer value of PostgreSQL's."""
-    if push_pending:
-        return NEWER_WOULD_BE_LOST()
-    return None if writes_counted else NEWER_MAY_BE_LOST()
+    if not writes_counted:
+        return NEWER_MAY_BE_LOST()
+    return NEWER_WOULD_BE_LOST() if push_pending else None
 
 
 def require_unpurged(client_id: int) -> ClientSnapshot:

@@ -208,6 +208,7 @@ class BaseActView(AdminView):
             slug=slug,
             by=get_signed_in_user(self.request),
             client_ids=client_ids,
+            overrides=self.list_overrides(),
         )
 
     def make_order(self, form: ActForm, ids: Collection[int], shown: dict[int, str]) -> Order:
@@ -513,12 +514,14 @@ class ActView(BaseActView):
             number=len(will),
             selected=len(planned),
             sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
+            way_back=self.act.name_way_back(will_ids),
             button=self.act.name_button(len(will)) if will else "",
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
             shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
             overrides=self.describe_overrides(count_missing(planned)),
             override_all=self.describe_override_of_all(count_missing(planned)),
             campaign_notes=self.act.list_notes(self.request, ids),
+            advice=self.act.advise(*ids) if len(ids) == 1 else [],
             back=self.back,
         )
 
@@ -671,6 +674,7 @@ class ActPlanView(BaseActView):
         of_class = rows.list_classes(SHOWN_CLASSES, most=CLIENTS_SHOWN)
         planned = [each for some in of_class.values() for each in some]
         groups = {each: [p for p in planned if p.verdict == each] for each in VERDICTS}
+        work = rows.select_work().values_list("client_id", flat=True)
         notes = list[SafeString]()
         if self.run.is_open_plan:
             ids = rows.values_list("client_id", flat=True)
@@ -682,9 +686,10 @@ class ActPlanView(BaseActView):
             number=number,
             selected=selected,
             sums=[
-                *self.act.sum_up(rows.select_work().values_list("client_id", flat=True)),
+                *self.act.sum_up(work),
                 *self.act.sum_up_plan(self.counts),
             ],
+            way_back=self.act.name_way_back(work),
             files=self.act.list_plan_files(self.run),
             button=self.act.name_button(number) if number else "",
             may_start=self.may_start,

@@ -146,6 +146,7 @@ class ActForm(ReasonForm):
         slug: str = "",
         by: User | None = None,
         client_ids: Sequence[int] = (),
+        overrides: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         """Make the form for so many clients. `by`, `client_ids`: whose page it is, and of whom, where it shows them."""
@@ -157,7 +158,7 @@ class ActForm(ReasonForm):
             self.fields["reason"].required = act.needs_reason
         else:
             del self.fields["reason"]
-        if act.needs_typing:
+        if act.needs_typing or (act.types_to_override and overrides):
             self.fields["typed"].label = _("Type %(wanted)s to confirm") % {"wanted": self.wanted}
         else:
             del self.fields["typed"]
@@ -213,6 +214,8 @@ class Act:
     needs_reason: ClassVar[bool] = False
     # The slug of the one client, or the number of several, has to be typed.
     needs_typing: ClassVar[bool] = False
+    # So it has where an override stands in for something.
+    types_to_override: ClassVar[bool] = False
     # It writes to AWS: its runs wait while that is stopped.
     writes_aws: ClassVar[bool] = True
     # In red: it deletes or replaces secret values.
@@ -229,8 +232,8 @@ class Act:
     in_client_menu: ClassVar[bool] = True
     # How to go back, as it stands behind "Way back:"; "": there is no way, as the effect says.
     way_back: ClassVar[StrOrPromise] = ""
-    # With this icon the report of mismatches offers it too.
-    report_icon: ClassVar[str] = ""
+    # The report of mismatches offers it too.
+    in_report: ClassVar[bool] = False
     # The kinds of evidence in which an override may stand in.
     evidence_kinds: ClassVar[frozenset[str]] = frozenset()
     # How the page speaks of them. Of a stored plan an override has another one made.
@@ -259,6 +262,10 @@ class Act:
         """Return the words of the button for so many clients."""
         return self.button % {"number": number, "n": intcomma(number)}
 
+    def name_way_back(self, client_ids: Collection[int] | QuerySet[Any, int]) -> StrOrPromise:
+        """Return how to go back once it was done to these clients; "" where there is no way."""
+        return self.way_back
+
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         """Say, a sentence each, what it comes to for these clients together: what is made, what it costs."""
         return []
@@ -280,6 +287,10 @@ class Act:
     ) -> list[SafeString]:
         """Say, a sentence each, what else happens to these clients; `number`: how many, where that is known."""
         return describe_notes_of_clients(request, client_ids, number=number)
+
+    def advise(self, client_id: int) -> list[SafeString]:
+        """Say, a sentence each, what is known of whether it is the right thing for this one client."""
+        return []
 
     def may_override(self, user: Any) -> bool:
         """Say whether the user may do it although evidence is missing."""

@@ -15,7 +15,9 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from credentials.localization import find_site_day
 from migration.core.clients import SET_NOTICES, VIEW_CAMPAIGNS, VIEW_CHECKS, VIEW_CLIENTS
+from migration.core.comparisons import CLIENTS_TO_RESOLVE
 from migration.core.problems import PROBLEMS
 from migration.people.roles import VIEW_AUDIT
 
@@ -183,12 +185,12 @@ class MenuCounts:
     """The numbers beside the menu's entries: read in one query where a page is drawn, and only there."""
 
     # The site's own tables alone: NOVA's may be locked.
-    _QUERY = """
-        SELECT (SELECT count(DISTINCT client_id) FROM migration_openmismatch),
+    _QUERY = f"""
+        SELECT ({CLIENTS_TO_RESOLVE}),
             (SELECT count(*) FROM migration_run WHERE state = 'requested'),
             (SELECT count(*) FROM migration_problemrecord
-                WHERE code = ANY(%s) AND findings @> '[{"state": "failed"}]')
-    """
+                WHERE code = ANY(%s) AND findings @> '[{{"state": "failed"}}]')
+    """  # noqa: S608  # a constant
 
     def __init__(self, request: HttpRequest) -> None:
         may = request.user.has_perm
@@ -207,7 +209,7 @@ class MenuCounts:
             return self._given[name]
         if not self._read:
             with connection.cursor() as cursor:
-                cursor.execute(self._QUERY, [self._codes])
+                cursor.execute(self._QUERY, [find_site_day(), self._codes])
                 names = ("mismatches", "requests", "problems")
                 self._read = dict(zip(names, cursor.fetchone(), strict=True))
         return self._read[name]

@@ -1,4 +1,4 @@
-"""The "?" beside a word of the site: one paragraph that explains it, and a link to the document that says more."""
+"""Questions about words of the site: each opens one paragraph, with a link to the document that says more."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 register = template.Library()
 
-# By key: the word, its paragraph, and the document.
+# By key: the question, its paragraph, and the document.
 WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
     "revision": (
-        _("Revision"),
+        _("What is a revision?"),
         _(
             "How often a client's rows were written. If the newest revision is higher than the one that was pushed,"
             " AWS lacks the newest write."
@@ -23,14 +23,14 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
         "counting.md",
     ),
     "code": (
-        _("Code"),
+        _("What is a code?"),
         _(
             "Equal codes mean equal values of the same field. A value can't be read or guessed from its code."
         ),
         "keys.md",
     ),
     "unknown_field": (
-        _("Unknown name"),
+        _("What is an unknown name?"),
         _(
             "A field that this site doesn't know. Its name could be a misplaced secret value, so a code is shown "
             "instead. Look it up in AWS. Copying PostgreSQL to AWS removes it."
@@ -42,6 +42,6 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
 
 @register.inclusion_tag("admin/migration/help_word.html")
 def help_word(key: str) -> dict[str, object]:
-    """Show the word with its "?", which opens the paragraph."""
-    word, text, document = WORDS[key]
-    return {"word": word, "text": text, "document": document}
+    """Show the question, which opens the paragraph."""
+    question, text, document = WORDS[key]
+    return {"question": question, "text": text, "document": document}

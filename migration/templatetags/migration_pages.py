@@ -33,6 +33,7 @@ from migration.site.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import UNKNOWN_NAME, Mismatch, MismatchKind
 from nova_credentials.messages import Message, describe_age
+from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
 
 # As `audit_actors` names it.
@@ -115,6 +116,14 @@ def badge(value: str) -> str:
     """Return the label of a phase, an outcome, the status of a comparison or the state of a request."""
     variant, icon = LOOKS[value]
     return make_label(str(LABELS[value]), variant, icon)
+
+
+@register.filter
+def phase_steps(phase: str) -> SafeString:
+    """Return the phase's name, after its five steps, as lists show it."""
+    number = list(Phase).index(Phase(phase)) + 1
+    name = PhaseChoices(phase).label
+    return format_html('<span class="list-phase list-phase-{}">{}</span>', number, name)
 
 
 @register.filter

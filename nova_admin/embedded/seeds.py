@@ -46,7 +46,13 @@ SERVED: Mail = {
     "smtp_port": SMTP_PORT,
 }
 # The clients whose logins work.
-SERVED_SLUGS = ("cantabria_steel", "changed_in_aws", "galerna_shipping", "olivar_oils")
+SERVED_SLUGS = (
+    "cantabria_steel",
+    "changed_in_aws",
+    "galerna_shipping",
+    "levante_tiles",
+    "olivar_oils",
+)
 MAILBOX, MAIL_PASSWORD = "invoices@{}.mail.example", "demo-app-password-{}"
 
 # Name, slug, database labels (None: the primary one), mail provider, and whether there is an AWS login.
@@ -63,13 +69,13 @@ CLIENTS: list[tuple[str, str, list[str | None], Mail | None, bool]] = [
     ("Iberia Paper", "iberia_paper", [None], None, False),
     ("Jara Energy", "jara_energy", [None, "meters"], None, True),
     ("Kilo Markets", "kilo_markets", [None], OUTLOOK, False),
-    ("Levante Tiles", "levante_tiles", [None], GMAIL, False),
+    ("Levante Tiles", "levante_tiles", [None], SERVED, False),
     ("Montes Timber", "montes_timber", [], GMAIL, False),
     ("Norte Rail", "norte_rail", [None], OUTLOOK, True),
     ("Olivar Oils", "olivar_oils", [None], SERVED, False),
     ("Pirineos Outdoor", "pirineos_outdoor", [None, "shop"], GMAIL, False),
     ("Quinta Wines", "quinta_wines", [None], GMAIL, True),
-    # AWS already holds something for these: see `prepare_aws` and `change_secret_in_aws`.
+    # AWS already holds something for these: see `prepare_aws` and `change_secrets_in_aws`.
     ("Foreign Secret", "foreign_secret", [None], GMAIL, False),
     ("Scheduled For Deletion", "scheduled_for_deletion", [None], GMAIL, False),
     ("Changed In AWS", "changed_in_aws", [None], SERVED, False),
@@ -87,6 +93,7 @@ CLIENTS: list[tuple[str, str, list[str | None], Mail | None, bool]] = [
 BROKEN = {
     "foreign_secret",
     "changed_in_aws",
+    "levante_tiles",
     "café norte",
     "sur/este",
     "two_primaries",
@@ -194,8 +201,11 @@ def prepare_aws(sm: SecretsManager, slug: str) -> None:
         sm.schedule_deletion(name, days=7)
 
 
-def change_secret_in_aws() -> None:
-    """Change two passwords in AWS, one by its blanks alone, as somebody could in AWS's console."""
+def change_secrets_in_aws() -> None:
+    """Change passwords in AWS, as somebody could in its console: of one client PostgreSQL is right then, of one AWS.
+
+    Of the first one differs by its blanks alone; of the other the database has got the new one, too.
+    """
     sm = ClientSecretsManager(
         settings.AWS_REGION,
         prefix=settings.NOVA_SECRET_PREFIX,
@@ -206,3 +216,9 @@ def change_secret_in_aws() -> None:
     document["database"]["password"] = document["database"]["password"].strip()
     document["email"]["app_password"] = "demo-changed-in-aws"  # noqa: S105  # nobody's
     sm.update_client_credentials("changed_in_aws", document)
+    document = sm.get_client_credentials("levante_tiles")
+    document["database"]["password"] = "demo-rotated-by-somebody"  # noqa: S105  # nobody's
+    sm.update_client_credentials("levante_tiles", document)
+    row = DatabaseCredential.objects.get(client__slug="levante_tiles")
+    row.db_password = document["database"]["password"]
+    _make_role_and_database(row)  # the row itself is not saved

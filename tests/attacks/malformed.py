@@ -196,8 +196,8 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         ),
         (f"{RUNS}{run}/steer/", {"order": "retry", "item": "0"}),
         (f"{RUNS}{run}/rate/", {"writes": "0", "reads": "0", "logins": "0"}),
-        (f"{COMPARISONS}report/check/", {"client": "0"}),  # all: it compares at once
-        (f"{COMPARISONS}report/act/copy_to_aws/", {"clients": "0:0", "client": "0", "all": ""}),
+        (f"{COMPARISONS}report/check/", {"_selected_action": "0"}),  # all: it compares at once
+        (f"{COMPARISONS}report/act/copy_to_aws/", {"clients": "0:0", "_selected_action": "0", "select_across": ""}),
         (f"{COMPARISONS}report/undo/", {}),
         ("/admin/credentials/columnmapping/map/", {"use": "secret", "column": "clients.x", "seen": ""}),
         ("/admin/credentials/columnmapping/accept/", {"digest": "x", "reason": "x"}),

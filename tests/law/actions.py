@@ -26,7 +26,7 @@ from migration.core.clients import all_clients
 from migration.moves import moves
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
-from migration.pushes import comparisons, pushes, resolutions
+from migration.pushes import comparisons, pushes, resolutions, rows_from_aws
 from migration.pushes.pushes import SAVED_IN_PART
 from migration.pushes.resolutions import UNDONE_IN_PART, NotResolved
 from migration.pushes.saves import AdminSave, SaveRefusedError
@@ -350,6 +350,31 @@ def copy_to_postgres(world: World, _: Change) -> None:
     world.ledger.taken_over()
 
 
+def copy_to_postgres_over_newer_values(world: World, _: Change) -> None:
+    """Somebody decides against what PostgreSQL got since the last push: a save of the values that AWS has."""
+    if world.phase == Phase.PURGED:
+        return
+    try:
+        snapshot = resolutions.require_unpurged(world.pk)
+        held = aws_store.read_aws(snapshot, sm=aws_store.secrets_manager(interactive=True)).document
+    except (NotResolved, *rows_from_aws.STORE_ERRORS):
+        return
+    copied = {
+        field: str(held[part][key])
+        for field, (_table, _column, part, key) in FIELDS.items()
+        if part in held
+    }
+    numbers = world.ledger.begin(copied)
+    world.ledger.waiting = []  # what was not confirmed gives way, or still may
+    try:
+        resolutions.copy_to_postgres(client_id=world.pk, replaces_newer=True)
+    except NotResolved as error:
+        _refuse(world, numbers, error)
+        return
+    world.ledger.taken_over()
+    world.ledger.confirm(numbers, at=world.now)
+
+
 def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
     """Somebody copies, sees that it was wrong, and puts the former values back: a save of old values."""
     copy_to_postgres(world, change)
@@ -457,6 +482,7 @@ STEPS: dict[Act, int] = {
     back_in_a_run: 48,
     copy_to_aws: 24,
     copy_to_postgres: 40,
+    copy_to_postgres_over_newer_values: 40,
     copy_to_postgres_and_undo_it: 90,
     restore_the_former_version: 60,
     keep_counting: 36,

@@ -5,7 +5,7 @@ const SELECTED = `selected:${window.location.pathname}`;
 // A form may have a thousand fields. The page says this number.
 const MOST_KEPT = 500;
 // Of an address: these change which page of the same rows is shown, and no more.
-const PAGING = ["p", "o", "all"];
+const PAGING = ["p", "page", "o", "all"];
 
 const nameRows = () => {
   const query = new URLSearchParams(window.location.search);

@@ -85,7 +85,7 @@ def agreeing(monkeypatch):
 def test_a_page_does_nothing_and_says_whom_it_leaves_alone_and_why(browser, differing, act):
     never = make_client("never")
 
-    page = open_page(browser, act, {"client": [*map(str, differing.values()), never]})
+    page = open_page(browser, act, {"_selected_action": [*map(str, differing.values()), never]})
 
     assert everything() == (0, 0, 0)
     refused = {"doubt": "nothing_known_to_differ", "never": "not_compared_yet"}
@@ -104,7 +104,7 @@ def test_a_page_does_nothing_and_says_whom_it_leaves_alone_and_why(browser, diff
 
 @pytest.mark.parametrize("act", ACTS)
 def test_without_a_selection_nothing_is_done_and_the_filters_stay(browser, differing, act):
-    for data in ({}, {"client": "nonsense"}, {"client": "9" * 18}):
+    for data in ({}, {"_selected_action": "999999"}):
         page = open_page(browser, act, data, "kind=extra")
         assert page.request["PATH_INFO"] == REPORT
         assert page.request["QUERY_STRING"] == "kind=extra"
@@ -126,14 +126,14 @@ def test_each_act_needs_its_own_permission_and_no_link_does_it(client, differing
     other = {"migration.add_run", "migration.resolve_mismatch"} - {allowed}
     client.force_login(make_user("narrow", *VIEW, *other))
 
-    assert client.post(target, {"all": "1"}).status_code == 403
+    assert client.post(target, {"select_across": "1"}).status_code == 403
     assert client.get(target).status_code == 405
     assert f'formaction="{target}' not in client.get(REPORT).content.decode()
 
 
 def test_no_other_act_is_opened_from_the_report(browser, differing):
-    assert browser.post(address("push"), {"all": "1"}).status_code == 404
-    assert browser.post(address("nothing"), {"all": "1"}).status_code == 404
+    assert browser.post(address("push"), {"select_across": "1"}).status_code == 404
+    assert browser.post(address("nothing"), {"select_across": "1"}).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_no_other_act_is_opened_from_the_report(browser, differing):
     ],
 )
 def test_all_that_the_filters_show_is_checked_in_a_run_at_once(browser, differing, query, expected):
-    answer = browser.post(f"{CHECK}?{query}", {"all": "1"})
+    answer = browser.post(f"{CHECK}?{query}", {"select_across": "1"})
 
     run = Run.objects.get()
     assert answer.url == reverse("admin:migration_run_change", args=[run.pk])
@@ -156,12 +156,12 @@ def test_all_that_the_filters_show_is_checked_in_a_run_at_once(browser, differin
 
 @pytest.mark.usefixtures("agreeing")
 def test_all_that_the_filters_show_are_those_of_the_address(browser, differing, monkeypatch):
-    page = open_page(browser, "copy_to_aws", {"all": "1"}, "kind=extra")
+    page = open_page(browser, "copy_to_aws", {"select_across": "1"}, "kind=extra")
     assert verdicts(page) == {"will": ["two"]}
     assert page.context["back"] == f"{REPORT}?kind=extra"
 
     monkeypatch.setattr("migration.runs.act_pages.FEW_CLIENTS", 1)
-    many = open_page(browser, "copy_to_aws", {"all": "1"})
+    many = open_page(browser, "copy_to_aws", {"select_across": "1"})
     assert (many.context["selected"], "groups" in many.context) == (2, False)
     url = many.request["PATH_INFO"] + "?" + many.request["QUERY_STRING"]
     browser.post(url, {"confirmed": "plan"})
@@ -177,7 +177,7 @@ def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
         client_id=differing["one"], slug="one", kind="acknowledge", until=timezone.localdate(),
         mismatches=[{"status": "mismatch"}, DIFFERENT],
     )  # fmt: skip
-    page = open_page(browser, "acknowledge", {"all": "1"})
+    page = open_page(browser, "acknowledge", {"select_across": "1"})
     for wrong in (
         {"reason": "INC-42", "until": "2001-01-01"},
         {"reason": "", "until": UNTIL},
@@ -204,7 +204,7 @@ def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
 
 def test_any_number_is_acknowledged_while_its_user_waits(browser, differing, monkeypatch):
     monkeypatch.setattr("migration.runs.act_pages.FEW_CLIENTS", 1)
-    page = open_page(browser, "acknowledge", {"all": "1"})
+    page = open_page(browser, "acknowledge", {"select_across": "1"})
 
     confirm(browser, page, reason="INC-42", until=UNTIL)
 
@@ -225,7 +225,9 @@ def test_an_undo_takes_nothing_back_that_is_somebody_elses(differing, maria):
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("number", [1, 2])
 def test_what_was_compared_anew_since_the_page_is_left_alone(browser, differing, act, number):
-    page = open_page(browser, act, {"client": [differing["one"], differing["two"]][:number]})
+    page = open_page(
+        browser, act, {"_selected_action": [differing["one"], differing["two"]][:number]}
+    )
     for slug in ("one", "two"):
         make_comparison(differing[slug], "mismatch", slug=slug, mismatches=[EXTRA])
 
@@ -268,7 +270,7 @@ def passwords(ids: dict[str, int]) -> dict[str, tuple[str, str]]:
 
 def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores):
     before = passwords(in_stores)
-    page = open_page(browser, "copy_to_postgres", {"all": "1"})
+    page = open_page(browser, "copy_to_postgres", {"select_across": "1"})
     assert verdicts(page) == {"will": ["there", "written"], "refused": ["pending"]}
     ((refused, _name),) = next(
         group["clients"] for group in page.context["groups"] if group["verdict"] == "refused"
@@ -310,7 +312,7 @@ def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores
 def test_postgresql_is_copied_in_a_run_and_a_worker_that_was_killed_copies_nobody_twice(
     browser, in_stores
 ):
-    page = open_page(browser, "copy_to_aws", {"all": "1"})
+    page = open_page(browser, "copy_to_aws", {"select_across": "1"})
     assert len(page.context["sums"]) == 1  # NOVA reads AWS for one
     confirm(browser, page)
     run = Run.objects.get(kind=Run.Kind.TO_AWS)
@@ -330,7 +332,7 @@ def test_postgresql_is_copied_in_a_run_and_a_worker_that_was_killed_copies_nobod
 
 def test_a_run_looks_at_aws_itself_before_it_copies(browser, in_stores):
     """Before, it went by the newest comparison, and wrote over what came into AWS since."""
-    confirm(browser, open_page(browser, "copy_to_aws", {"all": "1"}))
+    confirm(browser, open_page(browser, "copy_to_aws", {"select_across": "1"}))
     change_in_aws(secrets_manager(), "nova/clients/there", host="elsewhere.example.test")
     before = passwords(in_stores)["there"]
     run = Run.objects.get(kind=Run.Kind.TO_AWS)
@@ -367,7 +369,7 @@ def test_no_value_that_the_page_didnt_know_is_copied_or_overwritten(
 
 
 def test_a_run_leaves_alone_who_differs_otherwise_than_the_page_showed(browser, in_stores):
-    confirm(browser, open_page(browser, "copy_to_aws", {"all": "1"}))
+    confirm(browser, open_page(browser, "copy_to_aws", {"select_across": "1"}))
     change_in_aws(secrets_manager(), "nova/clients/there", host="elsewhere.example.test")
     compare(client_ids=[in_stores["there"]])
     before = passwords(in_stores)["there"]
@@ -412,9 +414,9 @@ def test_who_may_not_resolve_has_no_run_of_copies_go_on(client, in_stores):
 def test_who_may_resolve_alone_is_led_back_to_the_report(client, in_stores):
     names = ("credentials.view_client", "migration.view_comparison", "migration.resolve_mismatch")
     client.force_login(make_user("eva", *names))
-    one = open_page(client, "copy_to_aws", {"client": in_stores["there"]})
+    one = open_page(client, "copy_to_aws", {"_selected_action": in_stores["there"]})
     assert confirm(client, one, reason="INC-42").url == REPORT
-    several = open_page(client, "copy_to_aws", {"client": list(in_stores.values())})
+    several = open_page(client, "copy_to_aws", {"_selected_action": list(in_stores.values())})
     assert confirm(client, several).url == REPORT
     assert Run.objects.get(kind=Run.Kind.TO_AWS).by_name == "eva"
     assert Resolution.objects.get().by_name == "eva"
@@ -426,7 +428,7 @@ def test_acknowledging_takes_as_many_queries_for_many_clients(
     for n in range(60):
         pk = make_client(f"many-{n}")
         make_comparison(pk, "mismatch", slug=f"many-{n}", mismatches=[DIFFERENT, EXTRA])
-    page = open_page(browser, "acknowledge", {"all": "1"})
+    page = open_page(browser, "acknowledge", {"select_across": "1"})
 
     with django_assert_max_num_queries(34):
         confirm(browser, page, reason="INC-42", until=UNTIL)
@@ -446,10 +448,10 @@ def test_planning_takes_as_many_queries_for_many_clients(
 
     make_more(2)
     with CaptureQueriesContext(connection) as few:
-        open_page(browser, act, {"all": "1"})
+        open_page(browser, act, {"select_across": "1"})
     make_more(40)
     with django_assert_max_num_queries(len(few) + 2):
-        open_page(browser, act, {"all": "1"})
+        open_page(browser, act, {"select_across": "1"})
 
 
 def test_a_copy_counts_no_client_that_is_then_refused(browser, in_stores, monkeypatch):
@@ -469,7 +471,7 @@ def test_a_copy_counts_no_client_that_is_then_refused(browser, in_stores, monkey
         ("copy_to_postgres", {"there", "written"}),
         ("copy_to_aws", {"there", "written", "pending", "gone"}),
     ):
-        page = open_page(browser, act, {"all": "1"})
+        page = open_page(browser, act, {"select_across": "1"})
         assert set(verdicts(page)["will"]) == wanted
         confirm(browser, page, reason="INC-42")
         run = Run.objects.latest("pk")
@@ -500,8 +502,10 @@ def owners() -> dict[str, str]:
 def test_the_owner_of_the_selected_clients_is_set_and_the_filters_stay(
     client, keeper, differing, selects_all
 ):
-    one = {"client": [str(differing["two"]), "999999"]}
-    page = open_page(client, "set_owner", {"all": "1"} if selects_all else one, "kind=extra")
+    one = {"_selected_action": [str(differing["two"]), "999999"]}
+    page = open_page(
+        client, "set_owner", {"select_across": "1"} if selects_all else one, "kind=extra"
+    )
     assert owners() == {}
     assert page.context["number"] == 1
     done = confirm(client, page, owner="maria")
@@ -514,7 +518,7 @@ def test_the_owner_of_the_selected_clients_is_set_and_the_filters_stay(
 
 def test_without_a_selection_or_the_permission_nobody_becomes_an_owner(client, keeper, differing):
     target = address("set_owner")
-    none = open_page(client, "set_owner", {"client": "nonsense"}, "kind=extra")
+    none = open_page(client, "set_owner", {"_selected_action": "nonsense"}, "kind=extra")
     assert none.request["QUERY_STRING"] == "kind=extra"
     assert client.get(target).status_code == 405
     assert f'formaction="{target}' in client.get(REPORT).content.decode()

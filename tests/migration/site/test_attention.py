@@ -21,6 +21,7 @@ from migration.pushes.resolutions import acknowledge_each
 from migration.runs import engine
 from migration.runs.items import Act, Outcome
 from migration.runs.models import Run
+from migration.site.menu import MenuCounts
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase
@@ -283,7 +284,7 @@ def test_a_push_that_is_named_as_refused_is_named_once(stores, two, root):
     assert [(item.code, item.count) for item in shown] == [("push_refused", 1)]
 
 
-def test_a_client_whose_push_failed_is_named_by_that_and_not_by_its_comparison_too(root):
+def test_a_client_whose_push_failed_is_not_also_named_as_one_that_could_not_be_checked(root):
     failed, unchecked, differs = (make_client(slug) for slug in ("idom", "acme", "ebro"))
     for pk in (failed, unchecked):
         make_comparison(pk, "unchecked", slug=f"c{pk}")
@@ -294,10 +295,12 @@ def test_a_client_whose_push_failed_is_named_by_that_and_not_by_its_comparison_t
     found = wrong("mismatches", "unchecked", "failures")
 
     assert [(each.message.codes, each.count) for each in found] == [
+        (["clients_differ"], 1),
         (["clients_unchecked", "settled_otherwise"], 1),
         (["clients_failed_in_push"], 2),
     ]
-    listed = root.get(found[0].url)
+    assert len(root.get(found[0].url).context["page"]) == found[0].count
+    listed = root.get(found[1].url)
     assert [row.client_id for row in listed.context["page"]] == [unchecked]
     assert "Newest push" in [chip.title for chip in listed.context["in_use"]["chips"]]
     # The rest of the form's filters keep it.
@@ -319,9 +322,14 @@ def test_an_acknowledged_difference_is_left_out_once(root):
     found = wrong("mismatches", "unchecked", "failures")
 
     assert [(each.message.codes, each.count) for each in found] == [
-        (["clients_differ", "settled_otherwise"], 1),
+        (["clients_differ"], 1),
         (["clients_failed_in_push"], 1),
     ]
+    # The menu, the report and its chip say the same number.
+    report = root.get(found[0].url)
+    assert [row.client_id for row in report.context["page"]] == [other]
+    assert report.context["to_resolve"] == 1
+    assert MenuCounts(report.wsgi_request)["mismatches"] == 1
 
 
 def test_the_list_names_client_reason_and_run_and_leads_to_both(root):

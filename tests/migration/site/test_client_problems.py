@@ -117,6 +117,6 @@ def test_every_surface_says_the_same_words_in_its_readers_language(db):
     make_many(2, status="mismatch")
     (finding,) = look()["mismatches"]
 
-    assert localize(finding.message) == "2 clients differ between PostgreSQL and AWS."
+    assert localize(finding.message) == "2 clients have a mismatch."
     with translation.override("es"):
         assert localize(finding.message) == "2 clientes difieren entre PostgreSQL y AWS."

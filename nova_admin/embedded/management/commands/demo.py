@@ -110,9 +110,9 @@ class Command(OneLineCommand):
         self._print_step(f"Clients: {new} new; {add_clients_up_to(options['clients'])} more")
         stack.enter_context(start_manage("qcluster"))
         migrate = self._finish_run("Bulk migration", Run.Kind.MIGRATE)
-        seeds.change_secret_in_aws()
+        seeds.change_secrets_in_aws()
         compare = self._finish_run(
-            "Comparison, after somebody changed a secret in AWS", Run.Kind.COMPARE
+            "Comparison, after somebody changed two secrets in AWS", Run.Kind.COMPARE
         )
         self._print_summary(migrate, compare)
         self.surprises = find_surprising_slugs(migrate, compare)
@@ -130,6 +130,7 @@ class Command(OneLineCommand):
             f" {describe_short_times()}.",
             f"  The logins of {', '.join(seeds.SERVED_SLUGS)} work: test them, rotate their databases' passwords.",
             *(["  One asks for a cutover or a purge, the other approves."] * options["approval"]),
+            "  Two clients differ: PostgreSQL is right about changed_in_aws, AWS about levante_tiles.",
             "  Ctrl-C ends it all.",
         )
         site.wait()

@@ -15,10 +15,17 @@ from migration.core.sentences import NOT_OURS
 from migration.models import ClientMigration, Resolution, RunItem
 from migration.moves.moves import move
 from migration.moves.pages import find_move_act
-from migration.pushes import acts
+from migration.pushes import acts, resolutions
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
-from migration.pushes.resolutions import COMPARED_SINCE, COPIES_SOMETHING_ELSE, NotResolved
+from migration.pushes.resolutions import (
+    COMPARED_SINCE,
+    COPIES_SOMETHING_ELSE,
+    NotResolved,
+    copy_to_postgres,
+    plan_undo,
+    undo_copy,
+)
 from migration.pushes.secret_writer import REPLACED_STAGE
 from migration.runs.acts import ACTS
 from migration.runs.items import Outcome
@@ -308,6 +315,81 @@ def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
     assert line["code"] == "newer_would_be_lost"
     assert line["remedy"]["url"].startswith(act_page("push", differing))
     assert shown.context["number"] == 0
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])
+def test_a_newer_value_is_replaced_by_aws_only_by_who_says_so_and_is_kept_there(
+    stores, client, log_in, phase
+):
+    log_in(RESOLVE)
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_READ)
+    ClientMigration.objects.filter(pk=pk).update(phase=phase)
+    write_password(pk, "example-novas")
+    compare(client_ids=[pk])
+    plain = act_page("copy_to_postgres", pk)
+    shown = client.get(plain)
+    assert verdicts(shown) == {"will": [], "refused": ["idom"]}
+    (override,) = shown.context["overrides"]
+    assert "typed" not in shown.context["form"].fields
+
+    page = client.get(override["url"])
+    assert verdicts(page) == {"will": ["idom"]}
+    assert press_act(client, plain, shown, reason="INC-42").context["number"] == 0
+    unsaid = press_act(client, override["url"], page, reason="", typed="another")
+    assert unsaid.context["form"].errors.keys() == {"reason", "typed"}
+    assert password(pk) == "example-novas"
+    press_act(client, override["url"], page, reason="INC-42", typed="idom")
+
+    assert password(pk) == "example-password-1"
+    kept = aws_store.secrets_manager().get_stage(NAME, REPLACED_STAGE)
+    assert json.loads(kept.text)["database"]["password"] == "example-novas"
+    assert Resolution.objects.get().reason == "INC-42"
+    undo_copy(client_id=pk, seen=plan_undo(pk).digest, reason="INC-43")
+    assert password(pk) == "example-novas"
+
+
+def test_an_override_covers_no_value_that_the_page_didnt_show(differing, client, log_in):
+    log_in(RESOLVE)
+    url = act_page("copy_to_postgres", differing, override=acts.NEWER_VALUE)
+    shown = client.get(url)
+    assert verdicts(shown) == {"will": ["idom"]}
+    # The same value: nothing differs otherwise, and yet a push is pending.
+    write_password(differing, password(differing))
+
+    press_act(client, url, shown, reason="INC-42", typed="idom")
+
+    assert password(differing) == "example-password-1"
+    assert not Resolution.objects.exists()
+
+
+def test_uncounted_writes_and_several_clients_are_never_overridden(
+    differing, client, log_in, monkeypatch
+):
+    log_in(RESOLVE)
+    other = make_full_client("other")
+    enter_phase(other, Phase.DUAL_READ)
+    write_password(other, "example-novas")
+    write_password(differing, "example-novas")
+    compare(client_ids=[differing, other])
+
+    two = client.get(act_page("copy_to_postgres", differing, other, override=acts.NEWER_VALUE))
+    assert verdicts(two) == {"will": [], "refused": ["idom", "other"]}
+    monkeypatch.setattr(resolutions, "writes_are_counted", lambda: False)
+    one = client.get(act_page("copy_to_postgres", differing, override=acts.NEWER_VALUE))
+    assert verdicts(one) == {"will": [], "refused": ["idom"]}
+    with pytest.raises(NotResolved):
+        copy_to_postgres(client_id=differing, replaces_newer=True)
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.AWS])
+def test_the_way_back_of_a_copy_to_aws_is_what_the_phase_offers(stores, phase):
+    pk = make_full_client("idom")
+    enter_phase(pk, phase)
+
+    offers_restore = "Restore" in ACTS["copy_to_aws"].name_way_back([pk])
+
+    assert offers_restore == (phase != Phase.POSTGRES)
 
 
 @pytest.mark.parametrize("act", ["copy_to_aws", "copy_to_postgres"])

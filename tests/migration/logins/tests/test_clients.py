@@ -19,7 +19,7 @@ from migration.logins.testing import (
     read_logins,
     try_client_logins,
 )
-from migration.models import AuditEvent, LoginTest, RunItem
+from migration.models import AuditEvent, LoginTest, OpenMismatch, RunItem
 from migration.moves.readiness import with_blocker
 from migration.moves.rules import LOGIN_REFUSED, TOO_OLD, Ask, judge_gates
 from migration.runs.engine import finish_inline
@@ -281,7 +281,17 @@ def test_try_both_recommends_a_direction(client_pk, browser):
 
     post(browser, client_pk, store="both", back=tab)
 
-    assert "copy AWS to PostgreSQL" in browser.get(tab).content.decode()
+    shown = browser.get(tab)
+    assert shown.context["advised"] == "Copy AWS to PostgreSQL"
+    # The page that copies says it too, and the other one that it is the wrong way.
+    advice = {
+        code: browser.get(act_page(code, client_pk)).context["advice"]
+        for code in ("copy_to_aws", "copy_to_postgres")
+    }
+    assert ["The other way" in each for (each,) in advice.values()] == [True, False]
+    # What differs since then no test has tried.
+    OpenMismatch.objects.update(first_seen_at=timezone.now())
+    assert browser.get(tab).context["copy_advice"] is None
 
 
 @pytest.mark.parametrize(

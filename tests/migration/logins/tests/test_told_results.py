@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.logins.pages import describe_results
+from migration.logins.pages import describe_results, describe_verdict
 from migration.models import LoginTest
 
 
@@ -28,3 +28,32 @@ from migration.models import LoginTest
 )
 def test_what_was_tested_is_told_apart_from_what_could_not_be_and_why(found, told):
     assert describe_results([LoginTest(outcome=each) for each in found]) == told
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told", "verdict"),
+    [
+        ([("works", "works")] * 2, "2 logins work with the values of both stores.", ""),
+        (
+            [("works", "refused")] * 2,
+            "PostgreSQL's values log in. AWS's values are refused (the server refuses user or password).",
+            "Copy PostgreSQL to AWS.",
+        ),
+        (
+            [("refused", "works"), ("works", "works")],
+            (
+                "With PostgreSQL's values: Of 2 logins: 1 works; 1 is refused (the server refuses user or password). "
+                "AWS's values log in."
+            ),
+            "Copy AWS to PostgreSQL.",
+        ),
+    ],
+)
+def test_the_values_of_each_store_are_told_by_themselves(pairs, told, verdict):
+    tests = [
+        LoginTest(kind="database", credential_id=number, store=store, outcome=outcome)
+        for number, pair in enumerate(pairs)
+        for store, outcome in zip(("postgres", "aws"), pair, strict=True)
+    ]
+
+    assert (describe_results(tests), describe_verdict(tests)) == (told, verdict)
