@@ -34,7 +34,6 @@ from migration.core.comparisons import (
     OpenMismatch,
     OpenMismatchQuerySet,
     Resolution,
-    client_has_newest_status,
     count_clients_to_resolve,
 )
 from migration.core.groups import ClientOwner, list_possible_owners
