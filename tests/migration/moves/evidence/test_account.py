@@ -101,6 +101,34 @@ def test_aws_that_gives_no_answer_is_not_waited_for_again(monkeypatch, new, in_r
 
 
 @pytest.mark.usefixtures("clients")
+def test_a_refusal_holds_for_its_batch_alone(monkeypatch):
+    def refuse(_self, name: str, *_, **__):
+        raise SecretsManagerError.from_code("AccessDeniedException", "PutSecretValue", name)
+
+    answers = KmsAnswers()
+    with monkeypatch.context() as refused:
+        refused.setattr(SecretsManager, "put_value", refuse)
+        assert find_account_problem(NAMES[:1], writes=True, answers=answers)
+    assert find_account_problem(NAMES[1:2], writes=True, answers=answers)
+
+    answers = answers.begin_batch_without_refusals()
+
+    assert find_account_problem(NAMES[1:2], writes=True, answers=answers) is None
+
+
+@pytest.mark.usefixtures("clients")
+def test_a_value_that_may_not_be_read_is_a_problem_of_the_account(monkeypatch):
+    def refuse(_self, name: str, *_, **__):
+        raise SecretsManagerError.from_code("AccessDeniedException", "GetSecretValue", name)
+
+    monkeypatch.setattr(SecretsManager, "get_value", refuse)
+
+    problem = find_account_problem(NAMES[:1], writes=False)
+
+    assert (problem.code, problem.name) == ("AccessDeniedException", NAMES[0])
+
+
+@pytest.mark.usefixtures("clients")
 def test_each_key_is_tried(puts, monkeypatch):
     describe = SecretsManager.describe_secret
 

@@ -7,10 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration.core.audit import ReasonError
-from migration.models import ClientMigration, PhaseChange, Run, SearchedClient
+from migration.core.clients import GATE_EVENT
+from migration.models import AuditEvent, ClientMigration, PhaseChange, Run, SearchedClient
 from migration.moves.approvals import ApprovalStepRefused, RequestedMove, approve_run, request_move
 from migration.moves.gates import MAY_NOT_OVERRIDE, Override, ShutGate
-from migration.moves.moves import move
+from migration.moves.moves import LINE_OVERRIDDEN, move
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, give_evidence, make_copy_search, make_full_client, make_user
@@ -47,7 +48,11 @@ def test_an_override_moves_and_keeps_what_was_missing_and_why(idom, maria):
     assert [line.key for line in change.overridden] == MISSING
     assert "NOVA's reader: 0 of 20 reads since dual read began." in map(str, change.overridden)
     assert change.override_reason == "Test client"
-    assert "Missing evidence was overridden: 0 comparisons" in str(moved.message_with_overridden)
+    assert "Missing evidence was overridden: 0 matching comparisons" in str(moved.message_with_overridden)
+    gate = AuditEvent.objects.filter(code=GATE_EVENT).latest("pk").message.values["lines"]
+    overridden = [line.values["line"].key for line in gate if line.key == LINE_OVERRIDDEN.key]
+    assert overridden == MISSING
+    assert len(gate) > len(MISSING)
 
 
 def test_an_override_covers_no_fact(idom, maria):
@@ -165,7 +170,7 @@ def test_an_approver_of_no_search_approves_no_copies_that_were_found_since(prove
 
 
 def test_who_may_not_override_can_not_ask_for_it_either(idom, ana, approval):
-    with pytest.raises(ApprovalStepRefused, match="ana has no permission to override"):
+    with pytest.raises(ApprovalStepRefused, match="ana may not override"):
         ask(idom, ana)
 
     assert not Run.objects.exists()
@@ -175,7 +180,7 @@ def test_an_override_ends_with_the_permission_of_who_asked(idom, maria, ana, app
     asked = ask(idom, maria)
     maria.user_permissions.clear()
 
-    with pytest.raises(ShutGate, match="maria has no permission to override"):
+    with pytest.raises(ShutGate, match="maria may not override"):
         approve_run(run_id=asked.run.pk, by=ana)
 
     assert phase_of(idom) == Phase.DUAL_READ

@@ -9,6 +9,7 @@ from migration.core.problems import Look, list_results
 from migration.models import Comparison
 from migration.nova.tables import map_column
 from migration.pushes.comparisons import compare
+from migration.pushes.pushable import find_push_problems, select_unpushable
 from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.runs.models import Run
@@ -151,6 +152,14 @@ def test_a_move_says_which_column_is_gone(change, idom):
     assert codes(idom, Phase.DUAL_WRITE) == [ColumnChange.RENAMED]
 
 
+def test_of_columns_that_can_not_be_read_no_client_makes_a_secret(change, idom):
+    change(*CHANGES["re-typed"][0])
+
+    problem = find_push_problems([idom])[idom]
+
+    assert ColumnChange.RETYPED in problem.codes
+
+
 def test_a_null_that_a_column_may_now_hold_is_not_pushed(change, idom):
     change(
         f"ALTER TABLE {LOGINS} ALTER db_password_encrypted DROP NOT NULL",
@@ -160,8 +169,10 @@ def test_a_null_that_a_column_may_now_hold_is_not_pushed(change, idom):
     row = make_database(idom, label="second", is_primary=False)
     update("client_database_credentials", row, db_password_encrypted=None)
 
+    unpushable = set(select_unpushable().values_list("slug", flat=True))
     outcomes = {result.slug: result.error_class for result in push(client_ids=[idom, other])}
 
+    assert unpushable == {"idom"}
     assert outcomes == {"idom": ErrorClass.DATA, "other": ""}
     update("client_database_credentials", row, db_password_encrypted="example")
 
