@@ -298,7 +298,7 @@ class Copy(Resolve):
         clients = [each for each in found if not each.refusal]
         refusals = self.find_refusals(clients, order) if clients else {}
         planned = [self.judge(each, each.refusal or refusals.get(each.client_id)) for each in found]
-        return [self.explain_override(*planned, order)] if len(planned) == 1 else planned
+        return [self.explain_override(planned[0], order)] if len(planned) == 1 else planned
 
     def explain_override(self, planned: PlannedClient, order: Order) -> PlannedClient:
         """Return the one client of a page, with what may be overridden, or is."""
