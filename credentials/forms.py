@@ -198,7 +198,7 @@ class ClientForm(ChangedFieldsForm):
         super().clean()
         if "_add_login" in self.data:
             raise ValidationError(
-                _("Nothing is saved yet. Fill in the new login, and type the secrets again."),
+                _("Nothing is saved yet. Fill in the new login and enter the secrets again."),
                 code="adds_login",
             )
         if not self.instance.pk:
@@ -252,9 +252,7 @@ class CredentialForm(ChangedFieldsForm):
                 field.help_text = _("Stored. Leave it empty to keep it.")
             # A filled-in form is shown again only if something in it was refused.
             if self.is_bound and self.data.get(self.add_prefix(name)):
-                field.help_text = _(
-                    "Type it again: the page does not keep secrets that were typed."
-                )
+                field.help_text = _("Enter it again: the page does not keep secrets.")
 
     @cached_property
     def changed_data(self) -> list[str]:
@@ -507,7 +505,7 @@ def hint_at_outer_blanks(value: str) -> str:
     """Return a hint, which quotes nothing, where the secret begins or ends with a blank, else nothing."""
     if value == value.strip():
         return ""
-    return gettext("It begins or ends with a blank. If that is a mistake, type it again")
+    return gettext("It begins or ends with a space. If that is a mistake, enter it again")
 
 
 HINTS: dict[str, Callable[[str], str]] = {

@@ -114,7 +114,7 @@ class CampaignAdmin(ReadOnlyAdmin):
         numbers = {"done": campaign.waves_done, "total": campaign.waves_all}
         return gettext("%(done)d of %(total)d") % numbers
 
-    @display(description=_("why it stands still"))
+    @display(description=_("why it stopped"))
     def why_it_waits(self, campaign: Campaign) -> SafeString | str:
         if campaign.state == Campaign.State.REQUESTED:
             return localize_html(WAITS_FOR_APPROVAL())

@@ -290,7 +290,7 @@ def _sort_by_number(counts: dict[str, int]) -> list[tuple[str, int]]:
 def _label_path(path: str) -> tuple[str, str]:
     """Return how the address names the field, and its label."""
     if UNKNOWN_NAME in path:
-        return path, _("field with an unknown name (%(code)s)") % {"code": path}
+        return path, _("unknown field (%(code)s)") % {"code": path}
     return path or WHOLE, path or _("the whole secret")
 
 

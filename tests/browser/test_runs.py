@@ -111,7 +111,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     operator.presses("Push 2 clients")
 
     operator.presses("Pause the run")
-    operator.reads("Paused. Resume it, or stop it.")
+    operator.reads("Paused. Resume or stop it.")
     operator.presses("Resume the run")
     operator.types("7", "Writes per second, all runs")
     operator.presses("Change the rate")

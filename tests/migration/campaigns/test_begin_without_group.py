@@ -83,7 +83,7 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
         "nothing": ["cut-over"],
     }
     assert {slug: client_of(look, slug)["kind"] for slug in REFUSED} == REFUSED
-    assert "Those that would be taken are put into a new group" in shown
+    assert "Included clients are put into a new group" in shown
     assert ClientGroup.objects.count() == Campaign.objects.count() == 1
 
     response = client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
@@ -174,7 +174,7 @@ def test_nobody_who_can_go_is_said_and_not_started(client, maria):
 
     words = text(client.post(START, typed("all", step="look")))
 
-    assert "None of these clients can go now." in words
+    assert "None of these clients can move now." in words
     assert "Start the campaign" not in words
     client.post(START, typed("all", step="start"))
     assert not Campaign.objects.exists()
@@ -220,9 +220,7 @@ def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said
 
     words = text(client.post(START, typed("all", wave_size="13", step="look")))
 
-    assert "It takes 12 days at least: 4 waves, each step of which (3 at most)" in words.replace(
-        "\xa0", " "
-    )
+    assert "Takes at least 12 days: 4 waves of up to 3 steps" in words.replace("\xa0", " ")
 
 
 def test_who_may_not_make_groups_starts_with_groups_alone(client):

@@ -128,7 +128,7 @@ def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client)
     assert find_stuck_slugs(campaign) == {north[1]: "north-1", north[3]: "north-3"}
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "Continue without these 2 clients…" in page
-    assert "Fix each on its page first" in page
+    assert "Fix each client first" in page
     assert "Fix in bulk" in page
     assert "north-0" in page
     words = text(client.get(address(campaign)))
@@ -271,8 +271,8 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
     shown = client.get(page_of("migration_campaign", campaign.pk))
     assert "Continue without this 1 client…" in text(shown)
     assert f'href="{address(campaign)}"' in shown.content.decode()
-    assert "It could not move north-0:" in text(shown)
-    assert "Stop: nothing more begins" not in text(shown)
+    assert "north-0 could not be moved:" in text(shown)
+    assert "Stop: nothing starts" not in text(shown)
     assert "Cancel: over for good" in text(shown)
 
     words = text(client.get(address(campaign)))

@@ -121,10 +121,10 @@ def test_a_row_tells_since_when_how_often_and_what_is_known_of_it(browser, rows)
     words = text(browser.get(REPORT)).replace("\xa0", " ")
 
     for told in (
-        "1 field last seen 3 minutes ago database.password differs only by blanks",
-        "at its beginning or end 2 times, first 5 minutes ago",
+        "1 field last seen 3 minutes ago database.password differs only by spaces",
+        "at the start or end 2 times, first 5 minutes ago",
         "1 field Owner: maria last seen 5 minutes ago",
-        "database.password differs only by blanks at its beginning or end once, 1 day ago",
+        "database.password differs only by spaces at the start or end once, 1 day ago",
         "1 field, acknowledged last seen 5 minutes ago database.host only in AWS once, 5 minutes ago",
         ("1 field, could not be checked since last seen 5 minutes ago database.host only in AWS"),
     ):

@@ -248,5 +248,5 @@ def test_the_list_of_runs_leaves_out_the_comparisons_of_the_schedule(viewer):
     for query in ("?sweeps=shown", "?state=running", "?o=1&sweeps=shown"):
         assert listed(query) == {sweep.pk, push.pk, asked.pk}
     assert listed("?kind__exact=compare") == {sweep.pk, asked.pk}
-    assert "are left out. Show them too" in text(viewer.get(RUNS))
+    assert "are hidden. Show them" in text(viewer.get(RUNS))
     assert "are left out." not in text(viewer.get(f"{RUNS}?sweeps=shown"))

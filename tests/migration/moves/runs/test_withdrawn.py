@@ -106,7 +106,7 @@ def test_refused_clients_are_left_and_said_and_make_it_exit_with_1(capsys):
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
     for arguments, said in (
-        ([], "one was refused. Try it again with --failed."),
+        ([], "one client was refused. Retry it with --failed."),
         (["--failed"], ""),
     ):
         with pytest.raises(SystemExit) as ended:
