@@ -99,7 +99,7 @@ def open_cutover(page: Page) -> None:
     open_client(page)
     if (go_on := page.get_by_role("link", name="Move to dual read")).count():
         go_on.click()
-        page.get_by_role("button", name="Move 1 client").click()
+        page.get_by_role("button", name="Move to dual read").click()
     page.get_by_role("link", name="Cut over to AWS").click()
 
 

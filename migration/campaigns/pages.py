@@ -503,8 +503,8 @@ class GoOnWithoutView(CampaignButtonView):
             messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(request.path)
         text = ngettext(
-            "The campaign goes on without the client that held it up: it was left out.",
-            "The campaign goes on without the clients that held it up: %(n)d were left out.",
+            "The campaign continues without the client that held it up: it was left out.",
+            "The campaign continues without the clients that held it up: %(n)d were left out.",
             number,
         )
         messages.success(request, text % {"n": number})

@@ -282,7 +282,7 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
 
     assert left_out() == ["north-0"]
     words = text(done)
-    assert "The campaign goes on without the client that held it up: it was left out." in words
+    assert "The campaign continues without the client that held it up: it was left out." in words
     assert "Clients left out" in words
     assert "1 left out" in words
 
@@ -312,7 +312,7 @@ def test_a_malformed_or_late_form_leaves_nobody_out(client, log_in, sent, status
 def test_who_may_not_steer_or_move_sees_nothing_of_it(client, log_in):
     campaign = stop_with_refused()
     log_in("Viewer")
-    assert "Go on without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "Continue without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
     assert client.get(address(campaign)).status_code == 403
     assert client.post(address(campaign), form(campaign) | {"reason": "T"}).status_code == 403
     client.force_login(make_user("clerk", "migration.view_campaign", "migration.change_campaign"))
@@ -325,7 +325,7 @@ def test_a_running_campaign_has_no_such_button(client, log_in):
     campaign = stop_with_refused()
     campaign.go_on(by=None)
 
-    assert "Go on without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "Continue without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "The campaign is not stopped" in text(client.get(address(campaign)))
     assert client.get("/admin/migration/campaign/999/go-on-without/").status_code == 404
 

@@ -185,7 +185,7 @@ def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, t
     page = root.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
     # Its history has every number of the run's end.
     shown, _history = page.split('id="run-history"')
-    assert "2 not begun" in shown
+    assert "2 not started" in shown
     assert "0 failed" not in shown
 
 

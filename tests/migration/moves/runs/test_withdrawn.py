@@ -60,7 +60,7 @@ def test_the_button_is_not_offered_and_pressed_all_the_same_it_is_refused(
 ):
     page = reverse("admin:migration_run_change", args=[withdrawn.pk])
     shown = operator.get(page).content.decode()
-    assert "2 not begun" in shown
+    assert "2 not started" in shown
     assert "The request was withdrawn or refused." in shown
     assert f'value="{order}"' not in shown
 
