@@ -200,7 +200,7 @@ class ClientForm(ChangedFieldsForm):
         super().clean()
         if "_add_login" in self.data:
             raise ValidationError(
-                _("Nothing is saved yet. Fill in the new login, and type the secrets again."),
+                _("Nothing is saved yet. Fill in the new login and enter the secrets again."),
                 code="adds_login",
             )
         if not self.instance.pk:
@@ -254,9 +254,7 @@ class CredentialForm(ChangedFieldsForm):
                 field.help_text = _("Stored. Leave it empty to keep it.")
             # A filled-in form is shown again only if something in it was refused.
             if self.is_bound and self.data.get(self.add_prefix(name)):
-                field.help_text = _(
-                    "Type it again: the page does not keep secrets that were typed."
-                )
+                field.help_text = _("Enter it again: the page does not keep secrets.")
 
     def unchanged_fields(self) -> set[str]:
         # Of what was pasted the error stays: it is no column, so it never counts as changed.

@@ -45,7 +45,7 @@ def _refuse_hidden(value: str, *, allowed: str) -> None:
         is_control = unicodedata.category(character) == "Cc" and character not in allowed
         if is_control or _HIDDEN.match(character):
             raise ValidationError(
-                _("Take out the hidden character %(character)s."),
+                _("Remove the hidden character %(character)s."),
                 params={"character": f"U+{ord(character):04X}"},
             )
 
@@ -64,7 +64,7 @@ def check_host(value: str) -> None:
         if not _HOST.fullmatch(value):
             raise ValidationError(
                 _(
-                    "Enter only the host, such as db.example.com: no scheme, user, port, path or blank."
+                    "Enter only the host, such as db.example.com, without scheme, user, port, path or spaces."
                 )
             ) from None
 
@@ -83,7 +83,7 @@ def has_outer_blanks(value: str) -> bool:
 def check_outer_blanks(value: str) -> None:
     """Refuse blanks around a name that PostgreSQL compares with them."""
     if has_outer_blanks(value):
-        raise ValidationError(_("It begins or ends with a blank. Take the blank off."))
+        raise ValidationError(_("It begins or ends with a space. Remove the space."))
 
 
 def check_secret(value: str) -> None:

@@ -29,13 +29,13 @@ from tests.settings import SCRATCH
 ROWS = re.compile(r"^  (?!client )(\S.{23}) (\w+) +(\w+) +(\w+|-) +(.*)$", re.MULTILINE)
 BROKEN = {
     "café norte": "AWS does not allow 'é'",
-    "sur/este": "a '/' in the slug",
+    "sur/este": "a slug can't contain '/'",
     "acme-madrid": "ends in a hyphen and six characters",
     "two_primaries": "2 database rows are primary",
     "no_credentials": "No credentials.",
     "inactive": "Inactive.",
     "too_large": "bytes; Secrets Manager takes up to 65,536.",
-    "foreign_secret": "exists already and is not ours",
+    "foreign_secret": "already exists, and this site did not write it",
     "changed_in_aws": "differs: database.password (blank)",
     "levante_tiles": "differs: database.password",
 }

@@ -49,9 +49,7 @@ LARGEST_ID = 2**31 - 1
 FORM_COLUMNS = ("name", "slug", "description", "is_active")
 DIGEST_LENGTH = 16
 
-NOVA_IS_WRITING = Sentence(
-    "nova_is_writing", "NOVA is writing this client's rows right now; try again."
-)
+NOVA_IS_WRITING = Sentence("nova_is_writing", "NOVA is writing this client's rows. Try again.")
 SEVERAL_ROWS_PRIMARY = Sentence(
     "several_rows_primary",
     "%(slug)s: %(n)s %(kind)s rows are primary (ids %(ids)s); keep one primary.",

@@ -573,7 +573,7 @@ RUNS_LISTED = 10
 class WaveState(models.TextChoices):
     """Where a wave stands."""
 
-    NOT_BEGUN = "not_begun", _("Not begun")
+    NOT_BEGUN = "not_begun", _("Not started")
     IN_WORK = "in_work", _("In work")
     SOAKING = "soaking", _("Soaking")
     WAITING = "waiting", _("Waiting")

@@ -94,7 +94,7 @@ def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
 
 RUN_STILL_IN_WORK = Sentence(
     "run_still_in_work",
-    "Nothing was done: %(run)s is still in work, and may leave more clients. Try again once it has ended.",
+    "Nothing was done: %(run)s is still running. Try again once it has finished.",
 )
 OTHERS_ARE_STUCK = Sentence(
     "others_are_stuck",

@@ -198,16 +198,14 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
 
 # Shown of a campaign that was requested
 WAITS_FOR_APPROVAL = Sentence(
-    "waits_for_approval", "Requested: it begins once somebody else has approved it."
+    "waits_for_approval", "Requested. It begins once someone else approves it."
 )
 # The audit's entries of a campaign
 CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
 CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped: %(why)s")
 CAMPAIGN_STOPPED_BY_HAND = Sentence("campaign_stopped_by_hand", "Stopped %(campaign)s.")
-CAMPAIGN_WENT_ON = Sentence("campaign_went_on", "Let %(campaign)s go on.")
-CAMPAIGN_ASKED_AGAIN = Sentence(
-    "campaign_asked_again", "Let %(campaign)s go on, once somebody else has approved it."
-)
+CAMPAIGN_WENT_ON = Sentence("campaign_went_on", "Continued %(campaign)s.")
+CAMPAIGN_ASKED_AGAIN = Sentence("campaign_asked_again", "Requested that %(campaign)s continues.")
 CAMPAIGN_WAITS = Sentence("campaign_waits_for_approval", "%(campaign)s is waiting for approval.")
 CAMPAIGN_CANCELLED = Sentence("campaign_cancelled", "Cancelled %(campaign)s.")
 CAMPAIGN_FINISHED = Sentence("campaign_finished", "%(campaign)s finished.")
@@ -215,7 +213,7 @@ CAMPAIGN_FINISHED = Sentence("campaign_finished", "%(campaign)s finished.")
 CAMPAIGN_STEERED = Sentence("campaign_steered", "Set %(campaign)s to: %(state)s.")
 CAMPAIGN = Sentence("campaign", "Campaign %(id)s")
 STOPPED_BY = Sentence("stopped_by", "%(who)s stopped it.")
-STOPPED_BY_COMMAND = Sentence("stopped_by_command", "Somebody stopped it by command.")
+STOPPED_BY_COMMAND = Sentence("stopped_by_command", "Stopped by a command.")
 
 
 class Campaign(models.Model):

@@ -503,8 +503,8 @@ class GoOnWithoutView(CampaignButtonView):
             messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(request.path)
         text = ngettext(
-            "The campaign goes on without the client that held it up: it was left out.",
-            "The campaign goes on without the clients that held it up: %(n)d were left out.",
+            "The campaign continues without the client that held it up: it was left out.",
+            "The campaign continues without the clients that held it up: %(n)d were left out.",
             number,
         )
         messages.success(request, text % {"n": number})
@@ -534,7 +534,7 @@ class CampaignFilter(ClientListFilter):
         if not value:
             return []
         if value == NO_CAMPAIGN:
-            return [(value, _("Taken further by none"))]
+            return [(value, _("In no campaign"))]
         found = self.read_counted(request, value)
         return [(value, found[0] if found else _("Not known"))]
 
@@ -582,7 +582,7 @@ def describe_campaigns_of_clients(
             what = gettext("which is stopped; what it has in work still moves clients")
         else:
             state = campaign.get_state_display().lower()
-            what = gettext("which moves nobody now (%(state)s)") % {"state": state}
+            what = gettext("which is not moving clients (%(state)s)") % {"state": state}
         shown = _link(campaign) if may_view else str(campaign)
         notes.append(format_html(text, n=intcomma(found), campaign=shown, what=what))
     return notes

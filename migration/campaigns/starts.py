@@ -419,8 +419,8 @@ class CampaignForm(ReasonForm):
     begins_at = hour_field(_("Start steps from"))
     ends_at = hour_field(_("Start steps until"))
     rolls_back = forms.BooleanField(
-        label=_("Roll the wave back when the campaign stops by itself"),
-        help_text=_("Only clients that NOVA reads from AWS, and whose stores match."),
+        label=_("Roll the wave back when the campaign stops"),
+        help_text=_("Only clients that NOVA reads from AWS and whose stores match."),
         required=False,
     )
 

@@ -47,14 +47,14 @@ from migration.runs.plans import PlanClass, PlannedClient
 from nova_credentials.messages import Message, Sentence
 
 GROUP_NOT_CHOSEN = Sentence(
-    "group_not_chosen", "Nothing was changed: choose a group, or type the name of a new one."
+    "group_not_chosen", "Nothing was changed: choose a group, or enter a new name."
 )
 GROUP_FIRST_NOT_FIT = Sentence(
     "group_first_not_fit",
     "Nothing was changed: of the %(n)s chosen clients you can take the first 1 to %(n)s. Type a whole number.",
 )
 GROUP_CHOSEN_TWICE = Sentence(
-    "group_chosen_twice", "Nothing was changed: choose a group or type a new name, not both."
+    "group_chosen_twice", "Nothing was changed: choose a group or enter a new name, not both."
 )
 
 
@@ -70,7 +70,7 @@ class GroupForm(ActForm):
     )
 
     def offer(self, groups: Sequence[tuple[int, str]]) -> None:
-        self.fields["group"].choices = [("", _("choose")), *groups]  # type: ignore[attr-defined]
+        self.fields["group"].choices = [("", _("Choose")), *groups]  # type: ignore[attr-defined]
 
 
 class PutIntoGroupForm(GroupForm):
@@ -228,17 +228,17 @@ IN_GROUPS = Sentence("in_groups", "It is in %(groups)s.", glue=", ")
 
 class TakeOutOfGroup(GroupAct):
     code = "take_out_of_group"
-    label = gettext_lazy("Take out of a group")
+    label = gettext_lazy("Remove from a group")
     form = TakeOutOfGroupForm
-    question_for_one = gettext_lazy("Take %(name)s out of a group?")
+    question_for_one = gettext_lazy("Remove %(name)s from a group?")
     question = ngettext_lazy(
-        "Take %(n)s client out of a group?",
-        "Take %(n)s clients out of a group?",
+        "Remove %(n)s client from a group?",
+        "Remove %(n)s clients from a group?",
         "number",
     )
     button = ngettext_lazy(
-        "Take the client out of the group",
-        "Take the clients out of the group",
+        "Remove from the group",
+        "Remove from the group",
         "number",
     )
     effect = gettext_lazy(
@@ -291,7 +291,7 @@ class OwnerForm(ActForm):
         super().__init__(*args, **kwargs)
         people = list(list_possible_owners().values_list("username", flat=True))
         self.fields["owner"].choices = [  # type: ignore[attr-defined]
-            ("", _("choose")),
+            ("", _("Choose")),
             (NOBODY, _("Nobody")),
             *zip(people, people, strict=True),
         ]

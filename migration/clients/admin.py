@@ -312,10 +312,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             across = helpers.ActionForm.base_fields["select_across"]
             if across.to_python(request.POST.get("select_across")):
                 if read_raw_form_text(request, "shown_all") != digest_selection(queryset):
-                    text = _(
-                        "Nothing was done: other clients match now than the list showed, or their phases changed."
-                        " Look at the list again."
-                    )
+                    text = _("Nothing was done: the list has changed. Check it again.")
                     messages.error(request, text)
                     return HttpResponseRedirect(request.get_full_path())
             else:

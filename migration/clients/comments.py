@@ -111,9 +111,9 @@ class TakeBackCommentView(ClientView):
         if comment and not may_take_back(user, comment):
             raise PermissionDenied(TAKE_BACK_COMMENTS)
         if comment and ClientComment.objects.take_back(comment, by=user):
-            messages.success(request, _("Took the comment back."))
+            messages.success(request, _("Deleted the comment."))
         else:
-            messages.info(request, _("That comment is not there any more."))
+            messages.info(request, _("That comment no longer exists."))
         return redirect_to_comments(client_id)
 
 

@@ -69,7 +69,7 @@ def make_phase_column(phase: Phase) -> Callable[[CountedGroup], SafeString | str
 class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
     rotate_every_days = IntegerField(
         label=_("rotate database passwords every … days"),
-        help_text=_("Of the clients in this group, by the workers. Empty: by no schedule."),
+        help_text=_("For the clients in this group. Empty: never."),
         min_value=1,
         max_value=MOST_DAYS,
         required=False,

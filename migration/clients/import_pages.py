@@ -176,7 +176,7 @@ class MemoryUpload(FileUploadHandler):
         )
 
 
-IMPORT_NO_FILE = Sentence("import_no_file", "No file was sent: choose a CSV file.")
+IMPORT_NO_FILE = Sentence("import_no_file", "Choose a CSV file.")
 
 
 @method_decorator(csrf_exempt, name="dispatch")  # `post` is not: nothing may read the file before

@@ -123,7 +123,7 @@ class ImportFile:
 
 IMPORT_FILE_EMPTY = Sentence(
     "import_file_empty",
-    "The file is empty. Its first line names the columns, each further line is a client.",
+    "The file is empty.",
 )
 IMPORT_FILE_TOO_LARGE = Sentence(
     "import_file_too_large",
@@ -240,7 +240,7 @@ IMPORT_COLUMN_UNNAMED = Sentence(
 )
 IMPORT_COLUMNS_TWICE = Sentence(
     "import_columns_twice",
-    "The first line names these columns twice: %(columns)s. Leave one of each.",
+    "These columns appear twice: %(columns)s. Keep one of each.",
     glue=", ",
 )
 
@@ -266,11 +266,11 @@ def read_header(header: list[str], columns: Collection[str]) -> list[str]:
 
 IMPORT_LINE_TOO_SHORT = Sentence(
     "import_line_too_short",
-    "It has %(n)s cells, and the first line names %(most)s columns. A comma may be missing, or a quotation mark.",
+    "It has %(n)s cells for %(most)s columns. Check for a missing comma or quotation mark.",
 )
 IMPORT_LINE_TOO_LONG = Sentence(
     "import_line_too_long",
-    "It has %(n)s cells, and the first line names %(most)s columns. Put a cell with a comma into quotation marks.",
+    "It has %(n)s cells for %(most)s columns. Put quotation marks around cells that contain a comma.",
 )
 IMPORT_NUL_IN_CELL = Sentence(
     "import_nul_in_cell", "%(column)s contains a NUL character. Remove it."
@@ -724,9 +724,7 @@ IMPORT_LINES_WRONG = Sentence(
     "Nothing was imported: %(n)s lines are wrong. Correct them in the file.",
     one="Nothing was imported: %(n)s line is wrong. Correct it in the file.",
 )
-IMPORT_BUSY = Sentence(
-    "import_busy", "NOVA or somebody else writes the same clients or groups right now; try again."
-)
+IMPORT_BUSY = Sentence("import_busy", "The same clients or groups are being changed. Try again.")
 IMPORT_REFUSED = Sentence("import_refused", "Nothing was imported: %(problem)s")
 
 

@@ -87,7 +87,7 @@ RECENT_DAYS = 7
 
 OFFBOARDING_ACTIVE = Sentence(
     "offboarding_active",
-    "The client is active: NOVA may read it at any moment. Deactivate it first.",
+    "The client is active, so NOVA may read it. Deactivate it first.",
 )
 
 
@@ -879,7 +879,7 @@ class LeavingView(ClientView):
             done = (
                 _("The client is active: NOVA reads it.")
                 if act == "activate"
-                else _("The client is inactive: NOVA does not read it any more.")
+                else _("The client is inactive: NOVA no longer reads it.")
             )
             messages.success(request, done)
             return

@@ -266,7 +266,7 @@ NAME_NOT_ALLOWED = Sentence(
 )
 NAME_ALLOWED = Sentence("name_allowed", "The secret's name is valid.")
 HAS_LOGINS = Sentence("has_logins", "It has %(n)s logins.", one="It has %(n)s login.")
-NOT_TOO_LARGE = Sentence("not_too_large", "The credentials fit into a secret.")
+NOT_TOO_LARGE = Sentence("not_too_large", "The credentials fit in a secret.")
 
 
 def _check_push(client: ClientRow) -> Iterator[Check]:

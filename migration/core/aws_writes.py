@@ -189,7 +189,7 @@ def _write_guard(_pid: int) -> WriteGuard:
     return WriteGuard()
 
 
-SOMEBODY_UNNAMED = Sentence("somebody_unnamed", "Somebody")
+SOMEBODY_UNNAMED = Sentence("somebody_unnamed", "Someone")
 
 
 def describe_who_stopped_writes(state: AwsWriteState) -> Message | None:

@@ -748,7 +748,7 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
 EVIDENCE_OVERRIDDEN = Sentence(
     "evidence_overridden", "Moved to %(new)s without evidence: %(lines)s"
 )
-GATE_PASSED = Sentence("gate_passed", "The gate to %(new)s let it pass: %(lines)s")
+GATE_PASSED = Sentence("gate_passed", "Checks for %(new)s: %(lines)s")
 
 
 def _describe_gate(

@@ -107,20 +107,16 @@ class ClientGroupQuerySet(models.QuerySet["ClientGroup"]):
         return group
 
 
-CLIENT_GROUP_ADDED = Sentence("client_group_added", "Added the client group %(name)s.")
-CLIENT_GROUP_RENAMED = Sentence(
-    "client_group_renamed", "Renamed the client group %(old)s to %(name)s."
-)
+CLIENT_GROUP_ADDED = Sentence("client_group_added", "Added the group %(name)s.")
+CLIENT_GROUP_RENAMED = Sentence("client_group_renamed", "Renamed the group %(old)s to %(name)s.")
 CLIENT_GROUP_DELETED = Sentence(
     "client_group_deleted",
     "Deleted the group %(name)s with %(n)s clients.",
     one="Deleted the group %(name)s with %(n)s client.",
 )
-PUT_INTO_CLIENT_GROUP = Sentence(
-    "put_into_client_group", "Put the client into the client group %(name)s."
-)
+PUT_INTO_CLIENT_GROUP = Sentence("put_into_client_group", "Put the client into the group %(name)s.")
 TAKEN_OUT_OF_CLIENT_GROUP = Sentence(
-    "taken_out_of_client_group", "Took the client out of the client group %(name)s."
+    "taken_out_of_client_group", "Took the client out of the group %(name)s."
 )
 GROUP_NAME_TAKEN = Sentence(
     "group_name_taken",

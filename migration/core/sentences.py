@@ -83,7 +83,7 @@ LEFT_TO_AWS = Sentence(
     "the mismatch and copy one way.",
 )
 NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
-NOVA_WROTE = Sentence("nova_wrote", "NOVA has just written this client's rows; try again.")
+NOVA_WROTE = Sentence("nova_wrote", "NOVA has just written this client's rows. Try again.")
 ASK_BY_COMMAND = Sentence(
     "ask_by_command",
     "A second person has to approve this move: request it with --by USER --reason TEXT.",

@@ -584,7 +584,7 @@ IAM_SITE_MAY_NOT_WRITE = Sentence(
 )
 IAM_NO_SECRET_TO_TRY = Sentence(
     "iam_no_secret_to_try",
-    "It can only be tried on a secret of this site that has a value, and none is known yet. For: %(why)s.",
+    "Can only be tested on a secret of this site, and there is none yet. For: %(why)s.",
 )
 IAM_NAME_IS_TAKEN = Sentence(
     "iam_name_is_taken",
@@ -595,7 +595,7 @@ IAM_PENDING_THERE = Sentence(
     "Not tried, as the current version of %(name)s has AWSPENDING too, which the trial would take off. For: %(why)s.",
 )
 IAM_NEEDS_OTHER = Sentence(
-    "iam_needs_other", "It can't be told while %(action)s is refused. For: %(why)s."
+    "iam_needs_other", "Can't be tested while %(action)s is refused. For: %(why)s."
 )
 IAM_NOT_HARMLESS = Sentence(
     "iam_not_harmless",

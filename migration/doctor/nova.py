@@ -115,9 +115,7 @@ def find_uncounted_writes(_look: Look) -> Iterator[Finding]:
         yield report_ok(TRIGGERS_COUNT())
 
 
-NEVER_PROVED = Sentence(
-    "never_proved", "It was not proved on all tables yet that an update is counted."
-)
+NEVER_PROVED = Sentence("never_proved", "Not yet tested on all tables.")
 PROOF_IS_OLD = Sentence("proof_is_old", "The newest proof is %(ago)s old.")
 PROVE_IT = Sentence(
     "prove_it",
@@ -179,7 +177,7 @@ UPDATE_WAS_NOT_COUNTED = Sentence(
 )
 LOOK_FOR_THE_CAUSE = Sentence(
     "look_for_the_cause",
-    "Look for a missing right to UPDATE, and for a rule or another trigger on these tables.",
+    "Check for a missing UPDATE right, a rule or another trigger on these tables.",
 )
 TABLES_ARE_BUSY = Sentence(
     "tables_are_busy", "In use, so no update could be tried: %(tables)s.", glue=", "
@@ -514,7 +512,7 @@ NO_OTHER_ROLE = Sentence(
 )
 NAME_THE_ROLE = Sentence(
     "name_the_role",
-    "If NOVA connects as another role, name it: python manage.py doctor --role ROLE.",
+    "If NOVA connects as another role, run: python manage.py doctor --role ROLE.",
 )
 
 
@@ -687,7 +685,7 @@ NOT_MIGRATED = Sentence(
     "%(n)s schema migrations of this release have not run.",
     one="%(n)s schema migration of this release has not run.",
 )
-MIGRATED = Sentence("migrated", "Every schema migration of this release has run.")
+MIGRATED = Sentence("migrated", "All schema migrations have run.")
 
 
 @problem(

@@ -97,11 +97,11 @@ START_WORKERS_ANEW = Sentence(
     "Look whether all of them are on long searches or runs, and at the task queue. Otherwise start them anew: what they"
     " had begun is done again.",
 )
-NO_WORKER_IS_ALIVE = Sentence("no_worker_is_alive", "No worker that takes tasks is alive.")
+NO_WORKER_IS_ALIVE = Sentence("no_worker_is_alive", "No worker is taking tasks.")
 WORKERS_ARE_GONE = Sentence(
-    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
+    "workers_are_gone", "No worker is running. The last one was seen %(ago)s ago."
 )
-NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
+NO_WORKER_EVER = Sentence("no_worker_ever", "No worker has ever run.")
 START_A_WORKER = Sentence("start_a_worker", "Without one nothing is pushed or compared. Start one:")
 WORKER_IS_ALIVE = Sentence("worker_is_alive", "A worker was seen %(ago)s ago.")
 
@@ -234,7 +234,7 @@ SWEEP_NEVER_BEGAN = Sentence(
 )
 SEE_WHY_NO_SWEEP = Sentence(
     "see_why_no_sweep",
-    "The workers begin it. See whether they run, and whether an older comparison is still under way. To begin one now:",
+    "Check that workers are running and that no older comparison is still in progress. To start one now:",
 )
 
 
@@ -370,7 +370,7 @@ REDIS_REFUSES_TASKS = Sentence(
 )
 SEE_REDIS_LOG = Sentence(
     "see_redis_log",
-    "Look at Redis' own log, and whether it has a database of the number at the end of NOVA_REDIS_URL.",
+    "Check the Redis log, and that the database number in NOVA_REDIS_URL exists.",
 )
 REACH_REDIS = Sentence(
     "reach_redis",
@@ -428,9 +428,7 @@ REDIS_IS_SLOW = Sentence(
     "redis_is_slow",
     "Redis at %(place)s took %(seconds)s s for two commands. Pages that start a run wait for it.",
 )
-LOOK_FOR_SLOWNESS = Sentence(
-    "look_for_slowness", "Look at the network in between, and at Redis' SLOWLOG."
-)
+LOOK_FOR_SLOWNESS = Sentence("look_for_slowness", "Check the network and Redis' SLOWLOG.")
 
 
 @problem(
@@ -472,12 +470,12 @@ SET_THE_SAME_QUEUE = Sentence(
     "Give the site and all hosts the same NOVA_REDIS_URL. Runs and searches whose tasks these were are queued again"
     " within two minutes, so the tasks can be removed:",
 )
-NO_TASK_LEFT = Sentence("no_task_left", "No task was left where no worker takes it.")
+NO_TASK_LEFT = Sentence("no_task_left", "No task is stuck.")
 
 
 @problem(
     "tasks_left",
-    _("Tasks that nobody takes"),
+    _("Stuck tasks"),
     Area.WORKERS,
 )
 def find_left_tasks(_look: Look) -> Iterator[Finding]:
@@ -498,8 +496,7 @@ def find_left_tasks(_look: Look) -> Iterator[Finding]:
 
 TASKS_WERE_DROPPED = Sentence(
     "tasks_were_dropped",
-    "Tasks in the queue that no host could read were dropped, last %(ago)s ago. The schedule queues again what there is"
-    " to do.",
+    "Unreadable tasks were dropped from the queue, last %(ago)s ago. The schedule queues them again.",
 )
 GIVE_HOSTS_THE_SAME_KEYS = Sentence(
     "give_hosts_the_same_keys",
@@ -534,7 +531,7 @@ FIND_WHO_CHANGED_IT = Sentence(
     " others). Hosts with different releases or settings do so too: give all the same, and run migrate.",
 )
 SCHEDULE_IS_OURS = Sentence(
-    "schedule_is_ours", "Nobody else changed the workers' schedule in the last day."
+    "schedule_is_ours", "The workers' schedule was not changed in the last day."
 )
 
 
@@ -639,7 +636,7 @@ AWS_IS_THERE = Sentence("aws_is_there", "AWS answers %(host)s.")
 AWS_IS_AWAY = Sentence("aws_is_away", "AWS gives %(host)s no usable answer (%(code)s).")
 REACH_AWS = Sentence(
     "reach_aws",
-    "Look at this host's network, its proxy and its AWS settings, then check again.",
+    "Check this host's network, proxy and AWS settings, then check again.",
 )
 SEE_CHECK_AWS = Sentence(
     "see_check_aws",
@@ -1058,7 +1055,7 @@ WAITS_TOO_LONG = timedelta(minutes=10)
 
 NOTICES_REACH_NOBODY = Sentence(
     "notices_reach_nobody",
-    "Notices are set to reach nobody.",
+    "Notices have no recipients.",
 )
 SET_WHOM_NOTICES_REACH = Sentence(
     "set_whom_notices_reach",
@@ -1067,12 +1064,12 @@ SET_WHOM_NOTICES_REACH = Sentence(
 )
 NOBODY_NEED_BE_TOLD = Sentence(
     "nobody_need_be_told",
-    "Notices are set to reach nobody. Nobody has to be told yet: NOVA reads no client from AWS, and no campaign runs.",
+    "Notices have no recipients. None are needed until a campaign runs or NOVA reads a client from AWS.",
 )
 NOTICES_HAVE_RECIPIENTS = Sentence(
     "notices_have_recipients",
-    "Notices are set to reach %(n)s recipients.",
-    one="Notices are set to reach one recipient.",
+    "Notices have %(n)s recipients.",
+    one="Notices have one recipient.",
 )
 
 
@@ -1112,8 +1109,8 @@ SEE_THE_NOTICES = Sentence(
 )
 NOTICES_REACH = Sentence(
     "notices_reach",
-    "Notices are set to reach %(n)s recipients, and none of them fails.",
-    one="Notices are set to reach one recipient, and it does not fail.",
+    "Notices have %(n)s recipients.",
+    one="Notices have one recipient.",
 )
 
 

@@ -264,7 +264,7 @@ class TypedLoginView(AdminView):
         return self.render_to_response(self.get_context_data(problems=problems))
 
     def show_login_not_in_form(self) -> HttpResponse:
-        return self.show_problems([_("The form lacks this login. Open the page again.")])
+        return self.show_problems([_("This login is missing in the form. Reload the page.")])
 
     def show_outcome(self, outcome: LoginOutcome, service: str) -> HttpResponse:
         return self.render_to_response(
@@ -310,7 +310,7 @@ class EditedLoginTestView(TypedLoginView, ClientView):
             return self.show_errors(form)
         if is_purged(self.row):
             return self.show_problems(
-                [_("Only AWS has this secret: type it here, or test AWS's values.")]
+                [_("Only AWS has this secret. Enter it here, or test AWS's values.")]
             )
         if form.has_changed():
             result = try_typed_login(form.instance, client=self.client, by=by)

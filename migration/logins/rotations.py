@@ -259,9 +259,8 @@ ROTATION_DESTINATION_CHANGED = Sentence(
 )
 ROTATION_NOTHING_LOGS_IN = Sentence(
     "rotation_nothing_logs_in",
-    "Neither the stored password nor the new one logs in any more: somebody changed it at the server, or it has"
-    " expired (VALID UNTIL). Nothing more was changed. Enter the password that is valid, then rotate again."
-    " AWS keeps the new one as version %(version)s.",
+    "Neither the stored nor the new password works: it was changed at the server, or has expired (VALID UNTIL). "
+    "Enter the valid password, then rotate again. AWS keeps the new one as version %(version)s.",
 )
 
 
@@ -558,7 +557,7 @@ def process_rotation_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
 
 
 ROTATION_NO_DATABASE_LOGIN = Sentence(
-    "rotation_no_database_login", "It has no database login that NOVA can ask for."
+    "rotation_no_database_login", "It has no database login that NOVA uses."
 )
 
 

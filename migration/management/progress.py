@@ -298,8 +298,8 @@ RUN_CUT_SHORT = Sentence(
 )
 BATCHES_END_FIRST = Sentence(
     "batches_end_first",
-    "Interrupted: the batches in work are finished first. Press Ctrl+C again to end at once."
-    " Then go on with: manage.py run resume %(id)s --inline",
+    "Interrupted: finishing the current batches. Press Ctrl+C again to end at once. To continue: manage.py run "
+    "resume %(id)s --inline",
 )
 RUN_WAITS = Sentence("run_waits", "%(run)s is waiting. Workers continue it. %(why)s")
 
@@ -379,8 +379,7 @@ NOT_BEGUN_NO_WORKER = Sentence(
 )
 ITEM_NOT_BEGUN = Sentence(
     "not_begun",
-    "No worker has begun this run: all are busy, or the last one has just ended."
-    " Then start one with: manage.py qcluster",
+    "No worker has started this run. If none is running, start one: manage.py qcluster",
 )
 
 

@@ -80,7 +80,7 @@ ASK_AWS_FOR_SECONDS = 15.0
 # These pass a gate; a move back does not.
 HAVE_GATES = (Move.FORWARD, Move.CUTOVER, Move.PURGE)
 
-ALREADY_THERE = Sentence("already_there", "It is in %(phase)s already.")
+ALREADY_THERE = Sentence("already_there", "Already in %(phase)s.")
 NOT_FROM_THERE = Sentence(
     "not_from_there", "In %(phase)s. Only clients in %(old)s can move to %(new)s."
 )
@@ -296,7 +296,7 @@ class MoveAct(Act):
                     seen=self.old,
                     override=override,
                 )
-                text = _("Requested (%(what)s): somebody else has to approve it.")
+                text = _("Requested (%(what)s). Someone else has to approve it.")
                 reasons = map(localize, made.waits_for)
                 return Done(" ".join([text % {"what": made.run}, *reasons]))
             moved = move(

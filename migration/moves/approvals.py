@@ -168,9 +168,7 @@ def request_move(
 
 # To approve
 
-OWN_REQUEST = Sentence(
-    "own_request", "The person who requested it can't approve it: somebody else has to."
-)
+OWN_REQUEST = Sentence("own_request", "You requested it. Someone else has to approve it.")
 REQUESTER_DEACTIVATED = Sentence(
     "requester_deactivated",
     "%(who)s, who requested it, is deactivated. Refuse the request. Someone else can request it again.",

@@ -561,8 +561,8 @@ KEPT_NEVER_COMPARED = Sentence("kept_never_compared", "%(n)s not compared yet")
 KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s with an outdated comparison")
 USUAL_COMPARISON = Sentence(
     "usual_comparison",
-    "Usually it is a matter of minutes: the workers compare every client each %(n)s minutes.",
-    one="Usually it is a matter of minutes: the workers compare every client each minute.",
+    "Usually takes minutes: workers compare every client every %(n)s minutes.",
+    one="Usually takes minutes: workers compare every client each minute.",
 )
 
 
@@ -989,7 +989,7 @@ def count_since_entry(name: str) -> Func:
 
 NO_READER_PROCESS = Sentence(
     "no_reader_process",
-    "No NOVA process that reads with this package was seen in the last hour.",
+    "No NOVA process has used the reader in the last hour.",
 )
 READER_PROCESSES = Sentence(
     "reader_processes",
@@ -1023,7 +1023,7 @@ FAILURE_CAUSES = {
     "unexpected": Sentence("failure_unexpected", "Unexpected error: NOVA's log shows which"),
 }
 FAILURE_CAUSE_UNKNOWN = Sentence(
-    "failure_cause_unknown", "an earlier release of the package doesn't say why"
+    "failure_cause_unknown", "an earlier release of the reader doesn't say why"
 )
 READER_FAILED_AT_AWS = Sentence(
     # The 30 minutes are FRESH; a test fails where they differ.
@@ -1062,7 +1062,7 @@ class NoFailureAtAws(Rule):
 
 COPIES_NOT_SEARCHED = Sentence(
     "copies_not_searched",
-    "Nobody has looked for copies of its secret values in NOVA's database since this phase began.",
+    "Not searched for copies since this phase began.",
 )
 COPIES_FOUND = Sentence(
     "copies_found",

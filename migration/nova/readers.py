@@ -227,9 +227,9 @@ ADOPTION_STEPS = (
 def describe_readers(readers: ReaderSummary) -> str:
     """Say in one sentence how many processes of NOVA read through the package."""
     if readers.last_read_at is None:
-        return _("No process of NOVA has read through the package yet.")
+        return _("No NOVA process has used the reader yet.")
     if not readers.seen:
-        return _("No process of NOVA has read through the package in the last hour.")
+        return _("No NOVA process has used the reader in the last hour.")
     return ngettext(
         "%(n)d NOVA process has used the reader in the last hour.",
         "%(n)d NOVA processes have used the reader in the last hour.",
@@ -240,18 +240,16 @@ def describe_readers(readers: ReaderSummary) -> str:
 # Problems: no process of NOVA reads through the package, or AWS fails one
 
 READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
-READER_NEVER_READ = Sentence(
-    "reader_never_read", "No process of NOVA has read through the package yet."
-)
+READER_NEVER_READ = Sentence("reader_never_read", "No NOVA process has used the reader yet.")
 READER_HAS_TO_READ = Sentence(
     "reader_has_to_read",
     "Clients are read from AWS, but no NOVA process has ever used the reader.",
 )
 READERS_ARE_GONE = Sentence(
     "readers_are_gone",
-    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
+    "No NOVA process has used the reader in the last hour. The last one did %(ago)s ago.",
 )
-LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
+LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA use the reader: docs/reader.md.")
 READERS_FAIL = Sentence(
     "readers_fail",
     "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
@@ -281,7 +279,7 @@ def is_any_client_read_from_aws() -> bool:
     found_by=Finder.PAGE,
     told_as=NoticeEvent.READERS_GONE,
     page="readerprocess_changelist",
-    button=gettext_lazy("Let NOVA read through the package"),
+    button=gettext_lazy("Let NOVA use the reader"),
     page_permission=VIEW_READERS,
 )
 def find_gone_readers(look: Look) -> Iterator[Finding]:
@@ -330,8 +328,8 @@ MORE_OTHER_READS = Sentence(
 )
 REPLACE_THE_HELPER = Sentence(
     "replace_the_helper",
-    "Most likely NOVA's old helper: after a purge it gets a pointer in place of the password. Find the program on the"
-    " page “NOVA's processes”, and let it read through the package (docs/reader.md).",
+    "After a purge they get a pointer instead of the password. Find the program on the page “NOVA's processes” "
+    "and let it use the reader (docs/reader.md).",
 )
 OTHERS_HAVE_STOPPED = Sentence(
     "others_have_stopped",
@@ -340,13 +338,13 @@ OTHERS_HAVE_STOPPED = Sentence(
 )
 NO_OTHER_READS = Sentence(
     "no_other_reads",
-    "pg_stat_statements shows no read of the credential tables past the package and this site.",
+    "No reads bypass the reader.",
 )
 
 
 @problem(
     "reads_past_package",
-    gettext_lazy("Reads past the package"),
+    gettext_lazy("Reads that bypass the reader"),
     Area.NOVA,
     page="readerprocess_changelist",
     button=gettext_lazy("See who reads"),
@@ -498,11 +496,9 @@ class ReaderProcessView(ObjectView[ReaderProcess]):
 
 
 class ReaderProcessAdmin(ReadOnlyAdmin):
-    nothing_yet = gettext_lazy(
-        "No process of NOVA has read through the package yet. It is listed here once it does."
-    )
+    nothing_yet = gettext_lazy("No NOVA process has used the reader yet.")
     next_page: ClassVar = (
-        gettext_lazy("How NOVA reads through the package"),
+        gettext_lazy("How NOVA uses the reader"),
         reverse_lazy("document", args=["reader.md"]),
     )
     list_display = (

@@ -170,7 +170,7 @@ class AcceptObjectView(AdminView):
         except (AcceptanceRefusedError, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
         else:
-            messages.success(request, _("The object is accepted as it is now."))
+            messages.success(request, _("The object is accepted."))
         return HttpResponseRedirect(get_tables_url())
 
 

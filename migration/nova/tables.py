@@ -270,7 +270,7 @@ def split_unknown_accepted(
 
 ACCEPTING_WANTS_REASON = Sentence("accepting_wants_reason", "Enter a reason.")
 OBJECT_CHANGED = Sentence(
-    "object_changed", "The object was changed or removed meanwhile: look at it again."
+    "object_changed", "The object was changed or removed meanwhile. Check it again."
 )
 
 

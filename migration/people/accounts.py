@@ -60,7 +60,7 @@ PASSWORD_OF_PROVIDER = Sentence(
 IS_DEACTIVATED = Sentence("is_deactivated", "%(who)s is deactivated. Activate the account first.")
 CHANGED_MEANWHILE = Sentence(
     "person_changed_meanwhile",
-    "Nothing was done: somebody else changed %(who)s since you opened this page. Check and try again.",
+    "Nothing was done: someone else changed %(who)s since you opened this page. Check and try again.",
 )
 ROLE_NOT_GIVEN = Sentence("role_not_given", "You can't give this role.")
 

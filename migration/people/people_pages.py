@@ -586,7 +586,7 @@ class RoleView(PersonActView):
     def note(self) -> str:
         rights = describe_rights(self.person)
         if self.person.is_superuser or self.person.has_own or len(self.person.groups.all()) > 1:
-            text = gettext("Now: %(rights)s. The new role replaces all of it.")
+            text = gettext("Now: %(rights)s. The new role replaces them.")
         else:
             text = gettext("Now: %(rights)s.")
         return text % {"rights": rights}
@@ -695,7 +695,7 @@ class FactorView(PersonActView):
     def act(self, given: dict[str, Any], seen: str) -> HttpResponse:
         told = reset_second_factor(self.person, get_signed_in_user(self.request))
         if not told:
-            text = gettext("No mail could be sent: tell %(who)s yourself.")
+            text = gettext("The email could not be sent. Tell %(who)s yourself.")
             messages.warning(self.request, text % {"who": self.name})
         return self.finish(gettext("%(who)s has no second factor any more and was logged out."))
 

@@ -426,8 +426,7 @@ def _find_period(secret: str, digits: str, *, within: int) -> int | None:
 
 CODE_NOT_RIGHT = Sentence(
     "code_not_right",
-    "That code is not right. Type the one that your app shows now; if it is that one, the clock of your phone may be"
-    " wrong.",
+    "That code is wrong. Enter the one your app shows now. If it still fails, check your phone's clock.",
 )
 CODE_OF_ANOTHER_TIME = Sentence(
     "code_of_another_time",

@@ -361,7 +361,7 @@ def _label_difference(value: str) -> str:
 def _label_path(path: str) -> tuple[str, str]:
     """Return how the address names the field, and its label."""
     if UNKNOWN_NAME in path:
-        return path, _("field with an unknown name (%(code)s)") % {"code": path}
+        return path, _("unknown field (%(code)s)") % {"code": path}
     return path or WHOLE, path or _("the whole secret")
 
 

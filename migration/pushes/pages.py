@@ -357,7 +357,7 @@ class ComparisonView(ObjectView[Comparison]):
 
 class ComparisonAdmin(ReadOnlyAdmin):
     nothing_yet = gettext_lazy(
-        "Nothing was compared yet. “Compare all clients” on the page of mismatches does it."
+        "Not compared yet. Choose “Compare all clients” on the page of mismatches."
     )
     next_page: ClassVar = (
         gettext_lazy("Open the mismatches"),

@@ -173,7 +173,7 @@ def _describe_version(
     )
 
 
-NOT_LOOKED_AT = Sentence("not_looked_at", "Not looked at: AWS could not be reached.")
+NOT_LOOKED_AT = Sentence("not_looked_at", "Not checked: AWS could not be reached.")
 
 
 def _list_unseen(client_ids: Collection[int]) -> Iterator[PlannedClient]:

@@ -313,7 +313,7 @@ NOT_CREATED = Sentence(
     "AWS no longer has the secret %(name)s, and a push can't create it in this phase. Restore it in AWS, or roll "
     "the client back to dual read.",
 )
-POSTPONED = Sentence("postponed", "It waited too long for the rate limit; the run tries it again.")
+POSTPONED = Sentence("postponed", "It waited too long for the rate limit. The run retries it.")
 
 
 @dataclass(frozen=True)

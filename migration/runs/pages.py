@@ -165,7 +165,7 @@ TABS: dict[str, tuple[StrPromise, Q, str]] = {
     "all": (_("All"), Q(run__isnull=False), "total"),
     "in_progress": (_("In progress"), Q(outcome=""), "in_work"),
     "waiting": (_("Waiting"), Q(outcome=""), "waiting"),
-    "not_begun": (_("Not begun"), was_never_begun(), "items_never_begun"),
+    "not_begun": (_("Not started"), was_never_begun(), "items_never_begun"),
     "failed": (_("Failed"), Q(outcome=Outcome.FAILED), "failed"),
     "refused": (_("Refused"), Q(outcome=Outcome.REFUSED), "refused"),
     "differs": (_("Differs"), DIFFERS, "mismatched"),

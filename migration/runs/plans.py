@@ -47,7 +47,7 @@ class PlanClass(models.TextChoices):
     NEW = "new", _("New in AWS")
     UNCHANGED = "unchanged", _("Unchanged")
     UPDATED = "updated", _("Updated over this site's version")
-    OVERWRITTEN = "overwritten", _("Overwritten: somebody else's version")
+    OVERWRITTEN = "overwritten", _("Overwritten: someone else's version")
     LEFT_ALONE = "left_alone", _("Left alone")
     FAILING = "failing", _("Will fail")
     WILL = "will", _("Would be done")

@@ -112,10 +112,8 @@ def _group_items(items: QuerySet[RunItem]) -> QuerySet[Any, ItemGroup]:
 
 
 PLAN_TO_START = Sentence("plan_to_start", "Planned: it begins once somebody starts it.")
-RUN_REQUESTED = Sentence(
-    "run_requested", "Requested: it begins once somebody else has approved it."
-)
-RUN_PAUSED = Sentence("run_paused", "Paused. Resume it, or stop it.")
+RUN_REQUESTED = Sentence("run_requested", "Requested. It begins once someone else approves it.")
+RUN_PAUSED = Sentence("run_paused", "Paused. Resume or stop it.")
 RUN_STOPPING = Sentence("run_stopping", "Stopping: workers finish their current batches.")
 BATCHES_TAKE_LONG = Sentence(
     "batches_take_long", "Batches are slow: AWS responds late, or the rate is low."

@@ -1035,7 +1035,7 @@ def _encode(text: str) -> bytes:
 
 COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
-    "Nobody has looked where else the database holds secret values.",
+    "Not searched yet.",
 )
 LOOK_FOR_COPIES = Sentence(
     "look_for_copies",

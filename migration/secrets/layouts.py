@@ -112,7 +112,7 @@ LAYOUT_CHANGED = Sentence(
     "NOVA now reads: %(new)s. Written too, until no reader needs them any more: %(old)s.",
     glue=", ",
 )
-LAYOUT_IS_SO = Sentence("layout_is_so", "It has this layout already.")
+LAYOUT_IS_SO = Sentence("layout_is_so", "It already has this layout.")
 LAYOUT_UNDER_WAY = Sentence(
     "layout_under_way",
     "The layout was not changed: another change of this client is in progress. Try again.",
@@ -309,9 +309,7 @@ LAYOUTS = {
     "client": Sentence("layout_client", "one secret per client"),
     "service": Sentence("layout_service", "one secret per service"),
 }
-LAYOUT_WITHOUT_SECRET = Sentence(
-    "layout_without_secret", "It has no secret yet. It will get %(layout)s."
-)
+LAYOUT_WITHOUT_SECRET = Sentence("layout_without_secret", "No secret yet. It will get %(layout)s.")
 
 
 def _change_without_secret(

@@ -158,7 +158,7 @@ class TakePendingOffView(ClientView):
 
     @property
     def title(self) -> str:
-        return gettext("Take AWSPENDING off: %(client)s") % {"client": self.client.name}
+        return gettext("Remove AWSPENDING: %(client)s") % {"client": self.client.name}
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         context = self.get_context_data(

@@ -325,7 +325,7 @@ VERSION_ROWS_MAY_BE_NEWER = Sentence(
     "Nothing is restored: NOVA's writes are not counted now, so PostgreSQL may hold a value that would be lost.",
 )
 VERSION_CHANGES_NOTHING = Sentence(
-    "version_changes_nothing", "NOVA reads the values of this version already: nothing is restored."
+    "version_changes_nothing", "Nothing was restored: NOVA already reads these values."
 )
 
 
@@ -629,7 +629,7 @@ def shorten(version_id: str) -> str:
 
 
 PENDING_TAKEN_OFF = Sentence(
-    "pending_taken_off", "Took AWSPENDING off version %(version)s of %(name)s."
+    "pending_taken_off", "Removed AWSPENDING from version %(version)s of %(name)s."
 )
 PENDING_IS_GONE = Sentence(
     "pending_is_gone", "Nothing was changed: this version of %(name)s has no AWSPENDING any more."

@@ -144,7 +144,7 @@ def _find_by_status(look: Look, status: Comparison.Status) -> Iterator[Finding]:
     )
 
 
-NOBODY_FAILED = Sentence("nobody_failed", "No client failed when something was last done with it.")
+NOBODY_FAILED = Sentence("nobody_failed", "No failures.")
 FAILED_CLIENTS = {
     Act.PUSH: Sentence(
         "clients_failed_in_push",

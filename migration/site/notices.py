@@ -387,7 +387,7 @@ NO_RECIPIENT = Sentence(
 )
 RECIPIENT_THERE = Sentence("recipient_there", "This recipient is in the list already.")
 TOO_MANY_RECIPIENTS = Sentence(
-    "too_many_recipients", "The list is full: remove one of the %(n)s recipients first."
+    "too_many_recipients", "The list is full. Remove one of the %(n)s recipients first."
 )
 NO_MAIL_SERVER_SET = Sentence(
     "no_mail_server_set", "This site sends no mail: NOVA_MAIL_URL is not set. Add a webhook."

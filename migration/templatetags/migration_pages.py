@@ -281,7 +281,7 @@ def show_compared_field(path: str) -> SafeString | str:
     """Return the field of a comparison as HTML; one whose name this site doesn't know, in words beside its code."""
     if not path:
         return _("the whole secret")
-    words = _("field with an unknown name") if UNKNOWN_NAME in path else ""
+    words = _("unknown field") if UNKNOWN_NAME in path else ""
     return format_html('{} <code class="break-words">{}</code>', words, path)
 
 
@@ -297,7 +297,7 @@ def describe_difference(row: OpenMismatch | Mismatch) -> str:
     labels = {
         "empty": _("empty on one side"),
         "line ends": _("differs only by its line endings"),
-        "blank": _("differs only by blanks at its beginning or end"),
+        "blank": _("differs only by spaces at the start or end"),
         "unicode form": _("differs only by its Unicode form"),
         "case": _("differs only by upper and lower case"),
     }

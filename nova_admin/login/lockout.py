@@ -58,12 +58,12 @@ def answer_locked_out(
     ends_at = max(ends_at or now, now)
     local = timezone.localtime(ends_at)
     if is_address_locked(get_address(request)):
-        why = _("Too many users were tried from your address with wrong passwords.")
+        why = _("Too many wrong passwords from your address.")
     else:
-        why = _("Too many wrong passwords were typed for this user from your address.")
+        why = _("Too many wrong passwords for this user from your address.")
     texts = [
         why,
-        _("You can try again from %(time)s %(zone)s on.")
+        _("Try again after %(time)s %(zone)s.")
         % {"time": time_format(local, "TIME_FORMAT"), "zone": local.tzname()},
         _("This user can still log in from other addresses."),
         _(

@@ -67,7 +67,7 @@ NO_SUCH_GROUP = Sentence(
     "The site maps one of your groups to %(name)s, which is no group of the site. Tell your Administrators: it stands"
     " in NOVA_OIDC_GROUPS.",
 )
-LOGINS_AT_ONCE = Sentence("logins_at_once", "Several logins came at the same moment. Log in again.")
+LOGINS_AT_ONCE = Sentence("logins_at_once", "Several logins happened at once. Log in again.")
 DEACTIVATED = Sentence("deactivated", "Your account on this site was deactivated.")
 
 

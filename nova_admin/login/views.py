@@ -311,8 +311,8 @@ def find_user_yet_to_give_code(request: HttpRequest) -> User | None:
 # Entering a code
 CODE_REFUSED = Sentence(
     "code_refused",
-    "That code is not right, or was used before. If your app shows it now, the clock of your phone may be wrong: have"
-    " it set its clock by itself, and try the next code.",
+    "That code is wrong or was already used. If your app shows it now, set your phone's clock to automatic and "
+    "try the next code.",
 )
 CODE_TOO_SOON = Sentence(
     "code_too_soon",

@@ -73,7 +73,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     assert fits(page)
     assert violations(page) == []
     press(page.get_by_role("button", name="Cancel the campaign"))
-    expect(page.get_by_text("Cancelled: nothing more begins.")).to_be_visible()
+    expect(page.get_by_text("Cancelled. Runs in progress end first")).to_be_visible()
     campaign.refresh_from_db()
     assert campaign.state == Campaign.State.CANCELLED
 
@@ -94,7 +94,7 @@ def test_one_that_a_mismatch_stopped_goes_on_without_that_client(visit, stores):
     assert violations(page) == []
     page.get_by_label("Reason or ticket").fill("INC-42")
     press(page.get_by_role("button", name="Continue without this 1 client"))
-    expect(page.get_by_text("goes on without the client that held it up")).to_be_visible()
+    expect(page.get_by_text("continues without the client that held it up")).to_be_visible()
     expect(page.get_by_text("1 left out")).to_be_visible()
 
     go(campaign)

@@ -143,7 +143,7 @@ def test_a_login_is_edited_in_place_and_a_stale_form_loses_nothing(visit):
     card.get_by_text("Edit", exact=True).press("Enter")
     card.get_by_label("Host").fill("new.example.test")
     card.get_by_label("Password").fill(f" {MARKER}")
-    card.get_by_role("button", name="Take the blanks off").click()
+    card.get_by_role("button", name="Remove the spaces").click()
     card.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
     row = Client.objects.get(pk=pk).databases.get(is_primary=True)

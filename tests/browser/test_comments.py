@@ -39,10 +39,10 @@ def test_a_comment_is_left_by_keyboard_and_taken_back(visit, stores, viewport):
     expect(comments.get_by_role("listitem").first).to_contain_text("Their DBA answered.")
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    mine = comments.get_by_role("button", name="Take back the comment of root")
-    expect(mine).to_have_text("Take back")
+    mine = comments.get_by_role("button", name="Delete the comment of root")
+    expect(mine).to_have_text("Delete")
     mine.click()
-    expect(page.get_by_text("Took the comment back.")).to_be_visible()
+    expect(page.get_by_text("Deleted the comment.")).to_be_visible()
     assert [row.by_name for row in ClientComment.objects.all()] == ["paco"]
 
 

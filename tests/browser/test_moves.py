@@ -74,7 +74,7 @@ def test_the_page_of_a_purge_shows_its_search_for_copies_until_it_ends(stores, v
     tasks.search_copies(CopySearch.objects.get().pk)
 
     # By itself: the check was asked again.
-    expect(page.get_by_role("button", name="Purge IDOM")).to_be_visible()
+    expect(page.get_by_role("button", name="Purge client")).to_be_visible()
     expect(search).to_have_count(0)
 
 
@@ -105,7 +105,7 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     maria.reads("somebody else has to approve it")
     maria.follows("Requests")
     maria.follows("Move run %(id)s", id=str(Run.objects.get().pk))
-    maria.reads("You requested it: somebody else has to approve it.")
+    maria.reads("You requested it. Someone else has to approve it.")
     expect(maria.page.get_by_role("button", name="Approve")).to_have_count(0)
     assert phase_of(pk) == Phase.DUAL_READ
 

@@ -36,7 +36,7 @@ def test_a_colleague_is_invited_and_gets_in(visit, settings, width, scripts):
         **shape,
     )
     assert address not in theirs.url
-    theirs.get_by_text("You log in as pau.").wait_for()
+    theirs.get_by_text("Your username is pau.").wait_for()
     found += violations(theirs) if scripts else []
     theirs.get_by_label(re.compile(r"^\s*New password\W*$")).fill(NEW)
     theirs.get_by_label("New password confirmation").fill(NEW)

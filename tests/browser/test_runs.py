@@ -111,7 +111,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     operator.presses("Push 2 clients")
 
     operator.presses("Pause the run")
-    operator.reads("Paused. Resume it, or stop it.")
+    operator.reads("Paused. Resume or stop it.")
     operator.presses("Resume the run")
     operator.types("7", "Writes per second, all runs")
     operator.presses("Change the rate")
@@ -121,8 +121,8 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
         Rate.Kind.WRITE,
     }
     operator.presses("Stop the run")
-    operator.reads("2 not begun")
-    operator.follows("Not begun")
+    operator.reads("2 not started")
+    operator.follows("Not started")
 
     assert Run.objects.get().state == Run.State.STOPPED
     assert Run.objects.get().count_outcomes_and_matches()["not_begun"] == 2
@@ -192,7 +192,7 @@ def test_what_is_ready_is_moved_from_the_dashboard_on_a_phone(stores, visit):
     page.get_by_text("Move IDOM to dual read?").first.wait_for()
     found = violations(page)
 
-    page.get_by_role("button", name="Move IDOM to dual read").click()
+    page.get_by_role("button", name="Move to dual read").click()
 
     page.get_by_text("idom is in Dual read.").wait_for()
     assert (found, wide) == ([], 390)

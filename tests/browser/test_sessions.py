@@ -43,7 +43,7 @@ def test_the_page_that_locks_out_and_the_list_of_failed_logins(visit, complaints
         page.get_by_label("Username").fill("root")
         page.get_by_role("textbox", name="Password").fill("example-guess")
         page.get_by_role("button", name="Log in").click()
-    page.get_by_text("You can try again from").wait_for()
+    page.get_by_text("Try again after").wait_for()
     found = violations(page)
     # The status of the page, which Chromium notes as an error.
     assert len(complaints) == 2

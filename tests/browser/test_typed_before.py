@@ -30,7 +30,9 @@ def test_text_outlives_the_session_and_a_secret_does_not(visit, stores):
     page.get_by_role("textbox", name="Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
 
-    expect(page.get_by_text("You typed something here before your session ended.")).to_be_visible()
+    expect(
+        page.get_by_text("You have unsaved changes from before your session ended.")
+    ).to_be_visible()
     assert violations(page) == []
     page.get_by_role("button", name="Put it back").click()
     expect(page.locator("#id_name")).to_have_value("wave 7")

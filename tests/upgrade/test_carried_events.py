@@ -144,7 +144,7 @@ def test_an_audit_that_was_never_trimmed_gets_only_what_was_never_recorded(trans
 
     (event,) = list_carried()
     assert (event.code, event.correlation, event.who) == ("failure", f"run {run.pk}", "maria")
-    assert str(event.message) == f"Push {run.pk} failed for this client: data"
+    assert str(event.message) == f"Push {run.pk} failed: data"
 
 
 def test_a_site_that_went_back_carries_over_what_happened_meanwhile(transactional_db):

@@ -72,7 +72,7 @@ def test_what_waits_is_told_and_what_was_told_is_not(settings):
     assert sorted(said) == [
         "2 rotations stopped, and somebody has to look which secret is valid: x, y",
         "7 more fields differ between PostgreSQL and AWS. Clients: a, b, c, d, e, …",
-        "A search found a copy of secret values in one more place. Client: idom",
+        "A search found secret values in one more place. Client: idom",
     ]
     assert not NoticeDelivery.objects.exclude(state="sent").exists()
     assert Notice.objects.filter(is_over=True).count() == 2

@@ -56,7 +56,7 @@ class MoveReport(TypedDict):
 
 
 OVERRIDES = Sentence("overrides", "The request overrides missing evidence: %(lines)s")
-ASKED_FOR = Sentence("asked_for", "Requested (%(run)s): somebody else has to approve it.")
+ASKED_FOR = Sentence("asked_for", "Requested (%(run)s). Someone else has to approve it.")
 
 
 class Command(PlanningCommand):
@@ -285,7 +285,7 @@ def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -
 
 
 MOVES_ASKED_FOR = Sentence(
-    "moves_asked_for", "Requested (%(run)s): somebody else has to approve it."
+    "moves_asked_for", "Requested (%(run)s). Someone else has to approve it."
 )
 
 

@@ -84,7 +84,7 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
         "nothing": ["cut-over"],
     }
     assert {slug: client_of(look, slug)["kind"] for slug in REFUSED} == REFUSED
-    assert "The clients are put into a new group" in shown
+    assert "Included clients are put into a new group" in shown
     assert ClientGroup.objects.count() == Campaign.objects.count() == 1
 
     response = client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
@@ -177,7 +177,7 @@ def test_nobody_who_can_go_is_said_and_not_started(client, maria):
 
     words = text(client.post(START, typed("all", step="look")))
 
-    assert "None of these clients can go now." in words
+    assert "None of these clients can move now." in words
     assert "Start the campaign" not in words
     client.post(START, typed("all", step="start"))
     assert not Campaign.objects.exists()

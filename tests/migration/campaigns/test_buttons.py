@@ -49,7 +49,7 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     assert campaign.state == Campaign.State.RUNNING
     asked = client.get(f"{page(campaign)}?cancel=1")
     assert "Cancel the campaign for good? This can't be undone." in text(asked)
-    assert "ends with the batches" not in text(asked)
+    assert "ends after its current batches" not in text(asked)
     # The page renews itself, and keeps the question.
     assert "&amp;cancel=1" in asked.content.decode()
     assert campaign.state == Campaign.State.RUNNING
@@ -81,13 +81,13 @@ def test_who_is_about_to_cancel_one_at_work_reads_what_still_moves_and_comes_bac
     asked = client.get(page(campaign) + unescape(link))
 
     assert link == "?cancel=1&amp;page=2&amp;history=all#cancel"
-    assert "The run in work ends with the batches that have begun." in text(asked)
+    assert "The current run ends after its current batches." in text(asked)
     assert 'href="?page=2&amp;history=all">Keep it' in asked.content.decode()
 
     campaign.waves.update(rollback_is_due=True)
     Run.objects.update(only_where_equal=True, move_from="aws", move_to="dual_read")
     asked = text(client.get(page(campaign) + unescape(link)))
-    assert "goes on to its end first. The rollback that is due is not made." in asked
+    assert "finishes first. The pending rollback is not made." in asked
 
 
 def test_a_button_that_comes_late_changes_nothing_and_says_so(client, log_in):

@@ -102,7 +102,7 @@ def test_of_a_campaign_that_stands_still_none_says_that_it_moves_clients(stores,
     of_one = text(client.get(f"{CLIENTS}{chosen[0]}/change/"))
     of_both = text(client.get(act_page("put_into_group", *chosen)))
 
-    still = f"Campaign {campaign.pk}, which moves nobody now (stopped)."
+    still = f"Campaign {campaign.pk}, which is not moving clients (stopped)."
     assert f"This client is in {still}" in of_one
     assert f"2 of these clients are in {still}" in of_both
 

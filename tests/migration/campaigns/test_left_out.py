@@ -129,7 +129,7 @@ def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client)
     assert find_stuck_slugs(campaign) == {north[1]: "north-1", north[3]: "north-3"}
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "Continue without these 2 clients…" in page
-    assert "Fix each on its page first" in page
+    assert "Fix each client first" in page
     assert "Fix in bulk" in page
     assert "north-0" in page
     words = text(client.get(address(campaign)))
@@ -272,8 +272,8 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
     shown = client.get(page_of("migration_campaign", campaign.pk))
     assert "Continue without this 1 client…" in text(shown)
     assert f'href="{address(campaign)}"' in shown.content.decode()
-    assert "It could not move north-0:" in text(shown)
-    assert "Stop: nothing more begins" not in text(shown)
+    assert "north-0 could not be moved:" in text(shown)
+    assert "Stop: nothing starts" not in text(shown)
     assert "Cancel: over for good" in text(shown)
 
     words = text(client.get(address(campaign)))
@@ -283,7 +283,7 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
 
     assert left_out() == ["north-0"]
     words = text(done)
-    assert "The campaign goes on without the client that held it up: it was left out." in words
+    assert "The campaign continues without the client that held it up: it was left out." in words
     assert "Clients left out" in words
     assert "1 left out" in words
 
@@ -313,7 +313,7 @@ def test_a_malformed_or_late_form_leaves_nobody_out(client, log_in, sent, status
 def test_who_may_not_steer_or_move_sees_nothing_of_it(client, log_in):
     campaign = stop_with_refused()
     log_in("Viewer")
-    assert "Go on without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "Continue without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
     assert client.get(address(campaign)).status_code == 403
     assert client.post(address(campaign), form(campaign) | {"reason": "T"}).status_code == 403
     client.force_login(make_user("clerk", "migration.view_campaign", "migration.change_campaign"))
@@ -326,7 +326,7 @@ def test_a_running_campaign_has_no_such_button(client, log_in):
     campaign = stop_with_refused()
     campaign.go_on(by=None)
 
-    assert "Go on without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "Continue without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "The campaign is not stopped" in text(client.get(address(campaign)))
     assert client.get("/admin/migration/campaign/999/go-on-without/").status_code == 404
 

@@ -261,7 +261,7 @@ def test_the_waves_that_are_yet_to_be_made_have_a_place(viewer):
 
     words = text(viewer.get(page(campaign)))
     assert "0 of 3 waves done" in words
-    assert "2 more waves Made of what is left of the group" in words
+    assert "2 more waves Contains the rest of the group" in words
 
     campaign.waves.update(finished_at=timezone.now())
     do_next(campaign)

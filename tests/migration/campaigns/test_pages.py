@@ -84,7 +84,7 @@ def test_a_campaign_that_needs_an_approval_says_so_in_the_list(client, log_in, s
     maria = log_in("Operator", "maria")
     make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=1440)
 
-    assert "it begins once somebody else has approved it." in text(client.get(CAMPAIGNS))
+    assert "It begins once someone else approves it." in text(client.get(CAMPAIGNS))
 
 
 @pytest.mark.parametrize("listing", [CAMPAIGNS, "/admin/migration/clientgroup/"])
@@ -170,8 +170,8 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     told = "Refused in wave 1: 1 client. The limit is 1."
     words = text(client.get(page(campaign)))
     assert re.search(f"Stopped (now|.{{1,12}} ago) : {re.escape(told)}", words)
-    assert "It could not move spain-0:" in words
-    assert "nothing blocks its clients any more." in words
+    assert "spain-0 could not be moved:" in words
+    assert "nothing holds its clients up any more." in words
     pk = WaveClient.objects.get().client_id
     enter_phase(pk, Phase.DUAL_WRITE)
     make_comparison(pk, "mismatch")

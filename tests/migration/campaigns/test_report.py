@@ -225,7 +225,7 @@ def test_as_plain_data_it_holds_what_commands_print():
     assert (data["campaign"], data["state"], data["goal"]) == (campaign.pk, "stopped", "dual_write")
     assert (data["groups"], data["reason"]) == (["Spain"], "CHG-1")
     assert data["stopped_because"] == {
-        "message": "Somebody stopped it by command.",
+        "message": "Stopped by a command.",
         "codes": [STOPPED_BY_COMMAND.key],
     }
     assert data["waits_for"] == {"message": "", "codes": []}

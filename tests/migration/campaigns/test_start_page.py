@@ -177,7 +177,7 @@ def test_a_group_that_changed_since_it_was_shown_is_named_and_nothing_is_started
 
 @pytest.mark.parametrize(
     ("hour", "told"),
-    [(23, "its first wave begins within a minute"), (12, "its first wave begins about")],
+    [(23, "The first wave begins within a minute"), (12, "The first wave begins at about")],
 )
 def test_what_was_shown_is_started_in_the_order_of_the_places(
     client, maria, monkeypatch, hour, told
@@ -340,7 +340,7 @@ def test_one_to_aws_that_needs_an_approval_wants_a_reason_and_is_requested(clien
 
     sent |= {"reason": "CHG-7"}
     words = text(client.post(START, sent | {"step": "look"}))
-    assert "Somebody else has to approve the campaign" in words
+    assert "Someone else has to approve the campaign" in words
     assert "Request the campaign" in words
     client.post(START, sent | {"step": "start"})
 

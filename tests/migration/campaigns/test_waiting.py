@@ -142,8 +142,8 @@ def test_a_step_waits_until_the_trouble_that_novas_reader_met_has_passed(client)
     user.groups.add(Group.objects.get(name="Viewer"))
     client.force_login(user)
     words = text(client.get(page_of("migration_campaign", campaign.pk)))
-    assert "2 of which NOVA's reader met a mismatch or a failure in the last 30 minutes" in words
-    assert "30 minutes have to pass without another" in words
+    assert "2 with a mismatch or a failed read in the last 30 minutes" in words
+    assert "wait 30 minutes without another" in words
     an_hour_ago = timezone.now() - timedelta(hours=1)
     ReadCount.objects.update(last_failure_at=an_hour_ago, last_mismatch_at=an_hour_ago)
     work(take(campaign))
@@ -182,7 +182,7 @@ def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(cli
         (NOT_COMPARED, TOO_OLD, FEW_MATCHES, WAITS_FOR_PUSH), 1
     )
     words = str(summarize_campaign(campaign).waits_for)
-    assert words.startswith("wave 1 has begun; it waits for 4 clients, until ")
+    assert words.startswith("wave 1 is waiting for 4 clients, until ")
     assert "1 with a pending push" in words
 
     operator = make_user("olga")
@@ -190,7 +190,7 @@ def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(cli
     client.force_login(operator)
     shown = text(client.get(page_of("migration_campaign", campaign.pk)))
     # Of two things that a comparison brings alike it is said once.
-    assert shown.count("the workers compare every client each 15 minutes") == 1
+    assert shown.count("workers compare every client every 15 minutes") == 1
     assert "Usually a push is made within a minute." in shown
     assert "Compare now" in shown
     client.post(f"/admin/migration/campaign/{campaign.pk}/steer/", {"order": "compare"})
@@ -269,7 +269,7 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     (wave,) = summarize_campaign(campaign).waves
     data = summarize_campaign(campaign).to_json()
 
-    assert "Wave 1 has soaked; it waits for 2 clients, until " in words
+    assert "Wave 1 has soaked and is waiting for 2 clients, until " in words
     assert f"at the latest: {SO_FAR}" in words
     assert f"{SO_FAR}." in printed
     assert "more at NOVA's present pace of reads." in words

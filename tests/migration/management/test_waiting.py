@@ -143,8 +143,8 @@ def test_a_run_that_waits_can_be_left_and_goes_on(idom, clock):
     assert left.value.returncode == 130
     run = Run.objects.get(finished_at=None)
     assert str(left.value).startswith(
-        f"{run} goes on with the workers: 0 of 1 clients are done (0 failed), 1 are not."
-        f" Wait for it again: manage.py run resume {run.pk} "
+        f"{run} continues on the workers: 0 of 1 clients are done (0 failed), 1 are not."
+        f" To wait for it again: manage.py run resume {run.pk} "
     )
     assert (run.kind, run.state) == (Run.Kind.COMPARE, Run.State.RUNNING)
 

@@ -188,7 +188,7 @@ def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, an
 
     assert state_of(asked) == (State.STOPPED, Outcome.SKIPPED, [MOVED_MEANWHILE.key])
     move(client_id=idom, new=Phase.DUAL_READ)
-    with pytest.raises(ApprovalStepRefused, match="is not waiting for an approval"):
+    with pytest.raises(ApprovalStepRefused, match="is not waiting for approval"):
         approve_run(run_id=asked.pk, by=ana)
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -219,9 +219,9 @@ def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
 
     cancel_run_request(run_id=asked.pk, by=maria)
 
-    with pytest.raises(ApprovalStepRefused, match="is not waiting for an approval"):
+    with pytest.raises(ApprovalStepRefused, match="is not waiting for approval"):
         approve_run(run_id=asked.pk, by=ana)
-    with pytest.raises(ApprovalStepRefused, match="is not waiting for an approval"):
+    with pytest.raises(ApprovalStepRefused, match="is not waiting for approval"):
         cancel_run_request(run_id=asked.pk, by=ana)
     assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.STOPPED)
 
@@ -411,7 +411,7 @@ def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask_by
     assert "requested by maria" in page(client, ana, client_page(idom, "change"))
     assert act_page("cutover", idom) not in page(client, maria, client_page(idom, "change"))
     assert "/approve/" not in page(client, maria, request_page(asked, "change"))
-    assert press(maria, request_page(asked, "approve"))[1].startswith("The person who requested it")
+    assert press(maria, request_page(asked, "approve"))[1].startswith("You requested it")
     assert phase_of(idom) == Phase.DUAL_READ
 
     assert "/approve/" in page(client, ana, request_page(asked, "change"))
@@ -453,7 +453,7 @@ def test_who_asked_or_who_approves_may_cancel_and_nobody_else(idom, maria, ana, 
     again = ask(idom, Phase.AWS, other, "INC-43")
     press(other, request_page(again, "cancel"))
     assert state_of(again)[0] == State.STOPPED
-    assert "is not waiting for an approval" in press(ana, request_page(again, "approve"))[1]
+    assert "is not waiting for approval" in press(ana, request_page(again, "approve"))[1]
     assert phase_of(idom) == Phase.DUAL_READ
 
 

@@ -67,7 +67,7 @@ def test_a_client_goes_to_the_end_of_the_line_and_all_the_way_back(idom, sm):
 def test_an_illegal_move_names_the_phase_and_those_that_are_allowed(idom):
     with pytest.raises(
         IllegalMove,
-        match=r"idom is in PostgreSQL: it can move to Dual write, not to AWS \(cut over\)",
+        match=r"idom is in PostgreSQL. It can move to Dual write, not to AWS \(cut over\)",
     ):
         move(client_id=idom, new=Phase.AWS)
 
@@ -161,7 +161,7 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
         "account_not_ready",
     ]
     assert re.search(r"Newest comparison: Mismatch, \d+ seconds? ago\.", str(refusal))
-    assert "0 comparisons in a row matched since this phase began; needed: 1" in str(refusal)
+    assert "0 matching comparisons in a row in this phase; needed: 1" in str(refusal)
 
 
 @pytest.mark.parametrize(
@@ -240,10 +240,10 @@ def test_a_shut_gate_says_first_what_nobody_can_override(idom):
     ]
 
     assert str(explain_shut(checks)) == (
-        "The gate is shut, and nobody can override this: A push is pending: the latest values are not in AWS "
+        "These checks can't be overridden: A push is pending: the latest values are not in AWS "
         "yet. Not enough evidence either: time in the phase."
     )
-    assert str(explain_shut(checks[1:])).startswith("The gate is shut because nothing proves yet")
+    assert str(explain_shut(checks[1:])).startswith("Not enough evidence yet")
     assert explain_shut(checks[1:2]) is None
 
 

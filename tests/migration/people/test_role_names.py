@@ -45,4 +45,4 @@ def test_a_refusal(root, client):
 
     page = client.get("/admin/credentials/client/act/push/?clients=1").content.decode()
 
-    assert "one of these roles: Operador, Administrator." in page
+    assert "Roles with this permission: Operador, Administrator." in page

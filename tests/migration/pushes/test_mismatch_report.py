@@ -217,8 +217,8 @@ def test_the_page_of_a_comparison_shows_codes_and_lengths(viewer, compared):
         "4e5f6071",
         "9 to 16 characters",
         "17 to 32 characters",
-        "differs only by blanks at its beginning or end",
-        "absent",
+        "differs only by spaces at the start or end",
+        "missing",
     ):
         assert shown in words
 

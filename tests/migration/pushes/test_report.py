@@ -121,9 +121,9 @@ def test_a_row_tells_since_when_how_often_and_what_is_known_of_it(browser, rows)
     words = text(browser.get(REPORT)).replace("\xa0", " ")
 
     for told in (
-        "database.password differs only by blanks at its beginning or end 3 minutes ago 2 times, first 5 minutes ago",
+        "database.password differs only by spaces at the start or end 3 minutes ago 2 times, first 5 minutes ago",
         "Owner: maria",
-        "database.password differs only by blanks at its beginning or end 5 minutes ago once, 1 day ago",
+        "database.password differs only by spaces at the start or end 5 minutes ago once, 1 day ago",
         "Acknowledged database.host only in AWS 5 minutes ago once, 5 minutes ago",
         "Could not be checked since database.host only in AWS 5 minutes ago",
     ):

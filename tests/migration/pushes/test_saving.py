@@ -266,7 +266,7 @@ def test_a_save_does_not_wait_for_ever_for_novas_transaction(idom, client, monke
 
         page = client.post(url, data | {"description": "mine"}).content.decode()
 
-    assert "NOVA is writing this client&#x27;s rows right now; try again." in page
+    assert "NOVA is writing this client&#x27;s rows. Try again." in page
     assert Client.objects.get(pk=idom).description is None
 
 
@@ -280,7 +280,7 @@ def test_no_secret_is_saved_that_a_restore_would_take_for_a_pointer(idom, client
 
     page = client.post(url, open_form(client, url) | typed).content.decode()
 
-    assert "A secret may not begin with aws-secretsmanager:" in page
+    assert "A secret can&#x27;t begin with aws-secretsmanager:" in page
     assert "example-typed" not in page
     assert row(idom).db_password == before
 

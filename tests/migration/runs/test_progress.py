@@ -216,7 +216,7 @@ def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
 
     reason = now_of(run).delay_reason
 
-    assert str(reason).startswith("2 clients are tried again in ")
+    assert str(reason).startswith("Retrying 2 clients in ")
     assert "ExpiredTokenException" in str(reason)
 
 

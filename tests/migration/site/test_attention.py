@@ -186,7 +186,7 @@ def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, t
     page = root.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
     # Its history has every number of the run's end.
     shown, _history = page.split('id="run-history"')
-    assert "2 not begun" in shown
+    assert "2 not started" in shown
     assert "0 failed" not in shown
 
 
@@ -347,7 +347,7 @@ def test_the_list_names_client_reason_and_run_and_leads_to_both(root):
     assert str(why) in page
     assert len(root.get(FAILURES).context["page"]) == 2
     assert len(root.get(f"{FAILURES}?act=nonsense").context["page"]) == 2
-    assert "No client failed." in root.get(f"{FAILURES}?act=compare").content.decode()
+    assert "No failures." in root.get(f"{FAILURES}?act=compare").content.decode()
 
 
 def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(root):

@@ -325,7 +325,7 @@ def test_campaigns_are_named_as_long_as_they_are_not_over(root):
     assert [(item.code, item.sentence) for item in told] == [
         (
             "campaign_stopped",
-            f"Campaign {stopped.pk} has stopped. Somebody stopped it by command.",
+            f"Campaign {stopped.pk} has stopped. Stopped by a command.",
         ),
         ("requested_campaigns", f"Campaign {requested.pk} is waiting for approval."),
     ]

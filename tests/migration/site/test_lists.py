@@ -249,5 +249,5 @@ def test_the_list_of_runs_leaves_out_the_comparisons_of_the_schedule(viewer):
     assert listed("?kind__exact=compare") == {asked.pk}
     for query in ("?sweeps=shown", "?state=running&sweeps=shown", "?o=1&sweeps=shown"):
         assert listed(query) == {sweep.pk}
-    assert "are left out. Show them" in text(viewer.get(RUNS))
+    assert "are hidden. Show them" in text(viewer.get(RUNS))
     assert "are left out." not in text(viewer.get(f"{RUNS}?sweeps=shown"))

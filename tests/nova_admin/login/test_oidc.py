@@ -618,7 +618,7 @@ def test_a_user_administrator_gives_no_password_to_an_account_of_the_provider(of
     sent = {"current_password": PASSWORD}
 
     for refused in (client.get(address), client.post(address, sent)):
-        assert "Only a superuser gives it one" in refused.context["refusal"]
+        assert "Only a superuser can give them one" in refused.context["refusal"]
     assert not PasswordLink.objects.exists()
     page = client.get(f"/admin/people/{of_provider.pk}/").content.decode()
     assert "Logs in by OpenID Connect" in page

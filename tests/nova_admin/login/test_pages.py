@@ -70,7 +70,7 @@ def test_a_wrong_code_is_refused_with_a_word_about_clocks_and_counts_as_a_failed
     finally:
         user_login_failed.disconnect(note_failure)
 
-    assert "the clock of your phone may be wrong" in page
+    assert "set your phone&#x27;s clock to automatic" in page
     assert failed == [({"username": "maria"}, ENTER)]
     assert not is_logged_in(client)
 

@@ -140,7 +140,7 @@ def test_that_no_mail_could_be_sent_is_said(ana_in, maria, settings, monkeypatch
 
     page = administrator.post(address(maria), {"current_password": PASSWORD}, follow=True)
 
-    assert "No mail could be sent: tell maria yourself." in page.content.decode()
+    assert "The email could not be sent. Tell maria yourself." in page.content.decode()
 
 
 def fail(*_args: object) -> None:

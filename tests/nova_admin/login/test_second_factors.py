@@ -198,7 +198,7 @@ def test_at_the_set_up_a_clock_that_is_off_is_named_with_its_minutes(maria, at, 
 
 
 def test_at_the_set_up_a_wrong_code_says_that_the_clock_may_be_wrong(maria, at):
-    with pytest.raises(WrongSetupCodeError, match="the clock of your phone may be wrong"):
+    with pytest.raises(WrongSetupCodeError, match="check your phone's clock"):
         set_up_second_factor(user=maria, secret=Phone().secret, code="")
 
 

@@ -122,8 +122,8 @@ def test_the_page_says_why_and_when_it_ends_and_it_ends_then(maria, log_in, cloc
     text = response.content.decode()
     end = clock.time + timedelta(minutes=10)
     assert response.status_code == 429
-    assert "Too many wrong passwords were typed for this user from your address." in text
-    assert f"You can try again from {end.strftime('%H:%M')}" in text
+    assert "Too many wrong passwords for this user from your address." in text
+    assert f"Try again after {end.strftime('%H:%M')}" in text
     assert 600 <= int(response.headers["Retry-After"]) <= 601
     clock.turn(minutes=9, seconds=59)
     assert log_in("maria").status_code == 429
@@ -317,7 +317,7 @@ def test_twenty_users_tried_from_one_address_lock_it_and_nobody_else(maria, log_
     assert answers == [200] * 20 + [429] * 4
     locked = log_in("maria")
     assert locked.status_code == 429
-    assert "Too many users were tried from your address" in locked.content.decode()
+    assert "Too many wrong passwords from your address" in locked.content.decode()
     assert gets_in(log_in("maria", address="10.0.0.9"))
     assert AccessAttempt.objects.count() == 20
     clock.turn(minutes=16)

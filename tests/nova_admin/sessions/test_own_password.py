@@ -50,9 +50,7 @@ def test_five_wrong_passwords_at_a_reveal_end_the_session(maria, field, client):
     last = guess(client, field)
 
     assert last.status_code == 403
-    assert (
-        "A wrong password was typed 5 times, so you have been logged out." in last.content.decode()
-    )
+    assert "You entered a wrong password 5 times and were logged out." in last.content.decode()
     assert SESSION_KEY not in client.session
     assert guess(client, field, PASSWORD).url.startswith("/admin/login/")
     assert not Reveal.objects.exists()

@@ -96,12 +96,12 @@ def test_every_change_is_in_the_audit_with_names_and_only_what_changed(entries):
 
     assert taken == ["idom"]
     assert [(slug, words) for _, slug, words in entries()] == [
-        ("", "Added the client group wave 1."),
-        ("idom", "Put the client into the client group wave 1."),
-        ("acme", "Put the client into the client group wave 1."),
-        ("idom", "Took the client out of the client group wave 1."),
-        ("", "Renamed the client group wave 1 to Wave 1."),
-        ("", "Renamed the client group Wave 1 to wave 2."),
+        ("", "Added the group wave 1."),
+        ("idom", "Put the client into the group wave 1."),
+        ("acme", "Put the client into the group wave 1."),
+        ("idom", "Took the client out of the group wave 1."),
+        ("", "Renamed the group wave 1 to Wave 1."),
+        ("", "Renamed the group Wave 1 to wave 2."),
         ("", "Deleted the group wave 2 with 1 client."),
     ]
     assert not GroupMember.objects.exists()

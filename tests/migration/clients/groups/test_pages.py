@@ -72,16 +72,14 @@ def test_a_group_is_added_renamed_and_deleted_by_name(wave, maria, client):
         client.post(page_of("migration_clientgroup", spain.pk), {"name": "España"}).status_code
         == 302
     )
-    assert "It holds 1 client, which stays as it is." in text(
-        client.get(f"{GROUPS}{wave.pk}/delete/")
-    )
+    assert "Its 1 client does not change." in text(client.get(f"{GROUPS}{wave.pk}/delete/"))
     assert client.post(f"{GROUPS}{wave.pk}/delete/", {"post": "yes"}).status_code == 302
 
     assert [*ClientGroup.objects.values_list("name", flat=True)] == ["España"]
     made = AuditEvent.objects.filter(code="client_group", who="maria").order_by("pk")
     assert [str(event.message) for event in made] == [
-        "Added the client group Spain.",
-        "Renamed the client group Spain to España.",
+        "Added the group Spain.",
+        "Renamed the group Spain to España.",
         "Deleted the group Wave 1 with 1 client.",
     ]
     assert all_clients().count() == 2
@@ -208,7 +206,7 @@ def test_without_one_group_nothing_changes(wave, maria, client, typed, field):
 def test_why_nothing_changed_is_shown(wave, maria, client):
     words = text(send(client, PUT, ids_of("acme")))
 
-    assert "choose a group, or type the name of a new one" in words
+    assert "choose a group, or enter a new name" in words
 
 
 @pytest.mark.parametrize("clients", ["", "x 1.5 -1", "9" * 5000])
@@ -348,7 +346,7 @@ def test_a_new_group_leads_to_the_clients_that_are_in_none(wave, maria, client):
     response = client.post(f"{GROUPS}add/", {"name": "Spain"})
 
     assert response.url == f"{CLIENTS}?group=none"
-    assert "select the clients of Spain" in said(response)
+    assert "Select the clients for Spain" in said(response)
 
 
 def test_the_form_of_a_group_has_one_button(wave, maria, client):

@@ -198,7 +198,7 @@ def test_the_page_shows_names_and_kinds_and_takes_what_it_showed(rows, client):
         assert text in html
     said = client.post(reverse(URL), {"seen": shown.context["plan"].stamp}, follow=True)
     assert "Added 3 rows from the legacy table." in said.content.decode()
-    assert "Nothing is lacking in the newer tables." in said.content.decode()
+    assert "Nothing is missing in the newer tables." in said.content.decode()
     again = client.post(reverse(URL), {"seen": shown.context["plan"].stamp}, follow=True)
     assert "were changed since you looked" in again.content.decode()
 

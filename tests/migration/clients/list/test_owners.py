@@ -77,7 +77,7 @@ def test_nothing_is_changed_without_a_choice_or_for_who_can_own_nothing(operator
     make_user("gone", is_active=False)
     make_user("outside", is_staff=False)
 
-    assert "choose who looks after" in text(set_owner(operator, pk, owner=""))
+    assert "choose an owner" in text(set_owner(operator, pk, owner=""))
     for name in ("gone", "outside", "nobody-at-all"):
         assert set(set_owner(operator, pk, owner=name).context["form"].errors) == {"owner"}
     assert operator.get(f"{OWNERS}?clients=999999").status_code == 302

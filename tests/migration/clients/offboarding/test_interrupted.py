@@ -86,7 +86,7 @@ def test_what_is_hindered_waits_and_is_named(client, monkeypatch):
     with pytest.raises(OffboardingError, match="The client is active"):
         resume_offboarding(client_id=pk)
     dashboard = client.get(reverse("admin:index")).content.decode()
-    assert "client was offboarded or brought back in part only" in dashboard
+    assert "Offboarding or bringing back 1 client was interrupted" in dashboard
     assert "?active=interrupted" in dashboard
     clients = reverse("admin:credentials_client_changelist")
     assert "idom" in client.get(f"{clients}?active=interrupted").content.decode()

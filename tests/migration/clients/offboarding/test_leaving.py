@@ -108,8 +108,8 @@ def test_each_step_of_the_way_is_on_record(phase):
     assert [row.reason for row in made] == ["CHG-7"] * len(there) + ["CHG-8"] * len(back)
     told = AuditEvent.objects.filter(code="offboarding", slug="idom").order_by("pk")
     assert [str(event.message).split(".")[0] for event in told] == [
-        "Began to offboard the client",
+        "Started to offboard the client",
         "The client is offboarded",
-        "Began to bring the client back",
+        "Started to bring the client back",
         f"The client is back in {phase.label}, inactive as before",
     ]

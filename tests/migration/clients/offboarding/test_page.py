@@ -244,7 +244,7 @@ def test_it_says_when_the_values_are_gone_and_offers_no_way_back(ada):
 
     html = ada.get(page_of(pk)).content.decode()
 
-    assert "AWS no longer holds what was kept" in html
+    assert "AWS has deleted the values" in html
     assert 'value="back"' not in html
 
 

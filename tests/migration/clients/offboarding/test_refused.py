@@ -83,7 +83,7 @@ def test_a_client_in_an_unfinished_run_stays():
     pk = make_inactive(Phase.AWS)
     Run.start(kind=Run.Kind.PUSH, chosen=all_clients().filter(pk=pk))
 
-    assert "still has this client to do" in refusal_of(offboard_client, pk)
+    assert "Queued in" in refusal_of(offboard_client, pk)
     assert_nothing_changed(pk, Phase.AWS)
 
 
@@ -139,7 +139,7 @@ def test_rows_that_nova_writes_meanwhile_keep_their_values(monkeypatch):
 
     monkeypatch.setattr("migration.clients.offboarding.read_aws", read_and_write)
 
-    assert "NOVA wrote the rows meanwhile" in refusal_of(offboard_client, pk)
+    assert "NOVA has just written them" in refusal_of(offboard_client, pk)
     assert_nothing_changed(pk, Phase.DUAL_READ)
     assert rows_of(pk)["database"] == "written meanwhile"
 

@@ -73,7 +73,7 @@ def test_the_audit_says_that_it_was_left_and_taken_back_and_nothing_of_its_text(
 
     answer = take_back(client, idom, comment.pk, follow=True)
 
-    assert "Took the comment back." in text(answer)
+    assert "Deleted the comment." in text(answer)
     assert not ClientComment.objects.exists()
     left, taken = audited()
     assert left == ("maria", "idom", f"Left comment {comment.pk}.", "")
@@ -190,7 +190,7 @@ def test_what_is_gone_or_of_another_client_is_not_taken_back(maria, client, idom
 
     for number in (theirs.pk, theirs.pk + 1, "x", "9" * 30, "", "-1"):
         answer = take_back(client, idom, number, follow=True)
-        assert "That comment is not there any more." in text(answer)
+        assert "That comment no longer exists." in text(answer)
     assert client.post(f"{CLIENT}/999999/comment/", {"text": "x"}).status_code == 404
     assert (ClientComment.objects.count(), audited()) == (1, [])
 

@@ -423,8 +423,8 @@ def test_who_comes_second_is_told_once_who_was_first(stores, client, log_in):
     answer = client.post(act_page("purge", idom), sent)
 
     (said,) = map(str, get_messages(answer.wsgi_request))
-    assert said.startswith("maria moved idom to Dual read ")
-    assert said.endswith(" ago. Nothing was done.")
+    assert said.startswith("Nothing was done: maria moved idom to Dual read ")
+    assert said.endswith(" ago.")
 
 
 # While a run has the client

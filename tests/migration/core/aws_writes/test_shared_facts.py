@@ -299,7 +299,7 @@ def test_a_lost_key_is_claimed_with_a_reason_and_the_old_one_differs_from_then_o
     assert AuditEvent.objects.get(code=CLAIM_EVENT).reason == "INC-7: lost"
     facts = DatabaseClaim.objects.newest().facts
     assert {len(set(facts[key])) for key in KEYS} == {2}  # the lost one is kept beside it
-    with pytest.raises(CommandError, match="has what is noted"):
+    with pytest.raises(CommandError, match="has the expected settings"):
         claim()
     rotate(settings, old)
     assert find_write_refusal().key == "host_differs"

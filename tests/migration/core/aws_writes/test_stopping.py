@@ -280,7 +280,7 @@ def test_an_operator_throws_the_switch_on_the_page_and_starts_again(client):
 
     assert find_write_refusal() is None
     assert WriteStop.objects.get().started_by == operator
-    assert "started them again" in client.get(page).content.decode()
+    assert "resumed AWS writes" in client.get(page).content.decode()
 
 
 def test_a_viewer_who_guesses_the_addresses_changes_nothing(client, become_copy):

@@ -218,7 +218,7 @@ def test_a_key_of_your_own_is_asked_for_too(asked, pushed):
 
     refused = messages()
 
-    assert "by its KMS key or its resource policy" in refused[f"{SM}GetSecretValue"]
+    assert "check its KMS key and resource policy" in refused[f"{SM}GetSecretValue"]
     assert look()["kms:Decrypt"] == "not_looked_at"
 
 

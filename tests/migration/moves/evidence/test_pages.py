@@ -385,7 +385,7 @@ def test_the_approver_sees_the_override_its_reason_and_its_lines(idom, client, l
     said = text(response)
     assert "Missing evidence is overridden: Test client" in said
     assert "NOVA's reader: 0 of 20 reads since dual read began. warning Overridden" in said
-    assert "The gate is shut" not in said
+    assert "Not enough evidence" not in said
     shown = {"shown": str(response.context_data["content"])}
     client.post(f"/admin/migration/run/{asked.pk}/approve/", shown)
     assert phase_of(idom) == Phase.AWS

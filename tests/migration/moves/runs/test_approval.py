@@ -279,7 +279,7 @@ def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_g
     engine.skip_free_items_of_stopped_run(run)
     make_user("operator", "migration.add_run", "migration.move_client")
 
-    with pytest.raises(CommandError, match="once somebody else has approved it") as left:
+    with pytest.raises(CommandError, match="once someone else approves it") as left:
         call_command("run", "resume", str(run.pk), "--inline", "--by", "operator")
 
     run.refresh_from_db()
@@ -323,7 +323,7 @@ def test_who_cancels_a_run_that_another_approved_meanwhile_is_told(maria, ana, m
     # The one who cancels has read the run as a request when the other decides, in a session of their own.
     decided = once(partial(by_another_session, approve), Run.stop_unapproved)
     monkeypatch.setattr(Run, "stop_unapproved", decided)
-    with pytest.raises(ApprovalStepRefused, match="not waiting for an approval"):
+    with pytest.raises(ApprovalStepRefused, match="not waiting for approval"):
         cancel_run_request(run_id=run.pk, by=maria)
 
     run.refresh_from_db()
@@ -346,7 +346,7 @@ def test_who_decides_while_another_approves_waits_and_is_told(maria, ana, monkey
 
         monkeypatch.setattr(Run, "approve", once(begin, Run.approve))
         approve_run(run_id=run.pk, by=ana)
-        with pytest.raises(ApprovalStepRefused, match="not waiting for an approval"):
+        with pytest.raises(ApprovalStepRefused, match="not waiting for approval"):
             waiting[0].result(30)
 
     run.refresh_from_db()

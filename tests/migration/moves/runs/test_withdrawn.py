@@ -60,7 +60,7 @@ def test_the_button_is_not_offered_and_pressed_all_the_same_it_is_refused(
 ):
     page = reverse("admin:migration_run_change", args=[withdrawn.pk])
     shown = operator.get(page).content.decode()
-    assert "2 not begun" in shown
+    assert "2 not started" in shown
     assert "The request was withdrawn or refused." in shown
     assert f'value="{order}"' not in shown
 
@@ -106,7 +106,7 @@ def test_refused_clients_are_left_and_said_and_make_it_exit_with_1(capsys):
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
     for arguments, said in (
-        ([], "one was refused. Try it again with --failed."),
+        ([], "one client was refused. Retry it with --failed."),
         (["--failed"], ""),
     ):
         with pytest.raises(SystemExit) as ended:

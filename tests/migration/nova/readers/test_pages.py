@@ -23,7 +23,7 @@ from tests.migration.pages import DASHBOARD, login, page_of, text
 from tests.test_no_secret_escapes import Haystack, add_tables, everything_logged, page
 
 READERS = reverse("admin:migration_readerprocess_changelist")
-NEVER = "No process of NOVA has read through the package yet."
+NEVER = "No NOVA process has used the reader yet."
 
 
 def ago(**given):
@@ -151,7 +151,7 @@ def test_the_page_asks_no_more_queries_for_more_processes(viewer):
 
 
 def test_without_statistics_the_page_says_that_it_is_not_known(viewer):
-    assert "Not known: PostgreSQL keeps no statistics of statements" in text(viewer.get(READERS))
+    assert "Not known. To see it, add pg_stat_statements" in text(viewer.get(READERS))
 
 
 def test_statements_of_others_are_shown_by_role_table_calls_and_time_and_never_their_text(viewer):
@@ -246,7 +246,7 @@ def test_where_nova_was_never_seen_a_clients_next_step_is_to_let_it_read(viewer,
 
     make_reader_process(last_read_at=ago(days=300))
     shown = text(viewer.get(page_of("credentials_client", pk)))
-    assert "Let NOVA read through the package" not in shown
+    assert "Let NOVA use the reader" not in shown
     assert "After that:" not in shown
 
 

@@ -95,7 +95,7 @@ def test_a_mapping_names_who_made_it(sign_in, add_column):
         ({"use": "other"}, 400, ""),
         ({}, 400, ""),
         ({"use": "plain", "seen": "secret"}, 302, "meanwhile"),
-        ({"use": "plain", "column": "public.clients.slug"}, 302, "no column that NOVA added"),
+        ({"use": "plain", "column": "public.clients.slug"}, 302, "not a column that NOVA added"),
     ],
 )
 def test_what_the_page_did_not_offer_is_refused(sign_in, add_column, sent, status, words):

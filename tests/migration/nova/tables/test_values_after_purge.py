@@ -47,7 +47,7 @@ def test_the_mapping_names_them(purged, idom):
     assert mapped.purged_with_values == [(idom, "idom")]
     assert [message.key for message in mapped.message.parts] == ["mapped", "purged_keep_values"]
     assert "A purged client still has a value in" in str(mapped.message)
-    assert "idom. Restore it, and purge it again" in str(mapped.message)
+    assert "idom. Restore it, then purge it again" in str(mapped.message)
 
 
 @pytest.mark.parametrize("use", [ColumnUse.PLAIN, ColumnUse.IGNORE])

@@ -24,7 +24,7 @@ COUNTS = {
     "all": 15, "in_progress": 1, "waiting": 1, "not_begun": 3, "failed": 2, "refused": 1, "differs": 1, "skipped": 4,
     "done": 2,
 }  # fmt: skip
-SHOWN = "2 done, 2 failed, 1 refused, 1 differs, 4 skipped, 1 in progress, 1 waiting, 3 not begun"
+SHOWN = "2 done, 2 failed, 1 refused, 1 differs, 4 skipped, 1 in progress, 1 waiting, 3 not started"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_the_list_of_runs_has_a_column_for_each(root, mixed):
     assert (shown.mismatched, shown.skipped, shown.in_work, shown.left_out) == (1, 4, 1, 3)
     shown = text(root.get(RUNS))
     assert "10 of 15 2 done error 2 failed block 1 refused difference 1 differs" in shown
-    assert "differs warning 3 not begun 4 skipped 1 in progress" in shown
+    assert "differs warning 3 not started 4 skipped 1 in progress" in shown
 
 
 def test_the_line_of_a_command_counts_them(mixed):
@@ -93,7 +93,7 @@ def test_the_line_of_a_command_counts_them(mixed):
 
     assert line.startswith(f"{mixed}: 10 of 15 clients (67 %)")
     assert line.endswith(
-        "2 failed (2 data), 1 differs, 1 refused, 4 skipped, 1 in progress, 3 not begun"
+        "2 failed (2 data), 1 differs, 1 refused, 4 skipped, 1 in progress, 3 not started"
     )
 
 
@@ -135,8 +135,8 @@ def test_a_stopped_run_does_not_look_done(root):
     page = text(root.get(run_page(run)))
     left = run.items.never_begun().count()
     assert "Stopped" in page
-    assert f"{left} not begun" in page
-    assert page.count("Not begun") == 1 + left  # the tab, and each of the rows
+    assert f"{left} not started" in page
+    assert page.count("Not started") == 1 + left  # the tab, and each of the rows
 
 
 @pytest.mark.usefixtures("stores")

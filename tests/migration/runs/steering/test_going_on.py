@@ -102,8 +102,8 @@ def test_its_page_offers_to_go_on_until_nothing_is_left(client):
     shown = client.get(page).content.decode()
     assert "Continue with the rest" in shown
     assert "2 of 4 (50.0 %)" in shown
-    assert "2 not begun" in shown
-    left_out = "clients were left out when the latest migration was stopped"
+    assert "2 not started" in shown
+    left_out = "The latest migration stopped before it reached"
     assert left_out in client.get(reverse("admin:index")).content.decode()
 
     client.post(steer, {"order": "go_on"})

@@ -49,7 +49,7 @@ def test_a_site_that_never_searched_says_so(browser):
 
     shown = text_of(browser.get(REPORT))
 
-    assert "Start with “Search for copies”" in shown
+    assert "A search reads all text" in shown
     assert "never searched for" in shown
 
 

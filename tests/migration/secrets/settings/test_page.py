@@ -92,7 +92,7 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
 def test_what_was_not_looked_at_is_part_of_the_run_and_called_so_after_a_while(operator, clients):
     shown = operator.get(PAGE).content.decode()
 
-    assert "2 secrets were not looked at yet" in shown
+    assert "2 secrets are not checked yet" in shown
     assert "Apply key and regionss" in shown
     assert findings() == ["ok"]
     Secret.objects.update(seen_at=timezone.now() - timedelta(hours=3))

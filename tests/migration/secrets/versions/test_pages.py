@@ -99,7 +99,7 @@ def test_a_viewer_sees_versions_and_no_button(stores, client):
 
     assert "Left by a write that was interrupted?" in text(shown)
     assert "Restore…" not in text(shown)
-    assert "Take AWSPENDING off" not in text(shown)
+    assert "Remove AWSPENDING" not in text(shown)
     assert "example-" not in text(shown)
     assert client.get(url(pk, "restore_version")).status_code == 403
     for send in (client.get, client.post):
@@ -117,7 +117,7 @@ def test_a_stage_that_was_left_is_taken_off_by_its_button(browser):
 
     done = browser.post(url(pk, "take_pending_off"), {"name": NAME, "version_id": version})
 
-    assert f"Took AWSPENDING off version {version[:8]}…" in said(done)
+    assert f"Removed AWSPENDING from version {version[:8]}…" in said(done)
     assert aws_store.secrets_manager().get_stage(NAME, "AWSPENDING") is None
     gone = browser.post(url(pk, "take_pending_off"), {"name": "x", "version_id": ""})
     assert "has no AWSPENDING any more" in said(gone)
@@ -135,7 +135,7 @@ def test_values_that_stood_in_clear_are_counted_and_filtered(browser):
     note_written_rows()
 
     # Of one client, as its number leads to a list of clients.
-    assert "1 client has a credential that stood in plain text and was not rotated since" in text(
+    assert "1 client has a secret that was stored in plain text and not rotated since" in text(
         browser.get("/admin/")
     )
     listed = text(browser.get("/admin/credentials/client/?plain_text=rotate"))

@@ -151,7 +151,7 @@ def test_moves_overrides_and_refused_moves(idom, maria, settings):
     )
     assert (overridden.code, overridden.reason) == ("override", "so be it")
     assert gate.code == "gate"
-    assert str(gate.message).startswith("The gate to AWS (cut over) let it pass: ")
+    assert str(gate.message).startswith("Checks for AWS (cut over): ")
     assert "No push is pending." in str(gate.message)
     assert "Overridden: NOVA's reader: 0 of 20 reads" in str(gate.message)
     assert "Switched off (NOVA_DUAL_READ_HOURS=0): time in the phase." in str(gate.message)

@@ -113,7 +113,7 @@ def test_readers_that_fail_or_are_gone_are_told():
 
     failing, gone = told(NoticeEvent.READERS_GONE)
     assert failing == "AWS failed for 1 process of NOVA in the last 30 minutes."
-    assert gone.startswith("No process of NOVA read through the package in the last hour")
+    assert gone.startswith("No NOVA process has used the reader in the last hour")
 
 
 def test_without_clients_that_are_read_from_aws_nobody_misses_a_reader():
@@ -135,7 +135,7 @@ def test_once_no_client_is_read_from_aws_nobody_misses_a_reader_any_more():
         look()
 
     begun, over, *again = told(NoticeEvent.READERS_GONE)
-    assert (begun[:21], over[:12]) == ("No process of NOVA re", "This is over")
+    assert (begun[:22], over[:12]) == ("No NOVA process has us", "This is over")
     assert len(again) == 3
 
 
@@ -224,12 +224,12 @@ def test_the_command_tells_of_gone_workers_at_once_and_they_that_it_is_over(told
     for _ in range(2):
         ProblemRecord.objects.update(looked_at=None)
         call_command("send_notices")
-    assert "Notices are set to reach nobody." in capsys.readouterr().out
+    assert "Notices have no recipients." in capsys.readouterr().out
     let_time_pass(minutes=7)
     look(2)
 
     gone, over = told(NoticeEvent.WORKERS_GONE)
-    assert gone.startswith("No worker is alive; the last one was seen 7 minutes ago.")
+    assert gone.startswith("No worker is running. The last one was seen 7 minutes ago.")
     assert over.startswith("This is over")
 
 

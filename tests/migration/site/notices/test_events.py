@@ -301,10 +301,10 @@ def test_stopped_writes_are_told_without_the_reason_that_was_typed(stores):
     ("outcome", "words"),
     [
         (RotationOutcome.ROTATED, []),
-        (RotationOutcome.REFUSED, ["A rotation failed, and changed nothing: idom"]),
+        (RotationOutcome.REFUSED, ["A rotation failed and changed nothing: idom"]),
         (
             RotationOutcome.STOPPED,
-            ["A rotation stopped, and somebody has to look which secret is valid: idom"],
+            ["A rotation stopped. Check which secret works: idom"],
         ),
     ],
 )
@@ -344,7 +344,7 @@ def test_rotations_that_fail_again_are_told_again_and_not_as_over():
     for _ in range(2):
         rotate(pk, RotationOutcome.REFUSED)
 
-    text = "A rotation failed, and changed nothing: idom"
+    text = "A rotation failed and changed nothing: idom"
     assert told(NoticeEvent.ROTATION_FAILED) == [text, text]
 
 

@@ -171,7 +171,7 @@ def test_the_doctor_says_whom_notices_do_not_reach(transactional_db, settings, w
     settings.NOVA_NOTIFY = NotifySettings()
     assert found()[0][1].startswith("Notices are set to reach nobody")
     settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
-    text = "Notices are set to reach 2 recipients."
+    text = "Notices have 2 recipients."
     assert found() == [("ok", text)]
 
     webhook.answer = 302, {"Location": "/"}
