@@ -500,8 +500,8 @@ class RotateView(ClientView):
 
     @property
     def title(self) -> str:
-        what = {"login": f"{self.client.name} › {self.row.describe_host_or_address()}"}
-        return _("Rotate %(login)s") % what
+        # The way to the page names the client.
+        return _("Rotate %(login)s") % {"login": self.row.describe_host_or_address()}
 
     def has_permission(self) -> bool:
         may_view = self.model_admin.has_view_permission(self.request)
