@@ -46,6 +46,7 @@ from credentials.secret_names import (
 )
 from nova_credentials import document as documents
 from nova_credentials.aws.regions import list_regions
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -62,6 +63,13 @@ NOT_STRIPPED = ("db_name",)
 MASK = "•" * 12
 # The field of a form that is no column: what was pasted into it is taken apart.
 CONNECTION = "connection"
+NOT_UNDERSTOOD = {
+    CredentialType.DATABASE: _("Not understood. Paste postgres://… or key=value."),
+    CredentialType.EMAIL: _("Not understood. Paste imap://… or smtp://…."),
+    CredentialType.AWS: _(
+        "Not understood. Paste lines with AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=…."
+    ),
+}
 # More logins of a type than a body has fields for, which is 1,000: of a number that was made up no page is made.
 MOST_FORMS = 125
 
@@ -243,6 +251,8 @@ class CredentialForm(ChangedFieldsForm):
             for name, value in self.taken_apart.items():
                 typed[self.add_prefix(name)] = value
             self.data = typed
+        pasted = self.fields[CONNECTION].widget.attrs
+        pasted["data-not-understood"] = NOT_UNDERSTOOD[self.instance.TYPE]
         for name in self.instance.SECRET_FIELDS:
             self.initial.pop(name, None)
             field = self.fields.get(name)
@@ -272,9 +282,7 @@ class CredentialForm(ChangedFieldsForm):
 
     def clean_connection(self) -> str:
         if self.pasted and not self.taken_apart:
-            raise ValidationError(
-                _("This is no connection string for this login. Fill in the fields.")
-            )
+            raise ValidationError(NOT_UNDERSTOOD[self.instance.TYPE])
         return ""
 
     def clean(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.forms import BoundField
@@ -35,6 +36,7 @@ from migration.logins.reveal_pages import REVEAL_PERMISSION
 from migration.logins.testing import LoginKey
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
+from nova_credentials.tables import is_push_pending
 
 # How wide each field of a login's form is, in sixths of its card. Those that aren't named are hidden.
 LOGIN_FORM: dict[CredentialType, dict[str, int]] = {
@@ -71,6 +73,8 @@ LOGIN_FORM: dict[CredentialType, dict[str, int]] = {
     },
 }
 CLIENT_FORM = {"name": 3, "slug": 3, "description": 6, "is_active": 2}
+# What is written so soon after a row was made belongs to its making.
+AS_MADE = timedelta(seconds=1)
 # What says so at its label.
 MAY_BE_EMPTY = ("connection", "label", "sender_whitelist", "description")
 LOGIN_ICONS = {
@@ -190,8 +194,9 @@ def _make_card(
         }
     key, (secret,) = LoginKey(kind, row.pk), row.SECRET_FIELDS
     address = [row.client_id, kind.value, row.pk]
-    found = [test for store in LoginStore if (test := tests.get((key, store)))]
-    stored = form.initial
+    tested = [test for store in LoginStore if (test := tests.get((key, store)))]
+    found = [test for test in tested if not _is_of_former_values(test, client, row)]
+    stored, may_rotate = form.initial, user.has_perm(ROTATE_PERMISSION)
     return card | {
         "row": row,
         "is_open": form.is_bound and bool(form.errors),
@@ -204,17 +209,41 @@ def _make_card(
         ),
         "tests": found,
         "is_tested_alike": len({test.outcome for test in found}) == 1,
+        "changed_since_test": len(found) < len(tested),
+        "changed_at": _find_change(row),
         "stores": _describe_stores(client, row),
         "store_to_test": LoginStores.BOTH
         if client and client.pushed_revision
         else LoginStores.POSTGRES,
         "reveal_url": user.has_perm(REVEAL_PERMISSION)
         and reverse("admin:credentials_client_reveal", args=[*address, secret]),
-        "rotate_url": user.has_perm(ROTATE_PERMISSION)
+        "rotate_url": may_rotate
         and (row.is_primary or row.label)
         and reverse("admin:credentials_client_rotate", args=address),
+        "needs_label_to_rotate": may_rotate and not (row.is_primary or row.label),
         "test_url": link_typed_test(request, row),
     }
+
+
+def _is_of_former_values(test: LoginTest, client: ClientRow | None, row: Credential) -> bool:
+    """Say whether the row was written after the test, so that what it tried may stand nowhere any more."""
+    changed_at = _find_change(row)
+    if changed_at is None or changed_at <= test.tested_at:
+        return False
+    return test.store == LoginStore.POSTGRES or client is None or not _is_behind_in_aws(client)
+
+
+def _is_behind_in_aws(client: Any) -> bool:
+    """Say whether AWS lacks the client's newest rows, whatever its phase."""
+    pushed: int | None = client.pushed_revision
+    return is_push_pending(revision=client.revision, pushed_revision=pushed)
+
+
+def _find_change(row: Credential) -> datetime | None:
+    """Return when the row was last written since it was made; None where that says nothing of its values."""
+    if is_purged(row) or not (row.created_at and row.updated_at):
+        return None
+    return row.updated_at if row.updated_at > row.created_at + AS_MADE else None
 
 
 def _describe_place(kind: CredentialType, stored: Mapping[str, Any]) -> str:
@@ -282,15 +311,17 @@ class AwsStateView(ClientView):
 
 
 def get_aws_state_context(request: HttpRequest, client: Any) -> dict[str, object]:
-    """Return whether AWS has the client's newest values: "none", "older" or "newest"."""
+    """Return what AWS has of the client's values: "none", "older" or "newest"; "unused" where NOVA does not read it."""
     state = "newest"
     if Phase(client.phase) == Phase.POSTGRES:
         state = "none"
+        if client.pushed_revision is not None:
+            state = "unused_older" if _is_behind_in_aws(client) else "unused"
     elif has_push_pending(client):
         state = "older"
     return {
         "aws_state": state,
-        "push_url": state == "none"
+        "push_url": Phase(client.phase) == Phase.POSTGRES
         and request.user.has_perm(RUN_PERMISSION)
         and get_act_url("push", [client.pk]),
     }

@@ -292,9 +292,14 @@ def _describe_key_and_regions() -> str:
     return ", ".join([key, *sorted(regions)])
 
 
+WITHOUT_CENTS = 10
+
+
 def _describe_cost() -> str:
     dollars = next(each["dollars"] for each in estimate_costs()["layouts"] if each["in_use"])
-    return _("$%(dollars)s a month") % {"dollars": number_format(dollars, 2, force_grouping=True)}
+    # The cents of a large sum change with each of NOVA's reads.
+    shown = number_format(dollars, 0 if dollars >= WITHOUT_CENTS else 2, force_grouping=True)
+    return _("about $%(dollars)s a month") % {"dollars": shown}
 
 
 def _count(findings: Sequence[PermissionFinding], state: FindingState) -> int:

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -180,7 +181,8 @@ class TestLoginsView(ClientView):
             messages.warning(self.request, localize(NO_LOGIN_TO_TEST()))
             return
         show = messages.success if all(test.works for test in tests) else messages.warning
-        told = [describe_results(tests), describe_verdict(tests)]
+        results = describe_login(tests) if self.read_key() else describe_results(tests)
+        told = [results, describe_verdict(tests)]
         show(self.request, " ".join(filter(None, told)))
 
 
@@ -192,11 +194,28 @@ def describe_verdict(tests: Collection[LoginTest]) -> str:
     return localize(advice.message) if advice in (CopyAdvice.MIXED, CopyAdvice.NEITHER) else ""
 
 
+def describe_login(tests: Collection[LoginTest]) -> str:
+    """Say how one login went, by its name, with the values of each store that were tried."""
+    by_store = _split_by_store(tests)
+    name = capfirst(localize(next(iter(tests)).login_name_message))
+    if all(test.works for test in tests):
+        if len(by_store) == len(LoginStore):
+            return _("%(login)s works with the values of both stores.") % {"login": name}
+        (store,) = by_store
+        text = _("%(login)s works with %(store)s's values.")
+        return text % {"login": name, "store": store.label}
+    told = " ".join(_describe_store(str(store.label), some) for store, some in by_store.items())
+    return _("%(login)s: %(told)s") % {"login": name, "told": told}
+
+
+def _split_by_store(tests: Collection[LoginTest]) -> dict[LoginStore, list[LoginTest]]:
+    """Return the tests of each store with whose values a login was tried."""
+    return {store: some for store in LoginStore if (some := [t for t in tests if t.store == store])}
+
+
 def describe_results(tests: Collection[LoginTest]) -> str:
     """Say how the logins went: where the values of both stores were tried, of each store by itself."""
-    by_store = {
-        store: some for store in LoginStore if (some := [t for t in tests if t.store == store])
-    }
+    by_store = _split_by_store(tests)
     if len(by_store) < len(LoginStore):
         return _describe_outcomes(tests)
     if all(test.works for test in tests):
@@ -218,6 +237,10 @@ def _describe_store(store: str, tests: Collection[LoginTest]) -> str:
     if len(outcomes) == 1 and outcomes <= set(PROVEN_WRONG):
         why = localize(LOGIN_OUTCOMES[outcomes.pop()]())
         return _("%(store)s's values are refused (%(why)s).") % {"store": store, "why": why}
+    if len(tests) == 1:
+        why = localize(LOGIN_OUTCOMES[outcomes.pop()]())
+        text = _("%(store)s's values could not be tested (%(why)s).")
+        return text % {"store": store, "why": why}
     told = _describe_outcomes(tests)
     return _("With %(store)s's values: %(told)s") % {"store": store, "told": told}
 
@@ -477,8 +500,8 @@ class RotateView(ClientView):
 
     @property
     def title(self) -> str:
-        what = {"login": f"{self.client.name} › {self.row.describe_host_or_address()}"}
-        return _("Rotate %(login)s") % what
+        # The way to the page names the client.
+        return _("Rotate %(login)s") % {"login": self.row.describe_host_or_address()}
 
     def has_permission(self) -> bool:
         may_view = self.model_admin.has_view_permission(self.request)

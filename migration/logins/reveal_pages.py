@@ -99,7 +99,9 @@ class RevealView(ClientView):
 
     @property
     def title(self) -> str:
-        return _("Reveal %(field)s") % {"field": self.field}
+        # The way to the page names the client.
+        what = f"{self.field.credential.describe_host_or_address()} › {self.field.label}"
+        return _("Reveal %(field)s") % {"field": what}
 
     def has_permission(self) -> bool:
         may_view = self.model_admin.has_view_permission(self.request)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import product
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -36,12 +37,14 @@ from migration.core.aws_store import read_aws, secret_names_by_type, secrets_man
 from migration.core.aws_writes import require_writes_allowed
 from migration.core.clients import Offboarding
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks, refuse_lost_leases
-from migration.core.outgoing import LoginFailedError, LoginResult
+from migration.core.outgoing import LoginFailedError, LoginOutcome, LoginResult
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.core.sentences import CLIENT_NOT_THERE, IS_OFFBOARDED, LOGIN_OUTCOMES
 from migration.core.snapshots import read_client_with_rows, read_snapshot, reread_locked_client
 from migration.logins.attempts import DatabaseLogin, try_login
 from migration.logins.models import (
+    LoginStore,
+    LoginTest,
     Rotation,
     RotationOpenError,
     RotationOutcome,
@@ -472,6 +475,9 @@ class DatabaseRotation:
             known = Secret.objects.find([self.secret.name]).get(self.secret.name)
             version_id = known.version_id if known else self.rotation.version_id
             self.rotation.note_step(RotationStep.STORED, version_id=version_id)
+        stores = [LoginStore.AWS] if phase == Phase.PURGED else list(LoginStore)
+        client = read_client_with_rows(self.rotation.client_id)
+        note_login_works(list_rows_of_role(client, self._login), stores, by=self.rotation.by)
 
     def _write_rows(self, password: str) -> None:
         """Write the rows of this role: before AWS's current version, so that a push of them brings the password too."""
@@ -743,4 +749,25 @@ def _save(
     rotation.save(update_fields=["step"])
     rotation.end(RotationOutcome.ROTATED)
     save.write_or_push_to_aws(warn=warn)
+    # Where AWS does not decide, it gets the row by a push, later.
+    stores = list(LoginStore) if save.phase.aws_is_authority else [LoginStore.POSTGRES]
+    if save.phase == Phase.PURGED:
+        stores = [LoginStore.AWS]
+    transaction.on_commit(partial(note_login_works, [row], stores, by=by))
     return rotation
+
+
+def note_login_works(
+    rows: Iterable[Credential], stores: Iterable[LoginStore], *, by: User | None
+) -> None:
+    """Store that the login works with what these stores hold now: a rotation has just logged in with it."""
+    for row, store in product(rows, stores):
+        test = LoginTest(
+            client_id=row.client_id,
+            kind=row.TYPE.value,
+            credential_id=row.pk,
+            store=store.value,
+            outcome=LoginOutcome.WORKS.value,
+            by=by,
+        )
+        LoginTest.objects.record([test], client_id=row.client_id, store=store)

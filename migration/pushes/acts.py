@@ -14,6 +14,7 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
@@ -21,6 +22,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from credentials.localization import find_site_day, localize
 from credentials.models import Client
+from credentials.prices import SECRET_A_MONTH
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import Comparison, Resolution
 from migration.core.pages import (
@@ -210,13 +212,20 @@ def describe_summary(counts: PlanCounts) -> list[str]:
         "creates": intcomma(summary.creates),
         "updates": intcomma(summary.updates),
     }
-    dollars = {"dollars": summary.dollars_a_month, "new": summary.new_dollars_a_month}
+    dollars = {
+        "dollars": number_format(summary.dollars_a_month, 2, force_grouping=True),
+        "new": number_format(summary.new_dollars_a_month, 2, force_grouping=True),
+        "each": number_format(SECRET_A_MONTH, 2),
+    }
     return [
         _(
             "It takes %(took)s at least. Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update."
         )
         % calls,
-        _("These secrets will cost $%(dollars)s a month, $%(new)s of it new.") % dollars,
+        _(
+            "These secrets will cost $%(dollars)s a month, $%(new)s of it new: $%(each)s each, plus comparisons."
+        )
+        % dollars,
     ]
 
 

@@ -246,9 +246,12 @@ def summarize_plan(counts: PlanCounts) -> PlanSummary:
 
 
 def _price_secrets(secrets: int) -> Decimal:
-    """Return the dollars a month of so many secrets and their replicas, each secret compared in every sweep."""
-    sweeps = MONTH_MINUTES / settings.NOVA_SWEEP_MINUTES
-    calls = ceil(sweeps * ceil(secrets / SECRETS_A_CALL))
+    """Return the dollars a month of so many secrets and their replicas, each with its share of the calls of sweeps.
+
+    A sweep asks for those of all clients, SECRETS_A_CALL at once: one more needs a call more for every twentieth alone.
+    """
+    sweeps = Decimal(MONTH_MINUTES) / settings.NOVA_SWEEP_MINUTES
+    calls = sweeps * secrets / SECRETS_A_CALL
     copies = 1 + len(settings.NOVA_REPLICA_REGIONS or ())
     dollars: Decimal = SECRET_A_MONTH * secrets * copies + TEN_THOUSAND_CALLS * calls / 10_000
     return dollars.quantize(Decimal("0.01"))

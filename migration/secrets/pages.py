@@ -128,8 +128,7 @@ class RestoreVersionView(ClientView):
         except UnprovenLoginsError as refusal:
             return self._show(unproven=refusal, reason=reason)
         except (NotResolved, ReasonError) as refusal:
-            messages.error(request, localize(refusal.message))
-            return here
+            return self._show(refused=refusal.message, reason=reason)
         messages.success(request, localize(restored.message))
         return HttpResponseRedirect(_get_versions_url(self.client.pk))
 
@@ -146,7 +145,7 @@ class RestoreVersionView(ClientView):
         try:
             context["plan"] = plan_restore(self.client.pk, **self.name_and_version)
         except NotResolved as refusal:
-            context["why_not"] = refusal.message
+            context |= {"why_not": refusal.message, "refused": None}
         return self.render_to_response(context)
 
 

@@ -103,6 +103,30 @@ def test_the_script_takes_the_same_strings_apart_as_the_server(visit):
         ), text
 
 
+def test_what_is_not_understood_or_not_kept_of_a_pasted_string_is_told(visit):
+    page = visit(f"{CLIENTS}add/")
+    area, beside = "#id_databases-0-connection", page.locator("#id_databases-0-connection_error")
+
+    paste(page, area, f"mysql://rep:{MARKER}@db2.example.test/reports")
+
+    expect(beside).to_contain_text("Not understood")
+    expect(page.locator(area)).to_have_attribute("aria-invalid", "true")
+    assert page.input_value("#id_databases-0-db_host") == ""
+    assert violations(page) == []
+    for text in (
+        "postgres://app:a@db.example.test/app?sslmode=require&user=root&application_name=nova",
+        "host=db.example.test user=root password=a sslmode=require application_name=nova",
+    ):
+        paste(page, area, text)
+        expect(beside.locator(".field-warning")).to_have_text(
+            "Not kept: sslmode and application_name."
+        )
+        expect(page.locator(area)).not_to_have_attribute("aria-invalid", "true")
+    # A card of a new login is none that is marked as wrong or as open.
+    border = "each => getComputedStyle(each).boxShadow"
+    assert page.locator(".login-card:has(.login-head)").first.evaluate(border) == "none"
+
+
 def test_no_password_of_a_pasted_string_is_shown(visit):
     page = visit(f"{CLIENTS}add/")
     add_login(page, "Mail")

@@ -34,6 +34,9 @@ def test_a_foreign_secret_is_adopted_and_what_aws_holds_copied(visit, stores):
     page.goto(page.url.replace(f"/{foreign}/", f"/{pk}/") + "?tab=comparison")
     press(page.get_by_role("link", name="Copy AWS to PostgreSQL"))
     expect(page.get_by_text("database.password")).to_be_visible()
+    page.set_viewport_size({"width": 1366, "height": 850})
+    table = page.locator(".act-client .overflow-x-auto").first
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
     expect(page.locator("main")).not_to_contain_text("another")
     assert password(pk) == "example-password-1"
     page.get_by_label("Reason or ticket").fill("INC-43")

@@ -2,10 +2,17 @@
 // a pasted connection string fills the fields; what is typed as a secret never leaves the form before it is saved or tested.
 "use strict";
 
-// As credentials/connection_strings.py, with the same tests. `secrets` are the passwords as they stand in the text.
+// What a connection string may say that no field holds; other words may be parts of a password.
+const NO_FIELD =
+  /^(?:ssl\w*|options|application_name|fallback_application_name|connect_timeout|target_session_attrs|channel_binding|keepalives\w*|gss\w*|krbsrvname|service|passfile|require_auth|load_balance_hosts|search_path|schema|pgbouncer|connection_limit|pool\w*)$/i;
+
+// As credentials/connection_strings.py, with the same tests. `secrets` are the passwords as they stand in the text;
+// `dropped` names what it says that no field holds.
 const takeApart = (text, kind) => {
   const fields = {};
   const secrets = new Set();
+  const dropped = new Set();
+  const drop = (key) => NO_FIELD.test(key) && dropped.add(key.toLowerCase());
   const put = (name, value) => {
     if (value) fields[name] = value;
   };
@@ -44,6 +51,7 @@ const takeApart = (text, kind) => {
         const column = columns[key.toLowerCase()];
         if (column === "db_password") secrets.add(value.join("="));
         if (column) put(column, decode(value.join("=")));
+        else drop(key);
       }
       return;
     }
@@ -54,6 +62,7 @@ const takeApart = (text, kind) => {
       const bare = /^(['"])[^]*\1$/.test(word) ? word.slice(1, -1) : word;
       if (column === "db_password") secrets.add(bare);
       if (column) found[column] = bare.replace(/\\([^])/g, "$1");
+      else drop(key);
     }
     if ("db_host" in found || "db_password" in found) Object.entries(found).forEach(([key, value]) => put(key, value));
   };
@@ -74,6 +83,7 @@ const takeApart = (text, kind) => {
     const names = { accesskeyid: "access_key_id", secretaccesskey: "secret_access_key", region: "region", defaultregion: "region" };
     const pattern = /\b(aws_access_key_id|aws_secret_access_key|aws_default_region|aws_region|region|AccessKeyId|SecretAccessKey)["']?\s*[=:]\s*["']?([A-Za-z0-9/+=_-]+)/gi;
     const found = {};
+    if (/aws_?session_?token|\bsessiontoken/i.test(text)) dropped.add("aws_session_token");
     for (const [, key, value] of text.matchAll(pattern)) {
       const name = names[key.replaceAll("_", "").toLowerCase().replace(/^aws/, "")];
       found[name] = value;
@@ -84,7 +94,7 @@ const takeApart = (text, kind) => {
   if (text.length <= 4000) ({ database: readDatabase, email: readMail, aws: readAws })[kind]();
   secrets.delete("");
   // The longest first: one may be part of another.
-  return { fields, secrets: [...secrets].sort((one, other) => other.length - one.length) };
+  return { fields, dropped: [...dropped], secrets: [...secrets].sort((one, other) => other.length - one.length) };
 };
 
 const proposeSlug = (name) =>
@@ -196,7 +206,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // Connection strings
   const fill = (card, area, text) => {
     const kind = { databases: "database", emails: "email", aws_logins: "aws" }[area.name.split("-")[0] || area.dataset.name.split("-")[0]];
-    const { fields, secrets } = takeApart(text, kind);
+    const { fields, dropped, secrets } = takeApart(text, kind);
     const prefix = (area.name || area.dataset.name).replace(/connection$/, "");
     const labels = [];
     for (const [name, value] of Object.entries(fields)) {
@@ -208,12 +218,21 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     const beside = errorsOf(area);
     beside.replaceChildren();
+    area.removeAttribute("aria-invalid");
     // What was taken apart isn't sent, and its secret isn't shown.
     area.dataset.name ||= area.name;
     area.name = labels.length ? "" : area.dataset.name;
-    if (!labels.length) return false;
+    if (!labels.length) {
+      if (text.trim()) {
+        area.setAttribute("aria-invalid", "true");
+        beside.append(makeLine("field-error", area.dataset.notUnderstood, "error"));
+      }
+      return false;
+    }
     area.value = secrets.reduce((shown, secret) => shown.replaceAll(secret, "••••••••"), text.trim());
-    beside.append(makeLine("field-taken", `${form.dataset.taken} ${new Intl.ListFormat(document.documentElement.lang).format(labels)}.`, "check"));
+    const list = (names) => new Intl.ListFormat(document.documentElement.lang).format(names);
+    beside.append(makeLine("field-taken", `${form.dataset.taken} ${list(labels)}.`, "check"));
+    if (dropped.length) beside.append(makeLine("field-warning", `${form.dataset.dropped} ${list(dropped)}.`));
     return true;
   };
 
@@ -243,6 +262,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const area = card.querySelector("textarea[name$=-connection]");
     area?.addEventListener("paste", (event) => {
       if (fill(card, area, event.clipboardData.getData("text"))) event.preventDefault();
+      // What the browser puts in now clears the error: it may be one with what stood there, too.
+      else setTimeout(() => fill(card, area, area.value));
     });
     area?.addEventListener("change", () => area.value.includes("••••••••") || fill(card, area, area.value));
     const provider = card.querySelector("[data-servers]");

@@ -298,6 +298,11 @@ def test_the_summary_counts_calls_seconds_and_dollars(settings, one_of_each):
     )
     assert summary.counts["left_alone"] == 2
 
+    # One more secret has a twentieth of the calls that compare all of them, each minute here.
+    settings.NOVA_SWEEP_MINUTES = 1
+    each_minute = summarize_plan(make_plan().read_plan_counts())
+    assert each_minute.new_dollars_a_month == Decimal("0.41")
+
 
 @pytest.fixture
 def run(capsys):

@@ -1,6 +1,9 @@
 """A client's logins as cards: what each shows, what may be done, and whether AWS has what was saved."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from credentials.models import Client
 from migration.core.outgoing import LoginOutcome
@@ -8,7 +11,7 @@ from migration.core.sentences import LOGIN_OUTCOMES
 from migration.models import LoginTest
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_database, make_full_client, make_user
+from tests.factories import VIEW, make_database, make_full_client, make_user, update
 from tests.migration.moves.clients import advance
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -114,3 +117,55 @@ def test_a_viewer_has_cards_without_forms_and_without_what_is_not_allowed(client
     assert client.get(f"/admin/credentials/client/{pk}/aws-state/").status_code == 200
     client.force_login(make_user("nobody"))
     assert client.get(f"/admin/credentials/client/{pk}/aws-state/").status_code == 403
+
+
+def test_the_page_tells_a_copy_that_aws_has_but_nova_does_not_use(stores, admin_client):
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+
+    states = [page_of(admin_client, pk).context["aws_state"]]
+    make_database(pk, label="new", is_primary=False)
+    states.append(page_of(admin_client, pk).context["aws_state"])
+
+    assert states == ["unused", "unused_older"]
+    assert "older copy" in page_of(admin_client, pk).content.decode()
+
+
+def test_a_test_of_former_values_is_not_shown_once_a_login_changed(stores, admin_client):
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+    row = Client.objects.get(pk=pk).databases.get()
+    LoginTest.objects.bulk_create(
+        LoginTest(client_id=pk, kind="database", credential_id=row.pk, store=store, outcome="works")
+        for store in ("postgres", "aws")
+    )
+    assert len(cards_of(admin_client, pk)[0]["tests"]) == 2
+
+    changed_at = timezone.now() + timedelta(seconds=2)
+    update(
+        "client_database_credentials",
+        row.pk,
+        db_password_encrypted="another",
+        updated_at=changed_at.replace(tzinfo=None),
+    )
+
+    # AWS has what was tested there until the change is pushed.
+    before = cards_of(admin_client, pk)[0]
+    push(client_ids=[pk])
+    after = cards_of(admin_client, pk)[0]
+    assert [test.store for test in before["tests"]] == ["aws"]
+    assert not after["tests"]
+    assert (after["changed_since_test"], after["changed_at"]) == (True, changed_at)
+
+
+def test_a_login_that_cannot_be_rotated_says_why(stores, admin_client):
+    pk = make_full_client("idom")
+    make_database(pk, label=None, is_primary=False)
+
+    first, second, *_others = cards_of(admin_client, pk)
+
+    assert first["rotate_url"]
+    assert not first["needs_label_to_rotate"]
+    assert (second["rotate_url"], second["needs_label_to_rotate"]) == (None, True)
+    shown = page_of(admin_client, pk).content.decode()
+    assert f'aria-describedby="no-rotation-{second["id"]}"' in shown

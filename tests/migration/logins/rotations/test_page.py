@@ -75,7 +75,7 @@ def test_the_page_rotates_a_database_password(client, role_in, by_socket):
     client.force_login(maria)
     url = page_of(role.client_id, "database", role.row)
     assert url in client.get(f"/admin/credentials/client/{role.client_id}/change/?tab=logins").text
-    assert "kept in AWS" in client.get(url).text
+    assert "stored in AWS" in client.get(url).text
     # Without its button nothing is done, nor without a reason.
     for sent in ({}, {"reason": "INC-42"}, {"confirmed": "1"}, {"confirmed": "1", "reason": " "}):
         assert client.post(url, sent).status_code == 200

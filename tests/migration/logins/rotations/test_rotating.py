@@ -4,7 +4,7 @@ import pytest
 
 from migration.core.keys import load_version_keys
 from migration.logins.models import RotationStep
-from migration.models import Comparison, Secret
+from migration.models import Comparison, LoginTest, Secret
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.logins.rotations.conftest import SECRET, assert_rotated, readers_logging_in
@@ -25,6 +25,9 @@ def test_every_store_has_the_new_password_and_no_reader_is_refused(role_in, phas
     assert role.stages() <= {"AWSCURRENT", "AWSPREVIOUS"}
     current = role.sm.get_value(SECRET).version_id
     assert load_version_keys().is_ours(SECRET, current)
+    proven = set(LoginTest.objects.newest([role.client_id]).values_list("store", "outcome"))
+    stores = ["aws"] if phase == Phase.PURGED else ["aws", "postgres"]
+    assert proven == {(store, "works") for store in stores}
     assert current == rotation.version_id == Secret.objects.get(name=SECRET).version_id
     if phase == Phase.PURGED:
         assert role.in_row().startswith("aws-secretsmanager:")

@@ -263,7 +263,8 @@ def test_the_page_tests_and_shows(client_pk, browser):
     cards = browser.get(answer.url).context["login_cards"]
     assert [[test.outcome for test in card["tests"]] for card in cards] == [["works"]] * 3
     row = break_database(client_pk)
-    post(browser, client_pk, store="postgres", kind="database", login=row)
+    of_one = post(browser, client_pk, store="both", kind="database", login=row, back=page)
+    assert "values are refused (" in browser.get(of_one.url).content.decode()
     assert outcomes(client_pk)["database", "postgres"] == "refused"
     for wrong in ({"store": "x"}, {"store": "aws", "kind": "x"}, {}):
         assert post(browser, client_pk, **wrong).status_code == 404

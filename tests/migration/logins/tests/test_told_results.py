@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.logins.pages import describe_results, describe_verdict
+from migration.logins.pages import describe_login, describe_results, describe_verdict
 from migration.models import LoginTest
 
 
@@ -57,3 +57,31 @@ def test_the_values_of_each_store_are_told_by_themselves(pairs, told, verdict):
     ]
 
     assert (describe_results(tests), describe_verdict(tests)) == (told, verdict)
+
+
+@pytest.mark.parametrize(
+    ("by_store", "told"),
+    [
+        (
+            {"postgres": "works", "aws": "works"},
+            "Database login reports works with the values of both stores.",
+        ),
+        ({"aws": "works"}, "Database login reports works with AWS's values."),
+        (
+            {"postgres": "works", "aws": "timed_out"},
+            (
+                "Database login reports: PostgreSQL's values log in. "
+                "AWS's values could not be tested (the server did not answer in time)."
+            ),
+        ),
+    ],
+)
+def test_of_one_login_is_told_which_it_was_and_of_each_store_how_it_went(by_store, told):
+    tests = [
+        LoginTest(kind="database", credential_id=1, store=store, outcome=outcome)
+        for store, outcome in by_store.items()
+    ]
+    for test in tests:
+        test.row_name = "reports"
+
+    assert describe_login(tests) == told

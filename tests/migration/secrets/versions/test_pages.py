@@ -61,7 +61,9 @@ def test_the_former_version_is_restored_from_the_page_after_a_look_and_a_reason(
     seen = re.search(r'name="seen" value="(\w+)"', shown.content.decode())[1]
     assert "give a reason" in said(browser.post(address, {"seen": seen}))
     sent = {"seen": seen, "reason": "INC-1"}
-    assert "the server refuses a login" in said(browser.post(address, sent))
+    refused = browser.post(address, sent)
+    assert refused.context["refused"].codes[0] == "version_login_refused"
+    assert 'value="INC-1"' in refused.content.decode()
     assert password(pk) == "example-new"
     again = browser.post(address, sent)
     assert "(the database login: no server answers there" in text(again)
