@@ -54,7 +54,9 @@ def test_each_role_sees_the_page_and_only_the_forms_that_it_may_send(
     browser = sign_in(role)
     maps, accepts = role in ("Operator", "Administrator"), role == "Administrator"
 
-    html = browser.get(PAGE).content.decode()
+    page = browser.get(PAGE)
+    assert page.context["asks"]
+    html = page.content.decode()
     assert column in html
     assert (MAP in html, ACCEPT in html) == (maps, accepts)
 
@@ -95,7 +97,7 @@ def test_a_mapping_names_who_made_it(sign_in, add_column):
         ({"use": "other"}, 400, ""),
         ({}, 400, ""),
         ({"use": "plain", "seen": "secret"}, 302, "meanwhile"),
-        ({"use": "plain", "column": "public.clients.slug"}, 302, "no column that NOVA added"),
+        ({"use": "plain", "column": "public.clients.slug"}, 302, "not a column that NOVA added"),
     ],
 )
 def test_what_the_page_did_not_offer_is_refused(sign_in, add_column, sent, status, words):
