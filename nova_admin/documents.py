@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.generic import TemplateView, View
 from django.views.generic.base import TemplateResponseMixin
 from markdown_it import MarkdownIt
@@ -24,10 +25,23 @@ NAME = re.compile(r"[a-z][a-z_-]*\.(?:md|png|svg)")
 PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 # What tests and tools find in the files is for nobody to read.
 COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
+# The documents by what somebody comes for, most used first.
+TOPICS = {
+    gettext_lazy("Start here"): ("tour", "phases", "roles", "login", "import"),
+    gettext_lazy("Migrate clients"): ("campaigns", "logins", "copies", "nova-tables", "leaving"),
+    gettext_lazy("Secrets"): ("rotation", "layouts", "secret-settings", "keys", "reader", "cost"),
+    gettext_lazy("Run the site"): (
+        *("runbooks", "deploy", "production", "operating", "notices", "backup", "upgrading"),
+        *("aws-writes", "iam", "scaling"),
+    ),
+    gettext_lazy("Security and reference"): ("security", "audit", "commands", "reliability"),
+}
+# Told below the last topic.
+FOR_DEVELOPERS = ("architecture", "counting", "embedded", "performance")
 
 
 class DocumentListView(TemplateView):
-    """The page with the titles of all documents."""
+    """The page with the titles of all documents, by topic."""
 
     template_name = "admin/documents.html"
 
@@ -35,7 +49,8 @@ class DocumentListView(TemplateView):
         return super().get_context_data(
             **admin.site.each_context(self.request),
             title=_("Help"),
-            documents=[(path.name, read_title(path)) for path in sorted(_folder().glob("*.md"))],
+            topics=[(topic, _list_documents(names)) for topic, names in TOPICS.items()],
+            for_developers=_list_documents(FOR_DEVELOPERS),
             **kwargs,
         )
 
@@ -57,6 +72,11 @@ class DocumentView(TemplateResponseMixin, View):
                 "document": render_document(path, path.stat().st_mtime_ns),
             }
         )
+
+
+def _list_documents(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    files = [find_file(f"{name}.md") for name in names]
+    return [(path.name, read_title(path)) for path in files]
 
 
 def _folder() -> Path:

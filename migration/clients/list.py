@@ -390,7 +390,7 @@ class ClientColumns(ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        """Show the list; of it the choices of the filters alone, with their numbers, to the page that has the rest."""
+        """Show the list. To its own page, of it the card alone, or the choices of the filters with their numbers."""
         response = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}
         changelist = context.get("cl")
@@ -410,6 +410,8 @@ class ClientColumns(ModelAdmin):
             ],
             "wants_filters": wants_choice_counts(request),
         }
+        if "HX-Request" in request.headers:
+            response.template_name = "admin/migration/clients_list.html"
         return response
 
     def _show_rows(

@@ -79,6 +79,7 @@ class NovaTablesView(AdminView):
         columns, objects = read_nova_columns(), list_nova_objects()
         unknown, accepted = split_unknown_accepted(objects)
         digests = [each.digest for each in accepted]
+        roles = [_show_object(each) for each in objects if each.kind in ROLE_KINDS]
         records = {a.digest: a for a in AcceptedObject.objects.filter(digest__in=digests)}
         context = self.get_context_data(
             breaking=[localize(found.message) for found in columns.breaking],
@@ -90,7 +91,8 @@ class NovaTablesView(AdminView):
             columns=list(_list_columns(columns)),
             unknown=[_show_object(each) for each in unknown],
             accepted=[_show_object(each, records.get(each.digest)) for each in accepted],
-            roles=[_show_object(each) for each in objects if each.kind in ROLE_KINDS],
+            roles=roles,
+            asks=bool(columns.breaking or columns.unmapped or unknown or roles),
             may_view_clients=may("credentials.view_client"),
             may_map=may(MAP_PERMISSION),
             may_accept=may(ACCEPT_PERMISSION),

@@ -480,7 +480,11 @@ class QuestionView(AdminView):
             request=self.request,
             template="admin/migration/person_link.html",
             context=self.get_context_data(person=person, address=link.address, back=page)
-            | {"failed": mails_are_sent(), "title": self.name_link(person)},
+            | {
+                "failed": mails_are_sent(),
+                "title": self.name_link(person),
+                "rights": describe_rights(select_person(person.pk)),
+            },
         )
 
 

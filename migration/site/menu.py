@@ -46,6 +46,8 @@ class Place:
     # Where the addresses of its pages begin, if that isn't its own.
     begins: str = ""
     query: str = ""
+    # What forms of its page are sent to, which shows the page itself where it refuses.
+    sent_to: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -90,7 +92,12 @@ SETTINGS = Entry(
     "tune",
     (
         Place(_("Overview"), "migration_run_settings", (VIEW_CHECKS,), own_title=_("Settings")),
-        Place(_("Notices"), "migration_run_notices", (SET_NOTICES,)),
+        Place(
+            _("Notices"),
+            "migration_run_notices",
+            (SET_NOTICES,),
+            sent_to=("migration_run_add_recipient",),
+        ),
         Place(
             _("NOVA's tables"),
             "credentials_columnmapping_changelist",
@@ -177,7 +184,8 @@ def find_here(request: HttpRequest) -> Here | None:
             root = place.root
             is_below = path == root if entry is DASHBOARD else path.startswith(root)
             if is_below and len(root) > len(longest) and not place.query:
-                best, longest = Here(entry, place, path == place.path), root
+                is_place = path in (place.path, *map(_reverse, place.sent_to))
+                best, longest = Here(entry, place, is_place), root
     return best
 
 

@@ -879,10 +879,13 @@ class AddRecipientView(NoticesView):
         try:
             added = add_recipient(typed, by=get_signed_in_user(request))
         except RecipientRefusedError as error:
-            # Of a mail address it does.
-            again = typed if settings.NOVA_NOTIFY.is_email(typed) else ""
+            # What can only be a mail address does, however it is mistyped.
+            again = typed if "@" in typed and not set("/:") & set(typed) else ""
             return self.show(error=localize(error.message), typed=again)
-        messages.success(request, _("Added: %(host)s") % {"host": escape_invisible(added.host)})
+        messages.success(
+            request,
+            _("Added: %(host)s") % {"host": escape_invisible(added.shown_address or added.host)},
+        )
         return HttpResponseRedirect(get_notices_url())
 
 

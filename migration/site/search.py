@@ -123,7 +123,7 @@ def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[Se
     for client in clients[:MOST_FOUND]:
         phase = PhaseChoices(client.phase).label  # type: ignore[attr-defined]  # annotated
         url = reverse("admin:credentials_client_change", args=[client.pk])
-        yield SearchResult(client.name, f"{client.slug} · {phase}", url, "person")
+        yield SearchResult(client.name, f"{client.slug} · {phase}", url, "apartment")
     if len(clients) > MOST_FOUND:
         url = f"{reverse('admin:credentials_client_changelist')}?{urlencode({'q': words})}"
         yield SearchResult(_("All matching clients"), _("Clients"), url, "groups")

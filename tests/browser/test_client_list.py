@@ -10,7 +10,7 @@ from credentials.models import Client
 from migration.campaigns.steps import find_broken_rule
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from tests.browser.keyboard import TELEPHONE, choose_act, find_hidden, fits, press
+from tests.browser.keyboard import TELEPHONE, WIDTH, choose_act, find_hidden, fits, press
 from tests.bulk_data import make_crowd
 from tests.factories import make_client, make_in_role
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
@@ -62,6 +62,37 @@ def test_an_owner_is_set_and_the_list_of_mine_opened_and_left_by_keyboard(visit,
     page.goto(address)
     expect(rows).to_have_count(1)
     press(chip)
+    expect(rows).to_have_count(2)
+
+
+def test_the_rows_follow_what_is_typed_and_nothing_stays_ticked(visit, two_clients):
+    page = visit(CLIENTS)
+    rows, bar = page.locator(ROWS), page.get_by_role("region", name="Selection")
+    rows.filter(has_text="IDOM").get_by_role("checkbox").check()
+    box = page.get_by_role("searchbox", name="Search clients")
+    box.press_sequentially("norte")
+    expect(rows).to_have_count(1)
+    expect(box).to_be_focused()
+    assert page.url.endswith("?q=norte")
+    expect(bar).to_be_hidden()
+    # What came is as alive as what was there.
+    rows.get_by_role("checkbox").check()
+    expect(bar.get_by_text("1 selected")).to_be_visible()
+    # On a telephone all of the bar is on the screen; one client alone needs no "all".
+    page.set_viewport_size(TELEPHONE)
+    parts = bar.locator("p, summary:visible, .list-close")
+    boxes = [part.bounding_box() for part in parts.all()]
+    assert [box for box in boxes if box["x"] < 0 or box["x"] + box["width"] > 390] == []
+    assert len(boxes) == 4
+    expect(bar.locator(".list-across")).to_be_hidden()
+    page.set_viewport_size(WIDTH)
+    page.get_by_role("button", name="Clear selection").click()
+    expect(bar).to_be_hidden()
+    rows.locator(".row-menu").click()
+    expect(rows.locator(".list-menu-items")).to_be_visible()
+    page.reload()
+    expect(rows).to_have_count(1)
+    box.fill("")
     expect(rows).to_have_count(2)
 
 

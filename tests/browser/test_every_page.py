@@ -109,6 +109,12 @@ def test_the_audit_with_and_without_filters_and_an_entry(look_at, transactional_
 def test_the_health_before_and_after_everything_was_tried_closed_and_open(visit):
     page = visit(HEALTH)
     found = violations(page)
+    # On a telephone the title is a line, with nothing over it.
+    page.set_viewport_size(TELEPHONE)
+    title, button = page.locator("h1"), page.get_by_role("button", name="Check again")
+    assert title.bounding_box()["height"] < 40
+    assert button.bounding_box()["y"] > title.bounding_box()["y"] + 20
+    page.set_viewport_size(WIDTH)
     page.locator("summary", has_text="Name NOVA's role").click()
     page.get_by_label("Role by which NOVA connects").fill("pg_monitor")
     page.get_by_role("button", name="Check again").click()

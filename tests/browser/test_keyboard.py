@@ -37,6 +37,7 @@ def test_the_keyboard_skips_the_menu_and_reaches_filters_menu_and_account(visit,
     assert account.get_attribute("aria-expanded") == "false"
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Log out").wait_for()
+    assert page.locator("#user-menu").evaluate("at => at.scrollWidth <= at.clientWidth")
     page.get_by_role("button", name="Dark").press("Enter")
     assert "dark" in page.locator("html").get_attribute("class")
     page.keyboard.press("Escape")

@@ -35,8 +35,6 @@ def test_a_viewer_finds_what_they_may_see_and_the_keyboard_goes_back(visit, stor
     page.keyboard.type("DB.Cafe")
     expect(palette.get_by_role("listitem")).to_have_count(1)
     assert palette.evaluate("at => at.scrollWidth") <= TELEPHONE["width"]
-    page.keyboard.press("Enter")  # nothing is chosen yet
-    page.keyboard.press("ArrowDown")
     with page.expect_navigation():
         page.keyboard.press("Enter")
     assert page.url.endswith(f"/admin/credentials/client/{pk}/change/")
@@ -48,3 +46,34 @@ def test_a_viewer_finds_what_they_may_see_and_the_keyboard_goes_back(visit, stor
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Café Norte")).to_be_visible()
     assert fits(page)
+
+
+def test_the_first_answer_is_chosen_and_the_menus_box_is_the_same_search(visit, stores):
+    pk = make_client("cafe", name="Café Norte")
+    page = visit("/admin/credentials/client/", user=make_in_role("vera", "Viewer"))
+    palette, box = page.get_by_role("dialog"), page.locator("#search-input-command")
+    # Also where a field has the focus; Enter waits for the answers.
+    page.locator("#searchbar").focus()
+    page.keyboard.press("Control+k")
+    expect(box).to_be_focused()
+    page.keyboard.press("Control+k")
+    with page.expect_navigation():
+        page.keyboard.type("cafe")
+        page.keyboard.press("Enter")
+    assert page.url.endswith(f"/admin/credentials/client/{pk}/change/")
+
+    menu = page.locator(".menu-search")
+    menu.get_by_text("Ctrl K").click()
+    expect(box).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(palette).to_be_hidden()
+    menu.get_by_role("searchbox").press("c")
+    expect(box).to_be_focused()
+    page.keyboard.type("afe")
+    expect(box).to_have_value("cafe")
+    expect(palette.get_by_role("listitem")).to_have_count(1)
+    assert menu.get_by_role("searchbox", include_hidden=True).input_value() == ""
+    # The frame of the field with the focus is the dialog's, which nothing cuts.
+    frame = "at => getComputedStyle(at).outlineStyle"
+    assert box.evaluate(frame) == "none"
+    assert palette.locator("> div").evaluate(frame) == "solid"

@@ -29,8 +29,10 @@ document.addEventListener("alpine:init", () => {
   // The palette behind Ctrl+K, and behind "/" where no list has a search of its own.
   Alpine.data("searchCommand", () => {
     const palette = searchCommand();
-    const { handleOpen, selectItem } = palette;
+    const { handleOpen, handleEscape, handleContentLoaded, selectItem } = palette;
     let before = null;
+    // How Enter asked for the first answer, while the answers to what was typed aren't there yet.
+    let asked = null;
     return Object.assign(palette, {
       init() {
         // While it is open the keyboard stays in it; then it goes back to where it was.
@@ -39,22 +41,50 @@ document.addEventListener("alpine:init", () => {
           if (!isOpen) before?.focus();
         });
       },
-      handleOpen() {
-        if (!this.openCommandResults) before = document.activeElement;
+      handleOpen({ detail: typed, target } = {}) {
+        if (this.openCommandResults) return;
+        before = document.activeElement;
         handleOpen.call(this);
+        // What was typed into the menu's box goes on here.
+        if (typed) {
+          this.ask(typed);
+          target.value = "";
+        }
         // Unfold's focuses after 20 ms, and Alpine shows the field in the next frame, which may be later.
         requestAnimationFrame(() => requestAnimationFrame(() => this.$refs.searchInputCommand.focus()));
+      },
+      ask(text) {
+        const field = this.$refs.searchInputCommand;
+        field.value = text;
+        field.dispatchEvent(new Event("input"));
+      },
+      handleEscape() {
+        asked = null;
+        const isClosing = this.$refs.searchInputCommand.value === "";
+        handleEscape.call(this);
+        if (!isClosing) this.ask("");
+      },
+      handleContentLoaded(event) {
+        handleContentLoaded.call(this, event);
+        // The first answer is chosen, so Enter follows it.
+        if (this.hasResults) this.currentIndex = 1;
+        if (asked && this.isAnswered()) this.selectItem(...asked);
+      },
+      isAnswered() {
+        const answers = document.getElementById("command-results-list");
+        return answers?.dataset.searched === this.$refs.searchInputCommand.value.trim();
       },
       handleShortcut(event) {
         const isTyping = document.activeElement.matches("input:not([type=checkbox]), textarea, select");
         const opens = event.key === "/" ? !document.getElementById("searchbar") : event.key === "k" && (event.metaKey || event.ctrlKey);
-        if (isTyping || !opens) return;
+        if (!opens || (isTyping && event.key === "/")) return;
         event.preventDefault();
         this.handleOpen();
       },
       selectItem(...how) {
-        // Unfold's fails where nothing is found, or nothing chosen yet.
-        if (this.items?.[this.currentIndex - 1]) selectItem.apply(this, how);
+        asked = this.isAnswered() ? null : how;
+        // Unfold's fails where nothing is found.
+        if (!asked && this.items?.[this.currentIndex - 1]) selectItem.apply(this, how);
       },
     });
   });

@@ -27,7 +27,8 @@ let restore = () => {};
 // Django's counter hears of the same event, and counts later as it began to listen later.
 window.addEventListener("pageshow", (event) => restore(readKept(event)));
 
-document.addEventListener("DOMContentLoaded", () => {
+const watchForm = () => {
+  restore = () => {};
   const form = document.getElementById("changelist-form");
   const note = form?.querySelector("[data-elsewhere]");
   if (!note) return;
@@ -58,4 +59,11 @@ document.addEventListener("DOMContentLoaded", () => {
     if (target.closest(".clear, [data-clear]")) elsewhere = [];
     tell();
   });
+};
+document.addEventListener("DOMContentLoaded", watchForm);
+// Other rows came while somebody typed into the search: nothing of them is ticked.
+document.addEventListener("htmx:afterSettle", ({ target }) => {
+  if (target.id !== "list-found") return;
+  watchForm();
+  restore([]);
 });

@@ -12,6 +12,7 @@ from django.core import mail
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from migration.models import AuditEvent, PasswordLink, PasswordReset
@@ -88,6 +89,10 @@ def test_who_opens_it_chooses_the_password_and_is_logged_in(keeper, pau):
     assert PasswordLink.objects.count() == 0
     reset = PasswordReset.objects.get()
     assert (reset.user, reset.by, reset.what) == (pau, keeper, "account")
+    keepers = Client()
+    keepers.force_login(keeper)
+    person = keepers.get(reverse("admin:person", args=[pau.pk])).content.decode()
+    assert "pau chose a password with keeper’s link" in person
     told = AuditEvent.objects.filter(who="pau").values_list("code", flat=True)
     assert {"user_changed", "login"} <= set(told)
 

@@ -87,6 +87,9 @@ def test_without_a_mail_server_the_link_is_shown_once(client, keeper, settings, 
     settings.EMAIL_BACKEND = backend
 
     answer = client.post(INVITE, invitation())
+    # It is made of the mail address, so the page says it, and what the person may.
+    assert (answer.context["person"].username, answer.context["rights"]) == ("pau", "Operator")
+    assert '<dd class="anywhere">pau</dd>' in answer.content.decode()
 
     pau = User.objects.get(username="pau")
     assert answer.status_code == 200

@@ -311,6 +311,8 @@ def test_the_page_of_ones_own_factor_says_what_is_left(maria, client, at):
     page = client.get(OWN).content.decode()
 
     assert "9 recovery codes are left" in page
+    assert 'id="nav-sidebar"' in page, "they are on the site already"
+    assert "<title>Second factor · NOVA Admin</title>" in re.sub(r"(?<=>)\s+|\s+(?=<)", "", page)
     assert "Replace the app" in page
 
 

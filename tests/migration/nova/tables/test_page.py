@@ -54,7 +54,9 @@ def test_each_role_sees_the_page_and_only_the_forms_that_it_may_send(
     browser = sign_in(role)
     maps, accepts = role in ("Operator", "Administrator"), role == "Administrator"
 
-    html = browser.get(PAGE).content.decode()
+    page = browser.get(PAGE)
+    assert page.context["asks"]
+    html = page.content.decode()
     assert column in html
     assert (MAP in html, ACCEPT in html) == (maps, accepts)
 

@@ -8,6 +8,7 @@ from migration.core.problems import Look
 from migration.doctor.site import find_lost_keys
 from migration.models import AuditEvent, NoticeDelivery, NoticeRecipient
 from migration.site import notices
+from migration.site.menu import find_here, list_tabs
 from migration.site.notices import add_recipient, encrypt_recipients_anew, list_recipients
 from nova_admin.environment import MOST_RECIPIENTS, NotifySettings
 from tests.factories import make_in_role
@@ -111,6 +112,31 @@ def test_a_mail_address_is_added_and_shown(here, administrator, mailbox):
     send_now()
     assert [to for to, _ in mailbox.mails] == [[TEAM]]
     assert TEAM not in str(list(AuditEvent.objects.values("facts")))
+
+
+@pytest.mark.parametrize("typed", ["ops@nova", "ops@@nova.example"])
+def test_the_page_stays_what_it_is_where_an_address_is_refused(administrator, typed):
+    page = administrator.post(ADD, {"address": typed})
+    assert page.context["error"]
+    assert page.context["typed"] == typed
+    before = administrator.get(reverse("admin:migration_run_notices"))
+    assert find_here(page.wsgi_request).is_place
+    tabs = [list_tabs(each.wsgi_request) for each in (page, before)]
+    assert tabs[0] == tabs[1] != []
+
+
+@pytest.mark.parametrize(
+    "typed", [f"ftp://ops:{SECRET}@nova.example", f"ops:{SECRET}@nova.example"]
+)
+def test_what_may_be_a_webhook_is_asked_again(administrator, typed):
+    assert refused(administrator, typed)
+
+
+def test_a_mail_address_is_called_by_its_name_once_it_is_added(administrator, settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    page = administrator.post(ADD, {"address": TEAM}, follow=True)
+    (said,) = page.context["messages"]
+    assert TEAM in str(said)
 
 
 def test_a_test_goes_to_the_one_that_was_asked_for(administrator, told, webhook, mailbox):
