@@ -119,4 +119,4 @@ def test_every_surface_says_the_same_words_in_its_readers_language(db):
 
     assert localize(finding.message) == "2 clients have a mismatch."
     with translation.override("es"):
-        assert localize(finding.message) == "2 clientes difieren entre PostgreSQL y AWS."
+        assert localize(finding.message) == "2 clientes tienen una discrepancia."
