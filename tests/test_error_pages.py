@@ -8,10 +8,10 @@ from tests.factories import VIEW, make_user
 
 LOOKED_UP = "/admin/migration/comparison/report/"
 PAGES = {
-    "/admin/?q=%00": (400, "No page of this site sends such an address"),
+    "/admin/?q=%00": (400, "The address, form or cookie is not valid."),
     "/admin/people/invite/": (403, "Roles with this permission: User administrator."),
     "/no-such-page/": (404, "This page does not exist"),
-    LOOKED_UP: (500, "The site failed, and its log says at what"),
+    LOOKED_UP: (500, "The site failed. It may have done part"),
 }
 
 
@@ -55,24 +55,24 @@ def test_each_is_in_the_readers_language(browser, address):
 @pytest.mark.parametrize(
     ("address", "right", "roles", "who"),
     [
-        ("/admin/people/", "Can view users", "User administrator.", "ask a User administrator"),
+        ("/admin/people/", "Can view users", "User administrator.", "Ask a User administrator"),
         (
             "/admin/migration/auditevent/",
             "Can view audit entries",
             "Approver, Administrator.",
-            "ask a User administrator",
+            "Ask a User administrator",
         ),
         (
             "/admin/credentials/client/act/push/?clients=1",
             "Can add runs",
             "Operator, Administrator.",
-            "ask a User administrator",
+            "Ask a User administrator",
         ),
         (
             "/admin/migration/run/aws-writes/claim/",
             "Can claim a copied database as the one that writes to AWS",
             "Administrator.",
-            "ask a superuser, or a User administrator with such a role",
+            "Ask a superuser, or a User administrator with such a role",
         ),
     ],
 )
@@ -104,7 +104,7 @@ def test_of_a_page_for_nobody_no_right_is_named(browser):
     page = browser.get("/admin/migration/auditevent/add/").content.decode()
 
     assert "Your role does not allow it." in page
-    assert "This right is missing" not in page
+    assert "Missing permission" not in page
 
 
 @pytest.mark.parametrize("address", ["/admin/?q=%00", "/no-such-page/"])
@@ -125,7 +125,7 @@ def test_a_host_of_others_has_the_page_too(browser):
 
     assert response.status_code == 400
     assert "evil.example" not in response.content.decode()
-    assert "No page of this site sends such an address" in response.content.decode()
+    assert "The address, form or cookie is not valid." in response.content.decode()
 
 
 def test_a_wrong_login_is_told_once_and_no_link_leads_back_to_the_login(db):
