@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -101,9 +101,12 @@ def get_logins_context(
     cards, sections = [], []
     for inline in context["inline_admin_formsets"]:
         formset = inline.formset
+        asked_for = _find_asked_for([login.instance for login in formset.forms])
         for login in formset.forms:
             if login.instance.pk or inline.has_add_permission:
                 card = _make_card(request, login, client, tests, focus)
+                if card.get("rotate_url") and login.instance.pk not in asked_for:
+                    card |= {"rotate_url": "", "needs_label_to_rotate": True}
                 if not inline.has_change_permission:
                     card |= {"fields": [], "facts": _list_facts(login.instance)}
                 cards.append(card)
@@ -196,7 +199,7 @@ def _make_card(
     address = [row.client_id, kind.value, row.pk]
     tested = [test for store in LoginStore if (test := tests.get((key, store)))]
     found = [test for test in tested if not _is_of_former_values(test, client, row)]
-    stored, may_rotate = form.initial, user.has_perm(ROTATE_PERMISSION)
+    stored = form.initial
     return card | {
         "row": row,
         "is_open": form.is_bound and bool(form.errors),
@@ -217,12 +220,21 @@ def _make_card(
         else LoginStores.POSTGRES,
         "reveal_url": user.has_perm(REVEAL_PERMISSION)
         and reverse("admin:credentials_client_reveal", args=[*address, secret]),
-        "rotate_url": may_rotate
-        and (row.is_primary or row.label)
+        "rotate_url": user.has_perm(ROTATE_PERMISSION)
         and reverse("admin:credentials_client_rotate", args=address),
-        "needs_label_to_rotate": may_rotate and not (row.is_primary or row.label),
         "test_url": link_typed_test(request, row),
     }
+
+
+def _find_asked_for(rows: Sequence[Credential]) -> set[int]:
+    """Return those of a type's rows that NOVA can ask for: the primary one, and the first of each label."""
+    found: dict[str | None, int] = {}
+    for row in sorted(rows, key=lambda each: each.is_primary is not True):
+        if row.is_primary:
+            found.setdefault(None, row.pk)
+        if row.label is not None:
+            found.setdefault(row.label, row.pk)
+    return set(found.values())
 
 
 def _is_of_former_values(test: LoginTest, client: ClientRow | None, row: Credential) -> bool:

@@ -117,7 +117,7 @@ BAD = [
     ("slug", "", "required"),
     ("slug", "with space", "SPACE"),
     ("slug", "taken", "already exists"),
-    ("slug", "Included", "capitals"),
+    ("slug", "Taken", "capitals"),
     ("databases-0-db_host", "", "required"),
     ("databases-0-db_port", "abc", "whole number"),
     ("emails-0-sender_whitelist", "a@example.test, b example", "“b example” is not an address"),

@@ -160,12 +160,14 @@ def test_a_test_of_former_values_is_not_shown_once_a_login_changed(stores, admin
 
 def test_a_login_that_cannot_be_rotated_says_why(stores, admin_client):
     pk = make_full_client("idom")
-    make_database(pk, label=None, is_primary=False)
+    for label in (None, "reports", "reports"):
+        make_database(pk, label=label, is_primary=False)
 
-    first, second, *_others = cards_of(admin_client, pk)
+    found = [card for card in cards_of(admin_client, pk) if card["kind"] == "database"]
 
-    assert first["rotate_url"]
-    assert not first["needs_label_to_rotate"]
-    assert (second["rotate_url"], second["needs_label_to_rotate"]) == (None, True)
+    assert [bool(card["rotate_url"]) for card in found] == [True, False, True, False]
     shown = page_of(admin_client, pk).content.decode()
-    assert f'aria-describedby="no-rotation-{second["id"]}"' in shown
+    for card in found:
+        told = f'aria-describedby="no-rotation-{card["id"]}"' in shown
+        page = admin_client.get(f"/admin/credentials/client/{pk}/rotate/database/{card['row'].pk}/")
+        assert (told, page.status_code) == ((False, 200) if card["rotate_url"] else (True, 404))
