@@ -280,11 +280,13 @@ def list_recipients() -> list[Recipient]:
     targets = {each.target for each in configured}
     addresses = {each.address for each in configured}
     rows = NoticeRecipient.objects.exclude(target__in=targets)
-    added = [
-        Recipient(NoticeWay(row.way), row.target, row.host, _decrypt(row), row) for row in rows
-    ]
+    added = [_read_recipient(row) for row in rows]
     # The settings may name later what was added before, with a code of another SECRET_KEY.
     return configured + [each for each in added if each.address not in addresses]
+
+
+def _read_recipient(row: NoticeRecipient) -> Recipient:
+    return Recipient(NoticeWay(row.way), row.target, row.host, _decrypt(row), row)
 
 
 def _decrypt(row: NoticeRecipient) -> str:
@@ -902,13 +904,14 @@ class RemoveRecipientView(AdminView):
 
     def get(self, request: HttpRequest, recipient_id: int) -> HttpResponse:
         row = get_object_or_404(NoticeRecipient, pk=recipient_id)
-        recipient = Recipient(NoticeWay(row.way), row.target, row.host, _decrypt(row), row)
-        return self.render_to_response(self.get_context_data(recipient=recipient))
+        return self.render_to_response(self.get_context_data(recipient=_read_recipient(row)))
 
     def post(self, request: HttpRequest, recipient_id: int) -> HttpResponseRedirect:
         row = NoticeRecipient.objects.filter(pk=recipient_id).first()
-        if row and remove_recipient(row, by=get_signed_in_user(request)):
-            messages.success(request, _("Removed: %(host)s") % {"host": escape_invisible(row.host)})
+        removed = _read_recipient(row) if row else None
+        if row and removed and remove_recipient(row, by=get_signed_in_user(request)):
+            host = escape_invisible(removed.shown_address or removed.host)
+            messages.success(request, _("Removed: %(host)s") % {"host": host})
         else:
             messages.info(request, _("This recipient was removed already."))
         return HttpResponseRedirect(get_notices_url())

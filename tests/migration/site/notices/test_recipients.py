@@ -137,6 +137,9 @@ def test_a_mail_address_is_called_by_its_name_once_it_is_added(administrator, se
     page = administrator.post(ADD, {"address": TEAM}, follow=True)
     (said,) = page.context["messages"]
     assert TEAM in str(said)
+    page = administrator.post(remove_url(NoticeRecipient.objects.get()), follow=True)
+    (said,) = page.context["messages"]
+    assert TEAM in str(said)
 
 
 def test_a_test_goes_to_the_one_that_was_asked_for(administrator, told, webhook, mailbox):
