@@ -169,7 +169,7 @@ def found() -> list[tuple[str, str]]:
 
 def test_the_doctor_says_whom_notices_do_not_reach(transactional_db, settings, webhook, mailbox):
     settings.NOVA_NOTIFY = NotifySettings()
-    assert found()[0][1].startswith("Notices are set to reach nobody")
+    assert found()[0][1].startswith("Notices have no recipients")
     settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
     text = "Notices have 2 recipients."
     assert found() == [("ok", text)]
