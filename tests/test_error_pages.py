@@ -109,7 +109,7 @@ def test_of_a_page_for_nobody_no_right_is_named(browser):
     page = browser.get("/admin/migration/auditevent/add/").content.decode()
 
     assert "Your role does not allow it." in page
-    assert "This right is missing" not in page
+    assert "Missing permission" not in page
 
 
 @pytest.mark.parametrize("address", ["/admin/?q=%00", "/no-such-page/"])

@@ -281,7 +281,7 @@ def test_try_both_recommends_a_direction(client_pk, browser):
 
     post(browser, client_pk, store="both", back=tab)
 
-    assert "copy AWS to PostgreSQL" in browser.get(tab).content.decode()
+    assert "Copy AWS to PostgreSQL." in browser.get(tab).content.decode()
 
 
 @pytest.mark.parametrize(
