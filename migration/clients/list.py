@@ -75,6 +75,7 @@ from migration.moves.readiness import (
 from migration.moves.rules import (
     FEW_MATCHES,
     FEW_READS,
+    FRESH,
     READY,
     SHORT_TIME,
     Blocker,
@@ -426,21 +427,17 @@ class ClientColumns(ModelAdmin):
         self, clients: Sequence[ListedClient], columns: Sequence[str]
     ) -> Iterator[SafeString]:
         """Yield each client as a row: its box, its cells, and the button of its menu."""
-        act = gettext("Actions")
         shown = [(name, getattr(self, name)) for name in columns]
         for client in clients:
             cells = [(name, show(client)) for name, show in shown]
             yield format_html(
                 '<tr class="data-row" data-phase="{}"><td><input type="checkbox" name="_selected_action" value="{}"'
                 ' class="action-select" aria-labelledby="c{}"></td>{}<td><button type="button" class="row-menu"'
-                ' id="m{}" aria-expanded="false" aria-label="{}" aria-labelledby="m{} c{}"></button></td></tr>',
+                ' aria-expanded="false" aria-labelledby="row-actions c{}"></button></td></tr>',
                 client.phase,
                 client.pk,
                 client.pk,
                 format_html_join("", '<td class="field-{}">{}</td>', cells),
-                client.pk,
-                act,
-                client.pk,
                 client.pk,
             )
 
@@ -499,11 +496,14 @@ class ClientColumns(ModelAdmin):
         if status != Comparison.Status.MATCH:
             url = f"{client.page_url}?tab={ClientTab.COMPARISON}"
             label = format_html('<a href="{}">{}</a>', url, label)
+        at = client.newest_compared_at
+        # The schedule compares each again within minutes: of a match its age is news only where that stopped.
+        is_news = status != Comparison.Status.MATCH or not at or timezone.now() - at > FRESH
         return format_html(
-            '<span class="sign sign-{}">{}</span> <small>{}</small>',
+            '<span class="sign sign-{}">{}</span>{}',
             sign,
             label,
-            _show_age(client.newest_compared_at),
+            format_html(" <small>{}</small>", _show_age(at)) if is_news else "",
         )
 
     @display(description=_("NOVA's last read"), ordering="last_read_at")

@@ -36,7 +36,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     expect(page.get_by_role("button", name="Request the campaign for 2 clients")).to_be_visible()
     assert fits(page)
     press(page.get_by_role("button", name="Request the campaign"))
-    expect(page.get_by_text("somebody else has to approve it").first).to_be_visible()
+    expect(page.get_by_text("Someone else has to approve it").first).to_be_visible()
     expect(page.get_by_role("button", name="Approve the campaign")).to_have_count(0)
     campaign = Campaign.objects.get()
     assert do_next(campaign) is None

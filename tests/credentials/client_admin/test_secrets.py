@@ -36,7 +36,7 @@ def test_a_refused_form_sends_back_neither_the_stored_nor_the_typed_secret(opera
 
     assert "required" in errors_of(response)
     assert "MARKER" not in response.content.decode()
-    assert response.content.decode().count("Type it again") == 3
+    assert response.content.decode().count("Enter it again") == 3
     assert "Enter the secrets again" in response.content.decode()
 
 

@@ -404,7 +404,7 @@ def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask_by
     status, said = ask_by_form(idom)
 
     assert (status, phase_of(idom)) == (302, Phase.DUAL_READ)
-    assert "somebody else has to approve it" in said
+    assert "Someone else has to approve it" in said
     asked = Run.objects.get()
     assert "requested by maria" in page(client, ana, client_page(idom, "change"))
     assert act_page("cutover", idom) not in page(client, maria, client_page(idom, "change"))
