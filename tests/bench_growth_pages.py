@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LIST, DASHBOARD = "/admin/credentials/client/", "/admin/"
 PUT, TAKE = f"{LIST}group/", f"{LIST}ungroup/"
-GROUP = "Everyone"
+GROUP = "Everybody"
 # `bulk_data.make_trouble` leaves more of each kind. A page that shows fewer would measure nothing.
 AT_LEAST_ONE_OF = 50
 

@@ -399,7 +399,7 @@ def perform(aws: AwsServer, server: str, scenario: Scenario, number: int) -> tup
         wrong.append("no call was struck")
     if scenario.tells and not told:
         wrong.append("the page said nothing")
-    told = re.sub(r"\d+ clients? (is|are) tried again in \d+ s: ", "… tried again in … s: ", told)
+    told = re.sub(r"Retrying \d+ clients? in \d+ s: ", "Retrying … in … s: ", told)
     told = re.sub(r"secret '[^']+'", "secret '…'", told)
     end = f"{number:,} matches, one secret each" if not wrong else "**" + "; ".join(wrong) + "**"
     if made.nova and not wrong:

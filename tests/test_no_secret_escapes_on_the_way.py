@@ -292,5 +292,5 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(traps, c
         "exception of an operation"
     ]
     assert {"table migration_phasechange", "table migration_resolution"} <= set(haystack.pieces)
-    assert "is deleted on" in haystack.text("output of move_clients")
+    assert "will be deleted on" in haystack.text("output of move_clients")
     assert "database.host must be text" in haystack.text("exception of an operation")

@@ -74,6 +74,7 @@ from migration.moves.readiness import (
 from migration.moves.rules import (
     FEW_MATCHES,
     FEW_READS,
+    FRESH,
     READY,
     SHORT_TIME,
     Blocker,
@@ -418,18 +419,17 @@ class ClientColumns(ModelAdmin):
         self, clients: Sequence[ListedClient], columns: Sequence[str]
     ) -> Iterator[SafeString]:
         """Yield each client as a row: its box, its cells, and the button of its menu."""
-        act = gettext("Actions")
         shown = [getattr(self, name) for name in columns]
         row = (
             '<tr class="data-row" data-phase="{}"><td><input type="checkbox" name="_selected_action" value="{}"'
             ' class="action-select" aria-labelledby="c{}"></td>'
             + "".join(f'<td class="field-{name}">{{}}</td>' for name in columns)
-            + '<td><button type="button" class="row-menu" id="m{}" aria-expanded="false" aria-label="{}"'
-            ' aria-labelledby="m{} c{}"></button></td></tr>'
+            + '<td><button type="button" class="row-menu" aria-expanded="false"'
+            ' aria-labelledby="row-actions c{}"></button></td></tr>'
         )
         for client in clients:
             pk, cells = client.pk, (show(client) for show in shown)
-            yield format_html(row, client.phase, pk, pk, *cells, pk, act, pk, pk)
+            yield format_html(row, client.phase, pk, pk, *cells, pk)
 
     def name_column(self, name: str) -> str:
         return str(getattr(self, name).short_description)
@@ -492,11 +492,14 @@ class ClientColumns(ModelAdmin):
         if status != Comparison.Status.MATCH:
             url = f"{client.page_url}?tab={ClientTab.COMPARISON}"
             label = format_html('<a href="{}">{}</a>', url, label)
+        at = client.newest_compared_at
+        # The schedule compares each again within minutes: of a match its age is news only where that stopped.
+        is_news = status != Comparison.Status.MATCH or not at or timezone.now() - at > FRESH
         return format_html(
-            '<span class="sign sign-{}">{}</span> <small>{}</small>',
+            '<span class="sign sign-{}">{}</span>{}',
             sign,
             label,
-            _show_age(client.newest_compared_at),
+            format_html(" <small>{}</small>", _show_age(at)) if is_news else "",
         )
 
     @display(description=_("NOVA's last read"), ordering="last_read_at")

@@ -294,7 +294,7 @@ def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
     return stop
 
 
-STARTED_WRITES = Sentence("started_writes", "Started AWS writes again.")
+STARTED_WRITES = Sentence("started_writes", "Resumed AWS writes.")
 
 
 def start_aws_writes(*, by: User | None = None) -> int:

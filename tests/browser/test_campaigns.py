@@ -37,7 +37,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     expect(page.get_by_role("button", name="Request the campaign for 2 clients")).to_be_visible()
     assert fits(page)
     press(page.get_by_role("button", name="Request the campaign"))
-    expect(page.get_by_text("somebody else has to approve it").first).to_be_visible()
+    expect(page.get_by_text("Someone else has to approve it").first).to_be_visible()
     expect(page.get_by_role("button", name="Approve the campaign")).to_have_count(0)
     campaign = Campaign.objects.get()
     assert do_next(campaign) is None
@@ -60,10 +60,10 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     above, below = (wave.bounding_box() for wave in (first, second))
     assert (above["x"], above["y"] + above["height"] <= below["y"]) == (below["x"], True)
     press(page.get_by_role("button", name="Stop the campaign"))
-    expect(page.get_by_text("Stopped: nothing more begins")).to_be_visible()
+    expect(page.get_by_text("Stopped. A run in progress ends")).to_be_visible()
     assert do_next(campaign) is None
     press(page.get_by_role("button", name="Continue the campaign"))
-    expect(page.get_by_text("The campaign goes on")).to_be_visible()
+    expect(page.get_by_text("The campaign continues")).to_be_visible()
     # Where a cutover wants an approval, so does each time that it goes on.
     assert do_next(campaign) is None
     assert campaign.state == Campaign.State.REQUESTED

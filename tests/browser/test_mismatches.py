@@ -35,12 +35,12 @@ def test_mismatches_of_many_clients_are_acknowledged_and_that_is_undone(visit, s
     page.locator("summary", has_text="Resolve…").press("Enter")
     page.get_by_role("button", name="Acknowledge mismatches…").press("Enter")
 
-    page.get_by_text("Acknowledge mismatchess?").wait_for()
+    page.get_by_text("Acknowledge the mismatches of 2 clients?").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     found += violations(page)
     page.get_by_label("Reason or ticket").fill("INC-42")
     page.get_by_label("Acknowledge until").fill("2099-01-01")
-    page.get_by_role("button", name="Acknowledge mismatchess").press("Enter")
+    page.get_by_role("button", name="Acknowledge the mismatches of 2 clients").press("Enter")
     page.get_by_text("You acknowledged the mismatches of 2 clients.").wait_for()
     assert Resolution.objects.acknowledgements_in_force().count() == 2
     found += violations(page)

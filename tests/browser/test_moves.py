@@ -102,7 +102,7 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     maria.types("idom", TYPE, wanted="idom")
     maria.types("INC-42", "Reason or ticket")
     maria.presses("Request cutover", n="1")
-    maria.reads("somebody else has to approve it")
+    maria.reads("Someone else has to approve it")
     maria.follows("Requests")
     maria.follows("Move run %(id)s", id=str(Run.objects.get().pk))
     maria.reads("You requested it. Someone else has to approve it.")

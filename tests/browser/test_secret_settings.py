@@ -32,10 +32,10 @@ def test_what_a_run_will_do_is_read_and_then_it_does_it(visit, stores, settings,
     expect(page.get_by_text("$0.80 a month more, for replicas.")).to_be_visible()
     expect(page.get_by_text("Its KMS key is alias/aws/secretsmanager").first).to_be_visible()
     assert (violations(page), fits(page)) == ([], True)
-    press(page.get_by_role("button", name="Apply key and regionss…"))
+    press(page.get_by_role("button", name="Apply to 2 clients…"))
     assert not Run.objects.exists(), "its page says first what would be done"
     assert (violations(page), fits(page)) == ([], True)
-    press(page.get_by_role("button", name="Apply key and regionss", exact=True))
+    press(page.get_by_role("button", name="Apply to 2 clients", exact=True))
 
     run = Run.objects.get()
     expect(page.get_by_role("heading", name=f"Key and regions {run.pk}").first).to_be_visible()

@@ -175,7 +175,7 @@ def test_a_client_larger_than_a_secret_is_refused(send):
     [
         ("aws_logins-0-region", "mars-west-9", "AWS has no region “mars-west-9”"),
         ("emails-0-email_user", "invoices", "This is no mail address"),
-        ("databases-0-db_password", "blank ", "begins or ends with a blank"),
+        ("databases-0-db_password", "blank ", "begins or ends with a space"),
         ("slug", "client-abc123", "hyphen and six characters"),
     ],
 )
@@ -199,7 +199,7 @@ def test_without_scripts_a_button_adds_an_empty_login_and_keeps_what_was_typed(r
     assert (again["name"], again["databases-0-db_host"]) == ("New", "db.example.test")
     assert (again["databases-TOTAL_FORMS"], again["databases-1-is_primary"]) == ("2", "false")
     assert again["databases-0-db_password"] == ""
-    assert "type the secrets again" in errors_of(page)
+    assert "enter the secrets again" in errors_of(page)
     assert not Client.objects.exists()
 
 
@@ -211,7 +211,7 @@ def test_without_scripts_the_first_error_has_the_focus_and_secrets_are_asked_aga
     assert text.count("autofocus") == 1
     (focused,) = [tag for tag in text.split("<") if "autofocus" in tag]
     assert 'name="databases-0-db_port"' in focused
-    assert "Type the secrets again" in text
+    assert "Enter the secrets again" in text
     assert "example-password-1" not in text
 
 

@@ -19,7 +19,7 @@ from tests.credentials.test_adding_a_client import CLIENT, DATABASE
 from tests.factories import make_full_client, sent_form
 from tests.page_forms import open_form
 
-LEFT_OUT = "left a row out without an error"
+LEFT_OUT = "dropped a row without an error"
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def test_what_waits_is_told_and_what_was_told_is_not(settings):
         assert list(switches) == [("rotation_overdue", True, False), ("run_ended", False, True)]
         said = [text.splitlines()[1] for text in sink.taken if "Over:" not in text]
     assert sorted(said) == [
-        "2 rotations stopped, and somebody has to look which secret is valid: x, y",
+        "2 rotations stopped. Check which secrets work: x, y",
         "7 more fields differ between PostgreSQL and AWS. Clients: a, b, c, d, e, …",
         "A search found secret values in one more place. Client: idom",
     ]

@@ -41,6 +41,6 @@ class Command(FormattedCommand):
                 f" {each.waiting} waiting"
                 for each in reports
             ]
-            self.stdout.write("\n".join(lines or ["Notices are set to reach nobody."]))
+            self.stdout.write("\n".join(lines or ["Notices have no recipients."]))
         if any(each.problem for each in reports):
             raise CommandError("Not every notice got there.", returncode=1)

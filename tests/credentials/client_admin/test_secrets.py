@@ -36,8 +36,8 @@ def test_a_refused_form_sends_back_neither_the_stored_nor_the_typed_secret(opera
 
     assert "required" in errors_of(response)
     assert "MARKER" not in response.content.decode()
-    assert response.content.decode().count("Type it again") == 3
-    assert "Type the secrets again" in response.content.decode()
+    assert response.content.decode().count("Enter it again") == 3
+    assert "Enter the secrets again" in response.content.decode()
 
 
 def test_a_refused_form_for_a_new_client_does_not_send_back_the_typed_secret(root):

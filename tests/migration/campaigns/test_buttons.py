@@ -63,7 +63,7 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     recorded = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", who=maria.username)
     assert [str(event.message) for event in recorded.order_by("pk")] == [
         f"Stopped Campaign {campaign.pk}.",
-        f"Let Campaign {campaign.pk} go on.",
+        f"Continued Campaign {campaign.pk}.",
         f"Cancelled Campaign {campaign.pk}.",
     ]
 

@@ -274,7 +274,7 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
     assert f'href="{address(campaign)}"' in shown.content.decode()
     assert "north-0 could not be moved:" in text(shown)
     assert "Stop: nothing starts" not in text(shown)
-    assert "Cancel: over for good" in text(shown)
+    assert "Cancel: ends the campaign" in text(shown)
 
     words = text(client.get(address(campaign)))
     assert "north-0" in words

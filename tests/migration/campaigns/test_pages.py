@@ -143,7 +143,7 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
         "Refused 1 (limit 3) see them Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move run"
         in first
     )
-    assert "Wave 2, part 1 (Italy) schedule Not begun" in words
+    assert "Wave 2, part 1 (Italy) schedule Not started" in words
 
 
 def test_a_number_that_reached_its_limit_is_marked(client, log_in):

@@ -75,7 +75,7 @@ def test_the_doctor_tells_it_and_migrate_changes_nothing_behind_it(hostile, tmp_
     assert "pool in session mode" in migrated.stderr
     assert hostile.ask("SELECT to_regclass('nova_admin.django_migrations')") == [(None,)]
     assert checked.returncode == 1
-    assert "FAILED: pooler: Connections share PostgreSQL's processes" in checked.stdout
+    assert "FAILED: pooler: A pooler in transaction mode" in checked.stdout
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_workers_and_commands_whose_locks_would_not_hold_say_so_and_do_nothing(
     done = manage(*command, DATABASE_URL=shared)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("CommandError: Connections share PostgreSQL's processes")
+    assert done.stderr.startswith("CommandError: A pooler in transaction mode")
     assert "pool in session mode" in done.stderr
     assert migrated.ask("SELECT count(*) FROM nova_admin.migration_run") == before
     assert migrated.ask("SELECT count(*) FROM nova_admin.migration_worker") == [(0,)]
@@ -132,7 +132,7 @@ def test_the_site_itself_starts_behind_a_pool_in_session_mode_only(migrated, tmp
         assert (done.returncode, done.stderr) == (0, "")
     else:
         assert done.returncode == 1
-        assert "ImproperlyConfigured: Connections share PostgreSQL's processes" in done.stderr
+        assert "ImproperlyConfigured: A pooler in transaction mode" in done.stderr
 
 
 def as_url(conninfo: str) -> str:

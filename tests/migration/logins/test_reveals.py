@@ -353,7 +353,7 @@ def test_with_scripts_it_hides_itself_and_without_the_page_says_so(idom, maria, 
 
     assert 'data-hide-after="30"' in html
     assert re.search(r'<script src="[^"]*migration/reveal\.js" defer>', html)
-    assert re.search(r"(?s)<noscript>.*close this page.*</noscript>", html)
+    assert re.search(r"(?s)<noscript>.*Close this page.*</noscript>", html)
 
 
 def test_a_reveal_touches_neither_store_nor_the_clients_standing(idom, maria, client):

@@ -448,7 +448,7 @@ def test_the_cutover_of_several_is_requested_as_a_run_for_those_whose_gate_is_op
     compare(client_ids=[more])
     address = move_page(*CUTOVER, *three, more)
     page = client.get(address)
-    assert page.context["button"] == "Request cutovers"
+    assert page.context["button"] == "Request the cutover of 2 clients"
     assert by_verdict(page)["refused"] == ["behind", "untouched"]
 
     send(client, address, page, typed="2", reason="INC-42")

@@ -399,12 +399,12 @@ def test_nothing_is_asked_for_with_a_reason_that_cannot_be_kept(idom, ask_by_for
 
 def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask_by_form, client):
     assert act_page("cutover", idom) in page(client, maria, client_page(idom, "change"))
-    assert "Somebody else approves it" in page(client, maria, act_page("cutover", idom))
+    assert "Someone else has to approve it" in page(client, maria, act_page("cutover", idom))
 
     status, said = ask_by_form(idom)
 
     assert (status, phase_of(idom)) == (302, Phase.DUAL_READ)
-    assert "somebody else has to approve it" in said
+    assert "Someone else has to approve it" in said
     asked = Run.objects.get()
     client.force_login(maria)
     assert client.get(request_page(asked, "change")).context["approvers"] == ("ana",)

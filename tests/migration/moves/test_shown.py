@@ -243,7 +243,7 @@ def test_a_run_is_approved_for_the_clients_that_the_page_showed(client, maria, a
     )
     html = client.get(run_page(run)).content.decode()
     assert "NOVA has deleted 1 client since the request" in html
-    assert "1 client has another slug" in html
+    assert "NOVA changed the slug of 1 client" in html
     run.refresh_from_db()
     assert run.state == Run.State.REQUESTED
 

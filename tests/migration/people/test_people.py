@@ -196,7 +196,7 @@ def test_a_page_that_is_out_of_date_changes_nothing(client, keeper, maria):
         ("details", {"name": "M", "mail": ""}),
     ):
         answer = do(client, maria, act, seen=seen, **sent)
-        assert "somebody else changed maria" in str(answer.context["form"].errors)
+        assert "someone else changed maria" in str(answer.context["form"].errors)
 
     maria.refresh_from_db()
     assert (maria.is_active, maria.first_name) == (True, "Maria Paz")

@@ -227,7 +227,7 @@ def test_the_page_of_a_comparison_that_could_not_be_made_says_why(viewer, compar
     words = text(viewer.get(page_of("migration_comparison", compared["unclear"].pk)))
 
     assert "AWS gave no usable answer." in words
-    assert "held the same" not in words
+    assert "All fields matched" not in words
 
 
 def test_the_page_of_a_real_comparison_holds_no_value_of_either_store(stores, client):

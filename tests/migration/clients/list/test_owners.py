@@ -37,7 +37,7 @@ def test_many_are_given_an_owner_and_filtered_by_it(operator):
     assert owners() == {}
     for name in ("paco", "olga"):
         ids = pks[:2] if name == "paco" else pks[1:2]
-        assert f"{name} looks after" in text(set_owner(operator, *ids, owner=name, follow=True))
+        assert f"{name} now owns" in text(set_owner(operator, *ids, owner=name, follow=True))
 
     assert owners() == {"a": "paco", "b": "olga"}
     assert slugs(operator, "owner=mine") == ["b"]

@@ -108,7 +108,7 @@ def test_each_step_of_the_way_is_on_record(phase):
     assert [row.reason for row in made] == ["CHG-7"] * len(there) + ["CHG-8"] * len(back)
     told = AuditEvent.objects.filter(code="offboarding", slug="idom").order_by("pk")
     assert [str(event.message).split(".")[0] for event in told] == [
-        "Started to offboard the client",
+        f"Started to offboard the client, which was in {phase.label}",
         "The client is offboarded",
         "Started to bring the client back",
         f"The client is back in {phase.label}, inactive as before",

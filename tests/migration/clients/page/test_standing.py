@@ -115,7 +115,7 @@ def test_the_checklist_names_each_condition_and_how_many_are_not_met(viewer, ido
 
     for condition in (
         "A push is pending",
-        "It was never compared",
+        "Not compared yet. Compare it first",
         "No run is working on this client",
         "NOVA's reader found a mismatch",
         "4 checks don't pass yet",

@@ -439,10 +439,10 @@ def test_a_request_overrides_the_kinds_that_were_chosen_for_the_reason_of_the_mo
 
 def test_a_demo_says_that_its_times_are_short(idom, client, log_in, settings):
     log_in()
-    assert "Waits are short here" not in text(client.get(page_of(idom)))
+    assert "Waits are shorter here" not in text(client.get(page_of(idom)))
     settings.NOVA_DEMO = True
 
-    assert "Waits are short here" in text(client.get(page_of(idom)))
+    assert "Waits are shorter here" in text(client.get(page_of(idom)))
 
 
 def test_a_purge_too_can_be_overridden_with_a_reason(cut_over, client, log_in):

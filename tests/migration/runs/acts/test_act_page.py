@@ -36,7 +36,7 @@ def test_choosing_an_act_of_the_list_only_opens_its_page(operator):
     page = operator.get(answer.url)
 
     assert answer.url.startswith(f"{TEST_LOGINS}?clients={first},{third}&back=")
-    assert "Test logins?" in text(page)
+    assert "Test the logins of 2 clients?" in text(page)
     assert not Run.objects.exists()
 
 

@@ -93,7 +93,7 @@ def test_the_line_of_a_command_counts_them(mixed):
 
     assert line.startswith(f"{mixed}: 10 of 15 clients (67 %)")
     assert line.endswith(
-        "2 failed (2 data), 1 differs, 1 refused, 4 skipped, 1 in progress, 3 not started"
+        "2 failed (2 data), 1 differs, 1 refused, 4 skipped, 1 in progress, 3 not begun"
     )
 
 

@@ -67,9 +67,9 @@ def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clie
     assert "2 replicas are created in eu-west-1." in shown
     assert "2 replicas in eu-west-3." in shown
     assert "a month more" not in shown  # as many go as come
-    assert "Before it starts" in shown
+    assert "First give NOVA" in shown
     assert findings() == ["failed"]
-    assert "Apply key and regionss…" in shown
+    assert "Apply to 2 clients…" in shown
 
     act = open_act(operator)
     assert act.context["number"] == 2
@@ -93,7 +93,7 @@ def test_what_was_not_looked_at_is_part_of_the_run_and_called_so_after_a_while(o
     shown = operator.get(PAGE).content.decode()
 
     assert "2 secrets are not checked yet" in shown
-    assert "Apply key and regionss" in shown
+    assert "Apply to 2 clients" in shown
     assert findings() == ["ok"]
     Secret.objects.update(seen_at=timezone.now() - timedelta(hours=3))
     assert findings() == ["not_looked_at"]

@@ -53,7 +53,7 @@ def test_the_page_shows_who_did_what_in_a_fixed_number_of_statements(
 
     page = response.content.decode()
     assert page.count("<time ") == ROWS_A_PAGE
-    assert "Started AWS writes again." in page
+    assert "Resumed AWS writes." in page
     assert "INC-&lt;b&gt;42" in page
     assert AuditEvent.objects.count() == before  # looking is no act
 

@@ -173,7 +173,7 @@ def test_another_problem_of_the_site_is_told_by_its_sentence_with_the_page_that_
     look(2)
 
     send_now()
-    (text,) = (text for text in webhook.taken if "that no host could read" in text)
+    (text,) = (text for text in webhook.taken if "Unreadable tasks" in text)
     assert text.startswith("*[Production] Other problem with the site*")
     assert text.endswith("https://nova.example.com/admin/migration/run/health/")
 

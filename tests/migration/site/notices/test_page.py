@@ -85,7 +85,7 @@ def test_the_test_goes_to_everybody_at_once_and_shows_what_came_of_it(
     page = administrator.post(TEST, follow=True)
 
     assert mailbox.subjects == ["[Production] Test of the notices"]
-    assert "ana sent this notice" in webhook.taken[0]
+    assert "a test sent by ana" in webhook.taken[0]
     shown = text_of(page)
     tests = [(test.way, test.state) for _report, test in page.context["recipients"]]
     assert tests == [("webhook", "waiting"), ("mail", "sent")]
@@ -146,7 +146,7 @@ def test_the_page_shows_by_host_alone_what_was_sent_and_what_failed(
     assert "ops.example" in page
     assert TEAM not in page
     assert "example-secret-path" not in page
-    assert page.count("ana sent this notice") == 2
+    assert page.count("a test sent by ana") == 2
 
 
 def test_its_statements_do_not_grow_with_notices(
@@ -169,7 +169,7 @@ def found() -> list[tuple[str, str]]:
 
 def test_the_doctor_says_whom_notices_do_not_reach(transactional_db, settings, webhook, mailbox):
     settings.NOVA_NOTIFY = NotifySettings()
-    assert found()[0][1].startswith("Notices are set to reach nobody")
+    assert found()[0][1].startswith("Notices have no recipients")
     settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
     text = "Notices have 2 recipients."
     assert found() == [("ok", text)]
