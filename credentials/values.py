@@ -99,7 +99,7 @@ def check_secret(value: str) -> None:
 
 
 SECRET_HAS_OUTER_BLANKS = Sentence(
-    "secret_has_outer_blanks", "%(name)s begins or ends with a blank, which is kept."
+    "secret_has_outer_blanks", "%(name)s begins or ends with a space, which is kept."
 )
 
 

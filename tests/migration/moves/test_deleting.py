@@ -82,7 +82,7 @@ def test_it_is_scheduled_with_a_recovery_window_and_kept_with_the_move(idom, sm,
 
     deleted_at = sm.describe_secret(NAME).deleted_at
     assert deleted_at - timezone.now() > timedelta(days=29)
-    assert f"{NAME} is deleted on {deleted_at:%-d %b %Y}" in str(moved.message)
+    assert f"{NAME} will be deleted on {deleted_at:%-d %b %Y}" in str(moved.message)
     change = PhaseChange.objects.first()
     assert change.reason == "INC-7"
     assert change.note.parts == (TO_BE_DELETED(), moved.message)
@@ -223,7 +223,7 @@ def test_by_command(idom, sm, capsys):
     )
 
     (result,) = json.loads(capsys.readouterr().out)
-    assert "is deleted on" in result["reasons"][0]
+    assert "will be deleted on" in result["reasons"][0]
     assert result["codes"] == [DELETED_ON.key]
     assert is_scheduled(sm)
 

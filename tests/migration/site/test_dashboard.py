@@ -349,7 +349,7 @@ def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_cli
         make_run(["failed"])
         with CaptureQueriesContext(connection) as captured:
             dashboard.load_dashboard()
-        assert len(captured) == 13
+        assert len(captured) == 14
 
 
 def test_what_is_at_work_takes_two_queries_whatever_is(root):

@@ -403,7 +403,7 @@ def test_check_again_compares_just_the_clients_that_are_counted(client):
     make_comparison(pk, "unchecked"), make_comparison(make_client("other"), "match")
     (item,) = client.get(HOME).context["attention"]
 
-    client.post(item.action.url, {"all": "1"})
+    client.post(item.action.url, {"select_across": "1"})
 
     run = Run.objects.get()
     assert (run.kind, list(run.items.values_list("client_id", flat=True))) == ("compare", [pk])

@@ -260,4 +260,4 @@ def test_a_kind_of_evidence_that_nobody_lacks_is_named_where_it_is_overridden(cl
     shown_kinds = [each["is_on"] for each in page.context["overrides"]]
     assert shown_kinds
     assert all(shown_kinds)
-    assert page.context["is_dangerous"]
+    assert not page.context["is_dangerous"]  # one click takes it back
