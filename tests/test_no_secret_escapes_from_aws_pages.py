@@ -45,8 +45,8 @@ def test_neither_checking_aws_nor_the_cost_nor_keys_show_or_keep_a_value(browser
 
     assert haystack.found() == []
     # It did ask, and what it does is not left alone.
-    assert "AWS permits it" in haystack.text("output of check_aws")
-    assert "AWS permits it" in haystack.text(f"page {url}")
+    assert "Allowed. For" in haystack.text("output of check_aws")
+    assert "Allowed. For" in haystack.text(f"page {url}")
     assert "ReadSecrets" in haystack.text("output of iam_policy")
     assert "Its KMS key is alias/aws/secretsmanager" in haystack.text(f"page {place}")
     assert secrets_manager().describe_secret("nova/clients/idom").kms_key == "alias/nova"

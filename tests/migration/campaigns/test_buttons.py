@@ -111,7 +111,7 @@ def test_somebody_else_approves_it_and_the_requester_does_not(client, log_in, se
     campaign = make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=1440)
     shown = client.get(page(campaign))
     assert buttons(shown) == ["Cancel the campaign…"]
-    assert "somebody else" in text(shown)
+    assert "Someone else" in text(shown)
     press(client, campaign, "approve")
     assert campaign.state == Campaign.State.REQUESTED
 

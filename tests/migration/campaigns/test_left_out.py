@@ -187,7 +187,7 @@ def test_while_a_run_is_in_work_nobody_is_left_out():
     campaign = stop_with_refused()
     campaign.waves.get().runs.update(finished_at=None)
 
-    with pytest.raises(CampaignNotChangedError, match="is still in work"):
+    with pytest.raises(CampaignNotChangedError, match="is still running"):
         without_stuck(campaign, by=None)
 
     assert left_out() == []
@@ -387,7 +387,7 @@ def test_the_failure_of_who_was_left_out_is_over_and_a_wave_without_clients_does
     assert count_failed_clients().by_act == {Act.MOVE: 1}
     assert wave.soaks_until(timezone.now())
 
-    without_stuck(campaign)
+    without_stuck(campaign, by=None)
 
     assert count_failed_clients().by_act == {}
     assert wave.soaks_until(timezone.now()) is None

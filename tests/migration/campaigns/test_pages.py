@@ -171,7 +171,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     words = text(client.get(page(campaign)))
     assert re.search(f"Stopped (now|.{{1,12}} ago) : {re.escape(told)}", words)
     assert "spain-0 could not be moved:" in words
-    assert "nothing holds its clients up any more." in words
+    assert "nothing blocks its clients any more." in words
     pk = WaveClient.objects.get().client_id
     enter_phase(pk, Phase.DUAL_WRITE)
     make_comparison(pk, "mismatch")

@@ -37,7 +37,7 @@ def test_a_version_that_waits_is_named_and_what_was_not_looked_at(stores, monkey
     make_secret(sm, "fourth", pending=True)
     ((state, message),) = examine()
     assert state == FindingState.FAILED
-    assert "A secret has a version that waits" in message
+    assert "A secret has a pending version" in message
     assert "nova/clients/fourth" in message
 
     monkeypatch.setattr("nova_credentials.aws.versions._PAGE_SIZE", 2)

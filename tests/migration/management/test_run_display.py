@@ -283,7 +283,7 @@ def test_on_a_real_terminal_the_second_ctrl_c_ends_the_process_at_once(stores):
     with manage_on_terminal(*given, columns=60, DATABASE_URL=nova_uri()) as terminal:
         terminal.wait_for("0 of 1 clients")
         terminal.press(b"\x03")
-        terminal.wait_for("are finished first")
+        terminal.wait_for("finishing the current batches")
         assert terminal.process.is_alive()
 
         terminal.press(b"\x03")

@@ -111,7 +111,7 @@ def test_nobody_cuts_over_or_purges_alone(maria, new):
     assert codes(pk, new) == [NEEDS_APPROVAL.key]
 
     asked = ask(pk, new, maria)
-    with pytest.raises(ApprovalStepRefused, match="somebody else"):
+    with pytest.raises(ApprovalStepRefused, match="Someone else"):
         approve_run(run_id=asked.pk, by=maria)
     assert (phase_of(pk), state_of(asked)) == (before, OPEN)
 
@@ -271,7 +271,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
 def test_of_two_who_ask_the_second_is_told(idom, maria, ana):
     request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
-    with pytest.raises(ApprovalStepRefused, match="idom has an open request already"):
+    with pytest.raises(ApprovalStepRefused, match="idom already has an open request"):
         request_move(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
 
 
@@ -536,7 +536,7 @@ def test_the_command_asks_for_nobody_who_may_not(idom, ana):
 def test_the_command_approves_what_was_requested_once_every_check_passes(idom, maria, ana):
     asked = ask(idom, Phase.AWS, maria)
     approve = ("run", "approve", str(asked.pk), "--by")
-    with pytest.raises(CommandError, match="somebody else has to"):
+    with pytest.raises(CommandError, match="Someone else has to"):
         call_command(*approve, "maria")
     write_password(idom, "example-new")
     with pytest.raises(CommandError, match="A push is pending") as shut:

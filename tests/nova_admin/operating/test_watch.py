@@ -71,7 +71,7 @@ def test_workers_that_are_gone_are_told_once_and_over_once_they_are_back(webhook
         let_pass(minutes=2)
         assert look_while_no_worker_looks()
     assert told() == [False]
-    assert len([text for text in webhook.taken if "No worker is alive" in text]) == 1
+    assert len([text for text in webhook.taken if "No worker is running" in text]) == 1
     assert not NoticeDelivery.objects.waiting().exists()
 
     let_pass(minutes=1)

@@ -283,7 +283,7 @@ def test_the_command_in_words(rows, capsys):
 def test_the_command_needs_a_table_that_it_can_read(nova, db):
     nova.execute("ALTER TABLE public.client_credentials DROP COLUMN db_user")
 
-    with pytest.raises(CommandError, match="lacks columns") as refused:
+    with pytest.raises(CommandError, match="is missing columns") as refused:
         call_command("import_clients", "--legacy")
 
     assert refused.value.returncode == 1

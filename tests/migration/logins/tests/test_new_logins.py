@@ -81,7 +81,7 @@ def test_what_is_lacking_is_named_and_nothing_is_tried(browser, values, servers)
     answer = add_test(browser, row="databases-0", **type_in(values, "databases-1"))
     assert "This field is required" in answer.content.decode()
     for row in ("", "emails-0", "databases-x", "databases-__prefix__"):
-        assert "lacks this login" in add_test(browser, row=row).content.decode()
+        assert "missing in the form" in add_test(browser, row=row).content.decode()
     assert servers.heard == []
     assert not AuditEvent.objects.filter(code=LOGIN_TEST_EVENT).exists()
 

@@ -100,5 +100,5 @@ def test_a_purged_secret_and_a_row_that_is_not_there(browser, row, typed):
     update("client_database_credentials", row.pk, db_password_encrypted=pointer)
     assert "Only AWS has this secret" in send(browser, row, typed).content.decode()
     del typed["databases-0-id"]
-    assert "lacks this login" in send(browser, row, typed).content.decode()
+    assert "missing in the form" in send(browser, row, typed).content.decode()
     assert not LoginTest.objects.exists()

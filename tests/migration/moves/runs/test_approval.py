@@ -61,7 +61,7 @@ def test_nobody_moves_until_somebody_else_approves(maria, ana):
     run = request(maria)
     work(run)
     assert (run.state, outcomes(run)) == (Run.State.REQUESTED, {"client-0": "", "client-1": ""})
-    with pytest.raises(ApprovalStepRefused, match="somebody else"):
+    with pytest.raises(ApprovalStepRefused, match="Someone else"):
         approve_run(run_id=run.pk, by=maria)
 
     write_password(pks[1], "example-new")
@@ -127,7 +127,7 @@ def test_a_client_that_left_the_second_request_leaves_the_others_to_be_approved(
     run.reopen_failed(by=maria)
 
     assert run.state == Run.State.REQUESTED
-    with pytest.raises(ApprovalStepRefused, match="somebody else"):
+    with pytest.raises(ApprovalStepRefused, match="Someone else"):
         approve_run(run_id=run.pk, by=maria)
     work(approve_run(run_id=run.pk, by=ana))
     assert NEEDS_APPROVAL.key not in codes_of(run, "client-1")
