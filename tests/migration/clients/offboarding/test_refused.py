@@ -275,7 +275,7 @@ def test_nothing_else_changes_a_client_that_left(phase):
         set_activity(client_id=pk, active=True)
     (pushed,) = push(client_ids=[pk])
     assert pushed.outcome == "skipped"
-    assert "idom is offboarded already" in refusal_of(offboard_client, pk)
+    assert "idom is already offboarded" in refusal_of(offboard_client, pk)
     assert is_scheduled(NAME)
     assert not Client.objects.get(pk=pk).is_active
 

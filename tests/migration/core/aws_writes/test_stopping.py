@@ -193,7 +193,7 @@ def test_a_run_in_this_process_that_is_stopped_on_its_way_is_left_to_the_workers
 
     assert end.value.code == 1
     assert Run.objects.get().items.open().count() == 1
-    assert "workers go on with it" in capsys.readouterr().err
+    assert "Workers continue it" in capsys.readouterr().err
 
 
 def test_a_reason_is_wanted_and_kept_with_the_user():

@@ -160,7 +160,7 @@ def test_who_may_not_see_searches_is_not_told_how_far_one_is(stores, client):
 def test_a_second_search_is_not_started_beside_a_running_one(browser):
     browser.post(START)
 
-    assert "already under way" in text_of(browser.post(START, follow=True))
+    assert "already running" in text_of(browser.post(START, follow=True))
     assert CopySearch.objects.count() == 1
 
 
