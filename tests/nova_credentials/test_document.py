@@ -341,7 +341,7 @@ def everything(error):
     ],
 )
 def test_text_that_is_no_document_is_refused_without_a_word_of_it(text):
-    with pytest.raises(DocumentError, match="nova/clients/idom does not hold") as refusal:
+    with pytest.raises(DocumentError, match="nova/clients/idom is not a JSON object") as refusal:
         decode_document(text, source="nova/clients/idom")
     assert MARK not in everything(refusal.value)
 

@@ -32,7 +32,7 @@ def test_a_client_moves_one_step_forward_or_back_and_nowhere_else(old, new):
         with pytest.raises(IllegalMove) as refusal:
             check_move("idom", old, new)
         allowed = [phase for phase in Phase if (old, phase) in NAMES]
-        assert str(refusal.value).startswith(f"idom is in {old.label}:")
+        assert str(refusal.value).startswith(f"idom is in {old.label}.")
         assert str(refusal.value).endswith(f", not to {new.label}.")
         assert all(str(phase.label) in str(refusal.value) for phase in allowed)
 

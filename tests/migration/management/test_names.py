@@ -63,7 +63,7 @@ def test_a_former_name_does_the_same_and_says_the_new_name(stores, old, new):
         assert (was, said) == (is_now, says)
     assert was == is_now
     if was == 0:
-        assert f"{old[0]} is `manage.py {new[0]} " in told
+        assert f"{old[0]} is now `manage.py {new[0]} " in told
 
 
 def test_a_former_name_takes_what_is_passed_by_keyword(stores):

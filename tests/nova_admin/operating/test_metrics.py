@@ -29,7 +29,7 @@ from tests.factories import (
 )
 from tests.nova_admin.operating.conftest import TOKEN
 
-QUERIES = 22
+QUERIES = 23
 
 
 def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:

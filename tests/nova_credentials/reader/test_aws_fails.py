@@ -123,7 +123,7 @@ def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, capl
     assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 1)
     (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
-    said = r"idom is read from PostgreSQL, as AWS failed: (nova/clients/idom does|idom: \w+)"
+    said = r"idom is read from PostgreSQL, as AWS failed: (nova/clients/idom is not|idom: \w+)"
     assert re.match(said, warning)
     assert "MARKER" not in caplog.text
 

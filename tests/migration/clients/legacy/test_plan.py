@@ -280,6 +280,6 @@ def test_a_client_that_left_is_given_no_login(nova, stores):
     (planned,) = plan_legacy_import().rows
 
     assert (planned.kind, planned.client_id) == (LegacyRowOutcome.OFFBOARDED, pk)
-    assert "was offboarded" in str(planned.message)
+    assert "is offboarded" in str(planned.message)
     bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert plan_legacy_import().rows[0].kind == LegacyRowOutcome.NEW_LOGIN

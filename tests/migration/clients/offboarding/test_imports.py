@@ -17,7 +17,7 @@ def test_a_file_changes_no_client_that_left():
 
     plan = preview_import(data=FILE.encode())
 
-    assert "was offboarded" in str([str(p) for line in plan.lines for p in line.problems])
+    assert "is offboarded" in str([str(p) for line in plan.lines for p in line.problems])
     assert store_import(data=FILE.encode()).refused
     assert not Client.objects.get(pk=pk).is_active
     assert not DatabaseCredential.objects.filter(client_id=pk).exists()

@@ -326,12 +326,12 @@ def test_a_plan_with_overrides_is_started_by_who_may_override(maria, trial):
     assert (newest.by.username, newest.override_lines) == ("operator", [])
 
 
-def test_the_button_is_red_while_evidence_is_overridden(maria, trial):
+def test_overridden_evidence_lets_a_client_through_and_makes_no_button_red(maria, trial):
     address = f"{CLIENTS}act/trial/?clients={make_full_client('a')}"
     waiting, overriding = maria.get(address), maria.get(f"{address}&override=reads")
 
     assert (waiting.context["number"], waiting.context["is_dangerous"]) == (0, False)
-    assert (overriding.context["number"], overriding.context["is_dangerous"]) == (1, True)
+    assert (overriding.context["number"], overriding.context["is_dangerous"]) == (1, False)
     assert maria.get(waiting.context["overrides"][0]["url"]).context["number"] == 1
 
 

@@ -110,7 +110,7 @@ def test_a_save_that_aws_refuses_is_an_entry_though_nothing_was_saved(idom, mari
 
     ((code, who, said),) = entries.texts
     assert (code, who) == ("refusal", "maria")
-    assert said.startswith("A save was refused: Nothing was saved: Somebody stopped all AWS writes")
+    assert said.startswith("A save was refused: Nothing was saved: Someone stopped all AWS writes")
 
 
 def test_a_push_that_wrote_nothing_is_no_entry(idom):
