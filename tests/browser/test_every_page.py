@@ -252,7 +252,7 @@ def test_the_cutover_of_several(look_at, client_in, visit):
     page = visit(CLIENT)
     page.get_by_role("checkbox").first.check()
     choose_act(page, "Move", "Cut over to AWS…")
-    page.get_by_text("Cut over clients to AWS?").first.wait_for()
+    page.get_by_text("Cut over 2 clients to AWS?").first.wait_for()
 
     assert violations(page) == []
 
