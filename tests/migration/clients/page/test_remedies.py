@@ -93,7 +93,7 @@ def test_a_move_that_meets_a_foreign_secret_leads_to_the_page_that_adopts_it(
 
     said = client.post(page, sent, follow=True).content.decode()
 
-    assert "is not ours" in said
+    assert "this site did not write it" in said
     adopt = f"{CLIENT}/act/adopt/?clients={foreign}"
     assert f'<a class="underline" href="{adopt}">Adopt the secret…</a>' in said
     assert "Adopt" in text(client.get(f"{CLIENT}/{foreign}/versions/"))

@@ -126,6 +126,6 @@ def test_a_move_that_would_be_refused_is_no_button_to_press(client, idom):
     html = response.content.decode()
     (button,) = re.findall(r"<button[^>]*>\s*Move to dual read", html)
     assert " disabled" in button
-    assert "2 things first" in text(response)
+    assert "2 checks don't pass yet" in text(response)
     assert "/act/dual_read/" not in html
     assert "/act/back_to_postgres/" in html  # the way back is open
