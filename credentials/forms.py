@@ -267,7 +267,7 @@ class CredentialForm(ChangedFieldsForm):
                 field.help_text = _("Enter it again: the page does not keep secrets.")
 
     def unchanged_fields(self) -> set[str]:
-        # Of what was pasted the error stays: it is no column, so it never counts as changed.
+        # A pasted text is no column and so never counts as changed, but its error has to stay.
         return super().unchanged_fields() - {CONNECTION}
 
     @cached_property

@@ -168,7 +168,7 @@ BEGUN_AND_WAITS = Sentence(
 )
 
 
-LEFT_BY_READS = Sentence("left_by_reads", "About %(left)s more at NOVA's present pace of reads.")
+LEFT_BY_READS = Sentence("left_by_reads", "About %(left)s left at NOVA's current pace of reads.")
 NO_PACE_OF_READS = Sentence(
     "no_pace_of_reads", "How long is unknown: NOVA has not read these clients yet."
 )

@@ -410,7 +410,7 @@ class CampaignForm(ReasonForm):
     )
     soak_time = SoakTimeField(
         label=_("Soak time"),
-        help_text=_("The wait after each step, like 30 min or 24 h; 0: none."),
+        help_text=_("How long to wait after each step, like 30 min or 24 h; 0 for none."),
         max_length=40,
     )
     most_mismatches = limit_field(_("Mismatched clients"))
@@ -498,9 +498,7 @@ class CampaignForm(ReasonForm):
             (
                 gettext("Stop at"),
                 (*LIMITS, "rolls_back"),
-                gettext(
-                    "Each number is of one wave: the campaign stops by itself where it is reached."
-                ),
+                gettext("The campaign stops when a wave reaches one of these numbers."),
             ),
             (gettext("Reason"), ("reason",), ""),
         ]

@@ -341,7 +341,7 @@ class ImportView(AdminView):
 # The page lists so many lines of each kind; the command lists all.
 LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
 OTHERS_SHOWN = 50
-# Those of the others in which something may be a mistake are listed once more, before them.
+# Lines that are taken with a warning are listed once more, first.
 WARNED, WARNED_SHOWN = "warned", 200
 
 

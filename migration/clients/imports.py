@@ -342,7 +342,7 @@ class PlannedLine:
     is_new: bool = False
     columns: list[str] = field(default_factory=list)
     problems: list[Message] = field(default_factory=list)
-    # What may be a mistake in what it would change, and is taken as it is.
+    # Such as a password that begins with a blank: it is taken as it is, and told.
     warnings: list[Message] = field(default_factory=list)
 
     @property

@@ -73,7 +73,7 @@ LOGIN_FORM: dict[CredentialType, dict[str, int]] = {
     },
 }
 CLIENT_FORM = {"name": 3, "slug": 3, "description": 6, "is_active": 2}
-# What is written so soon after a row was made belongs to its making.
+# NOVA may write a row twice while it makes it: only a later write is a change.
 AS_MADE = timedelta(seconds=1)
 # What says so at its label.
 MAY_BE_EMPTY = ("connection", "label", "sender_whitelist", "description")

@@ -749,7 +749,7 @@ def _save(
     rotation.save(update_fields=["step"])
     rotation.end(RotationOutcome.ROTATED)
     save.write_or_push_to_aws(warn=warn)
-    # Where AWS does not decide, it gets the row by a push, later.
+    # Before the cutover a push takes the row to AWS, later: there the login isn't proven yet.
     stores = list(LoginStore) if save.phase.aws_is_authority else [LoginStore.POSTGRES]
     if save.phase == Phase.PURGED:
         stores = [LoginStore.AWS]

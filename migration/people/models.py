@@ -107,7 +107,7 @@ class PasswordReset(models.Model):
         ACCOUNT = "account", _("New account")
         PASSWORD = "password", _("Password")
         FACTOR = "factor", _("Second factor")
-        # Where the person's next link for a forgotten password goes.
+        # A changed mail address gets the next link for a forgotten password, so it counts as a reset.
         ADDRESS = "address", _("Mail")
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")

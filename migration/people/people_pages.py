@@ -657,7 +657,7 @@ class DetailsView(PersonActView):
 
     @property
     def note(self) -> str:
-        return gettext("We email the old address about the change.")
+        return gettext("The old address gets an email about the change.")
 
     def get_initial(self) -> dict[str, object]:
         return {"name": self.person.get_full_name(), "mail": self.person.email}

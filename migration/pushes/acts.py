@@ -293,7 +293,7 @@ class Resolve(Act):
         return make_compare_remedy(client.client_id, back) if may_compare else None
 
 
-# What upper drawers have to say on the page of a copy of this one client, by its id and the act's code; "": nothing.
+# Drawers above this one add their advice to the page that copies one client, by its id and the act's code; "": none.
 ADVISERS: list[Callable[[int, str], SafeString]] = []
 
 
@@ -389,20 +389,17 @@ class CopyToAws(Copy):
             all_clients().filter(pk__in=client_ids).with_phase().values_list("phase", flat=True)
         )
         none = _(
-            "none on this site while a client is in PostgreSQL. Nobody reads AWS then, and AWS keeps the previous"
-            " version."
+            "not on this site while a client is in PostgreSQL. AWS keeps the previous version."
         )
         if phases <= {Phase.POSTGRES}:
             return none
         restore = _(
-            "“Restore…” beside the previous version, on the client's tab Comparison. It writes it to both stores, once"
-            " its logins work."
+            "“Restore…” beside the previous version on the Comparison tab. It writes to both stores once the logins"
+            " work."
         )
         if Phase.POSTGRES not in phases:
             return restore
-        return _("%(restore)s Not for the clients in PostgreSQL, where nobody reads AWS.") % {
-            "restore": restore
-        }
+        return _("%(restore)s Clients in PostgreSQL have no such button.") % {"restore": restore}
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
         number = _select_phases(client_ids, reads_aws=True).count()

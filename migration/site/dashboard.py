@@ -481,18 +481,10 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
 
 def find_campaign_runs(events: Iterable[AuditEvent]) -> dict[UUID, Run]:
     """Return the run of each event that is the end of a campaign's run. Takes a query where there is one."""
-    named: dict[tuple[str, str], UUID] = {}
+    named: dict[int, UUID] = {}
     for event in events:
-        word, _blank, campaign_id = event.correlation.partition(" ")
         run = event.message.values.get("run")
-        if event.code == RUN_EVENT and word == "campaign" and isinstance(run, Message):
-            named[campaign_id, str(run)] = event.pk
-    if not named:
-        return {}
-    found = Run.objects.filter(wave__campaign__in={int(pk) for pk, _name in named})
-    runs = {
-        (str(run.wave.campaign_id), str(run.name_message)): run
-        for run in found.select_related("wave__campaign")
-        if run.wave
-    }
-    return {pk: runs[key] for key, pk in named.items() if key in runs}
+        if event.code == RUN_EVENT and isinstance(run, Message) and run.values.get("id"):
+            named[int(str(run.values["id"]))] = event.pk
+    found = Run.objects.filter(pk__in=named, wave__isnull=False).select_related("wave__campaign")
+    return {named[run.pk]: run for run in found} if named else {}

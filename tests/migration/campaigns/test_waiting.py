@@ -93,7 +93,7 @@ def test_how_long_the_reads_take_is_told_at_novas_pace(waits_for_reads):
     ClientMigration.objects.update(phase_changed_at=timezone.now() - timedelta(minutes=10))
 
     # Half a read a minute, and the slower of the two lacks 16.
-    assert usual() == ["About 32 minutes more at NOVA's present pace of reads."]
+    assert usual() == ["About 32 minutes left at NOVA's current pace of reads."]
 
 
 def test_where_nova_never_reads_the_step_begins_at_the_bound_and_the_rule_stops_it(
@@ -272,7 +272,7 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     assert "Wave 1 has soaked and is waiting for 2 clients, until " in words
     assert f"at the latest: {SO_FAR}" in words
     assert f"{SO_FAR}." in printed
-    assert "more at NOVA's present pace of reads." in words
+    assert "left at NOVA's current pace of reads." in words
     assert "Compare now" not in words
     assert wave.state == WaveState.WAITING
     assert data["waits_for"]["codes"] == ["soaked_and_waits"]
