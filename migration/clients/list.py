@@ -85,7 +85,7 @@ from migration.moves.rules import (
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.client_lists import list_headers
-from migration.templatetags.migration_pages import error_class_label
+from migration.templatetags.migration_pages import error_class_label, tell_age
 from nova_credentials.messages import describe_age
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
@@ -499,7 +499,7 @@ class ClientColumns(ModelAdmin):
             '<span class="sign sign-{}">{}</span>{}',
             sign,
             label,
-            format_html(" <small>{}</small>", _show_age(at)) if is_news else "",
+            format_html(" <small>{}</small>", tell_age(at, with_exact=False)) if is_news else "",
         )
 
     @display(description=_("NOVA's last read"), ordering="last_read_at")
@@ -507,7 +507,7 @@ class ClientColumns(ModelAdmin):
         """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
         if client.last_read_at is None:
             return gettext("Never") if Phase(client.phase).reads_aws else NOTHING
-        return format_html("<small>{}</small>", _show_age(client.last_read_at))
+        return format_html("<small>{}</small>", tell_age(client.last_read_at, with_exact=False))
 
     @display(description=_("owner"))
     def owner_shown(self, client: ListedClient) -> SafeString | str:
@@ -521,16 +521,6 @@ class ClientColumns(ModelAdmin):
         return format_html_join(
             ", ", "{}", ((escape_name(name),) for name in client.groups_of_client)
         )
-
-
-def _show_age(moment: datetime | None) -> SafeString | str:
-    """Return how long ago the moment was; the exact time comes on hover, by `client_list.js`."""
-    if moment is None:
-        return ""
-    length = max(timezone.now() - moment, timedelta(0))
-    text = gettext("%(age)s ago") % {"age": localize(describe_age(length))}
-    shown = '<time datetime="{}" data-age="{}">{}</time>'
-    return format_html(shown, moment.isoformat(), int(length.total_seconds()), text)
 
 
 NOTHING = mark_safe("<small>–</small>")

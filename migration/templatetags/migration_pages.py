@@ -171,15 +171,20 @@ def time_ago(value: datetime | None) -> SafeString | str:
 
     `ages.js` tells it anew while the page is open.
     """
+    return tell_age(value)
+
+
+def tell_age(value: datetime | None, *, with_exact: bool = True) -> SafeString | str:
+    """Return the age as `time_ago`; not `with_exact` in lists of many, where `client_list.js` adds the exact time."""
     if value is None:
         return ""
     length = timezone.now() - value
     age = localize(describe_age(abs(length)))
-    return _make_time(
-        value,
-        (_("in %(age)s") if length < timedelta() else _("%(age)s ago")) % {"age": age},
-        format_html(' data-age="{}"', int(length.total_seconds())),
-    )
+    text = (_("in %(age)s") if length < timedelta() else _("%(age)s ago")) % {"age": age}
+    noted = format_html(' data-age="{}"', int(length.total_seconds()))
+    if with_exact:
+        return _make_time(value, text, noted)
+    return format_html('<time datetime="{}"{}>{}</time>', value.isoformat(), noted, text)
 
 
 @register.filter

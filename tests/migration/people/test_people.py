@@ -213,6 +213,11 @@ def test_who_is_deactivated_is_out_and_comes_back(client, keeper, maria):
     assert rows_of(client.get(f"{PEOPLE}?state=deactivated")) == ["maria"]
 
     assert do(client, maria, "activate").status_code == 302
+    told = [event.message.key for event in AuditEvent.objects.filter(who="keeper").order_by("pk")]
+    assert [key for key in told if key.endswith("activated")] == [
+        "user_deactivated",
+        "user_activated",
+    ]
     maria.refresh_from_db()
     assert maria.is_active
 

@@ -128,7 +128,7 @@ def test_the_report_is_narrowed_by_its_filters(viewer, compared, query, rows):
     assert shown_rows(response) == rows
     page = response.content.decode()
     assert ("Filters in use" in page) == bool(query)
-    assert "<script>" not in page.split("Filters in use")[-1].split("Clear all filters")[0]
+    assert "<script>" not in page.split("Filters in use")[-1].split("Clear filters")[0]
 
 
 def test_every_number_of_the_report_links_to_as_many(viewer, compared):
