@@ -369,7 +369,7 @@ class CopyToAws(Copy):
     in_report = True
     label = gettext_lazy("Copy PostgreSQL to AWS")
     kind = Resolution.Kind.TO_AWS
-    question_for_one = gettext_lazy("%(name)s: copy PostgreSQL to AWS?")
+    question_for_one = gettext_lazy("Copy PostgreSQL to AWS for %(name)s?")
     question = ngettext_lazy(
         "Copy PostgreSQL to AWS for %(n)s client?",
         "Copy PostgreSQL to AWS for %(n)s clients?",
