@@ -264,7 +264,7 @@ def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:
     assert "Start the campaign" in page(haystack, browser, url, typed)
     shown = digest_groups([ClientGroup.objects.get(name="wave 1")])
     sent = typed | {"step": "start", "shown": shown}
-    assert "is started" in page(haystack, browser, url, sent)
+    assert "has started" in page(haystack, browser, url, sent)
     ids = [Campaign.objects.get().pk]
     for order in ("stop", "go_on"):
         steer = reverse("admin:migration_campaign_steer", args=ids)
