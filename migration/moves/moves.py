@@ -434,6 +434,8 @@ def start_dual_write(batch: MoveBatch) -> None:
     results = push(
         client_ids=opened.keys(),
         run=run,
+        # Who names one client means it, also an inactive one; no run takes it along.
+        include_inactive=run is None,
         interactive=run is None,
         seconds=BATCH_SECONDS if run else None,
     )
