@@ -116,12 +116,12 @@ OTHERS_ARE_STUCK = Sentence(
 )
 GOES_ON_WITHOUT = Sentence(
     "goes_on_without",
-    "%(campaign)s continues without %(n)s clients that held it up.",
-    one="%(campaign)s continues without %(n)s client that held it up.",
+    "Continued %(campaign)s without %(n)s clients that held it up.",
+    one="Continued %(campaign)s without %(n)s client that held it up.",
 )
 LEFT_OUT_OF_CAMPAIGN = Sentence(
     "left_out_of_campaign",
-    "Left out: %(campaign)s was held up by the client, and goes on without it.",
+    "Left out of %(campaign)s, which continues without this client.",
 )
 
 

@@ -325,7 +325,7 @@ NOBODY_MAY_CREATE = Sentence("nobody_may_create", "In %(place)s nobody but super
 
 @problem(
     "others_may_create",
-    _("Who may create objects"),
+    _("Right to create objects"),
     Area.DATABASE,
 )
 def find_creators(_look: Look) -> Iterator[Finding]:
@@ -375,26 +375,26 @@ THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = curre
 
 SAME_ROLE = Sentence(
     "same_role",
-    "No boundary exists: NOVA's role %(role)s is the site's own. Whoever has NOVA's database password can change"
-    " phases, users and records of the site.",
+    "NOVA and this site share the database role %(role)s: with NOVA's database password, anyone can change this site's"
+    " phases, users and audit.",
 )
 NOVA_IS_SUPERUSER = Sentence(
     "nova_is_superuser",
-    "No boundary exists: NOVA's role %(role)s is a superuser. Whoever has NOVA's database password can change phases,"
-    " users and records of the site.",
+    "NOVA's database role %(role)s is a superuser: with NOVA's database password, anyone can change this site's phases,"
+    " users and audit.",
 )
 NOVA_IS_MEMBER = Sentence(
     "nova_is_member",
-    "No boundary exists: NOVA's role %(role)s is a member of the site's role %(site)s and can act as it.",
+    "NOVA's database role %(role)s is a member of the site's role %(site)s and can act as it.",
 )
 NOVA_MAKES_MEMBERS = Sentence(
     "nova_makes_members",
-    "No boundary exists: NOVA's role %(role)s has CREATEROLE, by which it can become a member of the site's role"
-    " %(site)s on this PostgreSQL.",
+    "NOVA's database role %(role)s has CREATEROLE: on this PostgreSQL it can make itself a member of the site's role"
+    " %(site)s.",
 )
 NOVA_HAS_POWERS = Sentence(
     "nova_has_powers",
-    "No boundary exists: NOVA's role %(role)s is a member of %(powers)s, and so can reach the site's tables.",
+    "NOVA's database role %(role)s is a member of %(powers)s, so it can reach the site's tables.",
 )
 
 
@@ -407,18 +407,17 @@ ROLES_ARE_APART = Sentence(
 )
 SITE_IS_SUPERUSER = Sentence(
     "site_is_superuser",
-    "The site's role %(role)s is a superuser: what an owner attaches to NOVA's tables then runs with every right.",
+    "The site's role %(role)s is a superuser: a trigger that someone adds to NOVA's tables runs with all its rights.",
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Give NOVA and the site separate roles that are not superusers (docs/production.md). With one role, the site "
-    "can't protect itself from NOVA.",
+    "Create separate roles for NOVA and this site, neither of them a superuser (docs/production.md).",
 )
 
 
 @problem(
     "roles_not_apart",
-    _("NOVA's role and the site's"),
+    _("Separate database roles"),
     Area.DATABASE,
 )
 def find_roles_not_apart(look: Look) -> Iterator[Finding]:
@@ -486,7 +485,7 @@ GRANT_AS_OWNER = Sentence(
 
 @problem(
     "site_lacks_rights",
-    _("Rights of the site"),
+    _("The site's database rights"),
     Area.DATABASE,
 )
 def find_lacking_site_rights(_look: Look) -> Iterator[Finding]:
@@ -518,7 +517,7 @@ NAME_THE_ROLE = Sentence(
 
 @problem(
     "reader_lacks_rights",
-    _("Rights of NOVA's reader"),
+    _("The reader's database rights"),
     Area.NOVA,
 )
 def find_wrong_reader_rights(look: Look) -> Iterator[Finding]:
@@ -610,7 +609,7 @@ MAKE_THE_SCHEMA = Sentence(
 
 @problem(
     "schema_open",
-    _("The site's schema"),
+    _("Rights on the site's schema"),
     Area.DATABASE,
 )
 def find_open_schema(_look: Look) -> Iterator[Finding]:
@@ -768,7 +767,7 @@ QUIET_THE_LOG = Sentence(
 
 @problem(
     "values_in_log",
-    _("Values in PostgreSQL's log"),
+    _("Secret values in PostgreSQL's log"),
     Area.DATABASE,
 )
 def find_values_in_log(_look: Look) -> Iterator[Finding]:
@@ -835,7 +834,7 @@ MAKE_ROOM = Sentence("make_room", "One worker needs six. Raise max_connections, 
 
 @problem(
     "pooler",
-    _("Pooler in front of PostgreSQL"),
+    _("Connection pooler"),
     Area.DATABASE,
     found_by=Finder.DOCTOR,
     every=None,

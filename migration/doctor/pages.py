@@ -101,7 +101,7 @@ class HealthView(AdminView):
                     if each.is_open
                 ],
                 areas=list(_list_areas(results, told=self.request.GET.get("area", ""))),
-                unanswered=sum(_lacks_answer(each) for each in results),
+                unanswered=[each for each in results if _lacks_answer(each)],
                 # Each was looked at then, or later.
                 checked_at=min(looked_at) if len(looked_at) == len(results) else None,
                 role=role,
@@ -152,6 +152,10 @@ def _list_areas(results: Sequence[Result], *, told: str) -> Iterator[dict[str, o
                 ],
                 "open": sum(each.is_open for each in found),
                 "unanswered": sum(map(_lacks_answer, found)),
+                # Of what is well: whether something is still to do.
+                "to_do": sum(
+                    any(one.ok and one.remedy for one in each.findings) for each in found
+                ),
             }
 
 

@@ -141,7 +141,7 @@ def find_missing_worker(_look: Look) -> Iterator[Finding]:
 
 @problem(
     "workers_idle",
-    _("Tasks of the workers"),
+    _("Worker tasks"),
     Area.WORKERS,
     page="run_changelist",
     button=_("See the runs"),
@@ -194,7 +194,7 @@ RELEASES_AGREE = Sentence(
 
 @problem(
     "release_skew",
-    _("Releases of the workers"),
+    _("Worker releases"),
     Area.WORKERS,
 )
 def find_release_skew(_look: Look) -> Iterator[Finding]:
@@ -240,7 +240,7 @@ SEE_WHY_NO_SWEEP = Sentence(
 
 @problem(
     "sweep_overdue",
-    _("Regular comparison of all clients"),
+    _("Scheduled comparison"),
     Area.WORKERS,
     found_by=Finder.PAGE,
     told_after=timedelta(minutes=5),
@@ -537,7 +537,7 @@ SCHEDULE_IS_OURS = Sentence(
 
 @problem(
     "schedule_changed",
-    _("Schedule of the workers"),
+    _("Worker schedule"),
     Area.WORKERS,
 )
 def find_changed_schedule(_look: Look) -> Iterator[Finding]:
@@ -565,7 +565,7 @@ SEE_AWS_WRITES = Sentence(
 
 @problem(
     "duplicate",
-    _("Duplicate of the database"),
+    _("Duplicate database"),
     Area.AWS,
     severity=Severity.CRITICAL,
     found_by=Finder.PAGE,
@@ -652,7 +652,7 @@ AWS_ANSWERS_NOT = Sentence(
 
 @problem(
     "aws_gone",
-    _("Answers of AWS"),
+    _("AWS responses"),
     Area.AWS,
     severity=Severity.CRITICAL,
     found_by=Finder.PAGE,
@@ -670,7 +670,7 @@ def find_missing_answers(look: Look) -> Iterator[Finding]:
 
 @problem(
     "aws_away",
-    _("Way to AWS"),
+    _("Connection to AWS"),
     Area.AWS,
     found_by=Finder.DOCTOR,
     unready=True,
@@ -874,7 +874,7 @@ WORKERS_DESCRIBE = Sentence("workers_describe", "Workers look at each once a day
 
 @problem(
     "secrets_unlooked",
-    _("Looks at the secrets"),
+    _("Inspection of secrets"),
     Area.SECRETS,
     found_by=Finder.DOCTOR,
     every=timedelta(days=1),
@@ -966,7 +966,7 @@ STAGES_IN_PART = Sentence(
 
 @problem(
     "pending_versions",
-    _("Versions that wait to be current"),
+    _("Pending secret versions"),
     Area.SECRETS,
     found_by=Finder.DOCTOR,
     every=timedelta(days=1),
@@ -1030,7 +1030,7 @@ BRING_VERSION_KEY_BACK = Sentence(
 
 @problem(
     "keys_lost",
-    _("What the keys can read"),
+    _("Encryption keys"),
     Area.AUDIT,
 )
 def find_lost_keys(_look: Look) -> Iterator[Finding]:
@@ -1066,6 +1066,9 @@ NOBODY_NEED_BE_TOLD = Sentence(
     "nobody_need_be_told",
     "Notices have no recipients. None are needed until a campaign runs or NOVA reads a client from AWS.",
 )
+ADD_A_RECIPIENT = Sentence(
+    "add_a_recipient", "Add a recipient on the page “Notices” before the first campaign."
+)
 NOTICES_HAVE_RECIPIENTS = Sentence(
     "notices_have_recipients",
     "Notices have %(n)s recipients.",
@@ -1075,7 +1078,7 @@ NOTICES_HAVE_RECIPIENTS = Sentence(
 
 @problem(
     "notices_reach_nobody",
-    _("Recipients of notices"),
+    _("Notice recipients"),
     Area.NOTICES,
     found_by=Finder.PAGE,
     page="run_notices",
@@ -1091,7 +1094,7 @@ def find_missing_recipients(look: Look) -> Iterator[Finding]:
     elif has_campaigns or look.read(is_any_client_read_from_aws):
         yield report_failure(NOTICES_REACH_NOBODY(), SET_WHOM_NOTICES_REACH())
     else:
-        yield report_ok(NOBODY_NEED_BE_TOLD())
+        yield report_ok(NOBODY_NEED_BE_TOLD(), ADD_A_RECIPIENT())
 
 
 NOTICES_FAIL = Sentence(
@@ -1116,7 +1119,7 @@ NOTICES_REACH = Sentence(
 
 @problem(
     "notices_fail",
-    _("Notices"),
+    _("Notice delivery"),
     Area.NOTICES,
     found_by=Finder.PAGE,
     page="run_notices",

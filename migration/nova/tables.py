@@ -432,7 +432,7 @@ def find_unknown_columns(look: Look) -> Iterator[Finding]:
 
 @problem(
     "objects_unknown",
-    gettext_lazy("Objects of others on NOVA's tables"),
+    gettext_lazy("Unknown objects on NOVA's tables"),
     Area.NOVA,
     found_by=Finder.PAGE,
     shuts_gates=True,
