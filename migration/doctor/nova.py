@@ -375,12 +375,12 @@ THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = curre
 
 SAME_ROLE = Sentence(
     "same_role",
-    "NOVA and this site share the database role %(role)s: with NOVA's database password, anyone can change this site's"
+    "NOVA and this site share the database role %(role)s: anyone with NOVA's database password can change this site's"
     " phases, users and audit.",
 )
 NOVA_IS_SUPERUSER = Sentence(
     "nova_is_superuser",
-    "NOVA's database role %(role)s is a superuser: with NOVA's database password, anyone can change this site's phases,"
+    "NOVA's database role %(role)s is a superuser: anyone with NOVA's database password can change this site's phases,"
     " users and audit.",
 )
 NOVA_IS_MEMBER = Sentence(

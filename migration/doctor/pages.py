@@ -153,9 +153,7 @@ def _list_areas(results: Sequence[Result], *, told: str) -> Iterator[dict[str, o
                 "open": sum(each.is_open for each in found),
                 "unanswered": sum(map(_lacks_answer, found)),
                 # Of what is well: whether something is still to do.
-                "to_do": sum(
-                    any(one.ok and one.remedy for one in each.findings) for each in found
-                ),
+                "to_do": sum(any(one.ok and one.remedy for one in each.findings) for each in found),
             }
 
 

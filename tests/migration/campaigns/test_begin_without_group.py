@@ -251,7 +251,10 @@ def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said
 
     words = text(client.post(START, typed("all", wave_size="13", step="look")))
 
-    assert "Soak times: up to 12 days in all, 24 hours after each step of 4 waves." in words.replace("\xa0", " ")
+    assert (
+        "Soak times: up to 12 days in all, 24 hours after each step of 4 waves."
+        in words.replace("\xa0", " ")
+    )
 
 
 def test_who_may_not_make_groups_starts_with_groups_alone(client):
