@@ -100,6 +100,32 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
     assert re.fullmatch(r"Clients of \d{1,2} \w{3} \d{4}, \d\d:\d\d", wave.group.name)
 
 
+def test_a_small_first_wave_is_a_group_of_its_own_which_goes_first(client, clients):
+    sent = typed("all", group_name="Spring", first_wave="1")
+
+    look = client.post(START, sent | {"step": "look"})
+    plan = look.context["plan"]
+
+    assert [(row.name, row.taken) for row in plan.rows] == [
+        ("Spring: first wave", 1),
+        ("Spring", 1),
+    ]
+    client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
+    waves = Campaign.objects.latest("pk").waves.order_by("position")
+    assert [(wave.group_name, members(wave.group)) for wave in waves] == [
+        ("Spring: first wave", ["further"]),
+        ("Spring", ["new"]),
+    ]
+
+
+def test_a_first_wave_that_takes_all_is_the_only_one(client, clients):
+    look = client.post(START, typed("all", group_name="Spring", first_wave="9", step="look"))
+    client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
+
+    (wave,) = Campaign.objects.latest("pk").waves.all()
+    assert members(wave.group) == ["further", "new"]
+
+
 def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, clients):
     Campaign.objects.get().cancel(by=None)
 

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from migration.campaigns import history as campaign_changes
 from migration.campaigns import pages as campaign_views
+from migration.campaigns.members import measure_campaigns
 from migration.campaigns.steps import advance_campaign
-from migration.core.clients import MOVE_EVENT
+from migration.core.clients import MOVE_EVENT, all_clients
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -60,6 +61,26 @@ def test_the_list_is_filtered_by_state(client, log_in):
 
     assert f"Campaign {stopped.pk}" in words
     assert f"Campaign {running.pk} " not in words
+
+
+def test_the_list_says_what_a_running_campaign_waits_for(client, log_in):
+    log_in("Viewer")
+
+    def told() -> list[str]:
+        rows = client.get(CAMPAIGNS).context["cl"].result_list
+        return [row.waits_for.key for row in rows]
+
+    campaign = make_campaign(
+        make_group("Spain", 2, Phase.DUAL_WRITE), goal=Phase.DUAL_READ, soak_minutes=60
+    )
+    assert told() == ["step_is_due"]
+    assert advance_campaign(campaign.pk) is None
+    assert told() == ["waits_for_clients"]
+    wave = campaign.waves.get()
+    run = Run.objects.create(wave=wave, kind="move", move_from="dual_write", move_to="dual_read")
+    assert told() == ["waits_for_run"]
+    Run.objects.filter(pk=run.pk).update(finished_at=timezone.now())
+    assert told() == ["soaks"]
 
 
 def test_the_list_asks_no_more_queries_for_more_campaigns(client, log_in):
@@ -190,6 +211,47 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     words = text(client.get(page(campaign)))
     # However slow this machine is.
     assert re.search(r"0 of 1 waves done ended (now|\d+ seconds? ago)", words)
+
+
+def test_a_stopped_campaign_tells_who_is_blocked_in_its_later_waves(client, log_in):
+    log_in("Operator")
+    later = make_group("Italy", 2)
+    all_clients().filter(slug="italy-1").update(is_active=False)
+    campaign = make_campaign(make_group("Spain"), later)
+    begin_wave(campaign, ["spain-0"])
+    advance_campaign(campaign.pk)
+
+    response = client.get(page(campaign))
+
+    assert response.context["kept_later"] == 1
+    shown = client.get(f"/admin/credentials/client/?{response.context['kept_later_query']}")
+    assert [row.slug for row in shown.context["cl"].result_list] == ["italy-1"]
+
+
+def test_who_is_left_out_or_moved_by_hand_does_not_change_what_a_campaign_counts(client, log_in):
+    log_in("Operator")
+    spain, italy = (
+        make_group("Spain", 2, Phase.DUAL_WRITE),
+        make_group("Italy", 2, Phase.DUAL_WRITE),
+    )
+    campaign = make_campaign(spain, italy, goal=Phase.DUAL_READ)
+
+    def count() -> tuple[int, int]:
+        (found,) = measure_campaigns(Campaign.objects.all())
+        return found.done, found.clients
+
+    by_hand = all_clients().get(slug="italy-0")
+    assert count() == (0, 4)
+    enter_phase(by_hand.pk, Phase.DUAL_READ)
+    assert count() == (1, 4)
+    campaign.waves.get(position=2).begin(now=timezone.now())
+    assert WaveClient.objects.count() == 1
+    assert count() == (1, 4)
+    WaveClient.objects.update(left_out_at=timezone.now())
+    assert count() == (1, 3)
+    assert "1 of 3 clients at the goal, 0 of 2 waves done, 1 client left out" in text(
+        client.get(page(campaign))
+    )
 
 
 def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
