@@ -5,7 +5,7 @@ from datetime import time, timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -14,7 +14,7 @@ from migration.campaigns import history as campaign_changes
 from migration.campaigns import pages as campaign_views
 from migration.campaigns.members import measure_campaigns
 from migration.campaigns.steps import advance_campaign
-from migration.core.clients import MOVE_EVENT, all_clients
+from migration.core.clients import MOVE_EVENT, ClientMigration, all_clients
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -63,7 +63,8 @@ def test_the_list_is_filtered_by_state(client, log_in):
     assert f"Campaign {running.pk} " not in words
 
 
-def test_the_list_says_what_a_running_campaign_waits_for(client, log_in):
+def test_the_list_says_what_a_running_campaign_waits_for(client, log_in, settings):
+    settings.NOVA_MIN_READS = 20
     log_in("Viewer")
 
     def told() -> list[str]:
@@ -71,13 +72,13 @@ def test_the_list_says_what_a_running_campaign_waits_for(client, log_in):
         return [row.waits_for.key for row in rows]
 
     campaign = make_campaign(
-        make_group("Spain", 2, Phase.DUAL_WRITE), goal=Phase.DUAL_READ, soak_minutes=60
+        make_group("Spain", 2, Phase.DUAL_READ), goal=Phase.AWS, soak_minutes=1440
     )
     assert told() == ["step_is_due"]
     assert advance_campaign(campaign.pk) is None
     assert told() == ["waits_for_clients"]
     wave = campaign.waves.get()
-    run = Run.objects.create(wave=wave, kind="move", move_from="dual_write", move_to="dual_read")
+    run = Run.objects.create(wave=wave, kind="move", move_from="dual_read", move_to="aws")
     assert told() == ["waits_for_run"]
     Run.objects.filter(pk=run.pk).update(finished_at=timezone.now())
     assert told() == ["soaks"]
@@ -242,9 +243,10 @@ def test_who_is_left_out_or_moved_by_hand_does_not_change_what_a_campaign_counts
 
     by_hand = all_clients().get(slug="italy-0")
     assert count() == (0, 4)
-    enter_phase(by_hand.pk, Phase.DUAL_READ)
+    ClientMigration.objects.change_phase([by_hand.pk], Phase.DUAL_WRITE, Phase.DUAL_READ)
     assert count() == (1, 4)
-    campaign.waves.get(position=2).begin(now=timezone.now())
+    with transaction.atomic():
+        campaign.waves.get(position=2).begin(now=timezone.now())
     assert WaveClient.objects.count() == 1
     assert count() == (1, 4)
     WaveClient.objects.update(left_out_at=timezone.now())
