@@ -372,6 +372,7 @@ def explain_waits_briefly(campaigns: Collection[Campaign]) -> dict[int, Message]
     for wave in begun.annotate(ended=Max("runs__finished_at")).select_related("campaign"):
         waves.setdefault(wave.campaign_id, wave)
     clients = _count_awaited_by_wave(waves.values())
+    seen_at = Worker.objects.last_seen_at()
     for pk, campaign in running.items():
         if pk in found:
             continue
@@ -383,6 +384,8 @@ def explain_waits_briefly(campaigns: Collection[Campaign]) -> dict[int, Message]
             found[pk] = SOAKS(wave=of_wave.name_message, until=show_moment(until))
         elif hours := _name_hours(campaign, now):
             found[pk] = hours
+        elif seen_at is None or now - seen_at > Worker.GONE_AFTER:
+            found[pk] = NO_WORKER()
         elif awaited:
             kept = [each.awaited(n) for each, n in awaited.items() if each.awaited]
             found[pk] = WAITS_FOR_CLIENTS(n=sum(awaited.values()), kept=tuple(kept))

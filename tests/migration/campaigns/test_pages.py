@@ -74,6 +74,8 @@ def test_the_list_says_what_a_running_campaign_waits_for(client, log_in, setting
     campaign = make_campaign(
         make_group("Spain", 2, Phase.DUAL_READ), goal=Phase.AWS, soak_minutes=1440
     )
+    assert told() == ["no_worker"]
+    Worker.objects.record_heartbeat("worker:1")
     assert told() == ["step_is_due"]
     assert advance_campaign(campaign.pk) is None
     assert told() == ["waits_for_clients"]
