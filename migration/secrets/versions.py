@@ -62,6 +62,7 @@ from migration.pushes.models import NewValueOrigin
 from migration.pushes.pushes import SHOWN_DIGITS, find_problem, push, write_document
 from migration.pushes.resolutions import (
     LOCK_WAIT_SECONDS,
+    NAMING_KEYS,
     TRY_AGAIN_LATER,
     NotResolved,
     record_resolution,
@@ -80,7 +81,7 @@ from nova_credentials.aws.secrets_manager import (
 )
 from nova_credentials.aws.versions import CURRENT, PENDING, ListedVersion, list_versions
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import EXTRA_KEY, Document, DocumentError
+from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
@@ -97,8 +98,6 @@ VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
 # The errors of stores that can't be read; their texts hold no value.
 READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
 LOGINS_AT_ONCE = 10
-# Fields of a login that change nothing about whether it works.
-NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
 
 
 @dataclass(frozen=True)
