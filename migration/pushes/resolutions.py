@@ -57,7 +57,7 @@ from migration.pushes.comparisons import (
     make_unsaved_comparison,
     read_secrets,
 )
-from migration.pushes.pushes import OUTCOMES, find_problem, push, write_document
+from migration.pushes.pushes import find_problem, push, write_document
 from migration.pushes.rows_from_aws import (
     STORE_ERRORS,
     back_up_rows_to_aws,
@@ -160,9 +160,8 @@ def copy_to_aws(
         why = ErrorClass.UNAVAILABLE if passes else result.error_class or ErrorClass.CONFLICT
         raise NotResolved(result.summary_message, why)
     LoginTest.objects.forget_replaced(client_id, LoginStore.AWS, differing, before=began)
-    return record_resolution(
-        client_id, Resolution.Kind.TO_AWS, by, reason, OUTCOMES[result.outcome]()
-    )
+    told = ALREADY_IN_AWS() if result.outcome == Outcome.UNCHANGED else None
+    return record_resolution(client_id, Resolution.Kind.TO_AWS, by, reason, told)
 
 
 def _find_differing_logins(
@@ -195,6 +194,9 @@ def _list_differing_logins(
             ):
                 differing.add((kind, row.pk))
     return differing
+
+
+ALREADY_IN_AWS = Sentence("already_in_aws", "AWS had these values already.")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,12 @@ from migration.pushes.resolutions import (
     record_resolution,
 )
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError, load_owners
+from migration.pushes.secret_writer import (
+    REPLACED_STAGE,
+    PartlyWrittenError,
+    RefusedBySiteError,
+    load_owners,
+)
 from migration.runs.items import PUSHED
 from migration.secrets.settings import Changes, compare_secret
 from nova_credentials import document as documents
@@ -107,7 +112,7 @@ class VersionRow:
     id: str
     stages: tuple[str, ...]
     created_at: datetime | None
-    # Its id proves it.
+    # Its id or its stage shows it.
     is_ours: bool
     # Who had this site write it, by the audit; "" where no entry says so.
     who: str
@@ -166,7 +171,8 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
                 id=version.version_id,
                 stages=version.stages,
                 created_at=version.created_at,
-                is_ours=version.version_id in ours,
+                # A copy keeps under this stage what it replaces, in a version whose id proves nothing.
+                is_ours=version.version_id in ours or REPLACED_STAGE in version.stages,
                 who=writers.get((name, version.version_id[:SHOWN_DIGITS]), ""),
                 is_pushed=version.version_id == pushed,
             )

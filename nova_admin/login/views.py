@@ -35,7 +35,7 @@ from credentials.localization import localize
 from migration.core.mails import mails_are_sent
 from migration.people.lockouts import LOGIN, find_lock_end
 from migration.people.models import PasswordPlace
-from migration.people.password_pages import NO_PROOF, check_own_password_or_code
+from migration.people.password_pages import check_own_password_or_code, explain_wrong_answer
 from migration.people.second_factors import (
     CodeVerdict,
     UnreadableFactorError,
@@ -234,7 +234,7 @@ class SignedInPage(FactorPage):
 
     def explain_missing_proof(self) -> Message:
         at_provider = self.may_prove_at_provider
-        return PROVE_AT_PROVIDER() if at_provider else NO_PROOF()
+        return PROVE_AT_PROVIDER() if at_provider else explain_wrong_answer(self.request)
 
     def show_codes(self, codes: list[str]) -> HttpResponse:
         """Show recovery codes, this once: nothing keeps them."""

@@ -26,6 +26,7 @@ def versions(browser, pk: int, **headers) -> str:
 )
 def test_each_secret_leads_to_the_console_of_its_region(viewer, idom, settings, region, url):
     settings.AWS_REGION, settings.NOVA_SECRET_LAYOUT = region, "service"
+    settings.AWS_ENDPOINT_URL = ""
 
     html = unescape(page(viewer, idom, "comparison").content.decode())
 
