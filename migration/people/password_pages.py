@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -97,10 +97,14 @@ NO_PROOF = Sentence("no_proof", "Wrong password, or wrong or used code.")
 WRONG_PASSWORD = Sentence("wrong_own_password", "Wrong password.")
 
 
+def may_give_code(request: HttpRequest) -> bool:
+    """Say whether a code counts beside the password: the user has a second factor that this login didn't make."""
+    return can_prove_by_code(get_signed_in_user(request), request.session.get(LOGIN, ""))
+
+
 def explain_wrong_answer(request: HttpRequest) -> Message:
-    """Say what was wrong: a code counts only where the user has a second factor that this login didn't make."""
-    may_give_code = can_prove_by_code(get_signed_in_user(request), request.session.get(LOGIN, ""))
-    return NO_PROOF() if may_give_code else WRONG_PASSWORD()
+    """Say what was wrong with the password, or the code."""
+    return NO_PROOF() if may_give_code(request) else WRONG_PASSWORD()
 
 
 class ActorPasswordForm(forms.Form):
@@ -114,6 +118,11 @@ class ActorPasswordForm(forms.Form):
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not may_give_code(self.request):
+            self.fields[PASSWORD_FIELD].label = _("Your own password")
 
     def clean_current_password(self) -> str:
         """Check the password, or a code in its place, and keep nothing of it."""
