@@ -40,7 +40,7 @@ from migration.moves.readiness import Standing, select_with_blocker
 from migration.moves.rules import READY
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.roles import VIEW_AUDIT
-from migration.runs.models import RUN_ENDED, Run
+from migration.runs.models import RUN_ENDED, RUN_ENDED_BY_STOP, Run
 from migration.runs.progress import Progress, list_progress, select_runs_for_progress
 from migration.runs.starts import get_run_url
 from migration.site.background import read_background_facts
@@ -484,10 +484,14 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
 
 def find_campaign_runs(events: Iterable[AuditEvent]) -> dict[UUID, Run]:
     """Return the run of each event that is the end of a campaign's run. Takes a query where there is one."""
-    named: dict[int, UUID] = {}
+    ends = (RUN_ENDED.key, RUN_ENDED_BY_STOP.key)
+    named: dict[UUID, int] = {}
     for event in events:
         run = event.message.values.get("run")
-        if event.code == RUN_EVENT and isinstance(run, Message) and run.values.get("id"):
-            named[int(str(run.values["id"]))] = event.pk
-    found = Run.objects.filter(pk__in=named, wave__isnull=False).select_related("wave__campaign")
-    return {named[run.pk]: run for run in found} if named else {}
+        if event.message.key in ends and isinstance(run, Message) and run.values.get("id"):
+            named[event.pk] = int(str(run.values["id"]))
+    if not named:
+        return {}
+    found = Run.objects.filter(pk__in=named.values(), wave__isnull=False)
+    runs = {run.pk: run for run in found.select_related("wave__campaign")}
+    return {event: runs[run] for event, run in named.items() if run in runs}

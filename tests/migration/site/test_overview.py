@@ -42,7 +42,7 @@ from migration.models import (
 from migration.moves.rules import CLEAN_STREAK
 from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
 from migration.pushes.resolutions import RESOLUTIONS
-from migration.runs.models import RUN_STARTED, Run
+from migration.runs.models import RUN_STARTED, RUN_STEERED, Run
 from migration.runs.plans import FORMER_SENTENCES
 from migration.site.dashboard import (
     ACTIVITIES_SHOWN,
@@ -287,6 +287,20 @@ def test_the_end_of_a_campaigns_run_is_told_as_the_clients_that_it_moved():
 
     assert strip_tags(newest.line) == f"1 client moved to Dual write by Campaign {campaign.pk}"
     assert newest.url == reverse("admin:migration_campaign_change", args=[campaign.pk])
+
+
+def test_what_else_is_done_with_a_campaigns_run_is_told_beside_its_end():
+    group = ClientGroup.objects.get_or_add("Spain")
+    group.put_clients(all_clients().filter(pk=make_full_client("one")))
+    run = advance_campaign(start_campaign(groups=[group], goal=Phase.DUAL_WRITE).pk)
+    run.items.update(outcome="failed", finished_at=timezone.now())
+    assert run.finish_if_done()
+    make_event(RUN_EVENT, RUN_STEERED(run=run.name_message, state="running"))
+
+    lines = [strip_tags(each.line) for each in list_all_activity()]
+
+    assert any(line.startswith("A command") for line in lines)
+    assert sum("moved to Dual write by" in line for line in lines) == 1
 
 
 def test_an_override_is_told_with_its_reason():
