@@ -1,13 +1,17 @@
 """Files of settings: what a line means, which lines are refused, and the example that lists every setting."""
 
 import os
+import re
 import subprocess
 import sys
 
 import environ
 import pytest
 
-from nova_admin.env_file import KEYS, EnvFileError, fill_example, read_env_file
+from nova_admin import settings as own
+from nova_admin.env_file import EXAMPLE, KEYS, EnvFileError, fill_example, read_env_file
+from nova_admin.environment import EMBEDDED_VARIABLES
+from nova_admin.trusted_proxies import TrustedProxies
 from tests.checkout import ROOT
 
 LINES = {
@@ -119,3 +123,42 @@ def test_make_settings_prints_the_must_part_with_new_keys_and_needs_no_setting(t
     assert list(first) == ["DATABASE_URL", "ALLOWED_HOSTS", *KEYS, "AWS_REGION"]
     assert len({*(first[key] for key in KEYS), *(second[key] for key in KEYS)}) == 6
     assert first | dict.fromkeys(KEYS) == second | dict.fromkeys(KEYS)
+
+
+# `demo` sets these for its processes, and `start_stores` those of the embedded stores; the generic endpoint is refused.
+NOBODYS = {"NOVA_DEMO", "NOVA_DEMO_PLACES", *EMBEDDED_VARIABLES.values(), "AWS_ENDPOINT_URL"}
+READ_BY_BOTO3 = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"}
+
+
+def list_settings() -> dict[str, str]:
+    """Every setting of the example with the default that it shows."""
+    return dict(re.findall(r"^#?([A-Z_0-9]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+
+
+def test_the_example_has_every_setting_once_and_nothing_else():
+    lines = re.findall(r"^#?([A-Z_0-9]+)=", EXAMPLE.read_text(), re.MULTILINE)
+
+    assert sorted(lines) == sorted({*own.env.scheme} - NOBODYS | READ_BY_BOTO3)
+
+
+@pytest.mark.parametrize("name", sorted({*own.env.scheme} - NOBODYS))
+def test_the_example_shows_the_default_that_the_code_has(name):
+    parse, default = own.env.scheme[name]
+
+    shown = list_settings()[name]
+
+    if shown:
+        assert parse(shown) == default
+    else:
+        assert not default or default == TrustedProxies()
+
+
+def test_each_setting_of_the_example_is_told_of_and_what_must_be_set_is_little():
+    must, should, rarely = EXAMPLE.read_text().split("\n## ")[1:]
+
+    assert [part.split("\n")[0] for part in (must, should, rarely)] == ["Must", "Should", "Rarely"]
+    assert len(re.findall(r"^[A-Z_]+=", must, re.MULTILINE)) <= 6
+    assert not re.findall(r"^[A-Z_]+=", rarely, re.MULTILINE)
+    for part in (must, should, rarely):
+        for block in part.split("\n\n")[1:]:
+            assert block.startswith("# "), block
