@@ -28,7 +28,7 @@ target=$(cd "$1" && pwd)
 [ -e "$target/nova_admin" ] || [ -e "$target/.old" ] || [ -z "$(ls "$target")" ] ||
     refuse "$target holds something else: name a folder for the site alone."
 exec 9<"$target"
-flock --nonblock 9 || refuse "another build of $target is at work."
+flock -n 9 || refuse "another build of $target is at work."
 
 new=$target/.building
 old=$target/.old

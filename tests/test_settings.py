@@ -197,27 +197,6 @@ def test_the_development_key_is_there_for_the_embedded_stores(key):
     assert result.returncode == 0, result.stderr
 
 
-def test_the_deploy_check_names_keys_that_are_not_set():
-    deploy = ("check", "--deploy", "--fail-level", "WARNING")
-    assert manage(*deploy, **PRODUCTION).returncode == 0
-
-    result = manage(*deploy, **PRODUCTION | {"NOVA_FINGERPRINT_KEY": "", "NOVA_AUDIT_KEY": ""})
-
-    assert result.returncode == 1
-    assert "(migration.W001) NOVA_FINGERPRINT_KEY is not set" in result.stderr
-    assert "(migration.W011) NOVA_AUDIT_KEY is not set" in result.stderr
-    assert result.stderr.count("HINT") == 2
-
-
-def test_the_deploy_check_names_a_second_factor_that_is_not_required():
-    deploy = ("check", "--deploy", "--fail-level", "WARNING")
-
-    result = manage(*deploy, **PRODUCTION | {"NOVA_REQUIRE_SECOND_FACTOR": "0"})
-
-    assert result.returncode == 1
-    assert "(migration.W012) NOVA_REQUIRE_SECOND_FACTOR is off" in result.stderr
-
-
 OPTIONAL = [
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     "AWS_PROFILE",
