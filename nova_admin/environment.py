@@ -391,7 +391,7 @@ def make_database_settings(uri: str) -> dict[str, object]:
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
         "OPTIONS": parts,
-        # A connection for each request, and none is kept. That takes about 9 ms, with TLS and SCRAM, of a page's hundred.
+        # A connection for each request, and none is kept. It takes about 9 ms of a page's hundred, with TLS and SCRAM.
         # So what a request left ends with it: a lease, whose lock is the session's. A pool in session mode has the
         # connection for another thread, and what is set for the role (by `migrate`) counts from the next request on.
         "CONN_MAX_AGE": 0,
