@@ -1,9 +1,11 @@
 """deploy/build.sh: what it makes, what it makes anew, what a killed one leaves, and what it refuses."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -208,3 +210,36 @@ def test_without_a_folder_its_use_is_said():
     done = subprocess.run([ROOT / "deploy/build.sh"], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (2, "usage: deploy/build.sh FOLDER\n")
+
+
+def test_what_is_locked_is_installed_and_runs(tmp_path):
+    """The one build that downloads: all others have the tests' own environment."""
+    surroundings = ("PATH", "HOME", "PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT")
+    kept = {n: v for n, v in os.environ.items() if n.upper().startswith(surroundings)}
+    kept |= {"PYTHON": sys.executable}
+    folder = tmp_path / "site"
+    build = [ROOT / "deploy/build.sh", folder]
+
+    first = subprocess.run(build, env=kept, capture_output=True, text=True, check=False)
+    environment = (folder / "venv").resolve()
+    made = environment.stat().st_ino
+    again = subprocess.run(build, env=kept, capture_output=True, text=True, check=False)
+
+    assert [(done.returncode, done.stderr) for done in (first, again)] == [(0, ""), (0, "")]
+    assert environment.stat().st_ino == made
+    for program in ("gunicorn", "python"):
+        asked = [folder / "venv/bin" / program, "--version"]
+        assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
+    asked = [folder / "venv/bin/python", folder / "manage.py", "make_settings"]
+    told = subprocess.run(asked, env=kept, capture_output=True, text=True, check=False, cwd="/")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "NOVA_AUDIT_KEY=" in told.stdout
+    listed = subprocess.run(
+        [folder / "venv/bin/python", "-m", "pip", "list", "--format=freeze"],
+        capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    locked = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert "pytest" not in listed
+    assert {name.lower() for name in locked} <= {
+        line.partition("==")[0].lower() for line in listed.splitlines()
+    }
