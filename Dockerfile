@@ -16,8 +16,7 @@ COPY --from=build /srv/nova-admin /srv/nova-admin
 WORKDIR /srv/nova-admin
 ENV PATH="/srv/nova-admin/venv/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    NOVA_LOG_FORMAT=json
+    PYTHONUNBUFFERED=1
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "deploy/check_health.py"]

@@ -46,6 +46,7 @@ SUBJECTS = {
         "claim_database": "aws-writes",
     },
     "The site": {
+        "make_settings": "keys",
         "migrate": "upgrading",
         "createsuperuser": "roles",
         "changepassword": "login",
