@@ -60,7 +60,7 @@ ASK_SYSTEM = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()
 TRIES = 5
 # On a busy machine the file may be in the making for a tenth of a second.
 PAUSE_SECONDS = 0.1
-MADE_BY = "0011_database_identity"
+MADE_BY = "0051_second_release_tables"
 
 
 class ReachedDatabases:

@@ -12,6 +12,7 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 from credentials.nova_objects import list_foreign_objects_on
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
+from migration.core.releases import list_halves
 from nova_credentials.shown_names import escape_invisible
 from nova_credentials.tables import NOVA_TABLES
 
@@ -19,6 +20,7 @@ from nova_credentials.tables import NOVA_TABLES
 # statements queue behind it meanwhile.
 TRIES = 20
 PAUSE_SECONDS = 0.2
+MOST_NAMES = 5
 
 # The tables that the first release made in `public`. NOVA's own stay there.
 CARRIED_OVER = (
@@ -91,12 +93,15 @@ SELECT CASE WHEN current_user <> session_user THEN (
 def create_schema_and_carry_over(cursor: CursorWrapper) -> None:
     """Make the schema where it is missing and carry over a first release's tables, all or nothing.
 
-    Raises CommandError with the statements that somebody with more rights has to run first.
+    Raises CommandError with the statements that somebody with more rights has to run first, and for a database that
+    stands between two releases.
     """
     _require_safe_schema(cursor)
     cursor.execute(IS_FIRST_RELEASE)
     if _fetch_value(cursor):
         _carry_over(cursor)
+    else:
+        _require_whole_release(cursor, SCHEMA)
 
 
 def _require_safe_schema(cursor: CursorWrapper) -> None:
@@ -113,6 +118,23 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
         _make_schema(cursor)
         return
     _require_ownership(cursor, *row)
+
+
+def _require_whole_release(cursor: CursorWrapper, schema: str) -> None:
+    """Raise CommandError where only a part of the schema migrations of a file was run: the rest is gone."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.django_migrations"])
+    if not _fetch_value(cursor):
+        return
+    cursor.execute(f"SELECT app, name FROM {schema}.django_migrations")  # noqa: S608  # one of two constants
+    if lacking := list_halves({(app, name) for app, name in cursor.fetchall()}):
+        names = ", ".join(f"{app}.{name}" for app, name in lacking[:MOST_NAMES])
+        more = len(lacking) - MOST_NAMES
+        raise CommandError(
+            f"This database stands between two releases: it lacks {names}{f' and {more} more' if more > 0 else ''}."
+            " Nothing was changed. This release takes over databases of 0.1.0, of 0.2.0, and of a build that made all"
+            " former schema migrations of 0.3.0. First run migrate of 0.2.0 or of such a build (docs/upgrading.md).",
+            returncode=2,
+        )
 
 
 def _require_ownership(
@@ -184,6 +206,7 @@ def _carry_over(cursor: CursorWrapper) -> None:
             f"The first release's tables carry objects that it never made and that would run with this role's rights:"
             f" {objects}. Nothing was changed. Drop them, then run migrate again."
         )
+    _require_whole_release(cursor, "public")
     _move_tables(names, cursor, has_function=function is not None)
 
 
