@@ -64,6 +64,10 @@ SELECT to_regclass('{SCHEMA}.django_migrations') IS NULL
     AND to_regclass('public.django_migrations') IS NOT NULL
     AND to_regclass('public.credentials_clientwrite') IS NOT NULL
 """
+# No view, which would run its owner's code.
+IS_OWN_TABLE = """
+SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relkind = 'r' AND relowner = current_user::regrole
+"""
 # The tables to move: name, whether the new schema has one of that name already, whether this role owns it.
 TABLES = f"""
 SELECT c.relname, EXISTS (
@@ -96,15 +100,18 @@ def create_schema_and_carry_over(cursor: CursorWrapper) -> None:
     Raises CommandError with the statements that somebody with more rights has to run first, and for a database that
     stands between two releases.
     """
-    _require_safe_schema(cursor)
+    is_there = _require_safe_schema(cursor)
     cursor.execute(IS_FIRST_RELEASE)
-    if _fetch_value(cursor):
+    is_first_release = _fetch_value(cursor)
+    _require_whole_release(cursor, "public" if is_first_release else SCHEMA)
+    if not is_there:
+        _make_schema(cursor)
+    if is_first_release:
         _carry_over(cursor)
-    else:
-        _require_whole_release(cursor, SCHEMA)
 
 
-def _require_safe_schema(cursor: CursorWrapper) -> None:
+def _require_safe_schema(cursor: CursorWrapper) -> bool:
+    """Raise CommandError where others could have this role run their code; say whether the schema is there."""
     cursor.execute(ROLE_OF_DATABASE)
     if database := _fetch_name(cursor):
         raise CommandError(
@@ -113,18 +120,16 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
             returncode=2,
         )
     cursor.execute(OWNER_AND_CREATORS, [SCHEMA])
-    row = cursor.fetchone()
-    if row is None:
-        _make_schema(cursor)
-        return
-    _require_ownership(cursor, *row)
+    if row := cursor.fetchone():
+        _require_ownership(cursor, *row)
+    return row is not None
 
 
 def _require_whole_release(cursor: CursorWrapper, schema: str) -> None:
     """Raise CommandError where only a part of the schema migrations of a file was run: the rest is gone."""
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.django_migrations"])
-    if not _fetch_value(cursor):
-        return
+    cursor.execute(IS_OWN_TABLE, [f"{schema}.django_migrations"])
+    if cursor.fetchone() is None:
+        return  # a new database, or the tables' owner is asked for next
     cursor.execute(f"SELECT app, name FROM {schema}.django_migrations")  # noqa: S608  # one of two constants
     if lacking := list_halves({(app, name) for app, name in cursor.fetchall()}):
         names = ", ".join(f"{app}.{name}" for app, name in lacking[:MOST_NAMES])
@@ -206,7 +211,6 @@ def _carry_over(cursor: CursorWrapper) -> None:
             f"The first release's tables carry objects that it never made and that would run with this role's rights:"
             f" {objects}. Nothing was changed. Drop them, then run migrate again."
         )
-    _require_whole_release(cursor, "public")
     _move_tables(names, cursor, has_function=function is not None)
 
 
