@@ -14,9 +14,9 @@ from django.db import DatabaseError, connection
 
 from migration.core.aws_writes import get_aws_write_state, learn_facts
 from migration.core.rate_limiter import rate_limiter
+from migration.core.releases import APPS, known_migrations
 from migration.core.sentences import HOST_DIFFERS
 from migration.core.shared_facts import explain_differences, fetch_all
-from migration.core.releases import APPS, known_migrations
 from migration.core.workers import Worker
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message, Sentence

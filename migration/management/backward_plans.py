@@ -180,10 +180,10 @@ class PatientExecutor(MigrationExecutor):
             require_nothing_taken(plan)
         return super().migrate(targets, plan, state, fake, fake_initial)
 
-    def record_migration(self, migration: Migration) -> None:
+    def record_migration(self, migration: Migration) -> None:  # type: ignore[override]  # the stubs have a former Django's
         """Record it at once, so that nobody finds a part of the names that it replaces."""
         with transaction.atomic(using=self.connection.alias):
-            super().record_migration(migration)
+            super().record_migration(migration)  # type: ignore[call-arg, arg-type]
 
     def check_replacements(self) -> None:
         """Record no file under its own name beside those that it replaces."""

@@ -46,7 +46,7 @@ INSERT INTO {site}.migration_runitem
 RESET session_replication_role;
 """
 
-# What the site has told and is not over yet; the first releases told nobody.
+# What the site has told and is not over yet; the first release told nobody.
 OPEN_CONDITIONS = """
 INSERT INTO nova_admin.migration_condition (event, subject, facts, began_at, seen_at)
     SELECT event, subject, '{"key": "", "values": {}, "text": "x"}', now() - interval '1 h', now()
