@@ -46,15 +46,11 @@ from migration.core.problems import (
     report_ok,
     report_unlooked,
 )
+from migration.core.releases import APPS, known_migrations
 from migration.core.secrets import Secret
 from migration.core.shared_facts import explain_differences
 from migration.core.text import shorten_list
-from migration.core.workers import (
-    KNOWN_MIGRATIONS,
-    Worker,
-    connect_to_redis,
-    list_redis_errors,
-)
+from migration.core.workers import Worker, connect_to_redis, list_redis_errors
 from migration.moves.rules import IS_NO_COPY, WRITES_NOT_STOPPED
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.second_factors import list_unreadable_users
@@ -211,8 +207,7 @@ def find_release_skew(_look: Look) -> Iterator[Finding]:
         message = WORKERS_ARE_OLD(n=len(before), names=before)
         found.append(report_failure(message, STOP_OLD_WORKERS(), count=len(before)))
     applied = frozenset(MigrationRecorder(connection).applied_migrations())
-    ours = {app for app, _name in KNOWN_MIGRATIONS}
-    if unknown := frozenset(each for each in applied if each[0] in ours) - KNOWN_MIGRATIONS:
+    if unknown := frozenset(each for each in applied if each[0] in APPS) - known_migrations():
         message = RELEASE_IS_OLDER(names=name_migrations(unknown))
         found.append(report_failure(message, UPGRADE_THIS_HOST()))
     yield from found or [report_ok(RELEASES_AGREE())]

@@ -1,10 +1,12 @@
 """NOVA's tables where they are missing, this app's beside them. A table that is there stays as it is."""
 
-import django.db.models.deletion
-import django.utils.timezone
 from django.db import migrations, models
+from django.db.models.functions import Now
+from django.utils import timezone
 
-import credentials.models.credentials
+from credentials.models.credentials import NaiveUTCDateTimeField
+
+ID = models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")
 
 # Not IF NOT EXISTS: that asks for the right to create in `public` even where the table is there.
 WHERE_MISSING = """
@@ -81,6 +83,8 @@ DROP FUNCTION IF EXISTS nova_admin.writes_are_counted()
 class Migration(migrations.Migration):
     initial = True
 
+    replaces = [("credentials", "0001_initial"), ("credentials", "0002_written_at")]
+
     dependencies = []
 
     operations = [
@@ -97,258 +101,195 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(AWS_LOGINS, migrations.RunSQL.noop),
         migrations.CreateModel(
-            name="AwsCredential",
-            fields=[
+            "AwsCredential",
+            [
                 ("id", models.AutoField(primary_key=True, serialize=False)),
-                (
-                    "label",
-                    models.CharField(blank=True, max_length=100, null=True, verbose_name="label"),
-                ),
+                ("label", models.CharField("label", max_length=100, null=True, blank=True)),
                 (
                     "is_primary",
                     models.BooleanField(
+                        "primary",
+                        null=True,
                         default=True,
                         help_text="NOVA uses the primary login when it asks for no label.",
-                        null=True,
-                        verbose_name="primary",
                     ),
                 ),
                 (
                     "created_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="created"
-                    ),
+                    NaiveUTCDateTimeField("created", default=timezone.now, editable=False),
                 ),
                 (
                     "updated_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="updated"
-                    ),
+                    NaiveUTCDateTimeField("updated", default=timezone.now, editable=False),
                 ),
-                ("access_key_id", models.CharField(max_length=255, verbose_name="access key id")),
-                ("secret_access_key", models.TextField(verbose_name="secret access key")),
+                ("access_key_id", models.CharField("access key id", max_length=255)),
+                ("secret_access_key", models.TextField("secret access key")),
                 (
                     "region",
                     models.CharField(
-                        blank=True,
-                        default="us-east-1",
-                        max_length=50,
-                        null=True,
-                        verbose_name="region",
+                        "region", max_length=50, null=True, default="us-east-1", blank=True
                     ),
                 ),
             ],
-            options={
+            {
                 "verbose_name": "AWS login",
                 "verbose_name_plural": "AWS logins",
                 "db_table": "client_aws_credentials",
-                "ordering": ["id"],
-                "abstract": False,
                 "managed": False,
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name="Client",
-            fields=[
+            "Client",
+            [
                 ("id", models.AutoField(primary_key=True, serialize=False)),
-                ("name", models.CharField(max_length=255, verbose_name="name")),
-                ("slug", models.CharField(max_length=100, unique=True, verbose_name="slug")),
-                (
-                    "description",
-                    models.TextField(blank=True, null=True, verbose_name="description"),
-                ),
-                ("is_active", models.BooleanField(default=True, null=True, verbose_name="active")),
+                ("name", models.CharField("name", max_length=255)),
+                ("slug", models.CharField("slug", max_length=100, unique=True)),
+                ("description", models.TextField("description", null=True, blank=True)),
+                ("is_active", models.BooleanField("active", null=True, default=True)),
                 (
                     "created_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="created"
-                    ),
+                    NaiveUTCDateTimeField("created", default=timezone.now, editable=False),
                 ),
                 (
                     "updated_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="updated"
-                    ),
+                    NaiveUTCDateTimeField("updated", default=timezone.now, editable=False),
                 ),
             ],
-            options={
+            {
                 "verbose_name": "client",
                 "verbose_name_plural": "clients",
                 "db_table": '"public"."clients"',
-                "ordering": ["name", "id"],
                 "managed": False,
+                "ordering": ["name", "id"],
             },
         ),
         migrations.CreateModel(
-            name="DatabaseCredential",
-            fields=[
+            "DatabaseCredential",
+            [
                 ("id", models.AutoField(primary_key=True, serialize=False)),
-                (
-                    "label",
-                    models.CharField(blank=True, max_length=100, null=True, verbose_name="label"),
-                ),
+                ("label", models.CharField("label", max_length=100, null=True, blank=True)),
                 (
                     "is_primary",
                     models.BooleanField(
+                        "primary",
+                        null=True,
                         default=True,
                         help_text="NOVA uses the primary login when it asks for no label.",
-                        null=True,
-                        verbose_name="primary",
                     ),
                 ),
                 (
                     "created_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="created"
-                    ),
+                    NaiveUTCDateTimeField("created", default=timezone.now, editable=False),
                 ),
                 (
                     "updated_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="updated"
-                    ),
+                    NaiveUTCDateTimeField("updated", default=timezone.now, editable=False),
                 ),
-                ("db_host", models.CharField(max_length=255, verbose_name="host")),
-                ("db_port", models.IntegerField(default=5432, verbose_name="port")),
-                ("db_name", models.CharField(max_length=255, verbose_name="database")),
-                ("db_user", models.CharField(max_length=255, verbose_name="user")),
-                (
-                    "db_password",
-                    models.TextField(db_column="db_password_encrypted", verbose_name="password"),
-                ),
+                ("db_host", models.CharField("host", max_length=255)),
+                ("db_port", models.IntegerField("port", default=5432)),
+                ("db_name", models.CharField("database", max_length=255)),
+                ("db_user", models.CharField("user", max_length=255)),
+                ("db_password", models.TextField("password", db_column="db_password_encrypted")),
             ],
-            options={
+            {
                 "verbose_name": "database login",
                 "verbose_name_plural": "database logins",
                 "db_table": '"public"."client_database_credentials"',
-                "ordering": ["id"],
-                "abstract": False,
                 "managed": False,
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name="EmailCredential",
-            fields=[
+            "EmailCredential",
+            [
                 ("id", models.AutoField(primary_key=True, serialize=False)),
-                (
-                    "label",
-                    models.CharField(blank=True, max_length=100, null=True, verbose_name="label"),
-                ),
+                ("label", models.CharField("label", max_length=100, null=True, blank=True)),
                 (
                     "is_primary",
                     models.BooleanField(
+                        "primary",
+                        null=True,
                         default=True,
                         help_text="NOVA uses the primary login when it asks for no label.",
-                        null=True,
-                        verbose_name="primary",
                     ),
                 ),
                 (
                     "created_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="created"
-                    ),
+                    NaiveUTCDateTimeField("created", default=timezone.now, editable=False),
                 ),
                 (
                     "updated_at",
-                    credentials.models.credentials.NaiveUTCDateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="updated"
-                    ),
+                    NaiveUTCDateTimeField("updated", default=timezone.now, editable=False),
                 ),
                 (
                     "email_provider",
                     models.CharField(
-                        blank=True,
-                        default="gmail",
-                        max_length=50,
-                        null=True,
-                        verbose_name="provider",
+                        "provider", max_length=50, null=True, default="gmail", blank=True
                     ),
                 ),
                 (
                     "imap_host",
                     models.CharField(
-                        blank=True,
-                        default="imap.gmail.com",
-                        max_length=255,
-                        null=True,
-                        verbose_name="IMAP host",
+                        "IMAP host", max_length=255, null=True, default="imap.gmail.com", blank=True
                     ),
                 ),
-                (
-                    "imap_port",
-                    models.IntegerField(
-                        blank=True, default=993, null=True, verbose_name="IMAP port"
-                    ),
-                ),
+                ("imap_port", models.IntegerField("IMAP port", null=True, default=993, blank=True)),
                 (
                     "smtp_host",
                     models.CharField(
-                        blank=True,
-                        default="smtp.gmail.com",
-                        max_length=255,
-                        null=True,
-                        verbose_name="SMTP host",
+                        "SMTP host", max_length=255, null=True, default="smtp.gmail.com", blank=True
                     ),
                 ),
-                (
-                    "smtp_port",
-                    models.IntegerField(
-                        blank=True, default=587, null=True, verbose_name="SMTP port"
-                    ),
-                ),
-                ("email_user", models.CharField(max_length=255, verbose_name="user")),
+                ("smtp_port", models.IntegerField("SMTP port", null=True, default=587, blank=True)),
+                ("email_user", models.CharField("user", max_length=255)),
                 (
                     "email_password",
-                    models.TextField(db_column="email_password_encrypted", verbose_name="password"),
+                    models.TextField("password", db_column="email_password_encrypted"),
                 ),
                 (
                     "sender_whitelist",
                     models.TextField(
-                        blank=True,
-                        help_text="Addresses, separated by commas.",
+                        "sender whitelist",
                         null=True,
-                        verbose_name="sender whitelist",
+                        help_text="Addresses, separated by commas.",
+                        blank=True,
                     ),
                 ),
             ],
-            options={
+            {
                 "verbose_name": "mail login",
                 "verbose_name_plural": "mail logins",
                 "db_table": '"public"."client_email_credentials"',
-                "ordering": ["id"],
-                "abstract": False,
                 "managed": False,
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name="ClientWrite",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
+            "ClientWrite",
+            [
+                ("id", ID),
                 ("client_id", models.IntegerField(db_index=True)),
+                ("written_at", models.DateTimeField(db_default=Now())),
             ],
         ),
         migrations.CreateModel(
-            name="ClientRevision",
-            fields=[
+            "ClientRevision",
+            [
                 (
                     "client",
                     models.OneToOneField(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        "credentials.client",
+                        models.DO_NOTHING,
                         primary_key=True,
-                        related_name="client_revision",
                         serialize=False,
-                        to="credentials.client",
+                        related_name="client_revision",
+                        db_constraint=False,
                     ),
                 ),
-                ("revision", models.BigIntegerField(db_default=0, default=0)),
+                ("revision", models.BigIntegerField(default=0, db_default=0)),
                 ("pushed_revision", models.BigIntegerField(null=True)),
+                ("pending_since", models.DateTimeField(null=True)),
             ],
         ),
         # The last here is the first that is undone. `triggers.py` makes the functions after each `migrate`.
