@@ -22,7 +22,7 @@ if [ ! -x "$python" ]; then
         -r "$source/${LOCK:-requirements.lock}"
 fi
 
-for part in manage.py credentials migration nova_admin nova_credentials templates static locale docs deploy; do
+for part in .env.example manage.py credentials migration nova_admin nova_credentials templates static locale docs deploy; do
     rm -rf "${target:?}/$part"
     cp -R "$source/$part" "$target/"
 done

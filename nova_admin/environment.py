@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
 
+from nova_admin.env_file import EnvFileError, read_env_file
 from nova_credentials.aws.endpoint import GENERIC_VARIABLE, VARIABLE, refuse_configured_endpoint
 from nova_credentials.aws.kms_keys import KeyName
 
@@ -35,7 +37,7 @@ EMBEDDED_VARIABLES = {
 }
 # Everybody knows this key, so it is allowed with the embedded stores alone.
 DEVELOPMENT_KEY = "development-only-key-" + "0" * 40
-MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
+MAKE_A_KEY = "python manage.py make_settings"
 KEY_LENGTH, KEY_CHARACTERS = 50, 8
 # Parts of keys that everybody can read: in new Django projects, in instructions, in this repository.
 PUBLIC_KEYS = (
@@ -50,22 +52,50 @@ LONGEST_LABEL = 40
 Variables = dict[str, tuple[Callable[[str], object], object]]
 
 
-@cache
-def load_env_file(path: Path = BASE_DIR / ".env") -> None:
-    """Add the variables of `.env` to the environment, where they aren't set already; drop AWS_ ones that are blank.
+# Names the file of settings, if it isn't `.env` beside manage.py.
+ENV_FILE = "NOVA_ENV_FILE"
 
-    `manage.py` and `wsgi.py` call it first, so that boto3 and child processes find them too; importing the settings
-    changes nothing. Raises ImproperlyConfigured for a line that is no assignment.
+
+@cache
+def load_env_file(path: Path | None = None) -> None:
+    """Add the variables of the file of settings to the environment, where they aren't set; drop blank ones of AWS.
+
+    `manage.py`, `wsgi.py` and the web server call it first, so that boto3 and child processes find them too; importing
+    the settings changes nothing. Raises ImproperlyConfigured for a line that can't be read, and if a named file can't.
     """
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and not re.match(r"#|(export )?\w+=", line):
-            # django-environ would log the whole line with its value.
-            raise ImproperlyConfigured(f".env, line {number}, is not NAME=value.")
-    environ.Env.read_env(path)
+    named = os.environ.get(ENV_FILE, "")
+    path = path or Path(named or BASE_DIR / ".env")
+    try:
+        found = read_env_file(path) if named or path.exists() else {}
+    except EnvFileError as error:
+        raise ImproperlyConfigured(str(error)) from None
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{path} can't be read ({error.strerror}). {ENV_FILE} names the file of settings."
+        ) from None
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         if not os.environ[name].strip():
             del os.environ[name]  # to boto3 an empty variable is a value
+
+
+# Commands that can't need settings: they make some, or have nothing to do with any.
+WITHOUT_SETTINGS = ("make_settings", "collectstatic")
+
+
+def use_stand_in_settings() -> None:
+    """Set what a start in production needs to values that nobody keeps; nothing is asked with them."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", VARIABLE, "PGSERVICE"):
+        os.environ.pop(name, None)
+    os.environ |= {
+        "DEBUG": "",
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "ALLOWED_HOSTS": "example.invalid",
+        "DATABASE_URL": "postgresql:///unused",
+        "AWS_ACCESS_KEY_ID": "unused",
+        "AWS_SECRET_ACCESS_KEY": "unused",
+    }
 
 
 def is_development() -> bool:

@@ -223,6 +223,7 @@ NOVA_NOTIFY = environment.read_notify_settings(
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",
+    "nova_admin",
     "nova_admin.login",  # its commands stand before those of Django's `auth`
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,0 +1,121 @@
+"""Files of settings: what a line means, which lines are refused, and the example that lists every setting."""
+
+import os
+import subprocess
+import sys
+
+import environ
+import pytest
+
+from nova_admin.env_file import KEYS, EnvFileError, fill_example, read_env_file
+from tests.checkout import ROOT
+
+LINES = {
+    "NAME=value": "value",
+    "NAME= value\t": "value",
+    "NAME=": "",
+    "export NAME=value": "value",
+    "NAME=a=b#c": "a=b#c",
+    "NAME=it's": "it's",
+    "NAME='a b'": "a b",
+    'NAME=" a b "': " a b ",
+    "NAME=''": "",
+    r"NAME='a\b'": r"a\b",
+    "NAME=$HOME": "$HOME",
+    "NAME=contraseña": "contraseña",
+}
+REFUSED = {
+    "\ufeffNAME=xyzzy": "begins with a byte order mark",
+    "NAME=xyzzy\r": "ends with CR LF",
+    "NAME='xyzzy": "opens a quote that it doesn't close",
+    'NAME="xyzzy': "opens a quote that it doesn't close",
+    "NAME='": "opens a quote that it doesn't close",
+    "NAME='a'b": "goes on behind its quote",
+    "NAME=\"a\" 'b'": "goes on behind its quote",
+    r"NAME=a\b": "has a backslash",
+    r'NAME="a\"b"': "goes on behind its quote",
+    r'NAME="a\nb"': "has a backslash",
+    "NAME = xyzzy": "is not NAME=value",
+    "; NAME=xyzzy": "is not NAME=value",
+    "NA-ME=xyzzy": "is not NAME=value",
+    "NAME=a\0b": "holds a control character",
+}
+
+
+def write(tmp_path, text: str):
+    file = tmp_path / "site.env"
+    file.write_bytes(text.encode())
+    return file
+
+
+@pytest.mark.parametrize(("line", "value"), LINES.items(), ids=repr)
+def test_a_line_means_to_this_reader_what_it_means_to_the_one_before(tmp_path, line, value):
+    file = write(tmp_path, f"# Comment\n\n{line}\n")
+
+    assert read_env_file(file) == {"NAME": value}
+    before: dict[str, str] = {}
+    reader = type("Reader", (environ.Env,), {"ENVIRON": before})
+    reader.read_env(file)
+    assert before["NAME"].strip() == value.strip()
+
+
+@pytest.mark.parametrize(("line", "problem"), REFUSED.items(), ids=repr)
+def test_a_line_that_readers_take_differently_is_refused_by_its_number_and_not_repeated(
+    tmp_path, line, problem
+):
+    first = line.startswith("\ufeff")
+    file = write(tmp_path, f"{line}\n" if first else f"OTHER=1\n{line}\n")
+
+    with pytest.raises(EnvFileError) as refused:
+        read_env_file(file)
+
+    assert str(refused.value).startswith(f"site.env, line {1 if first else 2}, {problem}")
+    assert "xyzzy" not in str(refused.value)
+
+
+def test_the_last_of_several_lines_counts(tmp_path):
+    assert read_env_file(write(tmp_path, "A=1\nA=2")) == {"A": "2"}
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
+    file = tmp_path / "site.env"
+    file.write_bytes(b"A=1\nB=\xe1\n")
+
+    with pytest.raises(EnvFileError, match=r"site\.env, line 2, is not UTF-8"):
+        read_env_file(file)
+
+
+@pytest.mark.parametrize("value", ["x", "a b", " a ", "'a'", '"a"', r"a\b", "#a", "$a", "", "it's"])
+def test_a_filled_example_reads_back(tmp_path, value):
+    given = {"DATABASE_URL": "postgresql://a:b%5C@c/d?host=/x&port=1", "NOVA_WORKERS": value}
+
+    read = read_env_file(write(tmp_path, fill_example(given)))
+
+    assert read | given == read
+    assert (read["ALLOWED_HOSTS"], read["AWS_REGION"]) == ("", "us-east-1")
+    assert "NOVA_CLEAN_STREAK" not in read  # a default is no line of anybody's file
+
+
+@pytest.mark.parametrize("values", [{"NOVA_NO_SUCH": "1"}, {"PORT": "1\n2"}, {"PORT": "'\"' \\"}])
+def test_what_no_line_holds_is_refused(values):
+    with pytest.raises(ValueError, match=r"NOVA_NO_SUCH|PORT") as refused:
+        fill_example(values)
+
+    assert values.get("PORT", "?") not in str(refused.value)
+
+
+def test_make_settings_prints_the_must_part_with_new_keys_and_needs_no_setting(tmp_path):
+    def make() -> dict[str, str]:
+        done = subprocess.run(
+            [sys.executable, ROOT / "manage.py", "make_settings"], cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "NOVA_WORKERS": "", "NOVA_ENV_FILE": "/nowhere"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return read_env_file(write(tmp_path, done.stdout))
+
+    first, second = make(), make()
+
+    assert list(first) == ["DATABASE_URL", "ALLOWED_HOSTS", *KEYS, "AWS_REGION"]
+    assert len({*(first[key] for key in KEYS), *(second[key] for key in KEYS)}) == 6
+    assert first | dict.fromkeys(KEYS) == second | dict.fromkeys(KEYS)
