@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from nova_admin.adoption.database import (
     connect,
     describe_database,
     fetch_row,
+    find_present_role,
     hold_turn,
     list_undoing,
     read_note,
@@ -122,6 +123,8 @@ class Command(OneLineCommand):
         self, site: Connection, owner: Connection | None, options: dict[str, Any]
     ) -> None:
         role, name, is_novas = fetch_row(site, ROLE, [list(NOVA_TABLES)])
+        if find_present_role(site) != role:
+            raise RefusedError(f"The role {role} has no site in the database {name}.")
         statements = list_undoing(site, role, read_note(site), is_novas=is_novas)
         self._show(
             name, statements, deletes=options["schedule_deletion"], has_owner=owner is not None
@@ -192,13 +195,13 @@ class Command(OneLineCommand):
 
     def _schedule_deletions(self) -> None:
         """Raise RefusedError where one could not be scheduled: afterwards nothing knows of it."""
-        failed = 0
+        failed = False
         for told, has_failed in schedule_every_deletion():
             self.stdout.write(f"    {told}")
-            failed += has_failed
+            failed |= has_failed
         if failed:
             raise RefusedError(
-                f"{failed} deletions were not scheduled, so nothing was removed. Run it again, or without"
+                "Not every deletion was scheduled, so nothing was removed. Run it again, or leave out"
                 " --schedule-deletion."
             )
 
@@ -227,20 +230,20 @@ def list_refusals() -> Iterator[str]:
         clients = all_clients().filter(client_migration__phase=phase).exclude(pk__in=offboarded)
         if names := list(clients.order_by("slug").values_list("slug", flat=True)):
             yield (
-                f"{len(names)} clients are not read from PostgreSQL alone ({phase.label}): {name_some(names)}."
+                f"NOVA reads {count_clients(names)} not from PostgreSQL alone (phase {phase}): {name_some(names)}."
                 f" First: manage.py {way}"
             )
     gone = all_clients().filter(pk__in=offboarded).order_by("slug").values_list("slug", flat=True)
     if names := list(gone):
         yield (
-            f"{len(names)} clients are offboarded, and their rows hold no values: {name_some(names)}. First:"
+            f"The rows of {count_clients(names)} hold no values, as of who is offboarded: {name_some(names)}. First:"
             " manage.py offboard_client SLUG --back, or NOVA deletes the client."
         )
     rotated = all_clients().filter(pk__in=Rotation.objects.filter(outcome="").values("client_id"))
     if names := list(rotated.order_by("slug").values_list("slug", flat=True)):
         yield (
-            f"{len(names)} clients have a rotation that isn't finished: {name_some(names)}. First: finish it, or end it"
-            " on the client's page."
+            f"A rotation is not finished of {count_clients(names)}: {name_some(names)}. First: finish it, or end it on"
+            " the client's page."
         )
     runs = Run.objects.filter(
         state__in=(Run.State.PLANNING, Run.State.RUNNING, Run.State.STOPPED), finished_at=None
@@ -259,6 +262,10 @@ def list_refusals() -> Iterator[str]:
         if others := [what for (what,) in cursor.fetchall()]:
             told = name_some(others)
             yield f"This is not the site's, and stands on its tables: {told}. Whoever made it has to drop it first."
+
+
+def count_clients(names: Sequence[str]) -> str:
+    return "1 client" if len(names) == 1 else f"{len(names)} clients"
 
 
 def name_some(names: Iterable[str]) -> str:
