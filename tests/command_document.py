@@ -46,7 +46,11 @@ SUBJECTS = {
         "claim_database": "aws-writes",
     },
     "The site": {
+        "make_settings": "keys",
+        "adopt": "production",
+        "uninstall": "production",
         "migrate": "upgrading",
+        "invite_administrator": "roles",
         "createsuperuser": "roles",
         "changepassword": "login",
         "qcluster": "scaling",

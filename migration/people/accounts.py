@@ -207,7 +207,7 @@ def invite_administrator(name: str) -> str | None:
             person.save()
             person.groups.set(Group.objects.filter(name__in=FIRST_ROLES))
             PasswordReset.objects.record(user=person, by=None, what=PasswordReset.What.ACCOUNT)
-        elif not (person.is_staff and person.has_perms(ADMINISTERS)):
+        elif not (person.is_active and person.is_staff and person.has_perms(ADMINISTERS)):
             raise NotDoneError(NOT_ADMINISTRATOR(who=name))
         return make_link(person, by=None, told=LINK_PRINTED) if is_invited(person) else None
 
