@@ -186,7 +186,8 @@ def make_grants(rights: Iterable[Right], role: str, *, revoke: bool = False) -> 
 def quote_role(cursor: Cursor, role: str) -> str:
     """Return the role's name as PostgreSQL's statements need it."""
     cursor.execute("SELECT quote_ident(%s)", [role])
-    return str(cursor.fetchone()[0])
+    row = cursor.fetchone()
+    return str(row[0]) if row else ""
 
 
 def print_grants_reader_lacks(*, verbosity: int = 1, **_: object) -> None:

@@ -62,8 +62,9 @@ def make_link(
     digest = _digest(secret, user, settings.SECRET_KEY)
     PasswordLink.objects.create(user=user, by=by, digest=digest, made_at=now, ends_at=now + lasts)
     facts = told or (LINK_MADE if by else LINK_MAILED)
-    who = {} if told else {"by": by or user.get_username()}
-    AuditEvent.objects.record(USER_CHANGED_EVENT, facts(name=user.get_username()), **who)
+    name = user.get_username()
+    # A command is itself who acts.
+    AuditEvent.objects.record(USER_CHANGED_EVENT, facts(name=name), by=None if told else by or name)
     return f"{user.pk}-{secret}"
 
 

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
@@ -224,7 +224,9 @@ def require_original(connection: Connection, site_uri: str) -> None:
         return
     oid, may_ask = fetch_row(connection, OWN_IDENTITY)
     system = fetch_row(connection, SYSTEM)[0] if may_ask else ""
-    if not DatabaseIdentity(system, oid, "").is_same_database(DatabaseIdentity(*noted, "")):
+    if not DatabaseIdentity(system, oid, "").is_same_database(
+        DatabaseIdentity(noted[0], noted[1], "")
+    ):
         raise RefusedError(
             "This database is a duplicate: the site in it belongs to another one, and writes nothing to AWS from here."
             " As the site: manage.py claim_database makes it the one that writes, manage.py uninstall removes the site."
@@ -235,7 +237,7 @@ def describe_database(connection: Connection) -> NovaDatabase:
     """Say what the connection reaches; raises RefusedError where it isn't NOVA's database, as whom owns its tables."""
     found = fetch_row(connection, DESCRIBE)
     missing, owners, may_act = fetch_row(connection, OWNERS, [list(NOVA_TABLES)])
-    database = NovaDatabase(*found, owners=tuple(owners or ()))
+    database = replace(NovaDatabase(*found), owners=tuple(owners or ()))
     if database.in_recovery:
         raise RefusedError(
             "This server is a replica, which takes no changes. Point DATABASE_URL at the primary server."

@@ -250,7 +250,7 @@ class Command(OneLineCommand):
             say(f"4. NOVA's code: git -C {nova} apply {options['patch'].absolute()}")
         else:
             say(f"4. NOVA's code, for git apply in {nova}:")
-            self.stdout.write_unchanged(patch)  # type: ignore[attr-defined]  # OneLineOutput
+            self.stdout.write_unchanged(patch)
         return True
 
     def _write(self, path: Path, text: str) -> None:

@@ -35,7 +35,7 @@ def test_an_administrator_who_can_invite_others_chooses_a_password_by_the_link(c
     assert client.get(address, HTTP_HOST="nova.example.com", secure=True).status_code == 302
     # Nobody knows who ran the command, and it counts as somebody's who may act as Ana.
     assert PasswordReset.objects.get().by is None
-    told = AuditEvent.objects.get(facts__key="link_printed")
+    told = AuditEvent.objects.get(facts__contains="link_printed")
     assert "command" in str(told.facts)
 
     use_link(token, "a-password-of-this-test")
