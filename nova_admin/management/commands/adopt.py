@@ -350,14 +350,15 @@ class Command(OneLineCommand):
         return ran.stdout or ""
 
     def _tell_what_is_next(self, settings: SiteSettings, options: dict[str, Any]) -> None:
-        vendor = f"{options['nova'] or 'NOVA'}/{FOLDER}"
+        nova, env_file = options["nova"] or "NOVA", environment.ENV_FILE
+        is_usual = settings.path == environment.BASE_DIR / ".env"
         lines = [
-            f"export {environment.ENV_FILE}={settings.path}",
+            *([] if is_usual else [f"export {env_file}={settings.path}"]),
             "gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi   # the site",
             "python manage.py qcluster   # its workers",
+            f"pip wheel --no-deps -w {nova}/{FOLDER} .   # NOVA's package, in a checkout of NOVA Admin",
+            f"git -C {nova} apply {options['patch'] or 'PATCH'}   # then deploy NOVA",
             "python manage.py iam_policy reader   # what NOVA needs in AWS",
-            f"pip wheel --no-deps -w {vendor} .   # NOVA's package, in a checkout of NOVA Admin",
-            "git apply PATCH   # in NOVA's code, which is then deployed",
             "python manage.py doctor",
         ]
         self.stdout.write("Next:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from credentials.models import AwsCredential, Client
 from credentials.site_schema import SCHEMA
 from credentials.trigger_sql import ROW_TRIGGER_NAME, TRUNCATE_TRIGGER_NAME
 from migration.core.audit import AuditEvent
+from migration.core.aws_store import store_calls
 from migration.core.clients import Offboarding, all_clients
 from migration.core.secrets import Secret
 from migration.core.text import shorten_list
@@ -166,8 +168,8 @@ class Command(OneLineCommand):
         self._list(
             [
                 f"the schema {SCHEMA} with {tables} tables, and the triggers on NOVA's tables",
-                f"users, runs, histories and {entries} entries of the audit (audit export keeps them)",
-                f"{logins} AWS logins of clients, which are in no table of NOVA's",
+                f"users, runs, histories and the audit with its {entries} entries (audit export keeps them)",
+                f"AWS logins of clients, which are in no table of NOVA's: {logins}",
                 *statements,
             ]
         )
@@ -178,8 +180,8 @@ class Command(OneLineCommand):
         say("What stays:")
         self._list(
             [
-                f"NOVA's tables with {Client.objects.count()} clients",
-                f"{Secret.objects.count()} secrets in AWS, under {settings.NOVA_SECRET_PREFIX}/"
+                f"NOVA's tables; clients: {Client.objects.count()}",
+                f"secrets in AWS, under {settings.NOVA_SECRET_PREFIX}/: {Secret.objects.count()}"
                 + (
                     ", to be deleted in 30 days"
                     if deletes
@@ -292,6 +294,7 @@ def drop_site() -> None:
                 "A table is in use by a transaction that does not end. End it, then run uninstall again: it goes on."
             ) from None
     connection.close()
+    atexit.unregister(store_calls)  # what was counted has no table any more
 
 
 def run_briefly(statement: str) -> None:

@@ -139,7 +139,7 @@ def test_shown_first_and_then_gone(uri):
 
     shown = uninstall(uri)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "    1 AWS logins of clients, which are in no table of NOVA's" in shown.stdout
+    assert "    AWS logins of clients, which are in no table of NOVA's: 1" in shown.stdout
     assert "example-secret-3" not in shown.stdout
     assert ask(uri, SITE_IS_THERE) == [(True,)]
 
@@ -198,7 +198,7 @@ def secrets(aws, uri: str, names: list[str]) -> Iterator[Callable[[str], dict]]:
 def test_secrets_stay_unless_it_is_said(uri, aws):
     with secrets(aws, uri, ["nova/clients/idom", "nova/clients/gone"]) as describe:
         shown = uninstall(uri)
-        assert "2 secrets in AWS, under nova/clients/ (--schedule-deletion" in shown.stdout
+        assert "secrets in AWS, under nova/clients/: 2 (--schedule-deletion" in shown.stdout
         endpoint = {AWS: aws.endpoint}
 
         done = uninstall(uri, "--yes", "--schedule-deletion", **endpoint)

@@ -57,10 +57,9 @@ def test_what_adopt_made_is_there_and_after_uninstall_nothing_is(nova, way):
     go_in_and_out(nova, way)
 
 
-@pytest.mark.parametrize("way", ["creator", "managed"])
-def test_the_same_with_the_roles_of_an_older_postgresql(tmp_path, debians_server, way):
+def test_the_same_with_the_roles_of_an_older_postgresql(tmp_path, debians_server):
     with made_nova(tmp_path, server=debians_server) as nova:
-        go_in_and_out(nova, way)
+        go_in_and_out(nova, "creator")
 
 
 def go_in_and_out(nova: Nova, way: str) -> None:
@@ -105,11 +104,8 @@ def go_in_and_out(nova: Nova, way: str) -> None:
     assert nova.ask("SELECT username, is_superuser FROM nova_admin.auth_user") == [("ana", False)]
     check_site_and_reader(nova, settings["DATABASE_URL"], way)
 
-    written, there = nova.env_file.read_text(), nova.describe()
-    again = nova.adopt("--yes", "--host", "nova.example.com", *shared, uri=uri)
-    assert (again.returncode, again.stderr) == (0, "")
-    assert ("nothing, all is there" in again.stdout) == (way in ("superuser", "managed"))
-    assert (nova.env_file.read_text(), nova.describe()) == (written, there)
+    if way in ("superuser", "creator"):
+        check_again(nova, uri)
 
     if way == "managed":
         gone = nova.manage("uninstall", "--yes", NOVA_DATABASE_URL=nova.uri)
@@ -118,6 +114,17 @@ def go_in_and_out(nova: Nova, way: str) -> None:
     assert (gone.returncode, gone.stderr) == (0, "")
     assert nova.describe() == before
     assert nova.ask("SELECT * FROM client_database_credentials ORDER BY id") == rows
+
+
+def check_again(nova: Nova, uri: str) -> None:
+    """Check that a second run changes nothing."""
+    written, there = nova.env_file.read_text(), nova.describe()
+
+    again = nova.adopt("--yes", "--host", "nova.example.com", uri=uri)
+
+    assert (again.returncode, again.stderr) == (0, "")
+    assert ("nothing, all is there" in again.stdout) == (uri == nova.uri)
+    assert (nova.env_file.read_text(), nova.describe()) == (written, there)
 
 
 def check_site_and_reader(nova: Nova, site: str, way: str) -> None:
