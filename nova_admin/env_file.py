@@ -65,14 +65,29 @@ def _read_line(line: bytes) -> tuple[str, str] | None:
 
 
 def fill_example(values: Mapping[str, str]) -> str:
-    """Return `.env.example` with these values; raises ValueError for an unknown name and a value that fits no line."""
-    lines = EXAMPLE.read_text("utf-8").split("\n")
-    places = {named[1]: at for at, line in enumerate(lines) if (named := SHOWN.match(line))}
-    if unknown := sorted(values.keys() - places.keys()):
+    """Return `.env.example` with these values; raises ValueError for an unknown name and a value no line can hold."""
+    text = EXAMPLE.read_text("utf-8")
+    if unknown := sorted(values.keys() - list_names(text)):
         raise ValueError(f".env.example has no {', '.join(unknown)}")
+    return set_values(text, values)
+
+
+def list_names(text: str) -> set[str]:
+    """Return the variables that have a line in the text, those too that stand behind the sign of a default."""
+    return {named[1] for line in text.split("\n") if (named := SHOWN.match(line))}
+
+
+def set_values(text: str, values: Mapping[str, str]) -> str:
+    """Return the text with these values, each in the last of its lines, or in one at the end; raises ValueError."""
+    lines = text.removesuffix("\n").split("\n")
+    places = {named[1]: at for at, line in enumerate(lines) if (named := SHOWN.match(line))}
     for name, value in values.items():
-        lines[places[name]] = f"{name}={_write_value(name, value)}"
-    return "\n".join(lines)
+        written = f"{name}={_write_value(name, value)}"
+        if name in places:
+            lines[places[name]] = written
+        else:
+            lines.append(written)
+    return "\n".join(lines) + "\n"
 
 
 def _write_value(name: str, value: str) -> str:

@@ -82,11 +82,14 @@ def load_env_file(path: Path | None = None) -> None:
 
 
 # Commands that can't need settings: they make some, or have nothing to do with any.
-WITHOUT_SETTINGS = ("make_settings", "collectstatic")
+WITHOUT_SETTINGS = ("make_settings", "collectstatic", "adopt")
+# What the environment was before it got settings that nobody keeps.
+_given: dict[str, str] = {}
 
 
 def use_stand_in_settings() -> None:
     """Set what a start in production needs to values that nobody keeps; nothing is asked with them."""
+    _given.update(os.environ)
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", VARIABLE, "PGSERVICE"):
         os.environ.pop(name, None)
     os.environ |= {
@@ -97,6 +100,13 @@ def use_stand_in_settings() -> None:
         "AWS_ACCESS_KEY_ID": "unused",
         "AWS_SECRET_ACCESS_KEY": "unused",
     }
+
+
+def take_environment_back() -> None:
+    """Have the environment be what it was before `use_stand_in_settings`, now that the settings are read."""
+    if _given:
+        os.environ.clear()
+        os.environ.update(_given)
 
 
 def is_development() -> bool:

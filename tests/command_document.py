@@ -47,7 +47,10 @@ SUBJECTS = {
     },
     "The site": {
         "make_settings": "keys",
+        "adopt": "production",
+        "uninstall": "production",
         "migrate": "upgrading",
+        "invite_administrator": "roles",
         "createsuperuser": "roles",
         "changepassword": "login",
         "qcluster": "scaling",

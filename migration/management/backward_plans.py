@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -34,6 +34,7 @@ from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
 TRIES = 20
 PAUSE_SECONDS = 0.5
 
+Done = TypeVar("Done")
 MOST_NAMES = 20
 # The step that makes the table of what the database noted of itself.
 NOTED_BY = ("migration", MADE_BY)
@@ -245,7 +246,7 @@ def execute_deferred(editor: BaseDatabaseSchemaEditor) -> None:
         editor.execute(editor.deferred_sql.pop(0), None)
 
 
-def try_often(step: Callable[[], ProjectState]) -> ProjectState:
+def try_often(step: Callable[[], Done]) -> Done:
     """Take the step, and again after a pause while it meets a lock. The last try raises the lock's error."""
     for _attempt in range(TRIES - 1):
         try:
