@@ -99,6 +99,7 @@ def test_the_commands_of_a_clients_way_do_what_the_page_says(stores, tmp_path, s
         "client-4": Phase.POSTGRES,
         "client-5": Phase.POSTGRES,
     }
+    assert all_clients().filter(slug="new").exists()
 
 
 def list_rows(text: str, below: str) -> list[list[str]]:
