@@ -102,7 +102,7 @@ def check_evidence(**_: object) -> list[Warning]:
     return [
         Warning(
             f"{name} is {getattr(settings, name):g}: {effect}.",
-            hint=f"Unset it, or set it to {usual}; the least is {least}. docs/phases.md says what it counts.",
+            hint=f"Unset it, or set it to {usual}; the least is {least}. docs/migrate.md says what it counts.",
             id="migration.W017",
         )
         for name, (least, usual, effect) in EVIDENCE.items()

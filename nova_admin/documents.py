@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
@@ -27,9 +27,9 @@ PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
 # The documents by what somebody comes for, most used first.
 TOPICS = {
-    gettext_lazy("Start here"): ("tour", "phases", "roles", "login", "import"),
-    gettext_lazy("Migrate clients"): ("campaigns", "logins", "copies", "nova-tables", "leaving"),
-    gettext_lazy("Secrets"): ("rotation", "layouts", "secret-settings", "keys", "reader", "cost"),
+    gettext_lazy("Start here"): ("roles", "login"),
+    gettext_lazy("Migrate clients"): ("migrate", "logins", "nova"),
+    gettext_lazy("Secrets"): ("rotation", "layouts", "secret-settings", "keys", "cost"),
     gettext_lazy("Run the site"): (
         *("runbooks", "deploy", "production", "operating", "notices", "backup", "upgrading"),
         *("aws-writes", "iam", "scaling"),
@@ -37,7 +37,19 @@ TOPICS = {
     gettext_lazy("Security and reference"): ("security", "audit", "commands", "reliability"),
 }
 # Told below the last topic.
-FOR_DEVELOPERS = ("architecture", "counting", "embedded", "performance")
+FOR_DEVELOPERS = ("architecture", "embedded", "performance")
+# Former documents, and where people who kept their address are led.
+MOVED = {
+    "phases.md": "migrate.md",
+    "tour.md": "migrate.md#where-to-look",
+    "campaigns.md": "migrate.md#campaigns",
+    "import.md": "migrate.md#import",
+    "leaving.md": "migrate.md#offboarding",
+    "reader.md": "nova.md",
+    "nova-tables.md": "nova.md#nova-changes-its-tables",
+    "counting.md": "nova.md#how-writes-are-counted",
+    "copies.md": "nova.md#copies-of-secret-values",
+}
 
 
 class DocumentListView(TemplateView):
@@ -61,6 +73,8 @@ class DocumentView(TemplateResponseMixin, View):
     template_name = "admin/document.html"
 
     def get(self, request: HttpRequest, name: str) -> HttpResponseBase:
+        if name in MOVED:
+            return HttpResponseRedirect(MOVED[name])
         path = find_file(name)
         if path.suffix in PICTURES:
             return HttpResponse(path.read_bytes(), PICTURES[path.suffix])

@@ -20,7 +20,7 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
             "How often a client's rows were written. If the newest revision is higher than the one that was pushed,"
             " AWS lacks the newest write."
         ),
-        "counting.md",
+        "nova.md",
     ),
     "code": (
         _("What is a code?"),

@@ -253,7 +253,7 @@ def test_before_migrate_there_is_nothing_to_grant_on(hostile):
 
 
 def test_the_documentation_lists_the_same_rights():
-    text = Path(ROOT, "docs", "reader.md").read_text()
+    text = Path(ROOT, "docs", "nova.md").read_text()
     listed = set()
     for privileges, objects in re.findall(r"GRANT ([A-Z, ]+) ON (.+) TO nova;", text):
         kind, _, names = objects.partition(" ")

@@ -1,4 +1,4 @@
-"""What docs/reader.md tells NOVA to do, done literally."""
+"""What docs/nova.md tells NOVA to do, done literally."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import tomllib
 from nova_credentials import reader as drop_in
 from tests.checkout import ROOT
 
-PAGE = (ROOT / "docs/reader.md").read_text()
+PAGE = (ROOT / "docs/nova.md").read_text()
 BLOCKS = {
     language: [
         textwrap.dedent(text)
