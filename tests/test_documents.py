@@ -6,20 +6,18 @@ import pytest
 from django.conf import settings
 
 from migration.templatetags.help_words import WORDS
-from nova_admin.documents import render_document
+from nova_admin.documents import MOVED, make_anchor, render_document
 from tests.factories import VIEW, make_comparison, make_full_client, make_user
 from tests.migration.pages import DIFFERENT, EXTRA, REPORT, page_of
 
 DOCUMENTS = sorted(path.name for path in (settings.BASE_DIR / "docs").glob("*.md"))
+FILES = sorted((settings.BASE_DIR / "docs").rglob("*.md"))
 LIST = "/admin/docs/"
 # What is written in italics and is no text of a page: words that are stressed or explained, and what is said elsewhere.
 NO_TEXTS = """
-a killed worker / and every later link / at least / at least since when / batch reads alone / CSV UTF-8 /
-delivered twice / few calls / head / InProgress / last /
-no open transaction while AWS answers / not found or inactive /
-other writers / pause, stop, a new rate / progress by client / retries by client /
+at least / at least since when / CSV UTF-8 / not found or inactive /
 run of moves / session-level / soaked / turn / wave 1 / wave 2 / wave 2, part 3 (Spain) /
-14 of 20 on average, fewest 3 / without /
+14 of 20 on average, fewest 3 /
 after a save has been confirmed, every later read returns that value or a newer one /
 X-Forwarded headers of 10.0.0.5 are not believed
 """
@@ -52,6 +50,33 @@ def test_the_list_names_every_document_and_every_link_leads_somewhere(reader):
     assert reader.get(f"{LIST}phases.svg").headers["Content-Type"] == "image/svg+xml"
     # A diagram as text is drawn by the code's host, and not here.
     assert not [name for name, page in pages.items() if "language-mermaid" in page]
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_the_address_of_a_former_document_leads_to_the_present_one(reader, name):
+    answer = reader.get(LIST + name, follow=True)
+    address, anchor = answer.redirect_chain[0][0].partition("#")[::2]
+
+    assert name not in DOCUMENTS
+    assert address in DOCUMENTS
+    assert not anchor or f'id="{anchor}"' in answer.content.decode()
+
+
+def test_every_link_in_a_file_leads_to_a_file_and_a_heading():
+    """Those that pages leave out too, as to the studies."""
+    links = [
+        (path, *link)
+        for path in FILES
+        for link in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", path.read_text())
+    ]
+
+    assert len(links) > 60
+    for path, name, anchor in links:
+        target = path.parent / name if name else path
+        assert target.exists(), (path.name, name)
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert anchor in map(make_anchor, headings), (path.name, name, anchor)
 
 
 def test_only_who_may_enter_the_site_reads_it(client, db):
@@ -122,7 +147,7 @@ def list_shown_texts() -> set[str]:
 def test_pages_and_buttons_that_documents_name_are_called_so():
     """In italics stands what a page shows; a part of a text is at least three words long."""
     shown, stressed = list_shown_texts(), {simplify(text) for text in NO_TEXTS.split("/")}
-    files = [settings.BASE_DIR / "README.md", *(settings.BASE_DIR / "docs").glob("*.md")]
+    files = [settings.BASE_DIR / "README.md", *FILES]
     named = {
         (path.name, simplify(name))
         for path in files
@@ -155,7 +180,7 @@ def test_pages_and_buttons_that_documents_name_are_called_so():
 
 def test_files_that_documents_name_are_there():
     root = settings.BASE_DIR
-    documents = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]
+    documents = [root / "README.md", root / "CONTRIBUTING.md", *FILES]
     folders = (
         "credentials|deploy|locale|migration|nova_admin|nova_credentials|static|templates|tests"
     )
