@@ -1,16 +1,19 @@
 """Figures and tables of the documents are those of the code."""
 
 import re
+import shlex
 from datetime import timedelta
 
 import pytest
 from allauth.mfa import app_settings as mfa
 from django.conf import settings
+from django.core.management import get_commands, load_command_class
 
 from credentials import prices
 from migration.clients.models import KEPT_FROM_CLIENTS
 from migration.core.audit_chain import LATE_AFTER
 from migration.core.clients import RECOVERY_DAYS
+from migration.core.outgoing import LoginOutcome
 from migration.doctor.nova import MANY_CLIENTS
 from migration.logins.attempts import LOGIN_SECONDS
 from migration.logins.models import TESTS_ARE_KEPT
@@ -66,6 +69,7 @@ FIGURES = {
         "A test has 15 seconds": LOGIN_SECONDS == 15,
         "each secret or replica $0.40": float(prices.SECRET_A_MONTH) == 0.40,
         "each 10,000 calls $0.05": float(prices.TEN_THOUSAND_CALLS) == 0.05,
+        f"list prices of {prices.AWS_PRICES_READ:%-d %B %Y}": True,
         "a call that reads 20 secrets": prices.SECRETS_A_CALL == 20,
     },
     "security": {
@@ -154,3 +158,24 @@ def test_the_table_of_roles_says_who_may_do_what():
             assert said[row] == [name in may for name in ROLES], (row, permission)
     # Whoever may do more than view.
     assert said["**needs a second factor**"] == [bool(given) for given in ROLES.values()]
+
+
+def test_every_result_of_a_login_test_is_told():
+    told = re.findall(r"^\| ([^|]+) \|", (DOCS / "secrets.md").read_text("utf-8"), re.MULTILINE)
+
+    assert {str(label) for label in LoginOutcome.labels} <= {
+        each for cell in told for each in cell.split(", ")
+    }
+
+
+@pytest.mark.django_db
+def test_each_command_behind_manage_py_is_taken_and_its_python_runs():
+    texts = "".join((DOCS / f"{name}.md").read_text("utf-8") for name in FIGURES)
+    typed = re.findall(r"`python manage\.py ([^`]+)`", " ".join(texts.split()))
+
+    assert len(typed) > 10
+    for name, *words in map(shlex.split, typed):
+        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+        options = parser.parse_args(words)
+        if name == "shell":
+            exec(options.command, {})
