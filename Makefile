@@ -45,7 +45,7 @@ lock: $(TOOLS)/ready  ## the locks of all dependencies, after a list was changed
 audit: $(TOOLS)/ready  ## advisories about the locked versions; fails too if they could not be asked for
 	$(PYTHON) -m tests.dependencies.auditing $(TOOLS)/bin/pip-audit
 
-bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs/performance.md)
+bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs)
 	$(BIN)/python -m tests.bench $(ARGS)
 	$(BIN)/python -m tests.bench_moves
 	$(BIN)/python -m tests.bench_commands
@@ -57,7 +57,7 @@ bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS
 mutation: $(READY)  ## small defects in the modules that must not err, and which of them no test finds (ARGS="--seed 7")
 	$(BIN)/python -m tests.mutation $(ARGS)
 
-reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
+reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs)
 	$(BIN)/python -m tests.reliability $(ARGS)
 
 upgrade: $(READY)  ## each released version with 100,000 clients to this one, and back, while NOVA writes (ARGS="--clients 2000")

@@ -76,7 +76,7 @@ def check_fingerprint_key(**_: object) -> list[Warning]:
     return [
         Warning(
             "NOVA_FINGERPRINT_KEY is not set: the key of the short codes in comparisons is derived from SECRET_KEY.",
-            hint="Set it to a key of its own. docs/keys.md says how, and what it costs.",
+            hint="Set it to a key of its own. docs/secrets.md says how, and what it costs.",
             id="migration.W001",
         )
     ]
@@ -90,7 +90,7 @@ def check_second_factor(**_: object) -> list[Warning]:
     return [
         Warning(
             "NOVA_REQUIRE_SECOND_FACTOR is off: who knows an Operator's password needs nothing else.",
-            hint="Unset it, or set it to 1. docs/login.md says how people set up their second factor.",
+            hint="Unset it, or set it to 1. docs/people.md says how people set up their second factor.",
             id="migration.W012",
         )
     ]
@@ -119,7 +119,7 @@ def check_unverified_databases(**_: object) -> list[Warning]:
         Warning(
             "NOVA_LOGIN_UNVERIFIED_DATABASES is on: login tests and rotations believe a database without TLS or a"
             " valid certificate.",
-            hint="Unset it once your clients' databases have certificates. docs/logins.md says what it still protects.",
+            hint="Unset it once your clients' databases have certificates. docs/secrets.md says what it protects.",
             id="migration.W018",
         )
     ]

@@ -27,12 +27,12 @@ PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
 # The documents by what somebody comes for, most used first.
 TOPICS = {
-    gettext_lazy("Start here"): ("roles", "login"),
-    gettext_lazy("Migrate clients"): ("migrate", "logins", "nova"),
-    gettext_lazy("Secrets"): ("rotation", "layouts", "secret-settings", "keys", "cost"),
+    gettext_lazy("Start here"): ("people",),
+    gettext_lazy("Migrate clients"): ("migrate", "nova"),
+    gettext_lazy("Secrets"): ("secrets",),
     gettext_lazy("Run the site"): (
         *("runbooks", "deploy", "production", "operating", "notices", "backup", "upgrading"),
-        *("aws-writes", "iam", "scaling"),
+        *("aws-writes", "scaling"),
     ),
     gettext_lazy("Security and reference"): ("security", "audit", "commands", "reliability"),
 }
@@ -49,6 +49,15 @@ MOVED = {
     "nova-tables.md": "nova.md#nova-changes-its-tables",
     "counting.md": "nova.md#how-writes-are-counted",
     "copies.md": "nova.md#copies-of-secret-values",
+    "roles.md": "people.md",
+    "login.md": "people.md",
+    "layouts.md": "secrets.md#layouts",
+    "logins.md": "secrets.md#login-tests",
+    "rotation.md": "secrets.md#rotation",
+    "secret-settings.md": "secrets.md#kms-key-and-regions",
+    "keys.md": "secrets.md#keys",
+    "iam.md": "secrets.md#permissions-in-aws",
+    "cost.md": "secrets.md#cost",
 }
 
 

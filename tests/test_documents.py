@@ -6,17 +6,16 @@ import pytest
 from django.conf import settings
 
 from migration.templatetags.help_words import WORDS
-from nova_admin.documents import MOVED, render_document
+from nova_admin.documents import MOVED, make_anchor, render_document
 from tests.factories import VIEW, make_comparison, make_full_client, make_user
 from tests.migration.pages import DIFFERENT, EXTRA, REPORT, page_of
 
 DOCUMENTS = sorted(path.name for path in (settings.BASE_DIR / "docs").glob("*.md"))
+FILES = sorted((settings.BASE_DIR / "docs").rglob("*.md"))
 LIST = "/admin/docs/"
 # What is written in italics and is no text of a page: words that are stressed or explained, and what is said elsewhere.
 NO_TEXTS = """
-a killed worker / and every later link / batch reads alone / delivered twice / few calls / head / InProgress /
-last / no open transaction while AWS answers / other writers / pause, stop, a new rate / progress by client /
-retries by client / session-level / turn / without / X-Forwarded headers of 10.0.0.5 are not believed
+session-level / turn / X-Forwarded headers of 10.0.0.5 are not believed
 """
 
 
@@ -59,6 +58,23 @@ def test_a_former_document_leads_to_where_its_text_is(reader, name):
     shown = reader.get(LIST + page).content.decode()
     assert answer.status_code == 302
     assert not anchor or f'id="{anchor}"' in shown
+
+
+def test_every_link_in_a_file_leads_to_a_file_and_a_heading():
+    """Those that pages leave out too, as to the studies."""
+    links = [
+        (path, *link)
+        for path in FILES
+        for link in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", path.read_text())
+    ]
+
+    assert len(links) > 60
+    for path, name, anchor in links:
+        target = path.parent / name if name else path
+        assert target.exists(), (path.name, name)
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert anchor in map(make_anchor, headings), (path.name, name, anchor)
 
 
 def test_only_who_may_enter_the_site_reads_it(client, db):
@@ -129,7 +145,7 @@ def list_shown_texts() -> set[str]:
 def test_pages_and_buttons_that_documents_name_are_called_so():
     """In italics stands what a page shows; a part of a text is at least three words long."""
     shown, stressed = list_shown_texts(), {simplify(text) for text in NO_TEXTS.split("/")}
-    files = [settings.BASE_DIR / "README.md", *(settings.BASE_DIR / "docs").glob("*.md")]
+    files = [settings.BASE_DIR / "README.md", *FILES]
     named = {
         (path.name, simplify(name))
         for path in files
@@ -162,7 +178,7 @@ def test_pages_and_buttons_that_documents_name_are_called_so():
 
 def test_files_that_documents_name_are_there():
     root = settings.BASE_DIR
-    documents = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]
+    documents = [root / "README.md", root / "CONTRIBUTING.md", *FILES]
     folders = (
         "credentials|deploy|locale|migration|nova_admin|nova_credentials|static|templates|tests"
     )

@@ -500,7 +500,7 @@ TASKS_WERE_DROPPED = Sentence(
 )
 GIVE_HOSTS_THE_SAME_KEYS = Sentence(
     "give_hosts_the_same_keys",
-    "Give the site and workers the same SECRET_KEY, and the old one as SECRET_KEY_FALLBACKS (docs/keys.md). If "
+    "Give the site and workers the same SECRET_KEY, and the old one as SECRET_KEY_FALLBACKS (docs/secrets.md). If "
     "no key changed, find out what else writes to the queue.",
 )
 NO_TASK_DROPPED = Sentence("no_task_dropped", "No task was dropped in the last day.")
@@ -555,7 +555,7 @@ def find_changed_schedule(_look: Look) -> Iterator[Finding]:
 CORRECT_THE_SETTINGS = Sentence(
     "correct_the_settings",
     "Fix this host's settings and restart it. Only if all hosts should have its settings: python manage.py "
-    "claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
+    "claim_database --facts --reason TEXT (docs/secrets.md, docs/aws-writes.md).",
 )
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
@@ -836,7 +836,7 @@ def find_differing_secrets(look: Look) -> Iterator[Finding]:
         yield report_failure(
             SECRETS_NOT_AS_SET(n=number),
             APPLY_THE_SETTINGS(),
-            statements=("python manage.py apply_secret_settings --all --check",),
+            statements=("python manage.py apply_secret_settings --all --dry-run",),
             count=number,
             url=clients,
             actions=(
@@ -1007,7 +1007,7 @@ FACTORS_UNREADABLE = Sentence(
 BRING_SECRET_KEY_BACK = Sentence(
     "bring_secret_key_back",
     "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
-    " reset_second_factor (docs/keys.md).",
+    " reset_second_factor (docs/secrets.md).",
 )
 RECIPIENTS_UNREADABLE = Sentence(
     "recipients_unreadable",
@@ -1024,7 +1024,7 @@ BRING_SECRET_KEY_BACK_FOR_RECIPIENTS = Sentence(
 BRING_VERSION_KEY_BACK = Sentence(
     "bring_version_key_back",
     "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
-    " (docs/keys.md).",
+    " (docs/secrets.md).",
 )
 
 

@@ -45,7 +45,7 @@ TAKEN = {
     ("migration", "0033_rotations"): (
         "EXISTS (SELECT FROM migration_rotation AS r WHERE r.client_id = m.client_id AND r.outcome = '')",
         "have a rotation that isn't finished",
-        "finish it, or end it on the client's page (docs/rotation.md)",
+        "finish it, or end it on the client's page (docs/secrets.md)",
     ),
     ("migration", "0034_layouts"): (
         "to_jsonb(m)->>'layout' <> %(layout)s OR to_jsonb(m)->>'other_secrets' <> ''",

@@ -27,7 +27,7 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
         _(
             "Equal codes mean equal values of the same field. A value can't be read or guessed from its code."
         ),
-        "keys.md",
+        "secrets.md",
     ),
     "unknown_field": (
         _("What is an unknown name?"),
@@ -35,7 +35,7 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
             "A field that this site doesn't know. Its name could be a misplaced secret value, so a code is shown "
             "instead. Look it up in AWS. Copying PostgreSQL to AWS removes it."
         ),
-        "keys.md",
+        "secrets.md",
     ),
 }
 
