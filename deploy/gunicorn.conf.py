@@ -1,6 +1,6 @@
 """Configures the site's web server: `gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi`.
 
-Reads BIND_ADDRESS, PORT, WEB_CONCURRENCY and REQUEST_SECONDS (docs/deploy.md).
+Reads BIND_ADDRESS, PORT, WEB_CONCURRENCY and REQUEST_SECONDS (docs/start.md).
 """
 
 import os

@@ -140,7 +140,7 @@ def _check_policy() -> Iterator[Warning]:
         open_ones = list(DIRECTIVES)
     if open_ones:
         text = f"The Content-Security-Policy lets others in: {', '.join(open_ones)}."
-        hint = f"Leave CONTENT_SECURITY_POLICY as it is, and {POLICY_MIDDLEWARE} in MIDDLEWARE (docs/production.md)."
+        hint = f"Leave CONTENT_SECURITY_POLICY as it is, and {POLICY_MIDDLEWARE} in MIDDLEWARE."
         yield Warning(text, hint=hint, id="migration.W013")
 
 

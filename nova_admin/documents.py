@@ -27,17 +27,14 @@ PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
 # The documents by what somebody comes for, most used first.
 TOPICS = {
-    gettext_lazy("Start here"): ("people",),
+    gettext_lazy("Start here"): ("start", "people"),
     gettext_lazy("Migrate clients"): ("migrate", "nova"),
     gettext_lazy("Secrets"): ("secrets",),
-    gettext_lazy("Run the site"): (
-        *("runbooks", "deploy", "production", "operating", "notices", "backup", "upgrading"),
-        *("aws-writes", "scaling"),
-    ),
+    gettext_lazy("Run the site"): ("runbooks", "run", "settings"),
     gettext_lazy("Security and reference"): ("security", "audit", "commands", "reliability"),
 }
 # Told below the last topic.
-FOR_DEVELOPERS = ("architecture", "embedded", "performance")
+FOR_DEVELOPERS = ("architecture", "performance")
 # Former documents, and where people who kept their address are led.
 MOVED = {
     "phases.md": "migrate.md",
@@ -58,6 +55,15 @@ MOVED = {
     "keys.md": "secrets.md#keys",
     "iam.md": "secrets.md#permissions-in-aws",
     "cost.md": "secrets.md#cost",
+    "production.md": "start.md",
+    "deploy.md": "start.md",
+    "embedded.md": "start.md#try-it",
+    "operating.md": "run.md#health",
+    "notices.md": "run.md#notices",
+    "backup.md": "run.md#backup",
+    "upgrading.md": "run.md#upgrade",
+    "scaling.md": "run.md#several-hosts",
+    "aws-writes.md": "run.md#duplicates-of-the-database",
 }
 
 

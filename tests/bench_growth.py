@@ -271,7 +271,7 @@ def main() -> None:
         "--once", action="store_true", help="the smaller site once, before the other"
     )
     parser.add_argument(
-        "--bare", action="store_true", help="NOVA's tables without the indexes of docs/scaling.md"
+        "--bare", action="store_true", help="NOVA's tables without the indexes of docs/run.md"
     )
     parser.add_argument("--profile", choices=ACTS)
     parser.add_argument("--act", choices=ACTS, help=argparse.SUPPRESS)

@@ -236,7 +236,7 @@ CLIENTS_ARE_NOT_INDEXED = Sentence(
 )
 MAKE_THE_INDEXES = Sentence(
     "make_the_indexes",
-    "Recommended. As the owner of the tables, run this once, outside a transaction (docs/scaling.md):",
+    "Recommended. As the owner of the tables, run this once, outside a transaction (docs/run.md):",
 )
 
 
@@ -411,7 +411,7 @@ SITE_IS_SUPERUSER = Sentence(
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Give NOVA and the site separate roles that are not superusers (docs/production.md). With one role, the site "
+    "Give NOVA and the site separate roles that are not superusers (docs/start.md). With one role, the site "
     "can't protect itself from NOVA.",
 )
 
@@ -762,7 +762,7 @@ LOG_MAY_HOLD_VALUES = Sentence(
 )
 QUIET_THE_LOG = Sentence(
     "quiet_the_log",
-    "Run what stands here as a superuser (docs/production.md), then start the site and its workers anew:",
+    "Run what stands here as a superuser (docs/start.md), then start the site and its workers anew:",
 )
 
 

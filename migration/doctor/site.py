@@ -181,11 +181,11 @@ WORKERS_ARE_OLD = Sentence(
 )
 STOP_OLD_WORKERS = Sentence(
     "stop_old_workers",
-    "Stop them, and start those of the release that ran migrate (docs/upgrading.md).",
+    "Stop them, and start those of the release that ran migrate (docs/run.md).",
 )
 UPGRADE_THIS_HOST = Sentence(
     "upgrade_this_host",
-    "Install the release that ran migrate on this host too, and restart it (docs/upgrading.md).",
+    "Install the release that ran migrate on this host too, and restart it (docs/run.md).",
 )
 RELEASES_AGREE = Sentence(
     "releases_agree", "No worker is kept from its tasks by its release or its settings."
@@ -415,7 +415,7 @@ REDIS_EVICTS = Sentence(
 )
 KEEP_KEYS_IN_REDIS = Sentence(
     "keep_keys_in_redis",
-    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/scaling.md has more.",
+    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/run.md has more.",
 )
 REDIS_POLICY_UNKNOWN = Sentence(
     "redis_policy_unknown",
@@ -555,11 +555,11 @@ def find_changed_schedule(_look: Look) -> Iterator[Finding]:
 CORRECT_THE_SETTINGS = Sentence(
     "correct_the_settings",
     "Fix this host's settings and restart it. Only if all hosts should have its settings: python manage.py "
-    "claim_database --facts --reason TEXT (docs/secrets.md, docs/aws-writes.md).",
+    "claim_database --facts --reason TEXT (docs/secrets.md, docs/run.md).",
 )
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
-    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
+    "The page AWS writes shows what this database is, and lets writes go on (docs/run.md). Never claim staging.",
 )
 
 
@@ -1105,7 +1105,7 @@ NOTICES_WAIT = Sentence(
 NO_NOTICE_FAILS = Sentence("no_notice_fails", "No notice waits or fails.")
 SEE_THE_NOTICES = Sentence(
     "see_the_notices",
-    "The page “Notices” has a test. docs/notices.md says what each problem means; a worker has to run.",
+    "The page “Notices” has a test. docs/run.md says what each problem means; a worker has to run.",
 )
 NOTICES_REACH = Sentence(
     "notices_reach",

@@ -23,7 +23,7 @@ def test_where_nova_and_the_site_share_one_role_it_says_that_no_boundary_exists(
 
     assert found.codes("roles_not_apart") == ["same_role", "roles_are_apart"]
     assert found.of("roles_not_apart")[0]["message"].startswith("No boundary exists")
-    assert "docs/production.md" in found.of("roles_not_apart")[0]["remedy"]
+    assert "docs/start.md" in found.of("roles_not_apart")[0]["remedy"]
 
 
 BOUNDARIES = {
