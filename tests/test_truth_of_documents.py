@@ -66,7 +66,7 @@ COMMANDS = [
 @pytest.mark.parametrize(("document", "line"), COMMANDS)
 def test_every_command_of_the_manual_is_one(document, line):
     name, *rest = split_command(line)
-    command = load_command_class(OWN[name], name)
+    command = load_command_class(get_commands()[name], name)
 
     command.create_parser("manage.py", name).parse_args(rest)
 
