@@ -1,4 +1,4 @@
-# The site and its workers: one image, two commands (docs/deploy.md). Another base needs Python 3.11 or newer with venv.
+# The site and its workers: one image, two commands (docs/start.md). Another base needs Python 3.11 or newer with venv.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build

@@ -51,7 +51,7 @@ lock: $(TOOLS)/ready  ## the locks of all dependencies, after a list was changed
 audit: $(TOOLS)/ready  ## advisories about the locked versions; fails too if they could not be asked for
 	$(PYTHON) -m tests.dependencies.auditing $(TOOLS)/bin/pip-audit
 
-bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs/performance.md)
+bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs)
 	$(BIN)/python -m tests.bench $(ARGS)
 	$(BIN)/python -m tests.bench_moves
 	$(BIN)/python -m tests.bench_commands
@@ -63,7 +63,7 @@ bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS
 mutation: $(READY)  ## small defects in the modules that must not err, and which of them no test finds (ARGS="--seed 7")
 	$(BIN)/python -m tests.mutation $(ARGS)
 
-reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
+reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs)
 	$(BIN)/python -m tests.reliability $(ARGS)
 
 upgrade: $(READY)  ## each released version with 100,000 clients to this one, and back, while NOVA writes (ARGS="--clients 2000")
@@ -75,8 +75,9 @@ screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 messages: $(READY)  ## what is marked, into locale/; says what lacks its Spanish, and compiles it
 	$(STATIC) $(BIN)/python -m tests.messages
 
-commands: $(READY)  ## docs/commands.md, of what each command's --help says
+commands: $(READY)  ## docs/commands.md of what each command's --help says, docs/settings.md of .env.example
 	DJANGO_SETTINGS_MODULE=nova_admin.settings $(STATIC) $(BIN)/python -m tests.command_document
+	$(BIN)/python -m tests.settings_document
 
 house: $(READY)  ## docs/house.svg, of the drawers, their modules and the first line of each
 	$(BIN)/python -m tests.house

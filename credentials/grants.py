@@ -59,7 +59,7 @@ class CheckedRights:
     without_object: tuple[Right, ...]
 
 
-# A new table of the reader's is one line here; docs/reader.md lists the same, and a test compares them.
+# A new table of the reader's is one line here; docs/nova.md lists the same, and a test compares them.
 READER_RIGHTS = (
     Right("USAGE", GrantedObjectKind.SCHEMA, "public"),
     *(

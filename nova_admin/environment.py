@@ -589,7 +589,7 @@ def make_queue_settings(redis_url: str, workers: int) -> dict[str, Any]:
             "Q_CLUSTER_NAME is set: this host would take from a queue of that name, into which nothing is put. Unset"
             " it, and name the host in NOVA_HOST_NAME."
         )
-    # A task takes batches for a minute, and its last ones another (docs/scaling.md). The queue in PostgreSQL delivers a
+    # A task takes batches for a minute, and its last ones another (docs/run.md). The queue in PostgreSQL delivers a
     # task again only after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless. Redis
     # delivers a task once: what its worker had when it was killed, the schedule queues again.
     return {

@@ -316,7 +316,7 @@ STORAGES = {
 }
 
 # What a page may load, run and send to: whoever gets text into a page gets no script to run with it. django-csp sends
-# it with every answer. Each exception has its reason beside it, and docs/production.md lists them.
+# it with every answer. Each exception has its reason beside it.
 CONTENT_SECURITY_POLICY: dict[str, dict[str, list[str | Nonce]]] = {
     "DIRECTIVES": {
         "default-src": [NONE],

@@ -237,7 +237,7 @@ CLIENTS_ARE_NOT_INDEXED = Sentence(
 )
 MAKE_THE_INDEXES = Sentence(
     "make_the_indexes",
-    "Recommended. As the owner of the tables, run this once, outside a transaction (docs/scaling.md):",
+    "Recommended. As the owner of the tables, run this once, outside a transaction (docs/run.md):",
 )
 
 
@@ -412,7 +412,7 @@ SITE_IS_SUPERUSER = Sentence(
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Create separate roles for NOVA and this site, neither of them a superuser (docs/production.md).",
+    "Create separate roles for NOVA and this site, neither of them a superuser (docs/start.md).",
 )
 
 
@@ -765,7 +765,7 @@ LOG_MAY_HOLD_VALUES = Sentence(
 )
 QUIET_THE_LOG = Sentence(
     "quiet_the_log",
-    "Run what stands here as a superuser (docs/production.md), then start the site and its workers anew:",
+    "Run what stands here as a superuser (docs/start.md), then start the site and its workers anew:",
 )
 
 

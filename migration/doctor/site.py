@@ -177,11 +177,11 @@ WORKERS_ARE_OLD = Sentence(
 )
 STOP_OLD_WORKERS = Sentence(
     "stop_old_workers",
-    "Stop them, and start those of the release that ran migrate (docs/upgrading.md).",
+    "Stop them, and start those of the release that ran migrate (docs/run.md).",
 )
 UPGRADE_THIS_HOST = Sentence(
     "upgrade_this_host",
-    "Install the release that ran migrate on this host too, and restart it (docs/upgrading.md).",
+    "Install the release that ran migrate on this host too, and restart it (docs/run.md).",
 )
 RELEASES_AGREE = Sentence(
     "releases_agree", "No worker is kept from its tasks by its release or its settings."
@@ -410,7 +410,7 @@ REDIS_EVICTS = Sentence(
 )
 KEEP_KEYS_IN_REDIS = Sentence(
     "keep_keys_in_redis",
-    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/scaling.md has more.",
+    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/run.md has more.",
 )
 REDIS_POLICY_UNKNOWN = Sentence(
     "redis_policy_unknown",
@@ -495,7 +495,7 @@ TASKS_WERE_DROPPED = Sentence(
 )
 GIVE_HOSTS_THE_SAME_KEYS = Sentence(
     "give_hosts_the_same_keys",
-    "Give the site and workers the same SECRET_KEY, and the old one as SECRET_KEY_FALLBACKS (docs/keys.md). If "
+    "Give the site and workers the same SECRET_KEY, and the old one as SECRET_KEY_FALLBACKS (docs/secrets.md). If "
     "no key changed, find out what else writes to the queue.",
 )
 NO_TASK_DROPPED = Sentence("no_task_dropped", "No task was dropped in the last day.")
@@ -550,11 +550,11 @@ def find_changed_schedule(_look: Look) -> Iterator[Finding]:
 CORRECT_THE_SETTINGS = Sentence(
     "correct_the_settings",
     "Fix this host's settings and restart it. Only if all hosts should have its settings: python manage.py "
-    "claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
+    "claim_database --facts --reason TEXT (docs/secrets.md, docs/run.md).",
 )
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
-    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
+    "The page AWS writes shows what this database is, and lets writes go on (docs/run.md). Never claim staging.",
 )
 
 
@@ -831,7 +831,7 @@ def find_differing_secrets(look: Look) -> Iterator[Finding]:
         yield report_failure(
             SECRETS_NOT_AS_SET(n=number),
             APPLY_THE_SETTINGS(),
-            statements=("python manage.py apply_secret_settings --all --check",),
+            statements=("python manage.py apply_secret_settings --all --dry-run",),
             count=number,
             url=clients,
             actions=(
@@ -1002,7 +1002,7 @@ FACTORS_UNREADABLE = Sentence(
 BRING_SECRET_KEY_BACK = Sentence(
     "bring_secret_key_back",
     "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
-    " reset_second_factor (docs/keys.md).",
+    " reset_second_factor (docs/secrets.md).",
 )
 RECIPIENTS_UNREADABLE = Sentence(
     "recipients_unreadable",
@@ -1019,7 +1019,7 @@ BRING_SECRET_KEY_BACK_FOR_RECIPIENTS = Sentence(
 BRING_VERSION_KEY_BACK = Sentence(
     "bring_version_key_back",
     "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
-    " (docs/keys.md).",
+    " (docs/secrets.md).",
 )
 
 
@@ -1103,7 +1103,7 @@ NOTICES_WAIT = Sentence(
 NO_NOTICE_FAILS = Sentence("no_notice_fails", "No notice waits or fails.")
 SEE_THE_NOTICES = Sentence(
     "see_the_notices",
-    "The page “Notices” has a test. docs/notices.md says what each problem means; a worker has to run.",
+    "The page “Notices” has a test. docs/runbooks.md says what each problem means; a worker has to run.",
 )
 NOTICES_REACH = Sentence(
     "notices_reach",

@@ -1,7 +1,7 @@
 """How `migrate` runs: a way back that would take away what a client needs is refused, and a lock is tried for again.
 
 A way back is judged before anything is changed: a client must not lose what its values in AWS are read and restored by.
-The way back to the first release (docs/upgrading.md) is not refused.
+The way back to the first release (docs/studies/first-release.md) is not refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TAKEN = (
         ("migration", "0051_second_release_tables"),
         "EXISTS (SELECT FROM migration_rotation AS r WHERE r.client_id = m.client_id AND r.outcome = '')",
         "have a rotation that isn't finished",
-        "finish it, or end it on the client's page (docs/rotation.md)",
+        "finish it, or end it on the client's page (docs/secrets.md)",
     ),
     (
         ("migration", "0053_evidence_layouts_and_slugs"),

@@ -1,6 +1,6 @@
 """The drop-in for NOVA's credential helper: the same functions, over the store of each client's phase.
 
-Knows no Django. `docs/reader.md` says what is read in each phase, what is cached, and what happens when a store fails.
+Knows no Django. `docs/nova.md` says what is read in each phase, what is cached, and what happens when a store fails.
 The rest of the package, psycopg, psycopg2 and boto3 are imported by the first call that needs them: NOVA's every
 process imports this module, also those that never read a client.
 """

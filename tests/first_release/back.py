@@ -1,4 +1,4 @@
-"""The way back to the first release, as docs/upgrading.md has it."""
+"""The way back to the first release, as docs/studies/first-release.md has it."""
 
 from __future__ import annotations
 

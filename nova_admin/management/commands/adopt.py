@@ -47,7 +47,7 @@ SHARED = (
     " change phases, users and records of the site."
 )
 NOVA_IS_SUPERUSER = (
-    "NOVA's role {role} is a superuser, which no role of the site's is safe from. docs/production.md has how NOVA gets"
+    "NOVA's role {role} is a superuser, which no role of the site's is safe from. docs/start.md has how NOVA gets"
     " a role of its own."
 )
 

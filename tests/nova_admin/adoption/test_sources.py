@@ -8,9 +8,9 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.checkout import ROOT
 from tests.nova_admin.adoption.nova import Nova
 
-PAGE = (ROOT / "docs/production.md").read_text()
+PAGE = (ROOT / "docs/start.md").read_text()
 (STATEMENTS,) = re.findall(
-    r"^## A role each for NOVA and the site$.*?^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+    r"^## A role for NOVA$.*?^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 )
 SCRIPT = (ROOT / "deploy/trial_database.sh").read_text()
 # What the trial's script has of the roles, without NOVA's tables and what makes them.

@@ -1,4 +1,4 @@
-"""What docs/reader.md tells NOVA to do, done literally."""
+"""What docs/nova.md tells NOVA to do, done literally."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from tests.nova_credentials.nova_process import TIMEOUT_SECONDS
 from tests.nova_credentials.reader.questions import execute
 from tests.settings import SCRATCH
 
-PAGE = (ROOT / "docs/reader.md").read_text()
+PAGE = (ROOT / "docs/nova.md").read_text()
 BLOCKS = {
     language: [
         textwrap.dedent(text)
