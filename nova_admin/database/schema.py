@@ -137,7 +137,8 @@ def _require_whole_release(cursor: CursorWrapper, schema: str) -> None:
         raise CommandError(
             f"This database stands between two releases: it lacks {names}{f' and {more} more' if more > 0 else ''}."
             " Nothing was changed. This release takes over databases of 0.1.0, of 0.2.0, and of a build that made all"
-            " former schema migrations of 0.3.0. First run migrate of 0.2.0 or of such a build (docs/studies/first-release.md).",
+            " former schema migrations of 0.3.0. First run migrate of 0.2.0 or of such a build"
+            " (docs/studies/first-release.md).",
             returncode=2,
         )
 

@@ -77,7 +77,9 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic onl
         )
 
     def validate_password_for_user(
-        self, user: User, password_field_name: str = "new_password1"
+        self,
+        user: User,
+        password_field_name: str = "new_password1",  # noqa: S107  # a field's name
     ) -> None:
         """Say what is wrong with the password below the field in which it was typed first."""
         super().validate_password_for_user(user, "new_password1")
