@@ -76,11 +76,7 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic onl
             "At least 12 characters, not only digits; no common password, and nothing like your name."
         )
 
-    def validate_password_for_user(
-        self,
-        user: User,
-        password_field_name: str = "new_password1",  # noqa: S107  # a field's name
-    ) -> None:
+    def validate_password_for_user(self, user: User, password_field_name: str = "") -> None:
         """Say what is wrong with the password below the field in which it was typed first."""
         super().validate_password_for_user(user, "new_password1")
 
