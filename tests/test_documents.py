@@ -15,7 +15,7 @@ FILES = sorted((settings.BASE_DIR / "docs").rglob("*.md"))
 LIST = "/admin/docs/"
 # What is written in italics and is no text of a page: words that are stressed or explained, and what is said elsewhere.
 NO_TEXTS = """
-session-level / turn / X-Forwarded headers of 10.0.0.5 are not believed
+X-Forwarded headers of 10.0.0.5 are not believed
 """
 
 
