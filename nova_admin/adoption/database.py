@@ -25,11 +25,11 @@ from credentials.grants import (
     quote_role,
 )
 from credentials.site_schema import SCHEMA
-from credentials.trigger_sql import OLD_FUNCTION
+from credentials.trigger_sql import ASK_COUNTED, OLD_FUNCTION
 from migration.core.write_state import DatabaseIdentity
 from migration.doctor.nova import POWERS, QUIET_LOG
 from nova_admin.database.schema import CARRIED_OVER, IS_FIRST_RELEASE
-from nova_credentials.tables import NOVA_TABLES
+from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 PLACEHOLDER = "'…'"
@@ -147,6 +147,34 @@ SELECT statement FROM site, LATERAL (
     WHERE proowner = former AND (pronamespace = to_regnamespace(%(schema)s) OR p.oid = to_regprocedure(%(function)s))
 ) AS owned ORDER BY n, statement
 """
+HAS_SITE = """
+SELECT EXISTS (
+    SELECT FROM pg_class WHERE relname IN ('django_migrations', 'credentials_clientwrite')
+        AND relnamespace IN (to_regnamespace('nova_admin'), 'public'::regnamespace)
+    GROUP BY relnamespace HAVING count(*) = 2
+)
+"""
+# What would run code of others as whoever has the site's tables, or as the site's role for everybody.
+CODE_OF_OTHERS = """
+SELECT DISTINCT pg_describe_object(classid, objid, 0) FROM (
+    SELECT 'pg_trigger'::regclass, t.oid, tgrelid, tgfoid FROM pg_trigger t WHERE NOT tgisinternal
+    UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, adrelid, refobjid FROM pg_attrdef d JOIN pg_depend
+        ON classid = 'pg_attrdef'::regclass AND objid = d.oid AND refclassid = 'pg_proc'::regclass
+    UNION ALL SELECT 'pg_constraint'::regclass, k.oid, conrelid, refobjid FROM pg_constraint k JOIN pg_depend
+        ON classid = 'pg_constraint'::regclass AND objid = k.oid AND refclassid = 'pg_proc'::regclass
+    UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class, NULL FROM pg_rewrite
+    UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid, NULL FROM pg_policy
+) AS found (classid, objid, relation, function) JOIN pg_class c ON c.oid = relation
+WHERE c.relnamespace = to_regnamespace(%(schema)s) AND NOT EXISTS (
+    SELECT FROM pg_proc p WHERE p.oid = function
+        AND pronamespace IN (to_regnamespace(%(schema)s), 'pg_catalog'::regnamespace)
+)
+UNION ALL
+SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM pg_proc
+WHERE pronamespace = to_regnamespace(%(schema)s) AND prosecdef
+    AND oid NOT IN (SELECT coalesce(to_regprocedure(name), 0) FROM unnest(%(functions)s::text[]) AS name)
+ORDER BY 1
+"""
 NOTE = "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')"
 
 
@@ -163,9 +191,7 @@ class NovaDatabase:
     name: str
     version: str
     in_recovery: bool
-    separates_set: bool = field(
-        repr=False
-    )  # from PostgreSQL 16 on membership and SET ROLE are two things
+    separates_set: bool  # from PostgreSQL 16 on membership and SET ROLE are two things
     owners: tuple[str, ...] = ()  # of NOVA's tables
 
 
@@ -261,6 +287,28 @@ def find_present_role(connection: Connection) -> str:
     if row is None and fetch_row(connection, IS_FIRST_RELEASE)[0]:
         row = connection.execute(FIRST_RELEASES_OWNER).fetchone()
     return str(row[0]) if row else ""
+
+
+def has_site(connection: Connection) -> bool:
+    """Say whether a site's tables are there, of whatever release."""
+    return bool(fetch_row(connection, HAS_SITE)[0])
+
+
+def require_sound_site(connection: Connection) -> None:
+    """Raise RefusedError where what NOVA's role is to hand over is no site's, or has code of others in it."""
+    if not has_site(connection):
+        if connection.execute(IN_SCHEMA, {"schema": SCHEMA}).fetchone():
+            raise RefusedError(
+                f"NOVA's role has a schema {SCHEMA} with objects, and no site is in it: somebody made them to look like"
+                f" the site's. DROP SCHEMA {SCHEMA} CASCADE; then run adopt again."
+            )
+        return
+    values = {"schema": SCHEMA, "functions": [COUNT_WRITE, ASK_COUNTED]}
+    if found := [what for (what,) in connection.execute(CODE_OF_OTHERS, values).fetchall()]:
+        raise RefusedError(
+            f"In the schema {SCHEMA} this is not the site's, and would run as its role: {', '.join(found)}. Drop it;"
+            " then run adopt again."
+        )
 
 
 def require_fit_role(

@@ -127,7 +127,8 @@ def plan_settings(
     if has_site and KEYS[0] not in known:
         raise RefusedError(
             f"The site's tables are there, and {path} lacks {KEYS[0]}, with which they were written. Name the site's"
-            " own file by --env-file, or set its keys in this environment. docs/secrets.md says what a lost one costs."
+            " own file by --env-file, or set its keys in this environment. If no site ever ran here, somebody made"
+            " these tables: drop them."
         )
     if not has_site:
         made |= {key: secrets.token_urlsafe(64) for key in KEYS if key not in known}

@@ -27,18 +27,18 @@ from nova_admin.adoption.database import (
     RefusedError,
     connect,
     describe_database,
-    fetch_row,
     find_present_role,
+    has_site,
     hold_turn,
     make_verifier,
     prepare,
     require_fit_role,
     require_original,
+    require_sound_site,
 )
 from nova_admin.adoption.nova_code import FOLDER, PatchError, make_patch
 from nova_admin.adoption.site_settings import HOSTS, URL, SiteSettings, parse_uri, plan_settings
 
-HAS_SITE = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'credentials_clientwrite')"
 SITE_ROLE = "nova_site"
 CHILD_SECONDS = 3600
 MAY_NOT = "{role} may not do this; somebody with more rights has to run it, and may choose the role's password."
@@ -132,6 +132,8 @@ class Command(OneLineCommand):
         role = database.role if is_shared else options["site_role"] or kept or SITE_ROLE
         is_there = require_fit_role(connection, database, role, present=present, shared=is_shared)
         former = present if present != role else ""
+        if former:
+            require_sound_site(connection)
         named = options["env_file"] or os.environ.get(environment.ENV_FILE)
         settings = plan_settings(
             Path(named or environment.BASE_DIR / ".env").absolute(),
@@ -142,7 +144,7 @@ class Command(OneLineCommand):
             former=former,
             is_shared=is_shared,
             role_is_there=is_there,
-            has_site=bool(fetch_row(connection, HAS_SITE)[0]),
+            has_site=has_site(connection),
         )
         require_original(connection, settings.site_uri if is_there else "")
         verifier = make_verifier(connection, role, settings.site_password)

@@ -119,3 +119,49 @@ def test_a_site_that_keeps_its_one_role_keeps_its_address(tmp_path):
         assert read_env_file(nova.env_file)["DATABASE_URL"] == address
         assert "share the role" in done.stdout
         assert nova.ask(OWNERS) == [("nova_admin", nova.owner), ("public", nova.owner)]
+
+
+PLANTED = {
+    "CREATE TRIGGER own BEFORE INSERT ON nova_admin.migration_run EXECUTE FUNCTION own()": "trigger own on",
+    "ALTER TABLE nova_admin.migration_run ALTER kind SET DEFAULT own_text()": "default value for column kind of",
+    "CREATE RULE own AS ON INSERT TO nova_admin.auth_group DO ALSO NOTIFY own": "rule own on",
+    "CREATE POLICY own ON nova_admin.auth_group": "policy own on",
+    "CREATE FUNCTION nova_admin.own() RETURNS void LANGUAGE sql SECURITY DEFINER AS ''": "function nova_admin.own()",
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_novas_role_put_among_the_sites_tables_is_told_before_they_are_handed_over(
+    tmp_path, planted
+):
+    with running_site(load_kept, tmp_path) as nova:
+        nova.run(
+            "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE FUNCTION own_text() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
+            planted,
+        )
+        before = nova.describe()
+
+        done = nova.adopt("--yes")
+
+        assert done.returncode == 1
+        assert (
+            f"this is not the site's, and would run as its role: {PLANTED[planted]}" in done.stderr
+        )
+        assert nova.describe() == before
+
+
+def test_a_schema_that_novas_role_filled_is_no_sites(nova):
+    nova.run(
+        f"CREATE SCHEMA nova_admin AUTHORIZATION {nova.owner}",
+        f"CREATE TABLE nova_admin.auth_user (id int); ALTER TABLE nova_admin.auth_user OWNER TO {nova.owner}",
+    )
+    done = nova.adopt("--yes", "--host", "nova.example.com")
+    assert (done.returncode, "and no site is in it" in done.stderr) == (1, True)
+
+    nova.run("DROP TABLE nova_admin.auth_user")
+    done = nova.adopt("--host", "nova.example.com")
+    assert (done.returncode, f"ALTER SCHEMA nova_admin OWNER TO {nova.site};" in done.stdout) == (
+        0,
+        True,
+    )
