@@ -115,6 +115,7 @@ def has_column(schema_editor: BaseDatabaseSchemaEditor, table: str, column: str)
 
 # What schema migrations say of many tables. It stays as it is, whatever the models say later.
 
+# As Django has it in the former schema migrations: no page shows it.
 ID = models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")
 
 

@@ -190,9 +190,9 @@ def test_the_menu_of_a_row_has_the_acts_for_its_phase_by_keyboard(visit, two_cli
     expect(menu).to_have_count(0)
     expect(button).to_be_focused()
     press(button)
-    press(menu.get_by_role("button", name="Set the owner…"))
+    press(menu.get_by_role("button", name="Push to AWS…"))
 
-    expect(page.get_by_text("Set the owner of Café Norte?").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Café Norte")).to_be_visible()
 
 
 def test_all_are_selected_and_let_go_again_and_shift_takes_those_between(visit, stores):

@@ -342,7 +342,7 @@ def test_stops_mismatches_and_the_rest(idom, maria):
 
     codes = [code for code, _who, _text in entries.texts]
     stopped_and_started = ["writes_stopped", "writes_started"]
-    assert codes == [*stopped_and_started, "resolution", "comparison", "resolution"]
+    assert codes == [*stopped_and_started, "resolution", "comparison", "comparison"]
 
 
 def test_the_settings_of_a_start_have_no_secret(settings):
