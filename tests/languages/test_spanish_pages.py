@@ -326,8 +326,8 @@ def test_numbers_within_attributes_keep_their_point(world, client):
 def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
     entry = AuditEvent.objects.get(code=REQUEST_EVENT, client_id=world["dual_read"])
     for reason in entry.message.values["reasons"]:
-        if "ago" not in reason.values:  # the age of one that is told anew
-            assert reason.text == str(reason)
+        told = [re.sub(r"\d+ seconds?", "…", each) for each in (reason.text, str(reason))]
+        assert told[0] == told[1]
         with override("es"):
             assert localize(reason) != reason.text
             assert english(localize(reason)) == []

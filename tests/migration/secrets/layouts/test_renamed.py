@@ -186,7 +186,7 @@ def test_a_slug_that_never_had_a_secret_is_corrected_by_another(sm, layout):
 
 
 def test_what_a_deleted_client_was_called_is_free_once_its_secret_is_gone(sm):
-    # Where AWS had none of the known secrets, it would be taken for another account.
+    # Keeps one known secret in AWS: an account without any is taken for another one.
     make_in_phase("sur", Phase.AWS)
     pk = make_in_phase("idom", Phase.AWS)
     note_facts_after_migrate("default")
