@@ -1,4 +1,4 @@
-# The site and its workers: one image, two commands (docs/deploy.md). Another base needs Python 3.11 or newer with venv.
+# The site and its workers: one image, two commands (docs/start.md). Another base needs Python 3.11 or newer with venv.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
@@ -16,8 +16,7 @@ COPY --from=build /srv/nova-admin /srv/nova-admin
 WORKDIR /srv/nova-admin
 ENV PATH="/srv/nova-admin/venv/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    NOVA_LOG_FORMAT=json
+    PYTHONUNBUFFERED=1
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "deploy/check_health.py"]

@@ -5,10 +5,11 @@ BIN := .venv/bin
 READY := .venv/ready
 
 TOOLS := .local/tools
+LOWEST := .local/lowest
 # A lock is whole: nothing is looked up beside it.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-.PHONY: demo test thorough check lock audit bench reliability upgrade soak mutation screenshots messages commands format clean
+.PHONY: demo test lowest thorough check lock audit bench reliability upgrade soak mutation screenshots messages commands format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -21,6 +22,11 @@ test: $(READY)  ## the tests that take no more than seconds, against the embedde
 
 thorough: $(READY)  ## the long ones: random lives, kills at each step, whole demos, thousands of clients, most journeys in a browser
 	$(PYTEST) -m long $(ARGS)
+
+# They lie before those of the environment; both are of one Python, 3.11.
+lowest: $(READY) $(LOWEST)/ready  ## the reader's tests on the lowest versions that the package allows
+	PYTHONPATH=$(CURDIR)/$(LOWEST) $(BIN)/python -c "import boto3, psycopg, psycopg2; print(boto3.__version__, psycopg.__version__, psycopg2.__version__)"
+	PYTHONPATH=$(CURDIR)/$(LOWEST) $(PYTEST) -m "not long" tests/nova_credentials/reader tests/nova_credentials/secrets_manager $(ARGS)
 
 # A process for each phase, as each phase is one test.
 soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
@@ -45,11 +51,11 @@ lock: $(TOOLS)/ready  ## the locks of all dependencies, after a list was changed
 audit: $(TOOLS)/ready  ## advisories about the locked versions; fails too if they could not be asked for
 	$(PYTHON) -m tests.dependencies.auditing $(TOOLS)/bin/pip-audit
 
-bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs/performance.md)
+bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs)
 	$(BIN)/python -m tests.bench $(ARGS)
 	$(BIN)/python -m tests.bench_moves
 	$(BIN)/python -m tests.bench_commands
-	$(BIN)/python -m tests.bench_reader
+	$(BIN)/python -m tests.bench_reader $(ARGS)
 	$(BIN)/python -m tests.bench_pages
 	$(BIN)/python -m tests.bench_truncate
 	$(BIN)/python -m tests.bench_growth $(ARGS)
@@ -57,7 +63,7 @@ bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS
 mutation: $(READY)  ## small defects in the modules that must not err, and which of them no test finds (ARGS="--seed 7")
 	$(BIN)/python -m tests.mutation $(ARGS)
 
-reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs/reliability.md)
+reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs)
 	$(BIN)/python -m tests.reliability $(ARGS)
 
 upgrade: $(READY)  ## each released version with 100,000 clients to this one, and back, while NOVA writes (ARGS="--clients 2000")
@@ -69,8 +75,9 @@ screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 messages: $(READY)  ## what is marked, into locale/; says what lacks its Spanish, and compiles it
 	$(STATIC) $(BIN)/python -m tests.messages
 
-commands: $(READY)  ## docs/commands.md, of what each command's --help says
+commands: $(READY)  ## docs/commands.md of what each command's --help says, docs/settings.md of .env.example
 	DJANGO_SETTINGS_MODULE=nova_admin.settings $(STATIC) $(BIN)/python -m tests.command_document
+	$(BIN)/python -m tests.settings_document
 
 house: $(READY)  ## docs/house.svg, of the drawers, their modules and the first line of each
 	$(BIN)/python -m tests.house
@@ -95,4 +102,9 @@ $(READY): requirements.txt requirements-redis.txt requirements-dev.txt requireme
 $(TOOLS)/ready: requirements-tools.lock
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python $(INSTALL) requirements-tools.lock
+	touch $@
+
+$(LOWEST)/ready: requirements-lowest.lock | $(READY)
+	rm -rf $(LOWEST)
+	$(BIN)/python $(INSTALL) requirements-lowest.lock --target $(LOWEST)
 	touch $@

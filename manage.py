@@ -17,9 +17,12 @@ def main() -> None:
     from nova_admin import environment
 
     try:
-        environment.load_env_file()
-        if environment.is_development():
-            _start_stores()
+        if sys.argv[1:2] and sys.argv[1] in environment.WITHOUT_SETTINGS:
+            environment.use_stand_in_settings()
+        else:
+            environment.load_env_file()
+            if environment.is_development():
+                _start_stores()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(_print_usage_error(f"Not configured: {error}"))

@@ -92,7 +92,7 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
         elif form.changed_data:
             save_columns(obj, form.changed_data)
         if "slug" in form.changed_data and (warning := find_name_warning(obj.slug)):
-            messages.warning(request, f"{warning}.")
+            _warn_later(request, f"{warning}.")
 
     def save_related(
         self,
@@ -106,11 +106,12 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
         for login in (each for rows in formsets for each in rows.forms if each.has_changed()):
             for name, hint in find_hints(login).items():
                 if name in login.changed_data:
-                    messages.warning(request, f"{login.fields[name].label}: {hint}.")
+                    row = login.instance.describe_host_or_address()
+                    _warn_later(request, f"{row}: {login.fields[name].label}: {hint}.")
             secrets = login.typed_secrets().items()
             typed = {str(login.fields[name].label): value for name, value in secrets}
             for warning in warn_of_outer_blanks(typed):
-                messages.warning(request, localize(warning))
+                _warn_later(request, localize(warning))
 
     def get_url_after_save(self, request: HttpRequest, client: Client) -> str:
         """Return the page that a saved form leads to."""
@@ -122,13 +123,25 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
         if IS_POPUP_VAR in request.POST:
             return super().response_add(request, obj, post_url_continue)
         messages.success(request, _("%(name)s was added.") % {"name": obj.name})
+        _show_warnings(request)
         return HttpResponseRedirect(self.get_url_after_save(request, obj))
 
     def response_change(self, request: HttpRequest, obj: Client) -> HttpResponse:
         if IS_POPUP_VAR in request.POST:
             return super().response_change(request, obj)
         messages.success(request, _("Saved."))
+        _show_warnings(request)
         return HttpResponseRedirect(self.get_url_after_save(request, obj))
+
+
+def _warn_later(request: HttpRequest, text: str) -> None:
+    """Keep a warning about what is being saved for the page that says first that it was."""
+    vars(request).setdefault("warnings_of_save", []).append(text)
+
+
+def _show_warnings(request: HttpRequest) -> None:
+    for text in vars(request).pop("warnings_of_save", []):
+        messages.warning(request, text)
 
 
 def is_sent_by_script(request: HttpRequest) -> bool:
@@ -152,7 +165,7 @@ def _answer_script(response: HttpResponse) -> HttpResponse:
     if not isinstance(response, TemplateResponse) or "adminform" not in context:
         return response
     general, fields = find_errors(context)
-    return _make_answer({"general": general, "fields": fields})
+    return _make_answer({"general": general, "fields": fields, "hints": _list_hints(context)})
 
 
 def find_errors(context: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
@@ -168,6 +181,18 @@ def find_errors(context: dict[str, Any]) -> tuple[list[str], dict[str, list[str]
             else:
                 general += [str(text) for text in texts]
     return general, fields
+
+
+def _list_hints(context: dict[str, Any]) -> dict[str, str]:
+    """Return what may be a mistake in the logins, by the names of their inputs."""
+    return {
+        login.add_prefix(name): f"{hint}."
+        for each in context["inline_admin_formsets"]
+        for login in each.formset.forms
+        if login.has_changed()
+        for name, hint in find_hints(login).items()
+        if name in login.changed_data and name not in login.errors
+    }
 
 
 def _make_answer(data: dict[str, object]) -> JsonResponse:

@@ -520,7 +520,7 @@ def hint_at_mail_user(value: str) -> str:
     try:
         validate_email(value)
     except ValidationError:
-        return gettext("This is no mail address, which most providers want here")
+        return gettext("This is not an email address. Most providers want one here")
     return ""
 
 

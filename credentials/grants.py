@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeAlias
 
+import psycopg
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
@@ -26,6 +28,9 @@ from nova_credentials.tables import (
     READ_COUNTS,
     READER_PROCESSES,
 )
+
+# Django's, or psycopg's own where there are no settings yet.
+Cursor: TypeAlias = CursorWrapper | psycopg.Cursor[Any]
 
 
 class GrantedObjectKind(StrEnum):
@@ -54,7 +59,7 @@ class CheckedRights:
     without_object: tuple[Right, ...]
 
 
-# A new table of the reader's is one line here; docs/reader.md lists the same, and a test compares them.
+# A new table of the reader's is one line here; docs/nova.md lists the same, and a test compares them.
 READER_RIGHTS = (
     Right("USAGE", GrantedObjectKind.SCHEMA, "public"),
     *(
@@ -114,13 +119,13 @@ ORDER BY 2, 1
 """
 
 
-def list_other_roles_owning_tables(cursor: CursorWrapper) -> list[str]:
+def list_other_roles_owning_tables(cursor: Cursor) -> list[str]:
     """Return the roles that own NOVA's tables, without the site's own."""
     cursor.execute(FOREIGN_OWNERS, [list(NOVA_TABLES)])
     return [role for (role,) in cursor.fetchall()]
 
 
-def list_needed_site_rights(cursor: CursorWrapper) -> list[Right]:
+def list_needed_site_rights(cursor: Cursor) -> list[Right]:
     """Return the rights that the site needs on NOVA's tables and on the sequences of their ids."""
     cursor.execute(SEQUENCES, [list(NOVA_TABLES)])
     return [
@@ -134,7 +139,7 @@ def list_needed_site_rights(cursor: CursorWrapper) -> list[Right]:
 
 
 def find_lacking_rights(
-    cursor: CursorWrapper, role: str, rights: Sequence[Right] = READER_RIGHTS
+    cursor: Cursor, role: str, rights: Sequence[Right] = READER_RIGHTS
 ) -> CheckedRights:
     """Return those of the rights, the reader's if none are given, that the role lacks. The role has to exist."""
     values: dict[str, str | list[str]] = {
@@ -154,7 +159,7 @@ def find_lacking_rights(
     )
 
 
-def list_unneeded_reader_rights(cursor: CursorWrapper, role: str) -> list[Right]:
+def list_unneeded_reader_rights(cursor: Cursor, role: str) -> list[Right]:
     """Return the role's rights on the site's tables that the reader doesn't need."""
     cursor.execute(HELD_IN_SCHEMA, {"role": role, "schema": SCHEMA})
     held = [
@@ -178,10 +183,11 @@ def make_grants(rights: Iterable[Right], role: str, *, revoke: bool = False) -> 
     return tuple(statements)
 
 
-def quote_role(cursor: CursorWrapper, role: str) -> str:
+def quote_role(cursor: Cursor, role: str) -> str:
     """Return the role's name as PostgreSQL's statements need it."""
     cursor.execute("SELECT quote_ident(%s)", [role])
-    return str(cursor.fetchone()[0])
+    row = cursor.fetchone()
+    return str(row[0]) if row else ""
 
 
 def print_grants_reader_lacks(*, verbosity: int = 1, **_: object) -> None:

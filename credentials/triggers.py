@@ -302,7 +302,8 @@ def install_triggers(*, verbosity: int, plan: MigrationPlan = (), **_: object) -
 
 def _makes_tables(plan: MigrationPlan) -> bool:
     return any(
-        (migration.app_label, migration.name, backwards) == ("credentials", "0001_initial", False)
+        (migration.app_label, migration.name, backwards)
+        == ("credentials", "0002_first_release", False)
         for migration, backwards in plan
     )
 

@@ -1,7 +1,7 @@
 -- Gives a database back to the first release: its tables into `public`, without what it doesn't know.
 --
--- First `manage.py migrate migration 0006_approvals_and_reveals` and `manage.py migrate credentials 0002_written_at`
--- by this release (docs/upgrading.md), then this, as the role that owns the schema nova_admin:
+-- First `manage.py migrate migration 0006_first_release` and `manage.py migrate credentials 0002_first_release`
+-- by this release (docs/studies/first-release.md), then this, as the role that owns the schema nova_admin:
 --
 --     psql --single-transaction --set ON_ERROR_STOP=1 --file deploy/back_to_first_release.sql "$DATABASE_URL"
 --

@@ -1,37 +1,74 @@
 #!/bin/sh
 # Makes a site that can be run out of this checkout: its environment, its files, its static files. The Dockerfile and a plain
-# machine use the same steps:
+# machine use the same steps, and the next release goes into the same folder:
 #
 #     deploy/build.sh /srv/nova-admin
 #
-# LOCK names another lock: requirements-redis.lock has the client of a queue in Redis too, requirements-dev.lock also
-# the embedded AWS. An environment that is in the folder already is used as it is. Nothing is started, and neither a
-# database nor AWS is asked.
+# LOCK names another lock: requirements-redis.lock has the client of a queue in Redis too, requirements-dev.lock also the
+# embedded AWS. PYTHON names another interpreter. The environment is made anew where lock or interpreter differ from those that
+# it was made of. Nothing is started, and neither a database nor AWS is asked.
+#
+# All is made beside what is there, and put in its place by renames, the package nova_admin last. Without it nothing runs: so a
+# build that was killed left the former site, or none, and the next one does it all.
 set -eu
+umask 022
+
+refuse() { echo "deploy/build.sh: $1" >&2; exit 2; }
 
 [ $# -eq 1 ] || { echo "usage: deploy/build.sh FOLDER" >&2; exit 2; }
 source=$(cd "$(dirname "$0")/.." && pwd)
-mkdir -p "$1"
+maker=${PYTHON:-python3}
+lock=$source/${LOCK:-requirements.lock}
+[ -f "$lock" ] || refuse "there is no $lock: LOCK names requirements.lock, requirements-redis.lock or requirements-dev.lock."
+[ ! -e "$1" ] || [ -d "$1" ] || refuse "$1 is a file: name a folder."
+mkdir -p "$1" || refuse "$1 can't be made."
 target=$(cd "$1" && pwd)
-python="$target/venv/bin/python"
+[ -w "$target" ] || refuse "$target can't be written: run this as its owner."
+[ ! -e "$target/pyproject.toml" ] || refuse "$target is a checkout: name a folder for the site alone."
+[ -e "$target/nova_admin" ] || [ -e "$target/.old" ] || [ -z "$(ls "$target")" ] ||
+    refuse "$target holds something else: name a folder for the site alone."
+exec 9<"$target"
+flock -n 9 || refuse "another build of $target is at work."
 
-if [ ! -x "$python" ]; then
+new=$target/.building
+old=$target/.old
+rm -rf "$new" "$old"
+mkdir "$new" "$old"
+
+version=$("$maker" -c '
+import hashlib, sys
+print(hashlib.sha256(sys.version.encode() + open(sys.argv[1], "rb").read()).hexdigest()[:16])' "$lock")
+environment=$target/venv-$version
+python=$environment/bin/python
+if [ ! -e "$environment/complete" ] || ! "$python" -c "" 2>/dev/null; then
+    rm -rf "$environment"
     # Nothing is installed whose hash is not in the lock.
-    "${PYTHON:-python3}" -m venv "$target/venv"
-    "$python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --require-hashes \
-        -r "$source/${LOCK:-requirements.lock}"
+    "$maker" -m venv "$environment"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --require-hashes -r "$lock"
+    touch "$environment/complete"
 fi
 
-for part in manage.py credentials migration nova_admin nova_credentials templates static locale docs deploy; do
-    rm -rf "${target:?}/$part"
-    cp -R "$source/$part" "$target/"
+parts="manage.py credentials migration nova_credentials templates static locale docs deploy .env.example"
+for part in $parts nova_admin; do
+    cp -R "$source/$part" "$new/"
 done
-
-cd "$target"
-key=$("$python" -c "import secrets; print(secrets.token_urlsafe(64))")
-# Settings that the static files need and that nobody keeps.
-env DEBUG= SECRET_KEY="$key" ALLOWED_HOSTS=example.invalid DATABASE_URL=postgresql:///unused \
-    AWS_ENDPOINT_URL_SECRETS_MANAGER= AWS_ENDPOINT_URL= AWS_ACCESS_KEY_ID=build AWS_SECRET_ACCESS_KEY=build \
-    "$python" manage.py collectstatic --noinput --clear --verbosity 0
+ln -s deploy/nova-admin "$new/nova-admin"
+cd "$new"
+"$python" manage.py collectstatic --noinput --clear --verbosity 0
 # Whoever runs the site may not write here, so its modules are compiled now.
-"$python" -m compileall -q manage.py credentials migration nova_admin nova_credentials
+find . -name __pycache__ -prune -exec rm -rf {} +
+"$python" -m compileall -q credentials migration nova_admin nova_credentials
+chmod -R u+rwX,go+rX,go-w .
+cd "$target"
+
+for part in nova_admin $parts staticfiles nova-admin venv; do
+    [ ! -e "$target/$part" ] && [ ! -L "$target/$part" ] || mv "$target/$part" "$old/"
+done
+ln -s "venv-$version" "$target/venv"
+for part in $parts staticfiles nova-admin nova_admin; do
+    mv "$new/$part" "$target/"
+done
+rm -rf "$old" "$new" __pycache__
+for former in venv-*; do
+    [ "$former" = "venv-$version" ] || rm -rf "$former"
+done

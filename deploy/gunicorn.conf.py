@@ -1,22 +1,32 @@
 """Configures the site's web server: `gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi`.
 
-Reads BIND_ADDRESS, PORT, WEB_CONCURRENCY and REQUEST_SECONDS (docs/deploy.md).
+Reads BIND_ADDRESS, PORT, WEB_CONCURRENCY and REQUEST_SECONDS, from the file of settings too.
 """
 
-import os
 import resource
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from nova_admin.environment import load_env_file
+from django.core.exceptions import ImproperlyConfigured
+
+from nova_admin import environment
 from nova_admin.logs import make_logging
 
-load_env_file()
-
-bind = f"{os.environ.get('BIND_ADDRESS', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"
-workers = int(os.environ.get("WEB_CONCURRENCY", "3"))
+try:
+    environment.load_env_file()
+    env = environment.Environment(
+        DEBUG=(environment.parse_flag, False),
+        **environment.SERVER_VARIABLES,
+        **environment.LOG_VARIABLES,
+    )
+    env("REQUEST_SECONDS")  # nova_admin.web_server reads it, in each process
+    bind = environment.read_bind_address(env)
+    workers = env("WEB_CONCURRENCY")
+    logconfig_dict = make_logging(environment.read_log_format(env), env("LOG_LEVEL"))
+except ImproperlyConfigured as error:
+    sys.exit(f"Not configured: {error}")
 # A thread is given a request once that has come whole, within REQUEST_SECONDS: nobody holds one by sending slowly.
 worker_class = "nova_admin.web_server.GatheringWorker"
 # A page that waits for AWS leaves room for others, and for whoever asks whether the site lives.
@@ -34,7 +44,4 @@ control_socket_disable = True
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 # No access log: addresses hold what people searched for. The proxy in front of the site has one.
 accesslog = None
-logconfig_dict = make_logging(
-    os.environ.get("NOVA_LOG_FORMAT") or "text", (os.environ.get("LOG_LEVEL") or "INFO").upper()
-)
 logconfig_dict["loggers"]["gunicorn.error"] = {"handlers": [], "propagate": True, "level": "INFO"}

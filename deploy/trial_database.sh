@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the database of a trial (compose.yaml), once and as a superuser: a role each for NOVA and the site, as in
-# production (docs/production.md), NOVA's tables, and statistics of who reads them.
+# production (docs/start.md), NOVA's tables, and statistics of who reads them.
 set -eu
 psql --quiet --set ON_ERROR_STOP=1 --set password="$POSTGRES_PASSWORD" --set database="$POSTGRES_DB" \
     --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
@@ -9,7 +9,7 @@ CREATE ROLE nova LOGIN PASSWORD :'password';
 CREATE ROLE nova_site LOGIN PASSWORD :'password';
 GRANT pg_read_all_stats TO nova_site;
 GRANT EXECUTE ON FUNCTION pg_control_system() TO nova_site;
--- Values stay out of PostgreSQL's log (docs/production.md).
+-- Values stay out of PostgreSQL's log (docs/start.md).
 ALTER ROLE nova_site IN DATABASE :"database" SET log_parameter_max_length = 0;
 ALTER ROLE nova_site IN DATABASE :"database" SET log_parameter_max_length_on_error = 0;
 ALTER ROLE nova_site IN DATABASE :"database" SET log_error_verbosity = terse;

@@ -35,6 +35,7 @@ class MigrationConfig(AppConfig):
         from migration.core.database_identity import note_database, note_reached_database
         from migration.core.heartbeat import start_heartbeat
         from migration.core.keys import make_version_keys
+        from migration.core.releases import known_migrations
         from migration.people.audit_signals import connect_signals
         from migration.people.lockouts import clear_form_data, record_failed_login
         from migration.people.roles import ensure_roles
@@ -47,6 +48,7 @@ class MigrationConfig(AppConfig):
         )
         from migration.tasks import ensure_schedules
 
+        known_migrations()  # as they are now: another release may be installed over the files
         keep_rows_harmless()
         connect_signals()
         pre_save.connect(

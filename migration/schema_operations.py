@@ -1,11 +1,18 @@
 """Changes tables with one rendering of their models, and so that nobody is locked out for long. Knows no table."""
 
-from collections.abc import Iterator
+from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.db import models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations import AddConstraint
+from django.db.migrations.operations import AddConstraint, AddField, CreateModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from django.db.models.functions import Length
+from django.db.models.lookups import LessThanOrEqual
 
 
 class ChangeTogether(Operation):
@@ -104,3 +111,75 @@ def has_column(schema_editor: BaseDatabaseSchemaEditor, table: str, column: str)
             [table, column],
         )
         return bool(cursor.fetchone()[0])
+
+
+# What schema migrations say of many tables. It stays as it is, whatever the models say later.
+
+# As Django has it in the former schema migrations: no page shows it.
+ID = models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")
+
+
+def create_model(
+    name: str, /, *, options: dict[str, Any] | None = None, **fields: models.Field[Any, Any]
+) -> CreateModel:
+    """Make the operation that creates a model with these fields, in this order."""
+    return CreateModel(name, [*fields.items()], options)
+
+
+def add_fields(model: str, /, **fields: models.Field[Any, Any]) -> Iterator[AddField]:
+    """Make the operations that add these fields to a model, in this order."""
+    return (AddField(model, name, field) for name, field in fields.items())
+
+
+def to_client(name: str, **options: Any) -> models.ForeignKey[Any, Any]:
+    """Make a foreign key to a client of NOVA's, which the database does not check: NOVA may delete the client."""
+    return models.ForeignKey(
+        "credentials.client",
+        models.DO_NOTHING,
+        related_name=name,
+        db_constraint=False,
+        **options,
+    )
+
+
+def of_client(name: str) -> models.OneToOneField[Any, Any]:
+    """Make the primary key of a table that has one row for a client."""
+    return models.OneToOneField(
+        "credentials.client",
+        models.DO_NOTHING,
+        primary_key=True,
+        serialize=False,
+        related_name=name,
+        db_constraint=False,
+    )
+
+
+def to_user(label: str | None = None) -> models.ForeignKey[Any, Any]:
+    """Make a foreign key to whoever did something."""
+    return models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=label,
+    )
+
+
+def kept_name(label: str | None = None) -> models.CharField[Any, Any]:
+    """Make the column that keeps a user's name beside the foreign key."""
+    return models.CharField(label, max_length=150, blank=True, default="", db_default="")
+
+
+def require_name(table: str, of: str) -> models.CheckConstraint:
+    """Make the check that a row with a user has the user's name."""
+    return models.CheckConstraint(
+        condition=models.Q((of, None), ~models.Q((f"{of}_name", "")), _connector="OR"),
+        name=f"{table}_{of}_is_named",
+    )
+
+
+def limit_text(table: str, column: str) -> models.CheckConstraint:
+    """Make the check that a typed text is no longer than 500 characters."""
+    return models.CheckConstraint(
+        condition=LessThanOrEqual(Length(column), 500), name=f"{table}_{column}_is_short"
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
@@ -27,17 +27,44 @@ PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
 # The documents by what somebody comes for, most used first.
 TOPICS = {
-    gettext_lazy("Start here"): ("tour", "phases", "roles", "login", "import"),
-    gettext_lazy("Migrate clients"): ("campaigns", "logins", "copies", "nova-tables", "leaving"),
-    gettext_lazy("Secrets"): ("rotation", "layouts", "secret-settings", "keys", "reader", "cost"),
-    gettext_lazy("Run the site"): (
-        *("runbooks", "deploy", "production", "operating", "notices", "backup", "upgrading"),
-        *("aws-writes", "iam", "scaling"),
-    ),
+    gettext_lazy("Start here"): ("start", "people"),
+    gettext_lazy("Migrate clients"): ("migrate", "nova"),
+    gettext_lazy("Secrets"): ("secrets",),
+    gettext_lazy("Run the site"): ("runbooks", "run", "settings"),
     gettext_lazy("Security and reference"): ("security", "audit", "commands", "reliability"),
 }
 # Told below the last topic.
-FOR_DEVELOPERS = ("architecture", "counting", "embedded", "performance")
+FOR_DEVELOPERS = ("architecture", "performance")
+# Former documents, and where people who kept their address are led.
+MOVED = {
+    "phases.md": "migrate.md",
+    "tour.md": "migrate.md#where-to-look",
+    "campaigns.md": "migrate.md#campaigns",
+    "import.md": "migrate.md#import",
+    "leaving.md": "migrate.md#offboarding",
+    "reader.md": "nova.md",
+    "nova-tables.md": "nova.md#nova-changes-its-tables",
+    "counting.md": "nova.md#how-writes-are-counted",
+    "copies.md": "nova.md#copies-of-secret-values",
+    "roles.md": "people.md",
+    "login.md": "people.md",
+    "layouts.md": "secrets.md#layouts",
+    "logins.md": "secrets.md#login-tests",
+    "rotation.md": "secrets.md#rotation",
+    "secret-settings.md": "secrets.md#kms-key-and-regions",
+    "keys.md": "secrets.md#keys",
+    "iam.md": "secrets.md#permissions-in-aws",
+    "cost.md": "secrets.md#cost",
+    "production.md": "start.md",
+    "deploy.md": "start.md",
+    "embedded.md": "start.md#try-it",
+    "operating.md": "run.md#health",
+    "notices.md": "run.md#notices",
+    "backup.md": "run.md#backup",
+    "upgrading.md": "run.md#upgrade",
+    "scaling.md": "run.md#several-hosts",
+    "aws-writes.md": "run.md#duplicates-of-the-database",
+}
 
 
 class DocumentListView(TemplateView):
@@ -61,6 +88,8 @@ class DocumentView(TemplateResponseMixin, View):
     template_name = "admin/document.html"
 
     def get(self, request: HttpRequest, name: str) -> HttpResponseBase:
+        if name in MOVED:
+            return HttpResponseRedirect(MOVED[name])
         path = find_file(name)
         if path.suffix in PICTURES:
             return HttpResponse(path.read_bytes(), PICTURES[path.suffix])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,6 +24,8 @@ from django.utils.translation import gettext_lazy as _
 from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
 
+from nova_admin.env_file import EnvFileError, read_env_file
+from nova_admin.logs import FORMATS
 from nova_credentials.aws.endpoint import GENERIC_VARIABLE, VARIABLE, refuse_configured_endpoint
 from nova_credentials.aws.kms_keys import KeyName
 
@@ -35,7 +38,7 @@ EMBEDDED_VARIABLES = {
 }
 # Everybody knows this key, so it is allowed with the embedded stores alone.
 DEVELOPMENT_KEY = "development-only-key-" + "0" * 40
-MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
+MAKE_A_KEY = "python manage.py make_settings"
 KEY_LENGTH, KEY_CHARACTERS = 50, 8
 # Parts of keys that everybody can read: in new Django projects, in instructions, in this repository.
 PUBLIC_KEYS = (
@@ -50,22 +53,60 @@ LONGEST_LABEL = 40
 Variables = dict[str, tuple[Callable[[str], object], object]]
 
 
-@cache
-def load_env_file(path: Path = BASE_DIR / ".env") -> None:
-    """Add the variables of `.env` to the environment, where they aren't set already; drop AWS_ ones that are blank.
+# Names the file of settings, if it isn't `.env` beside manage.py.
+ENV_FILE = "NOVA_ENV_FILE"
 
-    `manage.py` and `wsgi.py` call it first, so that boto3 and child processes find them too; importing the settings
-    changes nothing. Raises ImproperlyConfigured for a line that is no assignment.
+
+@cache
+def load_env_file(path: Path | None = None) -> None:
+    """Add the variables of the file of settings to the environment, where they aren't set; drop blank ones of AWS.
+
+    `manage.py`, `wsgi.py` and the web server call it first, so that boto3 and child processes find them too; importing
+    the settings changes nothing. Raises ImproperlyConfigured for a line that can't be read, and if a named file can't.
     """
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and not re.match(r"#|(export )?\w+=", line):
-            # django-environ would log the whole line with its value.
-            raise ImproperlyConfigured(f".env, line {number}, is not NAME=value.")
-    environ.Env.read_env(path)
+    named = os.environ.get(ENV_FILE, "")
+    path = path or Path(named or BASE_DIR / ".env")
+    try:
+        found = read_env_file(path) if named or path.exists() else {}
+    except EnvFileError as error:
+        raise ImproperlyConfigured(str(error)) from None
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{path} can't be read ({error.strerror}). {ENV_FILE} names the file of settings."
+        ) from None
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         if not os.environ[name].strip():
             del os.environ[name]  # to boto3 an empty variable is a value
+
+
+# Commands that can't need settings: they make some, or have nothing to do with any.
+WITHOUT_SETTINGS = ("make_settings", "collectstatic", "adopt")
+# What the environment was before it got settings that nobody keeps.
+_given: dict[str, str] = {}
+
+
+def use_stand_in_settings() -> None:
+    """Set what a start in production needs to values that nobody keeps; nothing is asked with them."""
+    _given.update(os.environ)
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", VARIABLE, "PGSERVICE"):
+        os.environ.pop(name, None)
+    os.environ |= {
+        "DEBUG": "",
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "ALLOWED_HOSTS": "example.invalid",
+        "DATABASE_URL": "postgresql:///unused",
+        "AWS_ACCESS_KEY_ID": "unused",
+        "AWS_SECRET_ACCESS_KEY": "unused",
+    }
+
+
+def take_environment_back() -> None:
+    """Have the environment be what it was before `use_stand_in_settings`, now that the settings are read."""
+    if _given:
+        os.environ.clear()
+        os.environ.update(_given)
 
 
 def is_development() -> bool:
@@ -177,9 +218,9 @@ def require_strong_key(name: str, key: str) -> None:
         )
 
 
-def read_earlier_secret_keys() -> list[str]:
+def parse_former_keys(value: str) -> list[str]:
     """Return the keys that were SECRET_KEY before; raises ImproperlyConfigured where one can be guessed."""
-    keys = split_at_commas(os.environ.get("SECRET_KEY_FALLBACKS", ""))
+    keys = split_at_commas(value)
     for key in keys:
         require_strong_key("SECRET_KEY_FALLBACKS", key)
     return keys
@@ -214,6 +255,14 @@ def decimal_up_to(most: int) -> Callable[[str], float]:
         return float(value)
 
     return parse_decimal
+
+
+def parse_seconds(value: str) -> float:
+    """Return a time that isn't nothing."""
+    seconds = decimal_up_to(3600)(value)
+    if not seconds:
+        raise ValueError("0, in which nothing comes")
+    return seconds
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -294,6 +343,35 @@ def parse_demo_places(value: str) -> dict[tuple[str, int], int]:
     return {(each[1], int(each[2])): int(each[3]) for each in found if each}
 
 
+# The web server, which `deploy/gunicorn.conf.py` configures, and the log, which is its too.
+
+
+SERVER_VARIABLES: Variables = {
+    "BIND_ADDRESS": (str, "0.0.0.0"),  # noqa: S104  # in a container nobody else is at 127.0.0.1
+    "PORT": (whole_number_from(1), 8000),
+    "WEB_CONCURRENCY": (whole_number_from(1), 3),
+    # In so many seconds a request has to come whole.
+    "REQUEST_SECONDS": (parse_seconds, 20.0),
+}
+LOG_VARIABLES: Variables = {
+    "LOG_LEVEL": (parse_log_level, "INFO"),
+    "NOVA_LOG_FORMAT": (one_of(*FORMATS), ""),
+}
+
+
+def read_bind_address(env: Environment) -> str:
+    """Return where the web server listens, as gunicorn writes it."""
+    address = str(env("BIND_ADDRESS"))
+    if address.startswith("unix:"):
+        return address
+    return f"[{address}]:{env('PORT')}" if ":" in address else f"{address}:{env('PORT')}"
+
+
+def read_log_format(env: Environment) -> str:
+    """Return what is set, or JSON in production and text in development."""
+    return str(env("NOVA_LOG_FORMAT")) or ("text" if env("DEBUG") else "json")
+
+
 # The two stores.
 
 
@@ -323,6 +401,10 @@ def make_database_settings(uri: str) -> dict[str, object]:
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
         "OPTIONS": parts,
+        # A connection for each request, and none is kept. It takes about 9 ms of a page's hundred, with TLS and SCRAM.
+        # So what a request left ends with it: a lease, whose lock is the session's. A pool in session mode has the
+        # connection for another thread, and what is set for the role (by `migrate`) counts from the next request on.
+        "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
     }
 
@@ -507,7 +589,7 @@ def make_queue_settings(redis_url: str, workers: int) -> dict[str, Any]:
             "Q_CLUSTER_NAME is set: this host would take from a queue of that name, into which nothing is put. Unset"
             " it, and name the host in NOVA_HOST_NAME."
         )
-    # A task takes batches for a minute, and its last ones another (docs/scaling.md). The queue in PostgreSQL delivers a
+    # A task takes batches for a minute, and its last ones another (docs/run.md). The queue in PostgreSQL delivers a
     # task again only after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless. Redis
     # delivers a task once: what its worker had when it was killed, the schedule queues again.
     return {
@@ -552,32 +634,40 @@ class OidcProvider:
     over_http: bool = False
 
 
-def requires_second_factor(*, debug: bool) -> bool:
+LOGIN_VARIABLES: Variables = {
+    # Unset: required in production.
+    "NOVA_REQUIRE_SECOND_FACTOR": (parse_flag, None),
+    **{f"{OIDC_PREFIX}{name}": (str, "") for name in OIDC_REQUIRED},
+    f"{OIDC_PREFIX}GROUPS_CLAIM": (str, OidcProvider.groups_claim),
+    f"{OIDC_PREFIX}SCOPES": (str, OidcProvider.scopes),
+}
+
+
+def requires_second_factor(env: Environment) -> bool:
     """Say whether a second factor is required; in development only where it is set."""
-    env = Environment(NOVA_REQUIRE_SECOND_FACTOR=(parse_flag, not debug))
-    return bool(env("NOVA_REQUIRE_SECOND_FACTOR"))
+    given = env("NOVA_REQUIRE_SECOND_FACTOR")
+    return bool(given if given is not None else not env("DEBUG"))
 
 
-def read_oidc_provider(*, debug: bool) -> OidcProvider | None:
+def read_oidc_provider(env: Environment) -> OidcProvider | None:
     """Return the provider that NOVA_OIDC_… name, or None; raises ImproperlyConfigured where they are incomplete."""
-    names = (*OIDC_REQUIRED, "GROUPS_CLAIM", "SCOPES")
-    env = Environment(**{f"{OIDC_PREFIX}{name}": (str, "") for name in names})
-    given = {name: str(env(f"{OIDC_PREFIX}{name}")) for name in names}
-    if not any(given[name] for name in OIDC_REQUIRED):
+    given = {name: str(env(f"{OIDC_PREFIX}{name}")) for name in OIDC_REQUIRED}
+    if not any(given.values()):
         return None
     for name in OIDC_REQUIRED:
         if not given[name]:
             raise ImproperlyConfigured(
                 f"{OIDC_PREFIX}{name} is not set, while others of {OIDC_PREFIX}… are. Set it, or unset them all."
             )
-    optional = {"groups_claim": given["GROUPS_CLAIM"], "scopes": given["SCOPES"]}
+    debug = bool(env("DEBUG"))
     provider = OidcProvider(
         issuer=parse_issuer(given["ISSUER"], debug=debug),
         client_id=given["CLIENT_ID"],
         client_secret=given["CLIENT_SECRET"],
         groups=parse_groups(given["GROUPS"]),
+        groups_claim=str(env(f"{OIDC_PREFIX}GROUPS_CLAIM")),
+        scopes=str(env(f"{OIDC_PREFIX}SCOPES")),
         over_http=debug,
-        **{name: value for name, value in optional.items() if value},
     )
     if "openid" not in provider.scopes.split():
         raise ImproperlyConfigured(f"{OIDC_PREFIX}SCOPES lacks openid.")
@@ -617,12 +707,14 @@ def parse_groups(value: str) -> dict[str, str]:
 # Mail, and to whom notices go, in which language. A webhook's address is a secret.
 
 
-def read_mail_settings(*, debug: bool) -> dict[str, object]:
-    """Return Django's mail settings from NOVA_MAIL_URL; without it, mails are printed (`debug`) or dropped."""
-    env = Environment(NOVA_MAIL_URL=(str, ""), NOVA_MAIL_FROM=(str, ""))
+MAIL_VARIABLES: Variables = {"NOVA_MAIL_URL": (str, ""), "NOVA_MAIL_FROM": (str, "")}
+
+
+def read_mail_settings(env: Environment) -> dict[str, object]:
+    """Return Django's mail settings from NOVA_MAIL_URL; without it, mails are printed in development, else dropped."""
     url, sender = str(env("NOVA_MAIL_URL")), str(env("NOVA_MAIL_FROM"))
     if not url:
-        backend = "console" if debug else "dummy"
+        backend = "console" if env("DEBUG") else "dummy"
         given: dict[str, object] = {
             "EMAIL_BACKEND": f"django.core.mail.backends.{backend}.EmailBackend"
         }
@@ -681,8 +773,9 @@ class NotifySettings:
         return is_webhook(address, debug=self.loopback_allowed)
 
 
-def read_notify_settings(env: Environment, *, debug: bool, mails_are_sent: bool) -> NotifySettings:
+def read_notify_settings(env: Environment) -> NotifySettings:
     """Read the settings of notices; raises ImproperlyConfigured, without addresses, for wrong ones."""
+    debug = bool(env("DEBUG"))
     urls, emails = tuple(dict.fromkeys(env(NOTIFY_URLS))), tuple(dict.fromkeys(env(NOTIFY_EMAILS)))
     if not all(is_webhook(url, debug=debug) for url in urls):
         raise ImproperlyConfigured(
@@ -697,7 +790,7 @@ def read_notify_settings(env: Environment, *, debug: bool, mails_are_sent: bool)
         raise ImproperlyConfigured(
             f"{NOTIFY_URLS} and {NOTIFY_EMAILS} hold up to {MOST_RECIPIENTS} each."
         )
-    if emails and not mails_are_sent:
+    if emails and not (debug or env("NOVA_MAIL_URL")):
         raise ImproperlyConfigured(
             f"{NOTIFY_EMAILS} is set, but no mail server is: set NOVA_MAIL_URL and NOVA_MAIL_FROM."
         )
@@ -743,16 +836,12 @@ SHOWN_IN_AUDIT = frozenset(
         *("SESSION_COOKIE_AGE", "NOVA_SESSION_LIMIT", "AXES_FAILURE_LIMIT", "AXES_COOLOFF_TIME"),
         *("NOVA_OIDC_ISSUER", "NOVA_OIDC_GROUPS", "NOVA_OIDC_GROUPS_CLAIM", "NOVA_MAIL_FROM"),
         *("NOVA_AWS_WRITES_PER_SECOND", "NOVA_AWS_READS_PER_SECOND", "NOVA_WORKERS", "LOG_LEVEL"),
-        *("NOVA_LOG_FORMAT", "NOVA_HOST_NAME"),
+        *("NOVA_LOG_FORMAT", "NOVA_HOST_NAME", "NOVA_OIDC_CLIENT_ID", "NOVA_OIDC_SCOPES"),
+        *("BIND_ADDRESS", "PORT", "WEB_CONCURRENCY", "REQUEST_SECONDS"),
     }
 )
-# Keys and passwords that others than `settings` read; a rotation of each shows.
-HIDDEN_ELSEWHERE = (
-    "SECRET_KEY_FALLBACKS",
-    "NOVA_OIDC_CLIENT_SECRET",
-    "NOVA_MAIL_URL",
-    "AWS_ACCESS_KEY_ID",
-)
+# boto3 reads it, not the settings; a rotation of it shows.
+HIDDEN_ELSEWHERE = ("AWS_ACCESS_KEY_ID",)
 AUDIT_VARIABLES: Variables = {
     "NOVA_AUDIT_KEY": (str, ""),
     "NOVA_AUDIT_OLD_KEYS": (split_at_commas, []),

@@ -17,7 +17,7 @@ from nova_admin.environment import (
     split_at_commas,
     whole_number_from,
 )
-from nova_admin.logs import FORMATS, make_logging
+from nova_admin.logs import make_logging
 from nova_admin.looks import UNFOLD  # noqa: F401  # a setting
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
 from nova_credentials.document import Layout, name_problem
@@ -27,10 +27,15 @@ BASE_DIR, LOCAL = environment.BASE_DIR, environment.LOCAL
 env = environment.Environment(
     DEBUG=(parse_flag, False),
     SECRET_KEY=(str, ""),
+    SECRET_KEY_FALLBACKS=(environment.parse_former_keys, []),
     NOVA_FINGERPRINT_KEY=(str, ""),
     **environment.AUDIT_VARIABLES,
     **environment.SECRET_VARIABLES,
+    **environment.LOGIN_VARIABLES,
+    **environment.MAIL_VARIABLES,
     **environment.NOTICE_VARIABLES,
+    **environment.SERVER_VARIABLES,
+    **environment.LOG_VARIABLES,
     ALLOWED_HOSTS=(split_at_commas, []),
     CSRF_TRUSTED_ORIGINS=(split_at_commas, []),
     NOVA_TRUSTED_PROXIES=(TrustedProxies.parse, TrustedProxies()),
@@ -45,6 +50,7 @@ env = environment.Environment(
     NOVA_EMBEDDED_AWS=(str, ""),
     NOVA_LOGIN_PRIVATE_ADDRESSES=(parse_flag, False),
     NOVA_LOGIN_UNVERIFIED_DATABASES=(parse_flag, False),
+    NOVA_SECRET_PREFIX=(str, "nova/clients"),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
     NOVA_CACHE_SECONDS=(decimal_up_to(86_400), 30.0),
     NOVA_STALE_SECONDS=(decimal_up_to(86_400), 0.0),
@@ -63,8 +69,6 @@ env = environment.Environment(
     NOVA_REDIS_URL=(environment.parse_redis_url, ""),
     NOVA_HOST_NAME=(environment.parse_label, ""),
     NOVA_WORKERS=(whole_number_from(1), 2),
-    LOG_LEVEL=(environment.parse_log_level, "INFO"),
-    NOVA_LOG_FORMAT=(one_of(*FORMATS), "text"),
     NOVA_METRICS_TOKEN=(str, ""),
     NOVA_ERROR_MAILS=(split_at_commas, []),
     # All times are in seconds, but AXES_COOLOFF_TIME is in hours, as in django-axes.
@@ -80,7 +84,7 @@ env = environment.Environment(
 DEBUG = env("DEBUG")
 
 SECRET_KEY = env.require_secret_key()
-SECRET_KEY_FALLBACKS = environment.read_earlier_secret_keys()
+SECRET_KEY_FALLBACKS = env("SECRET_KEY_FALLBACKS")
 # The key of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
 NOVA_FINGERPRINT_KEY = env.get_strong_key("NOVA_FINGERPRINT_KEY")
 NOVA_AUDIT = environment.read_audit_settings(env)
@@ -118,8 +122,8 @@ NOVA_LOGIN_UNVERIFIED_DATABASES = env("NOVA_LOGIN_UNVERIFIED_DATABASES")
 
 NOVA_SECRET_LAYOUT = env("NOVA_SECRET_LAYOUT")
 # An empty prefix could mean the default or none at all, and where secrets go is never guessed.
-NOVA_SECRET_PREFIX = os.environ.get("NOVA_SECRET_PREFIX", "nova/clients").strip("/")
-if not NOVA_SECRET_PREFIX:
+NOVA_SECRET_PREFIX = env("NOVA_SECRET_PREFIX").strip("/")
+if not NOVA_SECRET_PREFIX or os.environ.get("NOVA_SECRET_PREFIX") == "":
     raise ImproperlyConfigured("NOVA_SECRET_PREFIX is empty. Unset it for nova/clients.")
 if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SECRET_LAYOUT)):
     raise ImproperlyConfigured(
@@ -155,9 +159,12 @@ NOVA_REDIS_URL = env("NOVA_REDIS_URL")
 NOVA_WORKERS = env("NOVA_WORKERS")
 # By which workers and the audit tell this host from others; containers that share a host's network share its name too.
 NOVA_HOST_NAME = env("NOVA_HOST_NAME") or socket.gethostname()
-LOG_LEVEL, NOVA_LOG_FORMAT = env("LOG_LEVEL"), env("NOVA_LOG_FORMAT")
+LOG_LEVEL, NOVA_LOG_FORMAT = env("LOG_LEVEL"), environment.read_log_format(env)
 # With it /metrics answers; without one there is no such page.
 NOVA_METRICS_TOKEN = env.get_strong_key("NOVA_METRICS_TOKEN")
+
+# `migration/checks.py` says in a line of its own, with what to set, what these say.
+SILENCED_SYSTEM_CHECKS = [f"security.W0{number}" for number in ("04", "08", "12", "16", "18")]
 
 # Logins: which passwords are refused, who is locked out, when a session ends. `migration/checks.py` names the weak ones
 # for `check --deploy`.
@@ -207,22 +214,21 @@ MFA_ADAPTER = "migration.people.second_factors.FactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 
-NOVA_REQUIRE_SECOND_FACTOR = environment.requires_second_factor(debug=DEBUG)
-NOVA_OIDC = environment.read_oidc_provider(debug=DEBUG)
+NOVA_REQUIRE_SECOND_FACTOR = environment.requires_second_factor(env)
+NOVA_OIDC = environment.read_oidc_provider(env)
 
-globals().update(environment.read_mail_settings(debug=DEBUG))
+globals().update(environment.read_mail_settings(env))
 # Who is mailed what failed, by NOVA_MAIL_URL. The mail holds no value.
 ADMINS = [("", address) for address in env("NOVA_ERROR_MAILS")]
 EMAIL_SUBJECT_PREFIX = (
     f"[NOVA Admin, {NOVA_ENVIRONMENT or ('development' if DEBUG else 'production')}] "
 )
-NOVA_NOTIFY = environment.read_notify_settings(
-    env, debug=DEBUG, mails_are_sent=DEBUG or bool(os.environ.get("NOVA_MAIL_URL", "").strip())
-)
+NOVA_NOTIFY = environment.read_notify_settings(env)
 
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",
+    "nova_admin",
     "nova_admin.login",  # its commands stand before those of Django's `auth`
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -310,7 +316,7 @@ STORAGES = {
 }
 
 # What a page may load, run and send to: whoever gets text into a page gets no script to run with it. django-csp sends
-# it with every answer. Each exception has its reason beside it, and docs/production.md lists them.
+# it with every answer. Each exception has its reason beside it.
 CONTENT_SECURITY_POLICY: dict[str, dict[str, list[str | Nonce]]] = {
     "DIRECTIVES": {
         "default-src": [NONE],

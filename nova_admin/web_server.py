@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import selectors
 import socket
 import time
@@ -22,9 +21,11 @@ from gunicorn.http.body import ChunkedReader
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from nova_admin.environment import SERVER_VARIABLES, Environment
+
 # In which a request has to come whole, from its connection on, or from the first byte on one that was kept open; and in
 # which a client has to take the next piece of an answer.
-SECONDS = float(os.environ.get("REQUEST_SECONDS") or 20)
+SECONDS = float(Environment(**SERVER_VARIABLES)("REQUEST_SECONDS"))
 # A head is some kilobytes, and an import the largest body; the page for it says what is too large before this does.
 MOST_HEAD, MOST_BODY = 64 * 1024, 32 * 1024 * 1024
 # What is gathered in one process, and what waits for a thread or is with one. A request of less than MOST_HEAD always

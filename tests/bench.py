@@ -392,5 +392,3 @@ def tell(rows: list[Row], *, write: bool) -> None:
 
 if __name__ == "__main__":
     main()
-
-# IMPORT start_run

@@ -3,7 +3,7 @@
 Each act runs in a process of its own over a whole site: plan, push, compare, move, count, and the pages that show all
 clients. AWS is a stand-in whose calls take as long with any number of secrets (`tests/bench_aws.py`). The site of
 10,000 is made twice, before and after the other, as a machine may be busy for a while: its better time counts. Exits
-with 1 where a bound is missed. ARGS="--write" puts the table into docs/performance.md.
+with 1 where a bound is missed. ARGS="--write" puts the table into docs/studies/growth.md.
 
 `python -m tests.bench_growth --profile ACT [--clients 10000]`: where an act's time goes, in Python and by statement.
 """
@@ -29,7 +29,6 @@ from uuid import uuid4
 
 from tests import nova_database
 from tests.bench import (
-    DOC,
     LOCAL,
     ROOT,
     describe_machine,
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from migration.runs.models import Run
 
 FEW, MANY = 10_000, 100_000
+DOC = ROOT / "docs" / "studies" / "growth.md"
 # So many clients of a run over all of them.
 SAMPLE = 3000
 AT_MOST = 1.3
@@ -265,13 +265,13 @@ ACTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md too")
+    parser.add_argument("--write", action="store_true", help="write docs/studies/growth.md too")
     parser.add_argument("--clients", type=int, nargs="+", default=[FEW, MANY])
     parser.add_argument(
         "--once", action="store_true", help="the smaller site once, before the other"
     )
     parser.add_argument(
-        "--bare", action="store_true", help="NOVA's tables without the indexes of docs/scaling.md"
+        "--bare", action="store_true", help="NOVA's tables without the indexes of docs/run.md"
     )
     parser.add_argument("--profile", choices=ACTS)
     parser.add_argument("--act", choices=ACTS, help=argparse.SUPPRESS)

@@ -154,7 +154,7 @@ def _keep_counts(cursor: CursorWrapper) -> None:
 def make_unmoved(clients: int, *, indexes: bool = True) -> None:
     """So many clients that only PostgreSQL holds, with their writes folded as the workers do it every minute.
 
-    No slug is the beginning of another. `indexes`: those of `docs/scaling.md`, which NOVA's owner has to make.
+    No slug is the beginning of another. `indexes`: those of `docs/run.md`, which NOVA's owner has to make.
     """
     with connection.cursor() as cursor:
         for table in ("client_database_credentials", "client_email_credentials"):

@@ -132,6 +132,7 @@ def run_command_on_terminal(command: list[str], environment: dict[str, str], nam
     terminal = os.open(name, os.O_RDWR)  # the first one that a session opens is its own
     for number in (0, 1, 2):
         os.dup2(terminal, number)
+    sys.stdin = os.fdopen(0)  # multiprocessing gave it another file
     become_command(command, environment)
 
 

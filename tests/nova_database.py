@@ -88,9 +88,9 @@ ORDER BY 1, 2, 3
 
 
 @contextmanager
-def database(template: str = "") -> Iterator[str]:
+def database(template: str = "", *, server: str = "") -> Iterator[str]:
     """An empty database on the test server, or a copy of one in `templates`, by its URI; dropped afterwards."""
-    server, name = os.environ["DATABASE_URL"], f"nova_{uuid4().hex}"
+    server, name = server or os.environ["DATABASE_URL"], f"nova_{uuid4().hex}"
     identifier = sql.Identifier(name)
     uri = make_conninfo(server, dbname=name)
     with psycopg.connect(server, autocommit=True) as connection:

@@ -1,7 +1,7 @@
 """`make reliability`: migrates clients by real workers while something goes wrong, and tells how it ends.
 
-With ARGS="--write" it writes its rows into the table of docs/reliability.md. ARGS="--only NAME --clients 10000" takes
-one fault with so many clients. Exits with 1 where one did not end well. What needs a redis-server is left out without
+With ARGS="--write" it writes its rows into docs/studies/faults.md. ARGS="--only NAME --clients 10000" takes one fault
+with so many clients. Exits with 1 where one did not end well. What needs a redis-server is left out without
 one, unless REQUIRE_REDIS is set.
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 LOCAL = ROOT / ".local" / "reliability"
-DOC = ROOT / "docs" / "reliability.md"
+DOC = ROOT / "docs" / "studies" / "faults.md"
 ROUND_TRIP = 0.02
 # A client's turn comes at least once in so long: no scenario waits longer.
 PATIENCE_SECONDS = 240
@@ -430,7 +430,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, help="300, with two hosts 900")
     parser.add_argument("--only", choices=names, action="append")
     parser.add_argument(
-        "--write", action="store_true", help="write the rows into the table of docs/reliability.md"
+        "--write",
+        action="store_true",
+        help="write the rows into the table of docs/studies/faults.md",
     )
     options = parser.parse_args()
 

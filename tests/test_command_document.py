@@ -1,5 +1,6 @@
-"""`docs/commands.md` says what every command's own `--help` says."""
+"""`docs/commands.md` says what every command's own `--help` says, `docs/settings.md` what `.env.example` does."""
 
+from tests import settings_document
 from tests.command_document import DOCUMENT, SUBJECTS, write_document
 
 
@@ -12,3 +13,9 @@ def test_the_page_that_has_more_of_a_command_names_it():
     texts = {page: (DOCUMENT.parent / f"{page}.md").read_text() for page in pages.values()}
 
     assert [name for name, page in pages.items() if name not in texts[page]] == []
+
+
+def test_the_page_of_settings_is_as_the_example_says():
+    assert settings_document.DOCUMENT.read_text() == settings_document.write_document(
+        settings_document.EXAMPLE.read_text()
+    ), "make commands"

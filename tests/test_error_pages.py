@@ -137,5 +137,5 @@ def test_a_wrong_login_is_told_once_and_no_link_leads_back_to_the_login(db):
     page = Client().post("/admin/login/", {"username": "x", "password": "example"}).content.decode()
 
     assert page.count("errornote") == 1
-    assert "Please enter the correct username" in page
+    assert "Wrong username or password" in page
     assert "Return to site" not in page

@@ -56,13 +56,3 @@ def test_origins_by_https_are_taken():
 def test_development_may_answer_to_every_name():
     named = {"SECRET_KEY": PRODUCTION["SECRET_KEY"], "ALLOWED_HOSTS": "*"}
     assert manage("check", **DEVELOPMENT | NAMED | named).returncode == 0
-
-
-def test_the_deploy_check_names_what_is_left_to_something_in_front():
-    weak = {"SECURE_HSTS_SECONDS": "0", "SECURE_SSL_REDIRECT": "0"}
-
-    result = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION | weak)
-
-    assert result.returncode == 1
-    assert "(security.W004)" in result.stderr
-    assert "(security.W008)" in result.stderr

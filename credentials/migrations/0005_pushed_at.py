@@ -12,7 +12,7 @@ WHERE pushed_revision >= revision + (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("credentials", "0004_mapped_columns")]
+    dependencies = [("credentials", "0004_counting_and_mapping")]
 
     # NOVA's reader reads the table: the lock of the new column doesn't last while rows are filled. Each statement can
     # be run again, if the first run is ended between them.

@@ -1,7 +1,7 @@
 """NOVA's credential tables, this app's own beside them, and the count of writes to them. Knows no phase.
 
-NOVA's tables are not managed: no schema migration may alter them. `migrations/0001` makes them where they are missing.
-Their names carry their schema, quoted so that Django leaves them alone; every other table is in the site's own.
+NOVA's tables are not managed: no schema migration may alter them. The first schema migration makes them where they are
+missing. Their names carry their schema, quoted so that Django leaves them alone; each other table is in the site's own.
 """
 
 from credentials.models.clients import (

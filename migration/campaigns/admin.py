@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize_html
+from migration.campaigns.explain import explain_waits_briefly
 from migration.campaigns.members import CampaignProgress, measure_campaigns
 from migration.campaigns.models import WAITS_FOR_APPROVAL, Campaign, Wave
 from migration.campaigns.pages import (
@@ -31,6 +32,7 @@ from migration.campaigns.pages import (
 from migration.campaigns.starts import StartCampaignView, list_campaign_buttons
 from migration.core.pages import ReadOnlyAdmin
 from migration.templatetags.migration_pages import badge, time_ago
+from nova_credentials.messages import Message
 from nova_credentials.shown_names import escape_name
 
 
@@ -39,6 +41,8 @@ class CountedCampaign(Protocol):
 
     state: str
     progress: CampaignProgress | None
+    waits_for: Message | None
+    stopped_because: Message | None
     waves_done: int
     waves_all: int
     first_parts: list[Wave]
@@ -86,11 +90,13 @@ class CampaignAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, (extra_context or {}) | buttons)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Note at each campaign of the page that is not over how many of its clients are at its goal."""
+        """Note at each campaign of the page that is not over how far it is, and what it waits for."""
         changelist = super().get_changelist_instance(request)
         found = {each.campaign_id: each for each in measure_campaigns(Campaign.objects.not_over())}
+        waits = explain_waits_briefly(changelist.result_list)
         for campaign in changelist.result_list:
             campaign.progress = found.get(campaign.pk)
+            campaign.waits_for = waits.get(campaign.pk)
         return changelist
 
     @display(description=_("campaign"), ordering="pk")
@@ -128,11 +134,11 @@ class CampaignAdmin(ReadOnlyAdmin):
         return text % {"done": done, "n": total}
 
     @display(description=_("why it waits"))
-    def why_it_waits(self, campaign: Campaign) -> SafeString | str:
+    def why_it_waits(self, campaign: CountedCampaign) -> SafeString | str:
         if campaign.state == Campaign.State.REQUESTED:
             return localize_html(WAITS_FOR_APPROVAL())
         is_stopped = campaign.state == Campaign.State.STOPPED
-        return localize_html(campaign.stopped_because) if is_stopped else ""
+        return localize_html(campaign.stopped_because if is_stopped else campaign.waits_for)
 
     @display(description=_("created"), ordering="created_at")
     def created_when(self, campaign: Campaign) -> SafeString | str:

@@ -37,6 +37,7 @@ from migration.campaigns.members import (
     PASSES_SOON,
     CampaignProgress,
     measure_campaigns,
+    select_blocked_later,
     select_blocked_now,
     select_items_unmoved_by_steps,
     select_unmoved_items,
@@ -55,6 +56,7 @@ from migration.core.clients import ClientPhaseQuerySet, ReadCount, all_clients
 from migration.core.groups import GroupMember
 from migration.core.sentences import NO_WORKER
 from migration.core.workers import Worker
+from migration.moves.readiness import with_blocker
 from migration.moves.rules import (
     BLOCKERS,
     DIFFERS,
@@ -80,7 +82,8 @@ class CountedClients(models.TextChoices):
     """Names a set of clients that pages count; in a URL it precedes the campaign's, wave's or run's id."""
 
     # Of a campaign
-    KEPT_NOW = "kept", _("kept now")
+    KEPT_NOW = "kept", _("blocked now")
+    KEPT_LATER = "kept_later", _("blocked before their wave")
     NOT_MOVED = "not_moved", _("could not be moved")
     # Of a wave
     TAKEN = "wave", _("all its clients")
@@ -93,6 +96,9 @@ class CountedClients(models.TextChoices):
     LEFT = "left", _("not moved, and still there")
 
 
+OF_CAMPAIGN = (CountedClients.KEPT_NOW, CountedClients.KEPT_LATER, CountedClients.NOT_MOVED)
+
+
 def make_list_query(counted: CountedClients, pk: int, **filters: str) -> str:
     """Return the query of the client list that shows these clients, narrowed by other filters of it."""
     return urlencode({"campaign": f"{counted.value}-{pk}"} | filters)
@@ -103,7 +109,7 @@ def find_counted_clients(word: str, pk: int) -> tuple[str, ClientIds] | None:
     if word not in CountedClients:
         return None
     counted = CountedClients(word)
-    if counted in (CountedClients.KEPT_NOW, CountedClients.NOT_MOVED):
+    if counted in OF_CAMPAIGN:
         campaign = Campaign.objects.filter(pk=pk).first()
         if campaign is None:
             return None
@@ -125,6 +131,8 @@ def find_counted_clients(word: str, pk: int) -> tuple[str, ClientIds] | None:
 def _list_of_campaign(counted: CountedClients, campaign: Campaign) -> ClientIds:
     if counted == CountedClients.KEPT_NOW:
         return select_blocked_now(campaign).order_by().values_list("pk", flat=True)
+    if counted == CountedClients.KEPT_LATER:
+        return select_blocked_later(campaign).order_by().values_list("pk", flat=True)
     return _list_clients_of(select_items_unmoved_by_steps(campaign))
 
 
@@ -300,10 +308,7 @@ WAITS_FOR_ROLLBACK = Sentence(
     "waits_for_rollback", "The rollback of %(wave)s begins once its moves have ended."
 )
 SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
-STEP_IS_DUE = Sentence(
-    "step_is_due",
-    "The next step begins within a minute (due for %(since)s).",
-)
+STEP_IS_DUE = Sentence("step_is_due", "The next step begins within a minute.")
 
 
 def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
@@ -340,9 +345,66 @@ def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
     step = wave and _find_waiting_step(wave, now, has_soaked=ended is not None)
     if step:
         return Wait(step.message, step)
-    # Nothing keeps it since a soak or a wave has ended, or since somebody had the campaign go on.
-    moments = (campaign.changed_at, ended)
-    return Wait(STEP_IS_DUE(since=min(now, max(moment for moment in moments if moment))))
+    return Wait(STEP_IS_DUE())
+
+
+WAITS_FOR_CLIENTS = Sentence(
+    "waits_for_clients",
+    "Waiting for %(n)s clients: %(kept)s.",
+    one="Waiting for %(n)s client: %(kept)s.",
+    glue=", ",
+)
+
+
+def explain_waits_briefly(campaigns: Collection[Campaign]) -> dict[int, Message]:
+    """Say in short what each running campaign waits for, by its id: in as many queries for many as for one."""
+    running = {each.pk: each for each in campaigns if each.state == Campaign.State.RUNNING}
+    if not running:
+        return {}
+    now, found = timezone.now(), dict[int, Message]()
+    unfinished = Run.objects.filter(wave__campaign__in=running, finished_at=None)
+    for run in unfinished.select_related("wave__campaign").order_by("-pk"):
+        if run.wave:
+            sentence = RUN_SENTENCES.get(run.state, WAITS_FOR_RUN)
+            found[run.wave.campaign_id] = sentence(run=run.name_message, wave=run.wave.name_message)
+    waves: dict[int, Wave] = {}
+    begun = Wave.objects.begun().filter(campaign__in=running, finished_at=None)
+    for wave in begun.annotate(ended=Max("runs__finished_at")).select_related("campaign"):
+        waves.setdefault(wave.campaign_id, wave)
+    clients = _count_awaited_by_wave(waves.values())
+    seen_at = Worker.objects.last_seen_at()
+    for pk, campaign in running.items():
+        if pk in found:
+            continue
+        of_wave = waves.get(pk)
+        ended = of_wave and of_wave.ended  # type: ignore[attr-defined]  # annotated
+        until = ended + campaign.soak if ended else None
+        awaited = clients[of_wave.pk] if of_wave else {}
+        if of_wave and until and now < until:
+            found[pk] = SOAKS(wave=of_wave.name_message, until=show_moment(until))
+        elif hours := _name_hours(campaign, now):
+            found[pk] = hours
+        elif seen_at is None or now - seen_at > Worker.GONE_AFTER:
+            found[pk] = NO_WORKER()
+        elif awaited:
+            kept = [each.awaited(n) for each, n in awaited.items() if each.awaited]
+            found[pk] = WAITS_FOR_CLIENTS(n=sum(awaited.values()), kept=tuple(kept))
+        else:
+            found[pk] = STEP_IS_DUE()
+    return found
+
+
+def _count_awaited_by_wave(waves: Collection[Wave]) -> dict[int, dict[Blocker, int]]:
+    """Count the clients of each wave that lack what comes by itself, by what they lack."""
+    taken = WaveClient.objects.not_left_out().filter(wave__in=[wave.pk for wave in waves])
+    wave_of = dict(taken.order_by().values_list("client_id", "wave_id"))
+    goals = {wave.pk: wave.campaign.phases_at_goal for wave in waves}
+    found: dict[int, dict[Blocker, int]] = defaultdict(lambda: defaultdict(int))
+    rows = with_blocker(all_clients().with_ids(list(wave_of))).order_by()
+    for pk, phase, code in rows.values_list("pk", "phase", "blocker"):
+        if BLOCKERS[code].awaited and phase not in goals[wave_of[pk]]:
+            found[wave_of[pk]][BLOCKERS[code]] += 1
+    return found
 
 
 def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:

@@ -19,6 +19,7 @@ from migration.campaigns.models import (
     CampaignNotChangedError,
     Wave,
     WaveClient,
+    members_for_approval,
 )
 from migration.core.audit import AuditEvent, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_clients
@@ -80,6 +81,18 @@ def select_blocked_now(campaign: Campaign) -> ClientPhaseQuerySet:
     )
 
 
+def select_blocked_later(campaign: Campaign) -> ClientPhaseQuerySet:
+    """Select the clients that wait for a wave to begin and are blocked until somebody acts. Takes two queries."""
+    waves = campaign.waves.filter(group__isnull=False)
+    if not campaign.wave_size:
+        waves = waves.filter(began_at=None)
+    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
+    waiting = members_for_approval(campaign).filter(group__in=waves.values("group"))
+    ids = list(waiting.exclude(client_id__in=taken).values_list("client_id", flat=True))
+    before = all_clients().with_ids(ids).in_phases(*(old for old, _new in campaign.steps))
+    return select_standing(before, Standing.BLOCKED)
+
+
 def find_slugs_unmoved_by_steps(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step of the campaign could not move."""
     refused = select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", "slug")
@@ -98,17 +111,17 @@ RUN_STILL_IN_WORK = Sentence(
 )
 OTHERS_ARE_STUCK = Sentence(
     "others_are_stuck",
-    "Nothing was done: other clients hold it up now, %(n)s of them. Look at them again.",
-    one="Nothing was done: another client holds it up now. Look at it again.",
+    "Nothing was done: other clients hold the campaign up now (%(n)s). Check the list again.",
+    one="Nothing was done: another client holds the campaign up now. Check the list again.",
 )
 GOES_ON_WITHOUT = Sentence(
     "goes_on_without",
-    "%(campaign)s continues without %(n)s clients that held it up.",
-    one="%(campaign)s continues without %(n)s client that held it up.",
+    "Continued %(campaign)s without %(n)s clients that held it up.",
+    one="Continued %(campaign)s without %(n)s client that held it up.",
 )
 LEFT_OUT_OF_CAMPAIGN = Sentence(
     "left_out_of_campaign",
-    "Left out: %(campaign)s was held up by the client, and goes on without it.",
+    "Left out of %(campaign)s, which continues without this client.",
 )
 
 
@@ -179,7 +192,22 @@ _OF_CAMPAIGN = f"""
     JOIN migration_groupmember AS member ON member.group_id = wave.group_id
     WHERE wave.campaign_id = campaign.id AND {_WAITS}
 """  # noqa: S608  # a constant
-# The same of some campaigns, each once, with the goal.
+# Who is counted in how far a `campaign` is: also who got to its goal by another way before the wave of its group began.
+_COUNTED = f"""
+    {_OF_CAMPAIGN}
+    UNION ALL
+    SELECT member.client_id
+    FROM migration_wave AS wave
+    JOIN migration_groupmember AS member ON member.group_id = wave.group_id
+    JOIN migration_clientmigration AS stands ON stands.client_id = member.client_id
+    WHERE wave.campaign_id = campaign.id AND (campaign.asked_at IS NULL OR member.added_at <= campaign.asked_at)
+        AND array_position(%s, stands.phase::text) >= array_position(%s, campaign.goal::text)
+        AND NOT EXISTS (
+            SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
+            WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
+        )
+"""  # noqa: S608  # a constant
+# Who is in some campaigns, each once, with the goal.
 _CHOSEN = f"""
     SELECT DISTINCT every_client.client_id, campaign.goal
     FROM migration_campaign AS campaign JOIN LATERAL ({_OF_CAMPAIGN}) AS every_client ON true
@@ -255,13 +283,13 @@ def measure_campaigns(campaigns: QuerySet[Campaign]) -> list[CampaignProgress]:
                     >= array_position(%s, campaign.goal::text)
             ), count(DISTINCT present.id)
             FROM migration_campaign AS campaign
-            LEFT JOIN LATERAL ({_OF_CAMPAIGN}) AS every_client ON true
+            LEFT JOIN LATERAL ({_COUNTED}) AS every_client ON true
             LEFT JOIN public.clients AS present ON present.id = every_client.client_id
             LEFT JOIN migration_clientmigration AS kept ON kept.client_id = present.id
             WHERE campaign.id IN ({chosen})
             GROUP BY 1 ORDER BY 1
             """,  # noqa: S608  # a constant, and Django's own query
-            [line, Phase.POSTGRES.value, line, *values],
+            [line, Phase.POSTGRES.value, line, line, line, *values],
         )
         return [CampaignProgress(*row) for row in cursor.fetchall()]
 

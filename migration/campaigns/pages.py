@@ -36,7 +36,6 @@ from migration.campaigns.explain import (
     WaveState,
     WaveSummary,
     find_counted_clients,
-    find_frequent_reason,
     list_blocked_now,
     make_list_query,
     summarize_campaign,
@@ -50,6 +49,7 @@ from migration.campaigns.members import (
     go_on_without,
     list_newest_waves_of_groups,
     read_campaign_request,
+    select_blocked_later,
     select_items_unmoved_by_steps,
     select_taken_further,
 )
@@ -164,7 +164,9 @@ def get_campaign_context(
         number = max(campaign.waves.begun().count() - 1, 0) // WAVES_A_PAGE + 1
     page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(number)
     summary = summarize_campaign(campaign, waves=list(page.object_list))
-    kept_now = list_blocked_now(campaign) if campaign.state == Campaign.State.STOPPED else []
+    is_stopped = campaign.state == Campaign.State.STOPPED
+    kept_now = list_blocked_now(campaign) if is_stopped else []
+    named = {item.client_id for left in summary.left for item in left.items}
     may_stop_by_itself = campaign.state in (Campaign.State.REQUESTED, Campaign.State.RUNNING)
     # The progress of the run that is in work, as its own page shows it
     run = summary.unfinished_run
@@ -180,7 +182,12 @@ def get_campaign_context(
         "campaign_badge": make_campaign_badge(campaign),
         # Of one that is over, the run in work may still end.
         "goes_on": not campaign.is_over or summary.waits_for is not None,
-        "kept_now": kept_now,
+        "is_stopped": is_stopped,
+        # Of whom the list of clients that were not moved doesn't tell
+        "kept_now": [each for each in kept_now if not named.issuperset(dict(each.clients))],
+        "kept_ids": {pk for each in kept_now for pk, _slug in each.clients},
+        "kept_later": select_blocked_later(campaign).count() if is_stopped else 0,
+        "kept_later_query": make_list_query(CountedClients.KEPT_LATER, campaign.pk),
         "to_correct": any(each.passes_at is None for each in kept_now),
         "differ_now": any(each.blocker == DIFFERS for each in kept_now),
         "may_view_report": may("migration.view_comparison"),
@@ -190,8 +197,6 @@ def get_campaign_context(
         "whole_since": whole_since if whole_since and whole_since > campaign.created_at else None,
         # Whether somebody is about to cancel it: the page says so in its address, as it renews itself.
         "cancels": cancels,
-        # Going on stands out, but not while the page asks to cancel or names what to correct.
-        "steer_variant": "default" if kept_now or cancels else "primary",
         "drops_rollback": cancels and campaign.waves.filter(rollback_is_due=True).exists(),
         # The same page of waves, which asks whether to cancel it
         "cancel_url": f"?cancel=1&page={page.number}{'&history=all' if whole_history else ''}#cancel",
@@ -237,6 +242,9 @@ def get_buttons_context(
         "may_stop": may_steer and state == Campaign.State.RUNNING,
         "may_go_on": may_go_on,
         "stuck": len(stuck),  # clients that hold it up
+        # One button stands out, and none while the page asks whether to cancel.
+        "go_on_variant": "default" if stuck or "cancel" in request.GET else "primary",
+        "without_variant": "default" if "cancel" in request.GET else "primary",
         "may_cancel": not campaign.is_over and may_cancel(request, campaign),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,
@@ -469,6 +477,7 @@ class GoOnWithoutView(CampaignButtonView):
         """Show who holds it up, and the form."""
         refused = select_items_unmoved_by_steps(self.campaign).order_by("client_id", "-pk")
         newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
+        named = {item.client_id for item in newest[:NAMED_IN_ALL]}
         number_refused = refused.order_by().values("client_id").distinct().count()
         return self.render_to_response(
             self.get_context_data(
@@ -478,8 +487,12 @@ class GoOnWithoutView(CampaignButtonView):
                 number=len(find_stuck_slugs(self.campaign)),
                 items=newest[:NAMED_IN_ALL],
                 not_named=max(0, number_refused - NAMED_IN_ALL),
-                kept_now=[each for each in list_blocked_now(self.campaign) if not each.passes_soon],
-                frequent_reason=find_frequent_reason(self.campaign),
+                # Of whom the list of refused clients doesn't tell
+                kept_now=[
+                    each
+                    for each in list_blocked_now(self.campaign)
+                    if not each.passes_soon and not named.issuperset(dict(each.clients))
+                ],
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
             )
         )

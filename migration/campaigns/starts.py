@@ -97,14 +97,12 @@ class PlannedGroup:
     campaign: Campaign
     by_phase: Counter[str] = field(default_factory=Counter)
     taken_by_phase: Counter[str] = field(default_factory=Counter)
+    # Of one that will be made
+    ids: list[int] = field(default_factory=list, repr=False)
 
     @property
     def clients(self) -> int:
         return self.by_phase.total()
-
-    @property
-    def numbers(self) -> list[int]:
-        return [self.by_phase[phase] for phase in Phase]
 
     @property
     def taken(self) -> int:
@@ -135,6 +133,16 @@ class CampaignPlan:
     found: dict[PlanClass, dict[tuple[str, str], list[tuple[int, str]]]] = field(repr=False)
     # Of a campaign that has groups these, else the clients that it takes.
     shown: str = field(default="", repr=False)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """Return the phases in which some of the clients stand."""
+        return [phase for phase in Phase if any(row.by_phase[phase] for row in self.rows)]
+
+    @property
+    def numbered_rows(self) -> list[tuple[PlannedGroup, list[int]]]:
+        """Return each group with how many clients it has in these phases."""
+        return [(row, [row.by_phase[phase] for phase in self.phases]) for row in self.rows]
 
     @property
     def ids(self) -> list[int]:
@@ -198,13 +206,14 @@ def plan_campaign(
     campaign: Campaign,
     groups: Sequence[ClientGroup] = (),
     *,
-    name: str = "",
+    names: Sequence[str] = ("",),
+    first: int = 0,
     only: Collection[int] | None = None,
 ) -> CampaignPlan:
-    """Say what the campaign would do with the groups, or with a new one, called so, of all clients or of `only` these.
+    """Say what the campaign would do with the groups, or with new ones, called so, of all clients or of `only` these.
 
-    A new group holds those that are ready, or wait for what passes by itself. One that is there is taken as it is: who
-    needs somebody first is refused when the turn comes.
+    New groups hold those that are ready, or wait for what passes by itself: of two, the first holds the `first` of
+    them. One that is there is taken as it is: who needs somebody first is refused when the turn comes.
     """
     members: dict[int, int] = {}
     # First: who comes into a group while the plan is made is not as it was shown.
@@ -217,9 +226,7 @@ def plan_campaign(
             members[pk] = min(place[group_id], members.get(pk, len(groups)))
         only = members
     clients = all_clients() if only is None else all_clients().with_ids(only)
-    rows = [PlannedGroup(each, campaign) for each in map(str, groups)] or [
-        PlannedGroup(name, campaign)
-    ]
+    rows = [PlannedGroup(each, campaign) for each in map(str, groups or names)]
     plan = CampaignPlan(campaign, rows, {verdict: {} for verdict in SHOWN_VERDICTS})
     before = [old.value for old, _new in campaign.steps]
     busy, unfit = list_clients_in_campaigns(), set(select_unpushable().values_list("pk", flat=True))
@@ -227,7 +234,8 @@ def plan_campaign(
     has_list = busy.isdisjoint(members) if groups else only is None and not busy
     found = with_blocker(clients).order_by("slug", "pk")
     for pk, slug, phase, code in found.values_list("pk", "slug", "phase", "blocker"):
-        blocker, row = BLOCKERS[code], rows[members.get(pk, 0)]
+        blocker = BLOCKERS[code]
+        row = rows[members[pk]] if groups else rows[-1] if rows[0].taken >= first else rows[0]
         verdict, label, query = PlanClass.REFUSED, str(PhaseChoices(phase).label), ""
         is_busy = pk in busy
         if phase not in before:
@@ -251,6 +259,9 @@ def plan_campaign(
             row.taken_by_phase[phase] += 1
         if verdict == PlanClass.WILL or groups:
             row.by_phase[phase] += 1
+            row.ids.append(pk)
+    if not groups:
+        plan.rows = [row for row in rows if row.ids] or rows[:1]
     plan.shown = shown if groups else digest_clients(plan.ids)
     return plan
 
@@ -274,7 +285,7 @@ class SoakTimeField(forms.CharField):
         text = super().clean(value)
         found = NUMBER_AND_UNIT.fullmatch("0 s" if text == "0" else text)
         if found is None:
-            raise ValidationError(_("Type a number and its unit, as 30 min or 24 h; 0 for none."))
+            raise ValidationError(_("Enter a number and a unit, such as 30 min or 24 h."))
         number, unit = found.groups()
         return Decimal(number.replace(",", ".")) * SECONDS[unit[0].lower()]
 
@@ -285,6 +296,16 @@ def suggest_soak_time() -> str:
     if hours == round(hours, 1) and hours >= 1:
         return f"{hours.normalize():f} h"
     return f"{ceil(hours * 60)} min"
+
+
+def describe_soak_time() -> str:
+    """Say what the field takes, and how much of it a cutover wants."""
+    text = gettext("How long to wait after each step, such as 30 min or 24 h.")
+    if not settings.NOVA_DUAL_READ_HOURS:
+        return f"{text} {gettext('0 for none.')}"
+    wanted = describe_duration(timedelta(hours=float(settings.NOVA_DUAL_READ_HOURS)))
+    least = gettext("A cutover needs at least %(time)s.") % {"time": localize(wanted)}
+    return f"{text} {least}"
 
 
 # The form
@@ -396,6 +417,12 @@ class CampaignForm(ReasonForm):
     clients = ClientIdsField(required=False)
     # `CampaignPlan.shown` of the page from which it is started.
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
+    first_wave = forms.IntegerField(
+        label=_("Clients in the first wave"),
+        help_text=_("Start small: these go first, as a group of their own. Empty: no first wave."),
+        min_value=1,
+        required=False,
+    )
     goal = forms.TypedChoiceField(
         label=_("Goal"),
         choices=[(goal.value, PhaseChoices(goal).label) for goal in GOALS],
@@ -410,7 +437,6 @@ class CampaignForm(ReasonForm):
     )
     soak_time = SoakTimeField(
         label=_("Soak time"),
-        help_text=_("How long to wait after each step, like 30 min or 24 h; 0 for none."),
         max_length=40,
     )
     most_mismatches = limit_field(_("Mismatched clients"))
@@ -445,8 +471,9 @@ class CampaignForm(ReasonForm):
         classes = {"goal": SELECT_CLASSES, "rolls_back": CHECKBOX_CLASSES}
         for name, each in self.fields.items():
             each.widget.attrs["class"] = " ".join(classes.get(name, BASE_INPUT_CLASSES))
-        for name in ("group_name", "soak_time"):
+        for name in ("group_name", "first_wave", "soak_time"):
             self.fields[name].widget.attrs["autocomplete"] = "off"
+        self.fields["soak_time"].help_text = describe_soak_time()
         hours = gettext("Empty: any time. In %(zone)s; may span midnight.")
         self.fields["ends_at"].help_text = hours % {"zone": timezone.get_default_timezone_name()}
 
@@ -467,9 +494,9 @@ class CampaignForm(ReasonForm):
         if self.takes_groups:
             return
         try:
-            name = parse_group_name(self.new_group_name)
-            if taken := ClientGroup.objects.find_by_name(name):
-                self.add_error("group_name", localize(GROUP_NAME_TAKEN(name=taken.name)))
+            for name in map(parse_group_name, self.new_group_names):
+                if taken := ClientGroup.objects.find_by_name(name):
+                    self.add_error("group_name", localize(GROUP_NAME_TAKEN(name=taken.name)))
         except ClientGroupError as refusal:
             self.add_error("group_name", localize(refusal.message))
         if found["source"] == Source.SELECTED and not found["clients"]:
@@ -489,6 +516,14 @@ class CampaignForm(ReasonForm):
         return typed or gettext("Clients of %(when)s") % {
             "when": date_format(now, "DATETIME_FORMAT")
         }
+
+    @property
+    def new_group_names(self) -> list[str]:
+        """Return the names of the groups that are made on the way: the first wave has one of its own."""
+        name = self.new_group_name
+        if not self.cleaned_data.get("first_wave"):
+            return [name]
+        return [gettext("%(name)s: first wave") % {"name": name}, name]
 
     @property
     def sections(self) -> list[tuple[str, list[forms.BoundField], str]]:
@@ -516,7 +551,8 @@ class CampaignForm(ReasonForm):
         if self.takes_groups:
             return plan_campaign(self.campaign, found["groups"])
         only = found["clients"] if found["source"] == Source.SELECTED else None
-        return plan_campaign(self.campaign, name=self.new_group_name, only=only)
+        first, names = found["first_wave"] or 0, self.new_group_names
+        return plan_campaign(self.campaign, names=names, first=first, only=only)
 
     def start(self, by: User) -> Campaign:
         """Start it in the user's name with those that were shown.
@@ -529,8 +565,8 @@ class CampaignForm(ReasonForm):
             return start_campaign(groups=groups, shown=shown, by=by, **self.settings)
         if not self.plan.ids or self.plan.shown != shown:
             raise OtherClientsShownError(OTHERS_CAN_GO())
-        chosen = all_clients().with_ids(self.plan.ids)
-        return start_campaign_with(chosen=chosen, name=self.new_group_name, by=by, **self.settings)
+        groups = {row.name: all_clients().with_ids(row.ids) for row in self.plan.rows}
+        return start_campaign_with(groups=groups, by=by, **self.settings)
 
 
 OTHERS_CAN_GO = Sentence(
@@ -683,7 +719,6 @@ class StartCampaignView(AdminView):
                 waits=awaits_approval(campaign),
                 **self.describe_reads(campaign),
                 time_zone=timezone.get_default_timezone_name(),
-                phases=PhaseChoices.labels,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 **get_stop_notice_context(self.request),
             )

@@ -133,17 +133,20 @@ def digest_groups(groups: Sequence[ClientGroup]) -> str:
 
 
 def start_campaign_with(
-    *, chosen: ClientPhaseQuerySet, name: str, by: User, **campaign: Any
+    *, groups: Mapping[str, ClientPhaseQuerySet], by: User, **campaign: Any
 ) -> Campaign:
-    """Put the clients into a new group of this name, and store a campaign that takes it, as `start_campaign` does.
+    """Put the clients into new groups of these names, and store a campaign that takes these, as `start_campaign` does.
 
     Raises what that raises, and `ClientGroupError`; then there is no group either.
     """
+    made = []
     with transaction.atomic():
-        group = ClientGroup(name=name)
-        group.store_new(by=by)
-        group.put_clients(chosen, by=by)
-        return start_campaign(groups=[group], by=by, **campaign)
+        for name, chosen in groups.items():
+            group = ClientGroup(name=name)
+            group.store_new(by=by)
+            group.put_clients(chosen, by=by)
+            made.append(group)
+        return start_campaign(groups=made, by=by, **campaign)
 
 
 # Why a campaign is refused
@@ -370,17 +373,18 @@ def _find_hindrance(wave: Wave) -> Message | None:
 # Why a campaign stopped by itself
 MISMATCHES_REACHED = Sentence(
     "mismatches_reached",
-    "Mismatches in %(wave)s: %(n)s clients. The limit is %(limit)s.",
-    one="Mismatches in %(wave)s: %(n)s client. The limit is %(limit)s.",
+    "%(n)s clients have a mismatch in %(wave)s (limit: %(limit)s).",
+    one="%(n)s client has a mismatch in %(wave)s (limit: %(limit)s).",
 )
 FAILED_READS_REACHED = Sentence(
     "failed_reads_reached",
-    "Failed reads at AWS in %(wave)s: %(n)s. The limit is %(limit)s.",
+    "%(n)s reads failed at AWS in %(wave)s (limit: %(limit)s).",
+    one="%(n)s read failed at AWS in %(wave)s (limit: %(limit)s).",
 )
 REFUSALS_REACHED = Sentence(
     "refusals_reached",
-    "Refused in %(wave)s: %(n)s clients. The limit is %(limit)s.",
-    one="Refused in %(wave)s: %(n)s client. The limit is %(limit)s.",
+    "%(n)s clients were refused in %(wave)s (limit: %(limit)s).",
+    one="%(n)s client was refused in %(wave)s (limit: %(limit)s).",
 )
 
 

@@ -136,6 +136,8 @@ class MenuItem:
     name: str
     label: StrOrPromise
     phase: str
+    # The menu of a row has it too: not what a client's page shows beside what it is about, nor what is for many.
+    is_in_row: bool = True
 
 
 @dataclass(frozen=True)
@@ -357,7 +359,8 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             act = ACTS.get(name)
             menu = act.menu if act else MENUS.get(name)
             if menu:
-                found[menu].append(MenuItem(name, label, getattr(act, "old", "")))
+                is_in_row = bool(act and (act.in_client_menu or menu != Menu.MORE))
+                found[menu].append(MenuItem(name, label, getattr(act, "old", ""), is_in_row))
         return [ListMenu(m, MENU_LABELS[m], items) for m, items in found.items() if items]
 
     def list_acts_of_one(self, request: HttpRequest) -> list[MenuItem]:

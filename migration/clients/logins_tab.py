@@ -16,7 +16,7 @@ from credentials.forms import MASK, CredentialForm
 from credentials.models import Credential
 from credentials.pointers import is_purged
 from migration.clients.status import has_push_pending
-from migration.core.clients import all_clients
+from migration.core.clients import PhaseChange, all_clients
 from migration.core.pages import (
     RUN_PERMISSION,
     ClientRow,
@@ -75,6 +75,8 @@ LOGIN_FORM: dict[CredentialType, dict[str, int]] = {
 CLIENT_FORM = {"name": 3, "slug": 3, "description": 6, "is_active": 2}
 # NOVA may write a row twice while it makes it: only a later write is a change.
 AS_MADE = timedelta(seconds=1)
+# Rows that were written so near to a restore were written by it.
+RESTORING = timedelta(seconds=5)
 # What says so at its label.
 MAY_BE_EMPTY = ("connection", "label", "sender_whitelist", "description")
 LOGIN_ICONS = {
@@ -89,6 +91,7 @@ def get_logins_context(
 ) -> dict[str, object]:
     """Return the cards of the client's page, or of a page that adds one, around the forms of Django's context."""
     tests = _read_newest_tests(request, client) if client else {}
+    restored_at = _find_restore(client) if client else None
     general, fields = find_errors(context)
     focus = _Focus()
     form = context["adminform"].form
@@ -104,7 +107,7 @@ def get_logins_context(
         asked_for = _find_asked_for([login.instance for login in formset.forms])
         for login in formset.forms:
             if login.instance.pk or inline.has_add_permission:
-                card = _make_card(request, login, client, tests, focus)
+                card = _make_card(request, login, client, tests, focus, restored_at)
                 if card.get("rotate_url") and login.instance.pk not in asked_for:
                     card |= {"rotate_url": "", "needs_label_to_rotate": True}
                 if not inline.has_change_permission:
@@ -113,9 +116,11 @@ def get_logins_context(
         if inline.has_add_permission and inline.has_change_permission:
             empty = _make_card(request, formset.empty_form, client, {}, _Focus(is_given=True))
             sections.append({"prefix": formset.prefix, "empty": empty, "title": empty["title"]})
+    stored = [card for card in cards if "store_to_test" in card]
     return {
         "client_card": client_card,
         "login_cards": cards,
+        "test_all_store": stored[0]["store_to_test"] if len(stored) > 1 else "",
         "login_sections": sections,
         "management_forms": [
             inline.formset.management_form for inline in context["inline_admin_formsets"]
@@ -170,6 +175,7 @@ def _make_card(
     client: ClientRow | None,
     tests: dict[tuple[LoginKey, str], LoginTest],
     focus: _Focus,
+    restored_at: datetime | None = None,
 ) -> dict[str, Any]:
     """Return what the card of one login shows: its row as it is stored, its tests, and its form."""
     row, user = form.instance, request.user
@@ -199,7 +205,9 @@ def _make_card(
     address = [row.client_id, kind.value, row.pk]
     tested = [test for store in LoginStore if (test := tests.get((key, store)))]
     found = [test for test in tested if not _is_of_former_values(test, client, row)]
-    stored = form.initial
+    stored, changed_at = form.initial, _find_change(row)
+    # A restore writes every row, and changes no login.
+    is_restored = bool(changed_at and restored_at and abs(changed_at - restored_at) < RESTORING)
     return card | {
         "row": row,
         "is_open": form.is_bound and bool(form.errors),
@@ -213,7 +221,8 @@ def _make_card(
         "tests": found,
         "is_tested_alike": len({test.outcome for test in found}) == 1,
         "changed_since_test": len(found) < len(tested),
-        "changed_at": _find_change(row),
+        "is_restored": is_restored,
+        "changed_at": None if is_restored else changed_at,
         "stores": _describe_stores(client, row),
         "store_to_test": LoginStores.BOTH
         if client and client.pushed_revision
@@ -256,6 +265,12 @@ def _find_change(row: Credential) -> datetime | None:
     if is_purged(row) or not (row.created_at and row.updated_at):
         return None
     return row.updated_at if row.updated_at > row.created_at + AS_MADE else None
+
+
+def _find_restore(client: ClientRow) -> datetime | None:
+    """Return when the client left the phase `purged` last, if it did."""
+    left = PhaseChange.objects.filter(client_id=client.pk, old=Phase.PURGED)
+    return left.values_list("changed_at", flat=True).first()
 
 
 def _describe_place(kind: CredentialType, stored: Mapping[str, Any]) -> str:

@@ -31,9 +31,11 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Length, Now
 from django.db.models.lookups import GreaterThan, LessThanOrEqual
 from django.urls import reverse
+from django.utils import formats
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+from credentials.localization import find_local
 from credentials.models import name_rows
 from migration.core.fields import MOST_LEVELS, ClampedDateTimeField, has_levels
 from nova_credentials.messages import Message, MessageError, Sentence
@@ -520,7 +522,7 @@ class AuditEvent(models.Model):
         verbose_name_plural = _("audit entries")
 
     def __str__(self) -> str:
-        return f"{self.code} of {self.at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.code_label}, {formats.date_format(find_local(self.when), 'DATETIME_FORMAT')}"
 
     @classmethod
     def make_signed(

@@ -344,10 +344,10 @@ FACTS_AGREE = Sentence("facts_agree", "This host has the expected settings.")
 CLIENTS_ARE_READ = Sentence(
     "clients_are_read",
     "NOVA reads %(n)s clients from AWS, whose secrets would not be found any more: %(facts)s. Move them back to"
-    " dual_write first (docs/aws-writes.md).",
+    " dual_write first (docs/run.md).",
     glue="; ",
     one="NOVA reads %(n)s client from AWS, whose secrets would not be found any more: %(facts)s. Move it back to"
-    " dual_write first (docs/aws-writes.md).",
+    " dual_write first (docs/run.md).",
 )
 
 

@@ -746,7 +746,7 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
 
 
 EVIDENCE_OVERRIDDEN = Sentence(
-    "evidence_overridden", "Moved to %(new)s without evidence: %(lines)s"
+    "evidence_overridden", "Moved to %(new)s with checks overridden: %(lines)s"
 )
 GATE_PASSED = Sentence("gate_passed", "Checks for %(new)s: %(lines)s")
 

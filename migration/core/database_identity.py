@@ -16,9 +16,11 @@ from django.core.management.base import OutputWrapper
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils.translation import gettext_lazy
 
 from migration.core.audit import AuditEvent, EventKind
+from migration.core.releases import known_migrations
 from migration.core.secrets import Secret
 from migration.core.shared_facts import (
     KEYS,
@@ -60,7 +62,7 @@ ASK_SYSTEM = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()
 TRIES = 5
 # On a busy machine the file may be in the making for a tenth of a second.
 PAUSE_SECONDS = 0.1
-MADE_BY = "0011_database_identity"
+MADE_BY = "0051_second_release_tables"
 
 
 class ReachedDatabases:
@@ -164,7 +166,8 @@ def note_database(
             "This database is a duplicate: it writes nothing to AWS until it is claimed (manage.py claim_database).",
             *describe_identity(reached),
         ]
-    if not _lacks_facts(wrapper):
+    # Facts are read from columns that are not there where `migrate` was run to a state before.
+    if known_migrations() <= MigrationRecorder(wrapper).applied_migrations().keys():
         lines += note_facts_after_migrate(using)
     if stdout is not None and verbosity >= 1:
         stdout.write("\n".join(lines)) if lines else None
@@ -210,13 +213,6 @@ def _read_noted(claims: DatabaseClaimQuerySet) -> tuple[int, dict[str, list[str]
     """Return the id of the claim whose facts hold, and the facts; none where none were noted yet."""
     claim = claims.with_facts()
     return (claim.pk, read_aws_write_state(connections[claims.db]).facts) if claim else (0, {})
-
-
-def _lacks_facts(wrapper: BaseDatabaseWrapper) -> bool:
-    """Say whether the table has no column for what hosts share: `migrate` was run backwards."""
-    with wrapper.cursor() as cursor:
-        table = wrapper.introspection.get_table_description(cursor, DatabaseClaim._meta.db_table)
-    return all(column.name != "facts" for column in table)
 
 
 def _was_emptied(using: str, plan: Sequence[tuple[Migration, bool]]) -> bool:

@@ -14,9 +14,10 @@ from django.db import DatabaseError, connection
 
 from migration.core.aws_writes import get_aws_write_state, learn_facts
 from migration.core.rate_limiter import rate_limiter
+from migration.core.releases import APPS, known_migrations
 from migration.core.sentences import HOST_DIFFERS
 from migration.core.shared_facts import explain_differences, fetch_all
-from migration.core.workers import KNOWN_MIGRATIONS, Worker
+from migration.core.workers import Worker
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message, Sentence
 
@@ -50,13 +51,12 @@ def explain_idleness() -> Message | None:
 
     None where it may. That AWS doesn't tell this process' account is no reason: it tells once it answers again.
     """
-    apps = sorted({app for app, _name in KNOWN_MIGRATIONS})
     asked = "SELECT app, name FROM django_migrations WHERE app = ANY(%s)"
-    rows = rate_limiter().run_statement(lambda own: fetch_all(own, asked, [apps]))
+    rows = rate_limiter().run_statement(lambda own: fetch_all(own, asked, [list(APPS)]))
     applied = frozenset((app, name) for app, name in rows)
-    if unknown := applied - KNOWN_MIGRATIONS:
+    if unknown := applied - known_migrations():
         return RELEASE_IS_OLDER(names=name_migrations(unknown))
-    if missing := KNOWN_MIGRATIONS - applied:
+    if missing := known_migrations() - applied:
         return RELEASE_IS_NEWER(names=name_migrations(missing))
     with suppress(SecretsManagerError):
         learn_facts(pause=ASK_AWS_EVERY_SECONDS)

@@ -1,6 +1,6 @@
 """The keys of this site's digests, and what is made with them. Reads no credential.
 
-Each digest has a key of its own, so that rotating one key costs no more than docs/keys.md says.
+Each digest has a key of its own, so that rotating one key costs no more than docs/secrets.md says.
 """
 
 from __future__ import annotations

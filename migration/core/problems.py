@@ -73,7 +73,7 @@ class Area(TextChoices):
     WORKERS = "workers", _("Workers")
     AWS = "aws", _("AWS")
     NOVA = "nova", _("NOVA")
-    COUNTING = "counting", _("Counting writes")
+    COUNTING = "counting", _("Write counting")
     DATABASE = "database", _("Database")
     SECRETS = "secrets", _("Secrets")
     AUDIT = "audit", _("Audit and keys")
@@ -145,8 +145,9 @@ class Finding:
             return None
 
 
-def report_ok(message: Message) -> Finding:
-    return Finding(FindingState.OK, message)
+def report_ok(message: Message, remedy: Message | None = None) -> Finding:
+    """Report that all is well; `remedy`: what is still to do."""
+    return Finding(FindingState.OK, message, remedy)
 
 
 def report_failure(

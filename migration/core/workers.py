@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import count
-from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
@@ -14,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from migration.core.fields import MessageField
+from migration.core.releases import known_migrations
 from nova_credentials import VERSION
 from nova_credentials.messages import Message
 
@@ -46,13 +45,6 @@ def list_redis_errors() -> tuple[type[Exception], ...]:
 QUEUE_ERRORS = list_redis_errors()
 
 FORGOTTEN_AFTER = timedelta(days=1)
-# The schema migrations that this release knows, as (app, name). Read as the process starts: another release may be
-# installed over its files.
-KNOWN_MIGRATIONS = frozenset(
-    (app, found.name)
-    for app in ("credentials", "migration")
-    for found in iter_modules([str(Path(__file__).parents[2] / app / "migrations")])
-)
 
 
 def _describe_process() -> dict[str, Any]:
@@ -62,7 +54,7 @@ def _describe_process() -> dict[str, Any]:
         "seen_at": Now(),
         "clock_ahead": ahead,
         "release": VERSION,
-        "schema": max(name for app, name in KNOWN_MIGRATIONS if app == "migration"),
+        "schema": max(name for app, name in known_migrations() if app == "migration"),
     }
 
 

@@ -608,7 +608,7 @@ IAM_KEY_NOT_PROVEN = Sentence(
 )
 IAM_ATTACH_POLICY = Sentence(
     "iam_attach_policy",
-    "Give it to the site: python manage.py iam_policy admin prints the whole policy (docs/iam.md).",
+    "Give it to the site: python manage.py iam_policy admin prints the whole policy (docs/secrets.md).",
 )
 IAM_SEE_CREDENTIALS = Sentence(
     "iam_see_credentials",

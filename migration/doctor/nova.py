@@ -51,6 +51,7 @@ from migration.core.problems import (
     report_ok,
     report_unlooked,
 )
+from migration.core.releases import list_halves
 from migration.core.text import shorten_list
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.shown_names import escape_name
@@ -236,7 +237,7 @@ CLIENTS_ARE_NOT_INDEXED = Sentence(
 )
 MAKE_THE_INDEXES = Sentence(
     "make_the_indexes",
-    "Recommended. As the owner of the tables, run this once, outside a transaction (docs/scaling.md):",
+    "Recommended. As the owner of the tables, run this once, outside a transaction (docs/run.md):",
 )
 
 
@@ -325,7 +326,7 @@ NOBODY_MAY_CREATE = Sentence("nobody_may_create", "In %(place)s nobody but super
 
 @problem(
     "others_may_create",
-    _("Who may create objects"),
+    _("Right to create objects"),
     Area.DATABASE,
 )
 def find_creators(_look: Look) -> Iterator[Finding]:
@@ -375,26 +376,26 @@ THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = curre
 
 SAME_ROLE = Sentence(
     "same_role",
-    "No boundary exists: NOVA's role %(role)s is the site's own. Whoever has NOVA's database password can change"
-    " phases, users and records of the site.",
+    "NOVA and this site share the database role %(role)s: anyone with NOVA's database password can change this site's"
+    " phases, users and audit.",
 )
 NOVA_IS_SUPERUSER = Sentence(
     "nova_is_superuser",
-    "No boundary exists: NOVA's role %(role)s is a superuser. Whoever has NOVA's database password can change phases,"
-    " users and records of the site.",
+    "NOVA's database role %(role)s is a superuser: anyone with NOVA's database password can change this site's phases,"
+    " users and audit.",
 )
 NOVA_IS_MEMBER = Sentence(
     "nova_is_member",
-    "No boundary exists: NOVA's role %(role)s is a member of the site's role %(site)s and can act as it.",
+    "NOVA's database role %(role)s is a member of the site's role %(site)s and can act as it.",
 )
 NOVA_MAKES_MEMBERS = Sentence(
     "nova_makes_members",
-    "No boundary exists: NOVA's role %(role)s has CREATEROLE, by which it can become a member of the site's role"
-    " %(site)s on this PostgreSQL.",
+    "NOVA's database role %(role)s has CREATEROLE: on this PostgreSQL it can make itself a member of the site's role"
+    " %(site)s.",
 )
 NOVA_HAS_POWERS = Sentence(
     "nova_has_powers",
-    "No boundary exists: NOVA's role %(role)s is a member of %(powers)s, and so can reach the site's tables.",
+    "NOVA's database role %(role)s is a member of %(powers)s, so it can reach the site's tables.",
 )
 
 
@@ -407,18 +408,17 @@ ROLES_ARE_APART = Sentence(
 )
 SITE_IS_SUPERUSER = Sentence(
     "site_is_superuser",
-    "The site's role %(role)s is a superuser: what an owner attaches to NOVA's tables then runs with every right.",
+    "The site's role %(role)s is a superuser: a trigger that someone adds to NOVA's tables runs with all its rights.",
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Give NOVA and the site separate roles that are not superusers (docs/production.md). With one role, the site "
-    "can't protect itself from NOVA.",
+    "Create separate roles for NOVA and this site, neither of them a superuser (docs/start.md).",
 )
 
 
 @problem(
     "roles_not_apart",
-    _("NOVA's role and the site's"),
+    _("Separate database roles"),
     Area.DATABASE,
 )
 def find_roles_not_apart(look: Look) -> Iterator[Finding]:
@@ -486,7 +486,7 @@ GRANT_AS_OWNER = Sentence(
 
 @problem(
     "site_lacks_rights",
-    _("Rights of the site"),
+    _("The site's database rights"),
     Area.DATABASE,
 )
 def find_lacking_site_rights(_look: Look) -> Iterator[Finding]:
@@ -518,7 +518,7 @@ NAME_THE_ROLE = Sentence(
 
 @problem(
     "reader_lacks_rights",
-    _("Rights of NOVA's reader"),
+    _("The reader's database rights"),
     Area.NOVA,
 )
 def find_wrong_reader_rights(look: Look) -> Iterator[Finding]:
@@ -610,7 +610,7 @@ MAKE_THE_SCHEMA = Sentence(
 
 @problem(
     "schema_open",
-    _("The site's schema"),
+    _("Rights on the site's schema"),
     Area.DATABASE,
 )
 def find_open_schema(_look: Look) -> Iterator[Finding]:
@@ -697,8 +697,11 @@ MIGRATED = Sentence("migrated", "All schema migrations have run.")
 def find_schema_behind(_look: Look) -> Iterator[Finding]:
     """Check that `migrate` of this release has run. `find_release_skew` tells of a newer one."""
     executor = MigrationExecutor(connection)
-    if plan := executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        yield report_failure(NOT_MIGRATED(n=len(plan)), MIGRATE_FIRST())
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    # Django leaves out of its plan what is applied in part.
+    halves = list_halves(executor.loader.applied_migrations.keys())
+    if number := len(plan) + len(halves):
+        yield report_failure(NOT_MIGRATED(n=number), MIGRATE_FIRST())
     else:
         yield report_ok(MIGRATED())
 
@@ -762,13 +765,13 @@ LOG_MAY_HOLD_VALUES = Sentence(
 )
 QUIET_THE_LOG = Sentence(
     "quiet_the_log",
-    "Run what stands here as a superuser (docs/production.md), then start the site and its workers anew:",
+    "Run what stands here as a superuser (docs/start.md), then start the site and its workers anew:",
 )
 
 
 @problem(
     "values_in_log",
-    _("Values in PostgreSQL's log"),
+    _("Secret values in PostgreSQL's log"),
     Area.DATABASE,
 )
 def find_values_in_log(_look: Look) -> Iterator[Finding]:
@@ -835,7 +838,7 @@ MAKE_ROOM = Sentence("make_room", "One worker needs six. Raise max_connections, 
 
 @problem(
     "pooler",
-    _("Pooler in front of PostgreSQL"),
+    _("Connection pooler"),
     Area.DATABASE,
     found_by=Finder.DOCTOR,
     every=None,

@@ -16,6 +16,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials import prices
 from credentials.localization import localize
 from credentials.nova_columns import read_nova_columns
+from credentials.nova_objects import ROLE_KINDS
 from migration.core.audit_chain import read_head
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import VIEW_CHECKS
@@ -41,7 +42,7 @@ from migration.doctor.iam import (
 from migration.doctor.looks import list_site_problems, look_at_site
 from migration.doctor.nova import role_exists
 from migration.nova.tables import list_nova_objects, split_unknown_accepted
-from migration.site.costs import ADVICE, STEPS, estimate_costs
+from migration.site.costs import ADVICE, estimate_costs
 from migration.site.environment import read_account_of_newest_secret
 from migration.site.menu import SETTINGS, get_menu_counts
 from migration.site.notices import list_recipients
@@ -101,7 +102,7 @@ class HealthView(AdminView):
                     if each.is_open
                 ],
                 areas=list(_list_areas(results, told=self.request.GET.get("area", ""))),
-                unanswered=sum(_lacks_answer(each) for each in results),
+                unanswered=[each for each in results if _lacks_answer(each)],
                 # Each was looked at then, or later.
                 checked_at=min(looked_at) if len(looked_at) == len(results) else None,
                 role=role,
@@ -152,6 +153,8 @@ def _list_areas(results: Sequence[Result], *, told: str) -> Iterator[dict[str, o
                 ],
                 "open": sum(each.is_open for each in found),
                 "unanswered": sum(map(_lacks_answer, found)),
+                # Of what is well: whether something is still to do.
+                "to_do": sum(any(one.ok and one.remedy for one in each.findings) for each in found),
             }
 
 
@@ -230,7 +233,6 @@ class CostView(AdminView):
             self.get_context_data(
                 cost=cost,
                 advice=ADVICE[cost["advice"]](),
-                step=STEPS[cost["step"] - 1](),
                 priced_on=prices.AWS_PRICES_READ,
             )
         )
@@ -272,8 +274,10 @@ def _describe_notices() -> str:
 
 def _describe_tables() -> str:
     columns = read_nova_columns()
-    unknown, _accepted = split_unknown_accepted(list_nova_objects())
-    n = len(columns.breaking) + len(columns.unmapped) + len(unknown)
+    objects = list_nova_objects()
+    unknown, _accepted = split_unknown_accepted(objects)
+    roles = [each for each in objects if each.kind in ROLE_KINDS]
+    n = len(columns.breaking) + len(columns.unmapped) + len(unknown) + len(roles)
     return (
         ngettext("%(n)s to review", "%(n)s to review", n) % {"n": n}
         if n

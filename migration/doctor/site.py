@@ -46,15 +46,11 @@ from migration.core.problems import (
     report_ok,
     report_unlooked,
 )
+from migration.core.releases import APPS, known_migrations
 from migration.core.secrets import Secret
 from migration.core.shared_facts import explain_differences
 from migration.core.text import shorten_list
-from migration.core.workers import (
-    KNOWN_MIGRATIONS,
-    Worker,
-    connect_to_redis,
-    list_redis_errors,
-)
+from migration.core.workers import Worker, connect_to_redis, list_redis_errors
 from migration.moves.rules import IS_NO_COPY, WRITES_NOT_STOPPED
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.second_factors import list_unreadable_users
@@ -141,7 +137,7 @@ def find_missing_worker(_look: Look) -> Iterator[Finding]:
 
 @problem(
     "workers_idle",
-    _("Tasks of the workers"),
+    _("Worker tasks"),
     Area.WORKERS,
     page="run_changelist",
     button=_("See the runs"),
@@ -181,11 +177,11 @@ WORKERS_ARE_OLD = Sentence(
 )
 STOP_OLD_WORKERS = Sentence(
     "stop_old_workers",
-    "Stop them, and start those of the release that ran migrate (docs/upgrading.md).",
+    "Stop them, and start those of the release that ran migrate (docs/run.md).",
 )
 UPGRADE_THIS_HOST = Sentence(
     "upgrade_this_host",
-    "Install the release that ran migrate on this host too, and restart it (docs/upgrading.md).",
+    "Install the release that ran migrate on this host too, and restart it (docs/run.md).",
 )
 RELEASES_AGREE = Sentence(
     "releases_agree", "No worker is kept from its tasks by its release or its settings."
@@ -194,7 +190,7 @@ RELEASES_AGREE = Sentence(
 
 @problem(
     "release_skew",
-    _("Releases of the workers"),
+    _("Worker releases"),
     Area.WORKERS,
 )
 def find_release_skew(_look: Look) -> Iterator[Finding]:
@@ -211,8 +207,7 @@ def find_release_skew(_look: Look) -> Iterator[Finding]:
         message = WORKERS_ARE_OLD(n=len(before), names=before)
         found.append(report_failure(message, STOP_OLD_WORKERS(), count=len(before)))
     applied = frozenset(MigrationRecorder(connection).applied_migrations())
-    ours = {app for app, _name in KNOWN_MIGRATIONS}
-    if unknown := frozenset(each for each in applied if each[0] in ours) - KNOWN_MIGRATIONS:
+    if unknown := frozenset(each for each in applied if each[0] in APPS) - known_migrations():
         message = RELEASE_IS_OLDER(names=name_migrations(unknown))
         found.append(report_failure(message, UPGRADE_THIS_HOST()))
     yield from found or [report_ok(RELEASES_AGREE())]
@@ -240,7 +235,7 @@ SEE_WHY_NO_SWEEP = Sentence(
 
 @problem(
     "sweep_overdue",
-    _("Regular comparison of all clients"),
+    _("Scheduled comparison"),
     Area.WORKERS,
     found_by=Finder.PAGE,
     told_after=timedelta(minutes=5),
@@ -415,7 +410,7 @@ REDIS_EVICTS = Sentence(
 )
 KEEP_KEYS_IN_REDIS = Sentence(
     "keep_keys_in_redis",
-    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/scaling.md has more.",
+    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/run.md has more.",
 )
 REDIS_POLICY_UNKNOWN = Sentence(
     "redis_policy_unknown",
@@ -500,7 +495,7 @@ TASKS_WERE_DROPPED = Sentence(
 )
 GIVE_HOSTS_THE_SAME_KEYS = Sentence(
     "give_hosts_the_same_keys",
-    "Give the site and workers the same SECRET_KEY, and the old one as SECRET_KEY_FALLBACKS (docs/keys.md). If "
+    "Give the site and workers the same SECRET_KEY, and the old one as SECRET_KEY_FALLBACKS (docs/secrets.md). If "
     "no key changed, find out what else writes to the queue.",
 )
 NO_TASK_DROPPED = Sentence("no_task_dropped", "No task was dropped in the last day.")
@@ -537,7 +532,7 @@ SCHEDULE_IS_OURS = Sentence(
 
 @problem(
     "schedule_changed",
-    _("Schedule of the workers"),
+    _("Worker schedule"),
     Area.WORKERS,
 )
 def find_changed_schedule(_look: Look) -> Iterator[Finding]:
@@ -555,17 +550,17 @@ def find_changed_schedule(_look: Look) -> Iterator[Finding]:
 CORRECT_THE_SETTINGS = Sentence(
     "correct_the_settings",
     "Fix this host's settings and restart it. Only if all hosts should have its settings: python manage.py "
-    "claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
+    "claim_database --facts --reason TEXT (docs/secrets.md, docs/run.md).",
 )
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
-    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
+    "The page AWS writes shows what this database is, and lets writes go on (docs/run.md). Never claim staging.",
 )
 
 
 @problem(
     "duplicate",
-    _("Duplicate of the database"),
+    _("Duplicate database"),
     Area.AWS,
     severity=Severity.CRITICAL,
     found_by=Finder.PAGE,
@@ -652,7 +647,7 @@ AWS_ANSWERS_NOT = Sentence(
 
 @problem(
     "aws_gone",
-    _("Answers of AWS"),
+    _("AWS responses"),
     Area.AWS,
     severity=Severity.CRITICAL,
     found_by=Finder.PAGE,
@@ -670,7 +665,7 @@ def find_missing_answers(look: Look) -> Iterator[Finding]:
 
 @problem(
     "aws_away",
-    _("Way to AWS"),
+    _("Connection to AWS"),
     Area.AWS,
     found_by=Finder.DOCTOR,
     unready=True,
@@ -836,7 +831,7 @@ def find_differing_secrets(look: Look) -> Iterator[Finding]:
         yield report_failure(
             SECRETS_NOT_AS_SET(n=number),
             APPLY_THE_SETTINGS(),
-            statements=("python manage.py apply_secret_settings --all --check",),
+            statements=("python manage.py apply_secret_settings --all --dry-run",),
             count=number,
             url=clients,
             actions=(
@@ -874,7 +869,7 @@ WORKERS_DESCRIBE = Sentence("workers_describe", "Workers look at each once a day
 
 @problem(
     "secrets_unlooked",
-    _("Looks at the secrets"),
+    _("Inspection of secrets"),
     Area.SECRETS,
     found_by=Finder.DOCTOR,
     every=timedelta(days=1),
@@ -966,7 +961,7 @@ STAGES_IN_PART = Sentence(
 
 @problem(
     "pending_versions",
-    _("Versions that wait to be current"),
+    _("Pending secret versions"),
     Area.SECRETS,
     found_by=Finder.DOCTOR,
     every=timedelta(days=1),
@@ -1007,7 +1002,7 @@ FACTORS_UNREADABLE = Sentence(
 BRING_SECRET_KEY_BACK = Sentence(
     "bring_secret_key_back",
     "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
-    " reset_second_factor (docs/keys.md).",
+    " reset_second_factor (docs/secrets.md).",
 )
 RECIPIENTS_UNREADABLE = Sentence(
     "recipients_unreadable",
@@ -1024,13 +1019,13 @@ BRING_SECRET_KEY_BACK_FOR_RECIPIENTS = Sentence(
 BRING_VERSION_KEY_BACK = Sentence(
     "bring_version_key_back",
     "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
-    " (docs/keys.md).",
+    " (docs/secrets.md).",
 )
 
 
 @problem(
     "keys_lost",
-    _("What the keys can read"),
+    _("Encryption keys"),
     Area.AUDIT,
 )
 def find_lost_keys(_look: Look) -> Iterator[Finding]:
@@ -1066,6 +1061,9 @@ NOBODY_NEED_BE_TOLD = Sentence(
     "nobody_need_be_told",
     "Notices have no recipients. None are needed until a campaign runs or NOVA reads a client from AWS.",
 )
+ADD_A_RECIPIENT = Sentence(
+    "add_a_recipient", "Add a recipient on the page “Notices” before the first campaign."
+)
 NOTICES_HAVE_RECIPIENTS = Sentence(
     "notices_have_recipients",
     "Notices have %(n)s recipients.",
@@ -1075,7 +1073,7 @@ NOTICES_HAVE_RECIPIENTS = Sentence(
 
 @problem(
     "notices_reach_nobody",
-    _("Recipients of notices"),
+    _("Notice recipients"),
     Area.NOTICES,
     found_by=Finder.PAGE,
     page="run_notices",
@@ -1091,7 +1089,7 @@ def find_missing_recipients(look: Look) -> Iterator[Finding]:
     elif has_campaigns or look.read(is_any_client_read_from_aws):
         yield report_failure(NOTICES_REACH_NOBODY(), SET_WHOM_NOTICES_REACH())
     else:
-        yield report_ok(NOBODY_NEED_BE_TOLD())
+        yield report_ok(NOBODY_NEED_BE_TOLD(), ADD_A_RECIPIENT())
 
 
 NOTICES_FAIL = Sentence(
@@ -1105,7 +1103,7 @@ NOTICES_WAIT = Sentence(
 NO_NOTICE_FAILS = Sentence("no_notice_fails", "No notice waits or fails.")
 SEE_THE_NOTICES = Sentence(
     "see_the_notices",
-    "The page “Notices” has a test. docs/notices.md says what each problem means; a worker has to run.",
+    "The page “Notices” has a test. docs/runbooks.md says what each problem means; a worker has to run.",
 )
 NOTICES_REACH = Sentence(
     "notices_reach",
@@ -1116,7 +1114,7 @@ NOTICES_REACH = Sentence(
 
 @problem(
     "notices_fail",
-    _("Notices"),
+    _("Notice delivery"),
     Area.NOTICES,
     found_by=Finder.PAGE,
     page="run_notices",

@@ -109,8 +109,30 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
             self.filter(pk__in=outdated).update(is_newest=False)
             self.bulk_create(rows)
 
+    def forget_replaced(
+        self,
+        client_id: int,
+        store: LoginStore,
+        logins: Collection[tuple[CredentialType, int | None]] | None,
+        *,
+        before: datetime | None = None,
+    ) -> None:
+        """Let the tests of these logins, by type and row, no longer count: a copy replaced the values that were tried.
+
+        None: of all logins of the client in the store. A test of values that were read after `before` stays.
+        """
+        tests = self.newest([client_id]).filter(store=store.value)
+        if before:
+            tests = tests.filter(tested_at__lte=before)
+        replaced = [
+            test.pk
+            for test in tests
+            if logins is None or (CredentialType(test.kind), test.credential_id) in logins
+        ]
+        self.filter(pk__in=replaced).update(is_newest=False)
+
     def forget_old(self) -> None:
-        """Delete the tests of more than 90 days ago that newer ones followed."""
+        """Delete the tests of more than 90 days ago that count no longer."""
         before = timezone.now() - TESTS_ARE_KEPT
         self.filter(is_newest=False, tested_at__lt=before).delete()
 

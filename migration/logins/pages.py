@@ -264,8 +264,7 @@ def _describe_outcomes(tests: Collection[LoginTest]) -> str:
             )
         )
         parts.append(text % {"n": number, "why": why})
-    text = ngettext("Of %(n)s login: %(results)s.", "Of %(n)s logins: %(results)s.", len(tests))
-    return text % {"n": len(tests), "results": "; ".join(parts)}
+    return f"{'; '.join(parts)}."
 
 
 class TypedLoginView(AdminView):
@@ -461,7 +460,9 @@ def link_new_test(
     return reverse("admin:credentials_client_add_test", args=[kind])
 
 
-ROTATED = Sentence("rotated", "%(login)s has a new secret, tested before it was stored.")
+ROTATED = Sentence(
+    "rotated", "%(login)s has a new secret. It was tested before it became the current one."
+)
 ROTATION_UNFINISHED = Sentence(
     "rotation_unfinished",
     "The rotation is not finished: %(why)s The workers go on with it every minute; NOVA can log in meanwhile.",
@@ -526,7 +527,7 @@ class RotateView(ClientView):
         except (NotRotated, RotationOpenError, ReasonError) as refusal:
             return self.show_page([localize(refusal.message)])
         if rotation.outcome == RotationOutcome.ROTATED:
-            done = ROTATED(login=rotation.client_kind_and_label)
+            done = ROTATED(login=f"{rotation.slug} › {self.row.describe_host_or_address()}")
             messages.success(request, localize(done))
             return HttpResponseRedirect(get_tab_url(self.client_id, ClientTab.LOGINS))
         why = rotation.message

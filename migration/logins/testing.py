@@ -374,11 +374,11 @@ def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
 ADVICE = {
     "to_aws": Sentence(
         "advice_to_aws",
-        "Only PostgreSQL's values work. Copy PostgreSQL to AWS.",
+        "Only PostgreSQL's values work for every login. Copy PostgreSQL to AWS.",
     ),
     "to_postgres": Sentence(
         "advice_to_postgres",
-        "Only AWS's values work. Copy AWS to PostgreSQL.",
+        "Only AWS's values work for every login. Copy AWS to PostgreSQL.",
     ),
     "mixed": Sentence(
         "advice_mixed",

@@ -1,18 +1,18 @@
 """How `migrate` runs: a way back that would take away what a client needs is refused, and a lock is tried for again.
 
 A way back is judged before anything is changed: a client must not lose what its values in AWS are read and restored by.
-The way back to the first release (docs/upgrading.md) is not refused.
+The way back to the first release (docs/studies/first-release.md) is not refused.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
@@ -34,40 +34,46 @@ from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
 TRIES = 20
 PAUSE_SECONDS = 0.5
 
+Done = TypeVar("Done")
 MOST_NAMES = 20
-# The steps that make the table of what the database noted of itself, and the one of known secrets.
-NOTED_BY, SECRETS_MADE_BY = ("migration", MADE_BY), ("migration", "0001_initial")
-# The last schema migrations of each app that the first release has: phases, revisions and secrets, as it knows them.
-LAST_OF_FIRST_RELEASE = {"credentials": "0002", "migration": "0006"}
+# The step that makes the table of what the database noted of itself.
+NOTED_BY = ("migration", MADE_BY)
+# The steps that make the tables of the first release: phases and known secrets, and revisions.
+FIRST_RELEASE = ("migration", "0006_first_release"), ("credentials", "0002_first_release")
 # Of the others: from which clients `m` in AWS undoing one takes something, in words too, and the way. As JSON, since
 # a try that was ended may have taken a column already.
-TAKEN = {
-    ("migration", "0033_rotations"): (
+TAKEN = (
+    (
+        ("migration", "0051_second_release_tables"),
         "EXISTS (SELECT FROM migration_rotation AS r WHERE r.client_id = m.client_id AND r.outcome = '')",
         "have a rotation that isn't finished",
-        "finish it, or end it on the client's page (docs/rotation.md)",
+        "finish it, or end it on the client's page (docs/secrets.md)",
     ),
-    ("migration", "0034_layouts"): (
+    (
+        ("migration", "0053_evidence_layouts_and_slugs"),
         "to_jsonb(m)->>'layout' <> %(layout)s OR to_jsonb(m)->>'other_secrets' <> ''",
         "have secrets of another layout than NOVA_SECRET_LAYOUT",
         "change_layout",
     ),
-    ("migration", "0040_offboardings"): (
+    (
+        ("migration", "0051_second_release_tables"),
         "EXISTS (SELECT FROM migration_offboarding AS o WHERE o.client_id = m.client_id)",
         "are offboarded",
         "offboard_client SLUG --back",
     ),
-    ("migration", "0050_secret_slug"): (
+    (
+        ("migration", "0053_evidence_layouts_and_slugs"),
         "to_jsonb(m)->>'secret_slug' IS NOT NULL OR to_jsonb(m)->>'other_slug' IS NOT NULL",
         "have secrets that are named by a former slug",
         "let the workers move them, or run push_pending",
     ),
-    ("credentials", "0004_mapped_columns"): (
+    (
+        ("credentials", "0004_counting_and_mapping"),
         "m.phase = 'purged' AND EXISTS (SELECT FROM credentials_columnmapping WHERE use = 'secret')",
         "are purged, also in a column that is mapped as secret",
         "move_clients aws --all-in purged",
     ),
-}
+)
 ALL_ARE_TAKEN = (
     "true",
     "are read from AWS alone, and this would take away what says so",
@@ -103,11 +109,11 @@ def require_nothing_taken(plan: Sequence[tuple[Migration, bool]]) -> None:
         cursor.execute("SELECT to_regclass('migration_clientmigration') IS NOT NULL")
         if not (undone and cursor.fetchone()[0]):
             return
-        if NOTED_BY in undone and SECRETS_MADE_BY not in undone:
+        if NOTED_BY in undone and FIRST_RELEASE[0] not in undone:
             _require_no_duplicate()
-        losses = [TAKEN[step] for step in TAKEN if step in undone]
-        if any(name[:4] <= LAST_OF_FIRST_RELEASE.get(app, "") for app, name in undone):
-            losses.insert(0, ALL_ARE_TAKEN)
+        losses = [taken for step, *taken in TAKEN if step in undone]
+        if not undone.isdisjoint(FIRST_RELEASE):
+            losses.insert(0, [*ALL_ARE_TAKEN])
         for condition, why, way in losses:
             phases = [phase.value for phase in Phase if phase.aws_is_authority]
             values = {"phases": phases, "layout": settings.NOVA_SECRET_LAYOUT}
@@ -157,7 +163,8 @@ def describe_what_stays() -> tuple[str, list[str]]:
 class PatientExecutor(MigrationExecutor):
     """Django's executor, but tries a schema migration again that met a lock, for some ten seconds.
 
-    It takes nothing away that a client needs whose values AWS decides.
+    It takes nothing away that a client needs whose values AWS decides. A file that replaces former schema migrations
+    is recorded under their names alone: those are what a former release looks for after a way back.
     """
 
     def migrate(
@@ -173,6 +180,14 @@ class PatientExecutor(MigrationExecutor):
         if not fake:
             require_nothing_taken(plan)
         return super().migrate(targets, plan, state, fake, fake_initial)
+
+    def record_migration(self, migration: Migration) -> None:  # type: ignore[override]  # the stubs have a former Django's
+        """Record it at once, so that nobody finds a part of the names that it replaces."""
+        with transaction.atomic(using=self.connection.alias):
+            super().record_migration(migration)  # type: ignore[call-arg, arg-type]
+
+    def check_replacements(self) -> None:
+        """Record no file under its own name beside those that it replaces."""
 
     def apply_migration(
         self,
@@ -217,7 +232,11 @@ class SelfRecordingMigration:
         """Undo the schema migration, and record that it is undone."""
         state = self._migration.unapply(state, editor)
         execute_deferred(editor)
-        self._recorder.record_unapplied(self._migration.app_label, self._migration.name)
+        migration = self._migration
+        own = (migration.app_label, migration.name)
+        with transaction.atomic(using=editor.connection.alias):
+            for app, name in migration.replaces or [own]:
+                self._recorder.record_unapplied(app, name)
         return state
 
 
@@ -227,7 +246,7 @@ def execute_deferred(editor: BaseDatabaseSchemaEditor) -> None:
         editor.execute(editor.deferred_sql.pop(0), None)
 
 
-def try_often(step: Callable[[], ProjectState]) -> ProjectState:
+def try_often(step: Callable[[], Done]) -> Done:
     """Take the step, and again after a pause while it meets a lock. The last try raises the lock's error."""
     for _attempt in range(TRIES - 1):
         try:

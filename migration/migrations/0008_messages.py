@@ -114,7 +114,7 @@ class BoundReasons(migrations.AddConstraint):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0007_version_keys")]
+    dependencies = [("migration", "0006_first_release")]
 
     operations = [
         ChangeTogether(

@@ -381,6 +381,6 @@ def describe_change(verb: str, row: str, fields: str) -> Message:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0059_events")]
+    dependencies = [("migration", "0059_notices_and_problems")]
 
     operations = [migrations.RunPython(carry_over, migrations.RunPython.noop)]

@@ -50,7 +50,12 @@ from migration.moves.gates import (
     require_open,
 )
 from migration.moves.rules import Ask, Check, check_aws_writes, judge_gates
-from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
+from migration.pushes.comparisons import (
+    compare_with_document,
+    make_unsaved_comparison,
+    make_unsaved_match,
+    read_secrets,
+)
 from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import (
@@ -434,6 +439,8 @@ def start_dual_write(batch: MoveBatch) -> None:
     results = push(
         client_ids=opened.keys(),
         run=run,
+        # Who names one client means it, also an inactive one; no run takes it along.
+        include_inactive=run is None,
         interactive=run is None,
         seconds=BATCH_SECONDS if run else None,
     )
@@ -709,7 +716,10 @@ def purge(batch: MoveBatch) -> None:
         ClientRevision.objects.record_pushed(
             [(snapshot.client_id, reread_locked_snapshot(snapshot.client_id).revision)]
         )
+        seen = make_unsaved_match(now, run=order.run)
         moved = batch.commit([attempt])
+    # Pages say when both stores were last seen to be equal; as it was before the move, no gate counts it.
+    Comparison.objects.record([seen])
     batch.settle([attempt], moved, {snapshot.client_id: ONLY_IN_AWS()})
 
 
@@ -736,7 +746,12 @@ def restore(batch: MoveBatch) -> None:
             rows = tuple(row.make_row_name_message() for row in without_value)
             raise attempt.make_shut_gate(NO_VALUE_IN_AWS(rows=rows))
         record_as_pushed_if_equal(snapshot.client_id, found)
+        after = reread_locked_snapshot(snapshot.client_id)
+        seen = compare_with_document(after, found.document)
         moved = batch.commit([attempt])
+    # What NOVA wrote since the purge differs until it is pushed.
+    if seen.status == Comparison.Status.MATCH:
+        Comparison.objects.record([seen])
     told = RESTORED_ALL_BUT_NEWER() if kept or pending else RESTORED()
     batch.settle([attempt], moved, {snapshot.client_id: told})
 

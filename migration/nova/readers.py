@@ -192,7 +192,7 @@ class AdoptionStep:
     code: str = ""
 
 
-# docs/reader.md has the same five headings, with all that each step needs.
+# docs/nova.md has the same five headings, with all that each step needs.
 ADOPTION_STEPS = (
     AdoptionStep(
         gettext_lazy("Rotate first"),
@@ -249,7 +249,7 @@ READERS_ARE_GONE = Sentence(
     "readers_are_gone",
     "No NOVA process has used the reader in the last hour. The last one did %(ago)s ago.",
 )
-LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA use the reader: docs/reader.md.")
+LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA use the reader: docs/nova.md.")
 READERS_FAIL = Sentence(
     "readers_fail",
     "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
@@ -258,7 +258,7 @@ READERS_FAIL = Sentence(
 NO_READER_FAILS = Sentence("no_reader_fails", "AWS has not failed for NOVA in the last 30 minutes.")
 SEE_THE_READERS = Sentence(
     "see_the_readers",
-    "The page “NOVA's processes” shows them with the class of the error. docs/reader.md has the IAM policy that NOVA"
+    "The page “NOVA's processes” shows them with the class of the error. docs/nova.md has the IAM policy that NOVA"
     " needs.",
 )
 
@@ -329,7 +329,7 @@ MORE_OTHER_READS = Sentence(
 REPLACE_THE_HELPER = Sentence(
     "replace_the_helper",
     "After a purge they get a pointer instead of the password. Find the program on the page “NOVA's processes” "
-    "and let it use the reader (docs/reader.md).",
+    "and let it use the reader (docs/nova.md).",
 )
 OTHERS_HAVE_STOPPED = Sentence(
     "others_have_stopped",
@@ -499,7 +499,7 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
     nothing_yet = gettext_lazy("No NOVA process has used the reader yet.")
     next_page: ClassVar = (
         gettext_lazy("How NOVA uses the reader"),
-        reverse_lazy("document", args=["reader.md"]),
+        reverse_lazy("document", args=["nova.md"]),
     )
     list_display = (
         "process_name",

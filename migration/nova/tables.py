@@ -394,14 +394,14 @@ def read_nova_tables(columns: NovaSchema | None = None) -> NovaTables:
 
 SEE_NOVA_TABLES = Sentence(
     "see_nova_tables",
-    "Ask NOVA's developers what it is for, then decide on the page “NOVA's tables” (docs/nova-tables.md).",
+    "Ask NOVA's developers what it is for, then decide on the page “NOVA's tables” (docs/nova.md).",
 )
 COLUMNS_ARE_KNOWN = Sentence(
     "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
 )
 PURGE_AGAIN = Sentence(
     "purge_again",
-    "The page NOVA's tables names them all; docs/nova-tables.md says how to restore and purge them.",
+    "The page NOVA's tables names them all; docs/nova.md says how to restore and purge them.",
 )
 NONE_PURGED_WITH_VALUES = Sentence(
     "none_purged_with_values", "No purged client has a value left in a column that NOVA added."
@@ -432,7 +432,7 @@ def find_unknown_columns(look: Look) -> Iterator[Finding]:
 
 @problem(
     "objects_unknown",
-    gettext_lazy("Objects of others on NOVA's tables"),
+    gettext_lazy("Unknown objects on NOVA's tables"),
     Area.NOVA,
     found_by=Finder.PAGE,
     shuts_gates=True,

@@ -19,16 +19,17 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from migration.core.audit import USER_CHANGED_EVENT, AuditEvent
 from migration.core.mails import mails_are_sent, send_mail_to
-from migration.people.links import make_link
+from migration.people.links import LINK_PRINTED, make_link
 from migration.people.models import PasswordReset
 from migration.people.roles import (
+    ADMINISTERS,
     logs_in_by_provider,
     may_administer,
     select_givable_groups,
@@ -175,6 +176,40 @@ def invite(
         PasswordReset.objects.record(user=person, by=actor, what=PasswordReset.What.ACCOUNT)
         address = make_address(make_link(person, by=actor))
     return person, SentLink(address, _mail_link(person, by=by, address=address))
+
+
+NOT_ADMINISTRATOR = Sentence(
+    "not_administrator", "%(who)s is there already, and is no active Administrator."
+)
+NAME_NOT_USABLE = Sentence(
+    "name_not_usable", "A username has up to 150 letters, digits and @ . + - _ without spaces."
+)
+# Who begins alone has to be able to invite everybody else.
+FIRST_ROLES = ("Administrator", "User administrator")
+
+
+def invite_administrator(name: str) -> str | None:
+    """Make an Administrator who has yet to choose a password; return the token of the link, None if they have one.
+
+    For a command, where nobody is there who could invite. Raises NotDoneError.
+    """
+    with transaction.atomic():
+        person = User.objects.select_for_update(no_key=True).filter(username=name).first()
+        if person is None:
+            try:
+                User.username_validator(name)
+            except ValidationError:
+                raise NotDoneError(NAME_NOT_USABLE()) from None
+            if len(name) > LONGEST_NAME:
+                raise NotDoneError(NAME_NOT_USABLE())
+            person = User(username=name, is_staff=True)
+            person.set_unusable_password()
+            person.save()
+            person.groups.set(Group.objects.filter(name__in=FIRST_ROLES))
+            PasswordReset.objects.record(user=person, by=None, what=PasswordReset.What.ACCOUNT)
+        elif not (person.is_active and person.is_staff and person.has_perms(ADMINISTERS)):
+            raise NotDoneError(NOT_ADMINISTRATOR(who=name))
+        return make_link(person, by=None, told=LINK_PRINTED) if is_invited(person) else None
 
 
 def require_free_mail(mail: str, *, of: User | None = None) -> None:

@@ -46,22 +46,25 @@ class VoidLinkError(MessageError):
 LINK_IS_VOID = Sentence("link_is_void", "This link no longer works. Ask for a new one.")
 LINK_MADE = Sentence("link_made", "Made a link for %(name)s to choose a password.")
 LINK_MAILED = Sentence("link_mailed", "Mailed %(name)s a link to reset the password.")
+LINK_PRINTED = Sentence("link_printed", "A command made a link for %(name)s to choose a password.")
 LINK_USED = Sentence("link_used", "%(name)s chose a password with a link from %(by)s.")
 
 
-def make_link(user: User, *, by: User | None, lasts: timedelta = LASTS) -> str:
+def make_link(
+    user: User, *, by: User | None, lasts: timedelta = LASTS, told: Sentence | None = None
+) -> str:
     """Return the token of a new link, which is kept nowhere; the former one is void. In a transaction of the caller's.
 
-    The caller has locked the user's row.
+    The caller has locked the user's row. `told` is what the audit says; without it who made the link, or mailed it.
     """
     secret, now = secrets.token_urlsafe(32), timezone.now()
     PasswordLink.objects.filter(user=user).delete()
     digest = _digest(secret, user, settings.SECRET_KEY)
     PasswordLink.objects.create(user=user, by=by, digest=digest, made_at=now, ends_at=now + lasts)
-    facts = LINK_MADE if by else LINK_MAILED
-    AuditEvent.objects.record(
-        USER_CHANGED_EVENT, facts(name=user.get_username()), by=by or user.get_username()
-    )
+    facts = told or (LINK_MADE if by else LINK_MAILED)
+    name = user.get_username()
+    # A command is itself who acts.
+    AuditEvent.objects.record(USER_CHANGED_EVENT, facts(name=name), by=None if told else by or name)
     return f"{user.pk}-{secret}"
 
 

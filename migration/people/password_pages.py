@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,12 +18,14 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from credentials.localization import localize
 from migration.core.pages import get_signed_in_user
 from migration.people.lockouts import (
+    LOGIN,
     MOST_IN_A_SESSION,
     check_password_or_code,
     count_wrong_passwords,
 )
 from migration.people.models import PasswordPlace
-from nova_credentials.messages import Sentence
+from migration.people.second_factors import can_prove_by_code
+from nova_credentials.messages import Message, Sentence
 
 # Of a request that typed the last wrong password that a session may have; the site answers it with a page of its own.
 WRONG_PASSWORDS = "wrong_passwords_in_session"
@@ -91,10 +93,18 @@ PASSWORD_FIELD = "current_password"  # noqa: S105  # a name
 
 AnyForm = TypeVar("AnyForm", bound=forms.BaseForm)
 
-NO_PROOF = Sentence(
-    "no_proof",
-    "That is neither your password nor a code of a second factor that you had before this login.",
-)
+NO_PROOF = Sentence("no_proof", "Wrong password, or wrong or used code.")
+WRONG_PASSWORD = Sentence("wrong_own_password", "Wrong password.")
+
+
+def may_give_code(request: HttpRequest) -> bool:
+    """Say whether a code counts beside the password: the user has a second factor that this login didn't make."""
+    return can_prove_by_code(get_signed_in_user(request), request.session.get(LOGIN, ""))
+
+
+def explain_wrong_answer(request: HttpRequest) -> Message:
+    """Say what was wrong with the password, or the code."""
+    return NO_PROOF() if may_give_code(request) else WRONG_PASSWORD()
 
 
 class ActorPasswordForm(forms.Form):
@@ -104,16 +114,23 @@ class ActorPasswordForm(forms.Form):
     request: HttpRequest
 
     current_password = forms.CharField(
-        label=_("Your password, or a code of your second factor"),
+        label=_("Your own password, or a code of your second factor"),
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not may_give_code(self.request):
+            self.fields[PASSWORD_FIELD].label = _("Your own password")
 
     def clean_current_password(self) -> str:
         """Check the password, or a code in its place, and keep nothing of it."""
         given = self.cleaned_data.pop(PASSWORD_FIELD)
         if not check_own_password_or_code(self.request, given, place=PasswordPlace.USERS):
-            raise ValidationError(localize(NO_PROOF()), code="wrong_password")
+            raise ValidationError(
+                localize(explain_wrong_answer(self.request)), code="wrong_password"
+            )
         return ""
 
 

@@ -357,7 +357,7 @@ class NamedForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
     )
     mail = forms.EmailField(
-        label=_("Mail"),
+        label=_("Email"),
         max_length=254,
         widget=UnfoldAdminEmailInputWidget(attrs={"autocomplete": "off"}),
     )

@@ -87,7 +87,7 @@ class Push(Act):
     """Writes clients' rows to AWS, reads them back, and takes those in `postgres` to `dual_write`."""
 
     code = "push"
-    label = gettext_lazy("Push to Secrets Manager")
+    label = gettext_lazy("Push to AWS")
     permission = RUN_PERMISSION
     menu = Menu.MOVE
     waits_for_one = True
@@ -97,10 +97,10 @@ class Push(Act):
     override_label = gettext_lazy("Overwrite it")
     wait_label = gettext_lazy("Leave it alone")
     way_back = gettext_lazy("move back to PostgreSQL.")
-    question_for_one = gettext_lazy("Push %(name)s to Secrets Manager?")
+    question_for_one = gettext_lazy("Push %(name)s to AWS?")
     question = ngettext_lazy(
-        "Push %(n)s client to Secrets Manager?",
-        "Push %(n)s clients to Secrets Manager?",
+        "Push %(n)s client to AWS?",
+        "Push %(n)s clients to AWS?",
         "number",
     )
     button = ngettext_lazy(
@@ -243,7 +243,7 @@ def make_push_remedy(client_id: int, back: str) -> Remedy:
 def make_compare_remedy(client_id: int, back: str) -> Remedy:
     """Return the button that compares both stores of the client at once."""
     url = reverse("admin:credentials_client_compare", args=[client_id])
-    return {"label": _("Compare both stores now"), "url": url, "posts": True, "back": back}
+    return {"label": _("Compare now"), "url": url, "posts": True, "back": back}
 
 
 class Resolve(Act):
@@ -300,7 +300,7 @@ ADVISERS: list[Callable[[int, str], SafeString]] = []
 class Copy(Resolve):
     """Copies one store to the other. It does so only where both still differ as the newest comparison has it."""
 
-    waits_for_one = is_dangerous = True
+    waits_for_one = True
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:
         found = plan_resolutions(self.kind, client_ids)
@@ -402,12 +402,16 @@ class CopyToAws(Copy):
         return _("%(restore)s Clients in PostgreSQL have no such button.") % {"restore": restore}
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
-        number = _select_phases(client_ids, reads_aws=True).count()
-        text = ngettext(
-            "NOVA reads AWS for %(n)s of them: it gets the copied values at once.",
-            "NOVA reads AWS for %(n)s of them: it gets the copied values at once.",
-            number,
-        )
+        ids = list(client_ids)
+        number = _select_phases(ids, reads_aws=True).count()
+        if len(ids) == 1:
+            text = _("NOVA reads this client from AWS, so it gets the copied values at once.")
+        else:
+            text = ngettext(
+                "NOVA reads %(n)s of them from AWS, and gets its copied values at once.",
+                "NOVA reads %(n)s of them from AWS, and gets their copied values at once.",
+                number,
+            )
         return [text % {"n": intcomma(number)}] if number else []
 
     def find_refusals_of_write(self, now: SelectedNow, order: Order) -> dict[int, Message]:
@@ -431,7 +435,7 @@ class CopyToPostgres(Copy):
     """Copies AWS's documents into clients' rows; what these held is kept in AWS first."""
 
     code = "copy_to_postgres"
-    in_report = True
+    in_report = is_dangerous = True
     label = gettext_lazy("Copy AWS to PostgreSQL")
     kind = Resolution.Kind.TO_POSTGRES
     needs_reason = True
@@ -466,12 +470,18 @@ class CopyToPostgres(Copy):
         return _("PostgreSQL holds a newer value")
 
     def sum_up(self, client_ids: Iterable[int]) -> list[str]:
-        number = _select_phases(client_ids, reads_aws=False).count()
-        text = ngettext(
-            "NOVA reads PostgreSQL for %(n)s of them: it gets the copied values at once.",
-            "NOVA reads PostgreSQL for %(n)s of them: it gets the copied values at once.",
-            number,
-        )
+        ids = list(client_ids)
+        number = _select_phases(ids, reads_aws=False).count()
+        if len(ids) == 1:
+            text = _(
+                "NOVA reads this client from PostgreSQL, so it gets the copied values at once."
+            )
+        else:
+            text = ngettext(
+                "NOVA reads %(n)s of them from PostgreSQL, and gets its copied values at once.",
+                "NOVA reads %(n)s of them from PostgreSQL, and gets their copied values at once.",
+                number,
+            )
         return [text % {"n": intcomma(number)}] if number else []
 
     def find_refusals(

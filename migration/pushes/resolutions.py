@@ -13,9 +13,14 @@ from datetime import date
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from credentials.copying import copy_document_into_rows, list_rows_missing_in_document
+from credentials.copying import (
+    copy_document_into_rows,
+    list_rows_missing_in_document,
+    match_rows,
+)
 from credentials.models import Client, CountingGap, RowsBusyError
 from credentials.triggers import writes_are_counted
 from migration.core.audit import AuditEvent, require_storable_reason
@@ -28,7 +33,13 @@ from migration.core.aws_store import (
 )
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import ClientMigration, all_clients
-from migration.core.comparisons import RESOLUTION_EVENT, Comparison, OpenMismatch, Resolution
+from migration.core.comparisons import (
+    COMPARISON_EVENT,
+    RESOLUTION_EVENT,
+    Comparison,
+    OpenMismatch,
+    Resolution,
+)
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.sentences import NOVA_WROTE
 from migration.core.snapshots import (
@@ -39,13 +50,14 @@ from migration.core.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.logins.models import LoginStore, LoginTest
 from migration.pushes.comparisons import (
     compare,
     compare_with_document,
     make_unsaved_comparison,
     read_secrets,
 )
-from migration.pushes.pushes import OUTCOMES, find_problem, push, write_document
+from migration.pushes.pushes import find_problem, push, write_document
 from migration.pushes.rows_from_aws import (
     STORE_ERRORS,
     back_up_rows_to_aws,
@@ -69,11 +81,14 @@ from nova_credentials.aws.secrets_manager import (
     SecretsManager,
     SecretsManagerError,
 )
-from nova_credentials.document import Document, DocumentError
+from nova_credentials.credential_types import CredentialType, map_to_json_keys
+from nova_credentials.document import EXTRA_KEY, Document, DocumentError
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 LOCK_WAIT_SECONDS = 5.0
+# Fields of a login that change nothing about whether it works.
+NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
 
 
 class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
@@ -90,6 +105,7 @@ RESTORE_FIRST = Sentence(
 
 
 NO_COMPARISON = Sentence("no_comparison", "There is nothing to compare.")
+COMPARED_AGAIN = Sentence("compared_again", "Result: %(result)s.")
 
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
@@ -100,7 +116,7 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
     if compared and compared.pk is None and compared.message:
         raise NotResolved(compared.message)
-    message = compared.status_message if compared else NO_COMPARISON()
+    message = COMPARED_AGAIN(result=compared.status_message) if compared else NO_COMPARISON()
     return record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
 
 
@@ -137,14 +153,50 @@ def copy_to_aws(
             raise NotResolved(TRY_AGAIN_LATER(), ErrorClass.UNAVAILABLE)
         if seen is not None and _digest_now(client_id, interactive=interactive) != seen:
             raise NotResolved(COPIES_SOMETHING_ELSE())
+        began, differing = timezone.now(), _find_differing_logins(client_id, interactive)
         (result,) = push(client_ids=[client_id], overwrite=True, interactive=interactive)
     if result.outcome not in PUSHED:
         passes = result.busy or result.postponed
         why = ErrorClass.UNAVAILABLE if passes else result.error_class or ErrorClass.CONFLICT
         raise NotResolved(result.summary_message, why)
-    return record_resolution(
-        client_id, Resolution.Kind.TO_AWS, by, reason, OUTCOMES[result.outcome]()
-    )
+    LoginTest.objects.forget_replaced(client_id, LoginStore.AWS, differing, before=began)
+    told = ALREADY_IN_AWS() if result.outcome == Outcome.UNCHANGED else None
+    return record_resolution(client_id, Resolution.Kind.TO_AWS, by, reason, told)
+
+
+def _find_differing_logins(
+    client_id: int, interactive: bool
+) -> set[tuple[CredentialType, int | None]] | None:
+    """Return type and row of the logins that differ, no row for those only in AWS; None where AWS can't be read."""
+    try:
+        found = read_aws(read_snapshot(client_id), sm=secrets_manager(interactive=interactive))
+        client = read_client_with_rows(client_id)
+    except (*STORE_ERRORS, Client.DoesNotExist):
+        return None
+    return _list_differing_logins(client, found.document)
+
+
+def _list_differing_logins(
+    client: Client, document: Document
+) -> set[tuple[CredentialType, int | None]]:
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
+    differing: set[tuple[CredentialType, int | None]] = set()
+    for kind, rows in client.credentials_by_type().items():
+        match = match_rows(rows, read.of_type(kind))
+        differing |= {(kind, None) for _ in match.new_logins}
+        differing |= {(kind, row.pk) for row in match.unmatched_rows}
+        for row, login in match.pairs:
+            keys = map_to_json_keys(type(login))
+            if any(
+                getattr(row, name) != getattr(login, name)
+                for name, key in keys.items()
+                if key not in NAMING_KEYS
+            ):
+                differing.add((kind, row.pk))
+    return differing
+
+
+ALREADY_IN_AWS = Sentence("already_in_aws", "AWS had these values already.")
 
 
 @dataclass(frozen=True)
@@ -242,7 +294,9 @@ def copy_to_postgres(
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(NOVA_WROTE(), ErrorClass.UNAVAILABLE)
                 refuse_lost_client_locks()
+                differing = _list_differing_logins(reread_locked_client(client_id), found.document)
                 lacking = copy_aws_to_rows(now, found)
+                LoginTest.objects.forget_replaced(client_id, LoginStore.POSTGRES, differing)
                 left = NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
                 after = reread_locked_snapshot(client_id)
                 resolution = record_resolution(
@@ -417,7 +471,8 @@ def _store_resolutions(rows: list[Resolution]) -> list[Resolution]:
     """Store what was done with mismatches, and an entry in the audit for each; return the rows."""
     events = [
         AuditEvent.make_signed(
-            RESOLUTION_EVENT,
+            # Nobody resolved anything by looking again.
+            COMPARISON_EVENT if row.kind == Resolution.Kind.CHECK else RESOLUTION_EVENT,
             _describe_resolution(row),
             by=row.by,
             client_id=row.client_id,

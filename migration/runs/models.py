@@ -324,15 +324,15 @@ OVERRIDE_ASKED_FOR = Sentence(
 RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
 RUN_ENDED = Sentence(
     "run_ended",
-    "%(run)s finished: %(n)s clients, %(failed)s failed, %(refused)s refused, %(differ)s differ.",
-    one="%(run)s finished: 1 client, %(failed)s failed, %(refused)s refused, %(differ)s differs.",
+    "%(run)s finished: %(n)s clients, %(failed)s failed, %(refused)s refused, %(differ)s mismatched.",
+    one="%(run)s finished: 1 client, %(failed)s failed, %(refused)s refused, %(differ)s mismatched.",
 )
 RUN_ENDED_BY_STOP = Sentence(
     "run_ended_by_stop",
     "%(run)s was stopped: %(n)s clients, %(left)s not started, %(failed)s failed, %(refused)s refused, "
-    "%(differ)s differ.",
+    "%(differ)s mismatched.",
     one="%(run)s was stopped: 1 client, %(left)s not started, %(failed)s failed, %(refused)s refused, %(differ)s "
-    "differs.",
+    "mismatched.",
 )
 RUN_NAMES = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),

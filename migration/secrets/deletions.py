@@ -5,7 +5,7 @@ Always with a recovery window, within which AWS can restore them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -132,6 +132,37 @@ def schedule_deletion_for_deleted_clients(
                 )
             done.append(what)
     return done
+
+
+def schedule_every_deletion() -> Iterator[tuple[Message, bool]]:
+    """Schedule the deletion of each secret of this site's, as the site goes; yield what became of it, and if it failed.
+
+    No client may be read from AWS, and no worker be alive. Yields a refusal alone where nothing may be written.
+    """
+    if refusal := find_write_refusal():
+        yield refusal, True
+        return
+    sm = secrets_manager(interactive=True)
+    for secret in Secret.objects.order_by("name"):
+        with hold_client_locks([secret.client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+            if not held:
+                yield KEPT_IN_USE(name=secret.name), True
+                continue
+            owners = load_owners([secret.name])
+            try:
+                done = delete_secret_and_report(
+                    sm, secret.name, lambda _there: None, owners=owners, client_id=secret.client_id
+                )
+            except SecretsManagerError as error:
+                yield KEPT_AFTER_ERROR(name=secret.name, error=error.message), True
+                continue
+            told = done or NO_SECRET()
+            with transaction.atomic():
+                refuse_lost_client_locks()
+                AuditEvent.objects.record(
+                    DELETION_EVENT, DELETION_SCHEDULED(result=told), client_id=secret.client_id
+                )
+            yield told, False
 
 
 DELETED_ALREADY = Sentence("deleted_already", "The deletion of %(name)s was scheduled already.")

@@ -277,6 +277,7 @@ class SecretSettingsView(AdminView):
             self.get_context_data(
                 drift=drift,
                 number=len(ids),
+                wants_change=bool(drift.clients),
                 sums=sum_up_drift(drift),
                 clients=drift.clients[:CLIENTS_SHOWN],
                 key=settings.NOVA_KMS_KEY_ID,

@@ -62,12 +62,18 @@ from migration.pushes.models import NewValueOrigin
 from migration.pushes.pushes import SHOWN_DIGITS, find_problem, push, write_document
 from migration.pushes.resolutions import (
     LOCK_WAIT_SECONDS,
+    NAMING_KEYS,
     TRY_AGAIN_LATER,
     NotResolved,
     record_resolution,
 )
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError, load_owners
+from migration.pushes.secret_writer import (
+    REPLACED_STAGE,
+    PartlyWrittenError,
+    RefusedBySiteError,
+    load_owners,
+)
 from migration.runs.items import PUSHED
 from migration.secrets.settings import Changes, compare_secret
 from nova_credentials import document as documents
@@ -80,7 +86,7 @@ from nova_credentials.aws.secrets_manager import (
 )
 from nova_credentials.aws.versions import CURRENT, PENDING, ListedVersion, list_versions
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import EXTRA_KEY, Document, DocumentError
+from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
@@ -97,8 +103,6 @@ VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
 # The errors of stores that can't be read; their texts hold no value.
 READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
 LOGINS_AT_ONCE = 10
-# Fields of a login that change nothing about whether it works.
-NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class VersionRow:
     id: str
     stages: tuple[str, ...]
     created_at: datetime | None
-    # Its id proves it.
+    # Its id or its stage shows it.
     is_ours: bool
     # Who had this site write it, by the audit; "" where no entry says so.
     who: str
@@ -167,7 +171,8 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
                 id=version.version_id,
                 stages=version.stages,
                 created_at=version.created_at,
-                is_ours=version.version_id in ours,
+                # A copy keeps under this stage what it replaces, in a version whose id proves nothing.
+                is_ours=version.version_id in ours or REPLACED_STAGE in version.stages,
                 who=writers.get((name, version.version_id[:SHOWN_DIGITS]), ""),
                 is_pushed=version.version_id == pushed,
             )

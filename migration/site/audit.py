@@ -587,7 +587,7 @@ SEAL_THE_AUDIT = Sentence(
 
 @problem(
     "audit_unsealed",
-    gettext_lazy("Sealing of the audit"),
+    gettext_lazy("Audit sealing"),
     Area.AUDIT,
     found_by=Finder.PAGE,
     told_as=NoticeEvent.AUDIT_UNSEALED,
@@ -627,7 +627,7 @@ SEE_WHAT_IS_UNSOUND = Sentence(
 
 @problem(
     "audit_unsound",
-    gettext_lazy("Audit"),
+    gettext_lazy("Audit signatures"),
     Area.AUDIT,
     severity=Severity.CRITICAL,
     found_by=Finder.DOCTOR,

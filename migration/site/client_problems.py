@@ -101,13 +101,12 @@ def find_mismatches(look: Look) -> Iterator[Finding]:
     if not number:
         yield report_ok(ALL_AGREE())
         return
-    query = "?state=open"
-    check = reverse("admin:migration_comparison_check") + query
+    url = f"{reverse('admin:migration_comparison_report')}?state=open"
     yield report_failure(
         BY_STATUS[Comparison.Status.MISMATCH](n=number),
         count=number,
-        url=reverse("admin:migration_comparison_report") + query,
-        actions=(Action(_("Check again"), check, RUN_PERMISSION, posts=True),),
+        url=url,
+        actions=(Action(_("See the mismatches"), url, VIEW_COMPARISONS),),
     )
 
 
@@ -133,14 +132,13 @@ def _find_by_status(look: Look, status: Comparison.Status) -> Iterator[Finding]:
     if (number := comparisons.by_status[status] - others) <= 0:
         return
     query = f"?status={status}&state=open{'&push=well' if failed else ''}"
-    check = reverse("admin:migration_comparison_check") + query
-    actions = [Action(_("Check again"), check, RUN_PERMISSION, posts=True)]
+    url = reverse("admin:migration_comparison_report") + query
     message = in_a_row(BY_STATUS[status](n=number), SETTLED_OTHERWISE(n=others) if others else None)
     yield report_failure(
         message or BY_STATUS[status](n=number),
         count=number,
-        url=reverse("admin:migration_comparison_report") + query,
-        actions=tuple(actions),
+        url=url,
+        actions=(Action(_("See the clients"), url, VIEW_COMPARISONS),),
     )
 
 

@@ -1,6 +1,6 @@
 """Estimates what the clients' secrets cost in AWS a month, in both layouts, and says what the plan advises.
 
-The formula is in docs/cost.md. What the site counted of its own use stands beside it. Nothing here asks AWS.
+What the site counted of its own use stands beside it. Nothing here asks AWS.
 """
 
 from __future__ import annotations

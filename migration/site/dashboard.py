@@ -381,6 +381,9 @@ SHORT = {
     "campaign_approved": gettext_lazy("%(who)s approved %(campaign)s"),
     "campaign_stopped": gettext_lazy("%(campaign)s stopped"),
     "campaign_stopped_by_hand": gettext_lazy("%(who)s stopped %(campaign)s"),
+    "goes_on_without": gettext_lazy(
+        "%(who)s continued %(campaign)s without the clients that held it up"
+    ),
     "campaign_went_on": gettext_lazy("%(who)s continued %(campaign)s"),
     "campaign_cancelled": gettext_lazy("%(who)s cancelled %(campaign)s"),
     "campaign_finished": gettext_lazy("%(campaign)s finished"),

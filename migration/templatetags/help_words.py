@@ -20,14 +20,14 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
             "How often a client's rows were written. If the newest revision is higher than the one that was pushed,"
             " AWS lacks the newest write."
         ),
-        "counting.md",
+        "nova.md",
     ),
     "code": (
         _("What is a code?"),
         _(
             "Equal codes mean equal values of the same field. A value can't be read or guessed from its code."
         ),
-        "keys.md",
+        "secrets.md",
     ),
     "unknown_field": (
         _("What is an unknown name?"),
@@ -35,7 +35,7 @@ WORDS: dict[str, tuple[StrPromise, StrPromise, str]] = {
             "A field that this site doesn't know. Its name could be a misplaced secret value, so a code is shown "
             "instead. Look it up in AWS. Copying PostgreSQL to AWS removes it."
         ),
-        "keys.md",
+        "secrets.md",
     ),
 }
 

@@ -12,6 +12,7 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 from credentials.nova_objects import list_foreign_objects_on
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
+from migration.core.releases import list_halves
 from nova_credentials.shown_names import escape_invisible
 from nova_credentials.tables import NOVA_TABLES
 
@@ -19,6 +20,7 @@ from nova_credentials.tables import NOVA_TABLES
 # statements queue behind it meanwhile.
 TRIES = 20
 PAUSE_SECONDS = 0.2
+MOST_NAMES = 5
 
 # The tables that the first release made in `public`. NOVA's own stay there.
 CARRIED_OVER = (
@@ -62,6 +64,10 @@ SELECT to_regclass('{SCHEMA}.django_migrations') IS NULL
     AND to_regclass('public.django_migrations') IS NOT NULL
     AND to_regclass('public.credentials_clientwrite') IS NOT NULL
 """
+# No view, which would run its owner's code.
+IS_OWN_TABLE = """
+SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relkind = 'r' AND relowner = current_user::regrole
+"""
 # The tables to move: name, whether the new schema has one of that name already, whether this role owns it.
 TABLES = f"""
 SELECT c.relname, EXISTS (
@@ -91,15 +97,21 @@ SELECT CASE WHEN current_user <> session_user THEN (
 def create_schema_and_carry_over(cursor: CursorWrapper) -> None:
     """Make the schema where it is missing and carry over a first release's tables, all or nothing.
 
-    Raises CommandError with the statements that somebody with more rights has to run first.
+    Raises CommandError with the statements that somebody with more rights has to run first, and for a database that
+    stands between two releases.
     """
-    _require_safe_schema(cursor)
+    is_there = _require_safe_schema(cursor)
     cursor.execute(IS_FIRST_RELEASE)
-    if _fetch_value(cursor):
+    is_first_release = _fetch_value(cursor)
+    _require_whole_release(cursor, "public" if is_first_release else SCHEMA)
+    if not is_there:
+        _make_schema(cursor)
+    if is_first_release:
         _carry_over(cursor)
 
 
-def _require_safe_schema(cursor: CursorWrapper) -> None:
+def _require_safe_schema(cursor: CursorWrapper) -> bool:
+    """Raise CommandError where others could have this role run their code; say whether the schema is there."""
     cursor.execute(ROLE_OF_DATABASE)
     if database := _fetch_name(cursor):
         raise CommandError(
@@ -108,11 +120,27 @@ def _require_safe_schema(cursor: CursorWrapper) -> None:
             returncode=2,
         )
     cursor.execute(OWNER_AND_CREATORS, [SCHEMA])
-    row = cursor.fetchone()
-    if row is None:
-        _make_schema(cursor)
-        return
-    _require_ownership(cursor, *row)
+    if row := cursor.fetchone():
+        _require_ownership(cursor, *row)
+    return row is not None
+
+
+def _require_whole_release(cursor: CursorWrapper, schema: str) -> None:
+    """Raise CommandError where only a part of the schema migrations of a file was run: the rest is gone."""
+    cursor.execute(IS_OWN_TABLE, [f"{schema}.django_migrations"])
+    if cursor.fetchone() is None:
+        return  # a new database, or the tables' owner is asked for next
+    cursor.execute(f"SELECT app, name FROM {schema}.django_migrations")  # noqa: S608  # one of two constants
+    if lacking := list_halves({(app, name) for app, name in cursor.fetchall()}):
+        names = ", ".join(f"{app}.{name}" for app, name in lacking[:MOST_NAMES])
+        more = len(lacking) - MOST_NAMES
+        raise CommandError(
+            f"This database stands between two releases: it lacks {names}{f' and {more} more' if more > 0 else ''}."
+            " Nothing was changed. This release takes over databases of 0.1.0, of 0.2.0, and of a build that made all"
+            " former schema migrations of 0.3.0. First run migrate of 0.2.0 or of such a build"
+            " (docs/studies/first-release.md).",
+            returncode=2,
+        )
 
 
 def _require_ownership(

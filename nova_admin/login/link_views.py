@@ -12,6 +12,7 @@ from functools import cached_property
 
 from django.conf import settings
 from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.models import User
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.request import split_domain_port
@@ -70,6 +71,14 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic onl
         super().__init__(*args, **options)
         for field in self.fields.values():
             field.widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})
+            field.help_text = ""
+        self.fields["new_password1"].help_text = _(
+            "At least 12 characters, not only digits; no common password, and nothing like your name."
+        )
+
+    def validate_password_for_user(self, user: User, password_field_name: str = "") -> None:
+        """Say what is wrong with the password below the field in which it was typed first."""
+        super().validate_password_for_user(user, "new_password1")
 
 
 class ChoosePasswordView(FactorPage):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from allauth.account.stages import LoginStageController
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.utils import decrypt, encrypt
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
@@ -22,16 +24,18 @@ from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import TemplateView
+from unfold.forms import AuthenticationForm as UnfoldAuthenticationForm
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.core.mails import mails_are_sent
 from migration.people.lockouts import LOGIN, find_lock_end
 from migration.people.models import PasswordPlace
-from migration.people.password_pages import NO_PROOF, check_own_password_or_code
+from migration.people.password_pages import check_own_password_or_code, explain_wrong_answer
 from migration.people.second_factors import (
     CodeVerdict,
     UnreadableFactorError,
@@ -65,6 +69,15 @@ NEW_SECRET = "new"  # noqa: S105  # a name
 TOLD_IN_SECONDS = 90
 
 
+class PasswordForm(UnfoldAuthenticationForm):
+    """Unfold's form, which says what is wrong as the rest of the site would."""
+
+    error_messages: ClassVar = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": gettext_lazy("Wrong username or password."),
+    }
+
+
 class PasswordView(LoginView):
     """Django's login, which goes on with the second factor instead of logging in at once."""
 
@@ -96,7 +109,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
     }
     if not (request.GET.get(REDIRECT_FIELD_NAME) or request.POST.get(REDIRECT_FIELD_NAME)):
         context[REDIRECT_FIELD_NAME] = reverse("admin:index")
-    view = PasswordView.as_view(extra_context=context, authentication_form=admin.site.login_form)
+    view = PasswordView.as_view(extra_context=context, authentication_form=PasswordForm)
     response = view(request)
     assert isinstance(response, HttpResponse)  # noqa: S101  # Django's stubs say less
     return response
@@ -194,7 +207,7 @@ class SignedInPage(FactorPage):
             may_prove=by_code or self.user.has_usable_password(),
             may_prove_at_provider=self.may_prove_at_provider,
             has_factor=has_second_factor(self.user),
-            needed=needs_second_factor(self.user),
+            needed=settings.NOVA_REQUIRE_SECOND_FACTOR and needs_second_factor(self.user),
             **kwargs,
         )
 
@@ -221,7 +234,7 @@ class SignedInPage(FactorPage):
 
     def explain_missing_proof(self) -> Message:
         at_provider = self.may_prove_at_provider
-        return PROVE_AT_PROVIDER() if at_provider else NO_PROOF()
+        return PROVE_AT_PROVIDER() if at_provider else explain_wrong_answer(self.request)
 
     def show_codes(self, codes: list[str]) -> HttpResponse:
         """Show recovery codes, this once: nothing keeps them."""

@@ -1,7 +1,8 @@
 """The drop-in for NOVA's credential helper: the same functions, over the store of each client's phase.
 
-Knows no Django. `docs/reader.md` says what is read in each phase, what is cached, and what happens when a store fails.
-psycopg, psycopg2 and boto3 are imported by the first call that needs them: together they take a fifth of a second.
+Knows no Django. `docs/nova.md` says what is read in each phase, what is cached, and what happens when a store fails.
+The rest of the package, psycopg, psycopg2 and boto3 are imported by the first call that needs them: NOVA's every
+process imports this module, also those that never read a client.
 """
 
 from __future__ import annotations
@@ -11,15 +12,12 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from nova_credentials.aws.endpoint import read_endpoint
 from nova_credentials.credential_types import (
     AwsCredentials,
     CredentialType,
     DatabaseCredentials,
     EmailCredentials,
 )
-from nova_credentials.document import Layout
-from nova_credentials.reader.connections import connect_to_database, read_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,6 +136,8 @@ def get_database_connection(
     `connect` is another driver: its name, or a function that is called as `psycopg.connect` would be. Where the login
     fails, the credentials are read anew.
     """
+    from nova_credentials.reader.connections import connect_to_database
+
     reader = _shared_reader()
     return connect_to_database(reader, client_slug, label, refresh=refresh, connect=connect)
 
@@ -154,6 +154,9 @@ def _shared_reader() -> Reader:
 
 def from_environment(environment: Mapping[str, str]) -> Reader:
     """Make the reader that the environment describes; RuntimeError says what to set, ValueError that no URI is set."""
+    from nova_credentials.aws.endpoint import read_endpoint
+    from nova_credentials.document import Layout
+    from nova_credentials.reader.connections import read_driver
     from nova_credentials.reader.routing import Reader
 
     # An empty variable counts as unset, as on the site.

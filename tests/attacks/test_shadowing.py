@@ -34,7 +34,7 @@ from tests.factories import make_full_client, start_run
 
 ROOT = Path(__file__).parents[2]
 WORKERS_SECONDS = 300
-# As docs/reader.md says.
+# As docs/nova.md says.
 READERS_RIGHTS = f"""
 GRANT SELECT ON {NOVA_TABLES} TO {{role}};
 GRANT USAGE ON SCHEMA nova_admin TO {{role}};

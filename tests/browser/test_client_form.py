@@ -119,7 +119,7 @@ def test_what_is_not_understood_or_not_kept_of_a_pasted_string_is_told(visit):
     ):
         paste(page, area, text)
         expect(beside.locator(".field-warning")).to_have_text(
-            "Not kept: sslmode and application_name."
+            "Not stored, as a login has no field for it: sslmode and application_name."
         )
         expect(page.locator(area)).not_to_have_attribute("aria-invalid", "true")
     # A card of a new login is none that is marked as wrong or as open.
@@ -177,7 +177,7 @@ def test_a_login_is_edited_in_place_and_a_stale_form_loses_nothing(visit):
 def test_what_is_left_out_is_not_saved_and_a_provider_fills_its_hosts(visit):
     page = visit(f"{CLIENTS}add/")
     page.get_by_label("Name").fill("Acme")
-    page.locator("#login-databases-0").get_by_role("button", name="Leave out").click()
+    page.locator("#login-databases-0").get_by_role("button", name="Remove").click()
     add_login(page, "Mail")
     page.select_option("#id_emails-0-email_provider", "outlook")
     expect(page.locator("#id_emails-0-smtp_host")).to_have_value("smtp.office365.com")

@@ -171,7 +171,7 @@ def test_an_act_is_chosen_for_one_or_all_without_a_script_and_asks(visit, two_cl
     page.get_by_role("checkbox", name="Café Norte").check()
     page.get_by_label("Select all 2").set_checked(is_every)
     page.locator(".list-bar summary", has_text="Move").click()
-    page.get_by_role("button", name="Push to Secrets Manager…").click()
+    page.get_by_role("button", name="Push to AWS…").click()
 
     asked = "Push 2 clients" if is_every else "Push Café Norte"
     expect(page.get_by_role("heading", name=asked).first).to_be_visible()
@@ -184,15 +184,15 @@ def test_the_menu_of_a_row_has_the_acts_for_its_phase_by_keyboard(visit, two_cli
 
     press(button)
     menu = page.locator("td .list-menu-items")
-    expect(menu.get_by_role("button", name="Push to Secrets Manager…")).to_be_focused()
+    expect(menu.get_by_role("button", name="Push to AWS…")).to_be_focused()
     expect(menu.get_by_role("button", name="Cut over to AWS…")).to_have_count(0)
     page.keyboard.press("Escape")
     expect(menu).to_have_count(0)
     expect(button).to_be_focused()
     press(button)
-    press(menu.get_by_role("button", name="Set the owner…"))
+    press(menu.get_by_role("button", name="Push to AWS…"))
 
-    expect(page.get_by_text("Set the owner of Café Norte?").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Café Norte")).to_be_visible()
 
 
 def test_all_are_selected_and_let_go_again_and_shift_takes_those_between(visit, stores):

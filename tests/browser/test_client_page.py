@@ -29,7 +29,7 @@ def test_the_name_and_the_first_action_are_on_the_first_screen_of_a_telephone_an
     page = visit(page_of(pk, "overview"), viewport=TELEPHONE)
     for part in (
         page.get_by_role("heading", name="IDOM", level=1),
-        page.get_by_role("link", name="Push to Secrets Manager").first,
+        page.get_by_role("link", name="Push to AWS").first,
     ):
         box = part.bounding_box()
         assert box

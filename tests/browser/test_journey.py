@@ -32,7 +32,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     change_in_aws(aws_store.secrets_manager(), "nova/clients/acme", password="another")
 
     somebody.follows("Comparison")
-    somebody.presses("Check again")
+    somebody.presses("Compare now")
     somebody.follows("Mismatches")
     somebody.reads("different value")
     somebody.follows("acme")
@@ -44,7 +44,7 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     somebody.follows("Move to dual read")
     somebody.presses("Move to dual read", n="1")
     somebody.follows("Comparison")
-    somebody.presses("Check again")
+    somebody.presses("Compare now")
     somebody.follows("Overview")
     somebody.follows("Cut over to AWS")
     somebody.types("acme", "Type %(wanted)s to confirm", wanted="acme")

@@ -89,7 +89,7 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     expect(typed).to_have_count(0)
 
     while not typed.count():
-        operator.presses("Compare both stores now")
+        operator.presses("Compare now")
 
     operator.reads("Will be done")
 

@@ -22,7 +22,7 @@ def test_a_colleague_is_invited_and_gets_in(visit, settings, width, scripts):
     page = visit("/admin/people/", user=root, **shape)
     page.get_by_role("link", name="Invite…").click()
     page.get_by_label("Name").fill("Pau Serra")
-    page.get_by_label("Mail").fill("pau@example.test")
+    page.get_by_label("Email").fill("pau@example.test")
     page.get_by_role("radio", name="Operator").check()
     page.get_by_label("Your password").fill(PASSWORD)
     found = violations(page) if scripts else []

@@ -174,7 +174,7 @@ def test_a_client_larger_than_a_secret_is_refused(send):
     ("field", "value", "words"),
     [
         ("aws_logins-0-region", "mars-west-9", "AWS has no region “mars-west-9”"),
-        ("emails-0-email_user", "invoices", "This is no mail address"),
+        ("emails-0-email_user", "invoices", "This is not an email address"),
         ("databases-0-db_password", "blank ", "begins or ends with a space"),
         ("slug", "client-abc123", "hyphen and six characters"),
     ],

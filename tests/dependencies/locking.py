@@ -20,6 +20,7 @@ LISTS = (
     "requirements-redis.txt",
     "requirements-dev.txt",
     "requirements-tools.txt",
+    "requirements-lowest.txt",
 )
 OLDEST_PYTHON = "3.11"
 HEAD = "# Made by `make lock` of {listed}: change that, never this.\n# Made of: {digest}\n"
@@ -107,12 +108,13 @@ def make_lock(folder: Path, name: str, *, uv: str, constraint: str | None, upgra
 
 def make_locks(folder: Path, *, uv: str, upgrade: bool) -> None:
     """Renews the locks of all lists. What development and production share has one version."""
-    production, with_redis, development, tools = LISTS
+    production, with_redis, development, tools, lowest = LISTS
     for name, above in (
         (production, None),
         (with_redis, production),
         (development, with_redis),
         (tools, None),
+        (lowest, None),
     ):
         constraint = lock_of(Path(above)).name if above else None
         make_lock(folder, name, uv=uv, constraint=constraint, upgrade=upgrade)

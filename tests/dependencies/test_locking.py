@@ -35,6 +35,7 @@ def lists(tmp_path):
     (tmp_path / "requirements-redis.txt").write_text("-r requirements.txt\nextra==5\n")
     (tmp_path / "requirements-dev.txt").write_text("-r requirements-redis.txt\nother[more]==2\n")
     (tmp_path / "requirements-tools.txt").write_text("tool==3\n")
+    (tmp_path / "requirements-lowest.txt").write_text("old==0\n")
     for name in LISTS:
         head = HEAD.format(listed=name, digest=digest_of(tmp_path / name))
         lock_of(tmp_path / name).write_text(head + "example==1 \\\n    --hash=sha256:00\n")
@@ -127,7 +128,7 @@ def test_locks_are_renewed_with_the_versions_that_they_have(lists):
     assert "requirements.txt\nexample==1\n" in asked
     assert "requirements-redis.txt --constraint requirements.lock\nexample==1\n" in asked
     assert "requirements-dev.txt --constraint requirements-redis.lock\nexample==1\n" in asked
-    assert asked.count("--universal --generate-hashes") == len(LISTS) == 4
+    assert asked.count("--universal --generate-hashes") == len(LISTS) == 5
 
 
 def test_a_lock_in_which_nothing_changes_is_not_written(lists):

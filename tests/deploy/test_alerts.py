@@ -14,7 +14,7 @@ from tests.checkout import ROOT
 from tests.deploy.conftest import TOKEN
 
 ALERTS = ROOT / "deploy" / "alerts.yaml"
-DOCUMENT = (ROOT / "docs" / "operating.md").read_text()
+DOCUMENT = (ROOT / "docs" / "run.md").read_text()
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
 ADDRESS = "{{ $externalLabels.nova_admin }}/admin/docs/runbooks.md"
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]

@@ -50,7 +50,7 @@ def test_they_share_the_network_of_the_embedded_aws_and_only_this_machine_reache
 
 
 def test_its_settings_are_settings():
-    known = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    known = set(re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     known |= {"NOVA_EMBEDDED_AWS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
     assert ENVIRONMENT.keys() <= known

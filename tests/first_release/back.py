@@ -1,4 +1,4 @@
-"""The way back to the first release, as docs/upgrading.md has it."""
+"""The way back to the first release, as docs/studies/first-release.md has it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEPS = (
-    ("migrate", "migration", "0006_approvals_and_reveals"),
-    ("migrate", "credentials", "0002_written_at"),
+    ("migrate", "migration", "0006_first_release"),
+    ("migrate", "credentials", "0002_first_release"),
 )
 SCRIPT = ROOT / "deploy" / "back_to_first_release.sql"
 TRIES = 50

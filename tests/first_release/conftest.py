@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def first() -> Iterator[First]:
-    """Loaded by a superuser, who owns all of it; the site's role may do what docs/reader.md and `migrate` ask for."""
+    """Loaded by a superuser, who owns all of it; the site's role may do what docs/nova.md and `migrate` ask for."""
     with site_role() as site, nova_database.database() as uri:
         yield load_first(uri, site)
 

@@ -335,8 +335,8 @@ def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
     compare = reverse("admin:credentials_client_compare", args=[world["dual_write"]])
     answer = client.post(compare, follow=True, **SPANISH)
 
-    assert Resolution.objects.first().message == STATUSES["missing_in_aws"]()
-    assert "Comprobado de nuevo. Falta en AWS" in text(answer)
+    assert Resolution.objects.first().message.values["result"] == STATUSES["missing_in_aws"]()
+    assert "Comprobado de nuevo. Resultado: Falta en AWS." in text(answer)
 
 
 def test_a_time_in_a_reason_that_was_stored_ages(world, client):

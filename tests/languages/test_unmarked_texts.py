@@ -89,7 +89,10 @@ IN_ENGLISH = (
 )
 
 
-@pytest.mark.parametrize("path", [path for path in CODE if "embedded" not in path])
+@pytest.mark.parametrize(
+    "path",
+    [path for path in CODE if "embedded" not in path and not path.endswith("schema_operations.py")],
+)
 def test_code_has_no_text_that_is_not_marked_where_it_is_shown(path):
     assert list(unmarked(CODE[path])) == []
 

@@ -319,7 +319,7 @@ class World:
         # The one is played in this process alone; in the other nobody has such a process any more.
         if self.aws_is_down_for_readers or self.old_secrets_went:
             return
-        # It goes by the slug alone. Whoever renames clients has upgraded it (docs/reader.md).
+        # It goes by the slug alone. Whoever renames clients has upgraded it (docs/nova.md).
         if self.slugs != [SLUG]:
             return
         self.notice_moves()

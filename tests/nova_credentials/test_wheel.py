@@ -1,9 +1,11 @@
-"""What `pip install .` installs: the package alone, which reads without Django."""
+"""What NOVA installs, from a registry of its own or as a folder beside its code: the package alone, without Django."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from importlib.metadata import distribution
 from pathlib import Path
@@ -16,10 +18,11 @@ from psycopg.conninfo import make_conninfo
 
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT
+from tests.dependencies.locking import listed_lines
 from tests.factories import make_full_client
 from tests.nova_credentials.in_phases import bring
-from tests.nova_credentials.nova_process import run_by
-from tests.nova_credentials.wheel import VERSION, build_wheel
+from tests.nova_credentials.nova_process import run, run_by
+from tests.nova_credentials.wheel import VERSION, build_wheel, serve_index
 
 NOVAS_PINS = {"redis": "5.2.1", "psycopg2-binary": "2.9.10"}
 # What pip would fetch beside the wheel: psycopg, boto3 and what they need in turn.
@@ -36,7 +39,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory) -> Path:
-    """The interpreter of an environment with the wheel, what it needs, and nothing else."""
+    """The interpreter of an environment that has what the wheel needs and, from a registry, the wheel; nothing else."""
     home = tmp_path_factory.mktemp("nova")
     venv.create(home)
     (packages,) = home.glob("lib/python*/site-packages")
@@ -46,10 +49,17 @@ def python(wheel, tmp_path_factory) -> Path:
             if top != "__pycache__":
                 (packages / top).symlink_to(Path(of_package.locate_file(top)).resolve())
     python = home / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    subprocess.run(
-        [*pip, "--disable-pip-version-check", "--no-index", "--no-deps", str(wheel)], check=True
-    )
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--isolated", "install", "--quiet"]
+    pip += ["--disable-pip-version-check", "--no-cache-dir", "--only-binary", ":all:"]
+    with serve_index(wheel, tmp_path_factory.mktemp("registry")) as index:
+        done = subprocess.run(
+            [*pip, "--index-url", index, f"nova-credentials[binary]=={VERSION}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    # Where one of those needed did not fit, pip would look for it in this registry, in vain.
+    assert done.returncode == 0, done.stderr
     return python
 
 
@@ -71,16 +81,58 @@ def read_needs(metadata: list[str]) -> set[str]:
     return {line.partition(": ")[2] for line in metadata if line.startswith("Requires-Dist")}
 
 
-def test_the_wheel_needs_psycopg_and_boto3_alone(wheel):
+def test_its_metadata_says_what_a_registry_shows(wheel):
     metadata = read_metadata(wheel)
-    needs = read_needs(metadata)
-    always = {need for need in needs if "extra ==" not in need}
-    assert always == {"psycopg<4,>=3.2.1", "boto3<2,>=1.34"}
-    assert {need.partition("; ")[2] for need in needs - always} == {
-        "extra == 'binary'",
-        "extra == 'psycopg2'",
+    # Twine 5, and registries of its time, refuse a later form.
+    assert metadata[0] == "Metadata-Version: 2.3"
+    assert {f"Version: {VERSION}", "License: MIT", "Requires-Python: >=3.11"} <= set(metadata)
+    readme = metadata[metadata.index("") + 1 :]
+    assert readme[0].startswith("# ")
+    assert len(readme) > 50
+
+
+def test_the_wheel_needs_psycopg_and_boto3_alone(wheel):
+    needs = {Requirement(text) for text in read_needs(read_metadata(wheel))}
+
+    assert {need.name for need in needs if not need.marker} == {"psycopg", "boto3"}
+    assert {str(need.marker) for need in needs if need.marker} == {
+        'extra == "binary"',
+        'extra == "psycopg2"',
     }
-    assert "Requires-Python: >=3.11" in metadata
+
+
+def test_the_lowest_versions_that_it_allows_are_those_that_are_tried(wheel):
+    """`make lowest` runs the reader's tests on them."""
+    lowest = {
+        (need.name, specifier.version)
+        for need in map(Requirement, read_needs(read_metadata(wheel)))
+        for specifier in need.specifier
+        if specifier.operator == ">="
+    }
+    tried = map(Requirement, listed_lines(ROOT / "requirements-lowest.txt"))
+
+    assert {(need.name, str(need.specifier).removeprefix("==")) for need in tried} == lowest
+
+
+def test_no_version_is_allowed_that_cannot_be_installed(wheel):
+    """psycopg 3.2.0 asks for a psycopg-binary that was never published."""
+    needs = map(Requirement, read_needs(read_metadata(wheel)))
+    assert not [need for need in needs if need.name == "psycopg" and "3.2.0" in need.specifier]
+
+
+def test_what_is_uploaded_as_source_is_the_package_too(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist"]
+    subprocess.run(
+        [*build, "--directory", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+    )
+
+    with tarfile.open(tmp_path / f"nova_credentials-{VERSION}.tar.gz") as opened:
+        tops = {name.split("/")[1] for name in opened.getnames()}
+    assert tops - {"pyproject.toml", "PKG-INFO", ".gitignore"} == {
+        "nova_credentials",
+        "docs",
+        "LICENSE",
+    }
 
 
 def list_all_needs(needs: set[str], extra: str) -> list[Requirement]:
@@ -138,15 +190,39 @@ print(reader.get_client_id("idom"), reader.get_database_credentials("idom").db_p
     assert printed == f"{pk} {secrets}"
 
 
-def test_importing_the_reader_imports_neither_boto3_nor_psycopg(python):
+@pytest.mark.usefixtures("stores")
+def test_a_copy_of_the_folder_beside_novas_code_reads_as_well(tmp_path):
+    """Nothing is installed then but psycopg and boto3."""
+    shutil.copytree(ROOT / "nova_credentials", tmp_path / "nova_credentials")
+    bring(make_full_client("idom"), Phase.DUAL_READ)
+    database_url = make_conninfo(
+        os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
+    )
+
+    printed = run(
+        "print(reader.__file__, reader.get_database_credentials('idom').db_password)",
+        database_url,
+        package=tmp_path,
+    )
+
+    assert printed.split() == [
+        str(tmp_path / "nova_credentials/reader/__init__.py"),
+        "example-password-1",
+    ]
+
+
+def test_importing_the_reader_takes_the_rows_classes_and_no_more(python):
+    """Every process of NOVA imports it, also one that never reads a client."""
     printed = run_by(
         python,
         """
 import sys
+from nova_credentials.reader import *
+of_package = {name for name in sys.modules if name.startswith("nova_credentials")}
 import nova_credentials.aws
-import nova_credentials.reader
-print(sorted({"boto3", "botocore", "psycopg", "django"} & sys.modules.keys()))
+print(*sorted(of_package), sorted({"boto3", "botocore", "psycopg", "django"} & sys.modules.keys()))
 """,
         "",
     )
-    assert printed == "[]"
+    own = "nova_credentials nova_credentials.credential_types nova_credentials.reader"
+    assert printed == f"{own} []"

@@ -1,13 +1,17 @@
-"""Builds the wheel that NOVA installs, from this checkout and without a network."""
+"""Builds the wheel that NOVA installs, from this checkout and without a network, and serves it as a registry does."""
 
+import shutil
 import subprocess
 import sys
-import tomllib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from nova_credentials import VERSION
 from tests.checkout import ROOT
-
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def build_wheel(folder: Path) -> Path:
@@ -24,3 +28,25 @@ def build_wheel(folder: Path) -> Path:
     assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob(f"nova_credentials-{VERSION}-*.whl")
     return wheel
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """A simple index is nothing but folders that are listed; pip's requests need no log."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the library's name)
+        pass
+
+
+@contextmanager
+def serve_index(wheel: Path, folder: Path) -> Iterator[str]:
+    """Serve the wheel as the one package of a registry on this machine; yield its address for pip's --index-url."""
+    project = folder / "simple" / "nova-credentials"
+    project.mkdir(parents=True)
+    shutil.copy(wheel, project)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/simple"
+    finally:
+        server.shutdown()
+        server.server_close()

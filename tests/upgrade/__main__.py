@@ -124,9 +124,10 @@ def measure(
     result.longest_before_ms = longest_ms(before.end())
     counted = count_writes(uri, site)
     nova = Nova(uri, with_package=with_package)
-    watch, begun = Watch(uri), time.monotonic()
+    watch, begun, is_done = Watch(uri), time.monotonic(), False
     try:
         upgrade(uri)
+        is_done = True
     except (RuntimeError, TimeoutError, psycopg.Error) as error:
         result.problems.append(repr(error))
     result.seconds = time.monotonic() - begun
@@ -137,6 +138,8 @@ def measure(
     result.problems += [f"{work.name}: {work.error}" for work in works if work.error]
     if (longest := max(result.waits, default=0)) > MOST_MS:
         result.problems.append(f"a statement of NOVA's waited {longest:.0f} ms")
+    if not is_done:
+        return result  # its tables may be where they were
     result.problems += find_uncounted(works, counted, count_writes(uri, to))
     if to == "nova_admin":
         result.problems += find_lost_conditions(uri)

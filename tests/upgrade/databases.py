@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KEPT = ROOT / "tests" / "nova_credentials" / "kept"
-EARLY = "0.2.0.dev0"
-# What the early build of 0.2.0 had migrated beyond the first release; its dump has no row of it.
-OF_EARLY = (
-    ("credentials", "0003_counting"),
-    *(("migration", name) for name in ("0007_version_keys", "0008_messages")),
-)
-# The rows of the first release's own list of schema migrations, up to its last.
-APPLIED = "INSERT INTO public.django_migrations "
 
 # By one role in one transaction without triggers: as if it had been there for long. `{site}` is the site's schema.
 FILL = """
@@ -54,7 +46,7 @@ INSERT INTO {site}.migration_runitem
 RESET session_replication_role;
 """
 
-# What the site has told and is not over yet; the first releases told nobody.
+# What the site has told and is not over yet; the first release told nobody.
 OPEN_CONDITIONS = """
 INSERT INTO nova_admin.migration_condition (event, subject, facts, began_at, seen_at)
     SELECT event, subject, '{"key": "", "values": {}, "text": "x"}', now() - interval '1 h', now()
@@ -72,24 +64,9 @@ def load_kept(uri: str) -> None:
         there.execute((KEPT / "site-0.2.0.sql").read_text("utf-8"))
 
 
-def load_early(uri: str) -> None:
-    """The early build's site, with the list of the schema migrations that made it."""
-    made = (ROOT / "tests" / "first_release" / "database.sql").read_text("utf-8")
-    with psycopg.connect(uri, autocommit=True) as there:
-        there.execute((KEPT / f"site-{EARLY}.sql").read_text("utf-8"))
-        for line in made.splitlines():
-            if line.startswith(APPLIED):
-                there.execute(line.replace("public.", "nova_admin.", 1))
-        there.cursor().executemany(
-            "INSERT INTO nova_admin.django_migrations (app, name, applied) VALUES (%s, %s, now())",
-            OF_EARLY,
-        )
-
-
 # Each released version: what loads its tables, and the schema that has the site's.
 RELEASES: dict[str, tuple[Callable[[str], None], str]] = {
     "first release": (load_first, "public"),
-    "early build of 0.2.0": (load_early, "nova_admin"),
     "0.2.0": (load_kept, "nova_admin"),
 }
 

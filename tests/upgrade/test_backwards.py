@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 
 from credentials.models import ColumnMapping
 from migration.management.backward_plans import require_nothing_taken
-from migration.models import ClientMigration, Offboarding
+from migration.models import ClientMigration, Offboarding, Rotation
 from nova_credentials.phases import Phase
 from tests.checkout import manage
 from tests.factories import make_client
@@ -45,7 +45,7 @@ def purged() -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "to",
-    [("credentials", "zero"), ("migration", "0005"), ("contenttypes", "zero")],
+    [("credentials", "zero"), ("migration", "zero"), ("contenttypes", "zero")],
 )
 def test_no_way_back_loses_a_purged_client(purged, to):
     with psycopg.connect(purged, autocommit=True) as there:
@@ -80,27 +80,34 @@ def test_a_way_back_to_nothing_says_what_stays_and_what_removes_it():
         assert there.execute(f"{settings} WHERE datname = current_database()").fetchall() == []
 
 
-LOSSES = {
-    ("migration", "0034_layouts"): lambda _: ClientMigration.objects.update(layout="service"),
-    ("migration", "0050_secret_slug"): lambda _: ClientMigration.objects.update(secret_slug="old"),
-    ("migration", "0040_offboardings"): lambda pk: Offboarding.objects.create(
-        client_id=pk, slug="idom", former_phase=Phase.AWS
+TABLES = ("migration", "0051_second_release_tables")
+COLUMNS = ("migration", "0053_evidence_layouts_and_slugs")
+LOSSES = [
+    (COLUMNS, lambda _: ClientMigration.objects.update(layout="service")),
+    (COLUMNS, lambda _: ClientMigration.objects.update(secret_slug="old")),
+    (TABLES, lambda pk: Rotation.objects.create(client_id=pk, slug="idom")),
+    (
+        TABLES,
+        lambda pk: Offboarding.objects.create(client_id=pk, slug="idom", former_phase=Phase.AWS),
     ),
-    ("credentials", "0004_mapped_columns"): lambda _: ColumnMapping.objects.create(
-        table="public.clients", column="pin", use="secret", column_type="text"
+    (
+        ("credentials", "0004_counting_and_mapping"),
+        lambda _: ColumnMapping.objects.create(
+            table="public.clients", column="pin", use="secret", column_type="text"
+        ),
     ),
-}
+]
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("step", LOSSES)
-def test_what_the_first_release_does_not_know_is_asked_for_before_it_goes(step):
+@pytest.mark.parametrize(("step", "lose"), LOSSES)
+def test_what_the_first_release_does_not_know_is_asked_for_before_it_goes(step, lose):
     plan = [(SimpleNamespace(app_label=step[0], name=step[1]), True)]
     pk = make_client("idom")
     ClientMigration.objects.create(client_id=pk, phase=Phase.PURGED)
     require_nothing_taken(plan)
 
-    LOSSES[step](pk)
+    lose(pk)
 
     with pytest.raises(CommandError, match="idom"):
         require_nothing_taken(plan)

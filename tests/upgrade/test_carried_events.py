@@ -36,7 +36,7 @@ from tests.memory import measure_peak
 from tests.migration.moves.clients import LINE
 from tests.migration.pages import DIFFERENT
 
-BEFORE = "0058_open_items_by_client"
+BEFORE = "0053_evidence_layouts_and_slugs"
 
 
 def upgrade() -> None:
@@ -199,10 +199,10 @@ def test_memory_does_not_grow_with_the_number_of_events(transactional_db):
                 [number],
             )
 
-    call_command("migrate", "migration", "0059_events", verbosity=0)
+    call_command("migrate", "migration", BEFORE, verbosity=0)
     fill(3000)
     few = measure_peak(lambda: call_command("migrate", verbosity=0))
-    call_command("migrate", "migration", "0059_events", verbosity=0)
+    call_command("migrate", "migration", BEFORE, verbosity=0)
     fill(20_000)
     many = measure_peak(lambda: call_command("migrate", verbosity=0))
 

@@ -27,7 +27,7 @@ from tests.factories import make_client, make_comparison
 from tests.migration.pages import DIFFERENT
 from tests.migration.site.notices.sinks import WebhookSink, opened
 
-BEFORE = "0053_read_outcomes"
+BEFORE = "0053_evidence_layouts_and_slugs"
 ROWS = """
 INSERT INTO migration_noticerule VALUES ('run_ended', false, true), ('rotation_overdue', true, false);
 INSERT INTO migration_condition (event, subject, began_at, seen_at)
@@ -116,7 +116,6 @@ INSERT INTO migration_condition (event, subject, facts, began_at, seen_at) VALUE
     ('schedule changed', 'others', NULL, now(), now());
 """
 READ = "SELECT event, subject, facts ->> 'key', began_at, seen_at FROM migration_condition ORDER BY 1, 2"
-WITHOUT_PROBLEMS = "0056_copies_in_runs"
 
 
 def run_sql(statement):
@@ -127,7 +126,7 @@ def run_sql(statement):
 
 @pytest.mark.django_db(transaction=True)
 def test_open_conditions_become_problems_and_go_back_as_they_were(monkeypatch):
-    call_command("migrate", "migration", WITHOUT_PROBLEMS, verbosity=0)
+    call_command("migrate", "migration", BEFORE, verbosity=0)
     run_sql(CONDITIONS)
     before = run_sql(READ)
 
@@ -154,7 +153,7 @@ def test_open_conditions_become_problems_and_go_back_as_they_were(monkeypatch):
 
     look_at_problems()
     assert not Notice.objects.exists()
-    call_command("migrate", "migration", WITHOUT_PROBLEMS, verbosity=0)
+    call_command("migrate", "migration", BEFORE, verbosity=0)
     back = run_sql(READ)
     # What was only noted, and never told, is found anew.
     assert [row[:4] for row in back if row[0] != "last look"] == [

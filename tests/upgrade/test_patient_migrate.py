@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -23,7 +24,7 @@ NOT_FOR_LONG = "SET lock_timeout = '5s'"
 
 def test_a_table_that_is_in_use_keeps_nobody_waiting_and_migrate_goes_on_once_it_is_free():
     with migrated_database() as uri:
-        migrate(uri, "migration", "0033")
+        migrate(uri, "migration", "0052")
         with psycopg.connect(uri) as holder, psycopg.connect(uri, autocommit=True) as nova:
             holder.execute(IN_USE)
             done = []
@@ -49,19 +50,50 @@ def test_a_table_that_is_in_use_keeps_nobody_waiting_and_migrate_goes_on_once_it
             assert nova.execute(LAYOUTS).fetchone() == (1,)
 
 
+# Ends itself by SIGKILL before the statement that has this text, or a parameter of it.
+KILLED = r"""
+import os, signal
+from django.core.management import call_command
+from django.db import connection
+def end(execute, sql, params, many, context):
+    if %r in f"{sql} {params}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return execute(sql, params, many, context)
+with connection.execute_wrapper(end):
+    call_command("migrate", verbosity=0)
+"""
+# Of those that are not one transaction: the first one behind each of their steps.
+STEPS = (
+    "UPDATE credentials_clientrevision AS kept SET pushed_at",
+    "UPDATE migration_clientmigration AS kept",
+    "DELETE FROM migration_readcount",
+    'ALTER TABLE "migration_readcount" VALIDATE CONSTRAINT',
+    "CREATE INDEX IF NOT EXISTS client_secret_slug",
+    "INSERT INTO migration_clientmigration AS kept",
+    "0015_readable_times",  # between two of the names that are recorded
+)
+# As one that nobody ended makes them.
+MADE = """
+SELECT attrelid::regclass::text, attname::text FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'nova_admin'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+UNION ALL SELECT conrelid::regclass::text, conname || convalidated FROM pg_constraint
+WHERE connamespace = 'nova_admin'::regnamespace
+UNION ALL SELECT tablename::text, indexname::text FROM pg_indexes WHERE schemaname = 'nova_admin'
+UNION ALL SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT app, name FROM nova_admin.django_migrations
+"""
+
+
 def test_a_schema_migration_that_was_ended_between_its_steps_is_begun_again():
     with migrated_database() as uri:
+        with psycopg.connect(uri) as connection:
+            whole = sorted(connection.execute(MADE).fetchall())
         migrate(uri, "credentials", "0004")
-        with psycopg.connect(uri, autocommit=True) as connection:
-            # As after the first steps of 0034_layouts and credentials.0005: the columns are there, and no row says so.
-            connection.execute(
-                "ALTER TABLE nova_admin.credentials_clientrevision ADD pushed_at timestamptz;"
-                "ALTER TABLE nova_admin.migration_run ADD layout varchar(16) DEFAULT '' NOT NULL;"
-                "ALTER TABLE nova_admin.migration_clientmigration ADD layout varchar(16),"
-                " ADD other_secrets varchar(8) DEFAULT '' NOT NULL, ADD other_secrets_since timestamptz"
-            )
 
+        for step in STEPS:
+            done = manage("shell", "-v", "0", "-c", KILLED % step, DATABASE_URL=uri)
+            assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), (step, done.stderr)
         migrate(uri)
 
         with psycopg.connect(uri) as connection:
-            assert connection.execute(LAYOUTS).fetchone() == (1,)
+            assert sorted(connection.execute(MADE).fetchall()) == whole

@@ -70,7 +70,7 @@ class Command(migrate.Command):
     def _quiet_the_log(self) -> None:
         if left := keep_values_out_of_log():
             self.stdout.write(
-                "PostgreSQL's log may hold values of the site's statements, secrets too (docs/production.md)."
+                "PostgreSQL's log may hold values of the site's statements, secrets too (docs/start.md)."
                 " Run as a superuser:"
             )
             for statement in left:

@@ -126,10 +126,13 @@ document.addEventListener("DOMContentLoaded", () => {
   const clearErrors = (fields) => {
     for (const field of fields) {
       field.removeAttribute("aria-invalid");
-      errorsOf(field)?.querySelectorAll(".field-error").forEach((line) => line.remove());
+      errorsOf(field)?.querySelectorAll(".field-error, .field-hint").forEach((line) => line.remove());
     }
   };
-  const showErrors = ({ general, fields }) => {
+  const showErrors = ({ general, fields, hints = {} }) => {
+    for (const field of form.elements) {
+      if (field.name in hints) errorsOf(field)?.append(makeLine("field-warning field-hint", hints[field.name]));
+    }
     const inputs = [...form.elements].filter((field) => field.name in fields);
     for (const field of inputs) {
       field.setAttribute("aria-invalid", "true");
@@ -144,6 +147,13 @@ document.addEventListener("DOMContentLoaded", () => {
     first.focus({ preventScroll: true });
   };
   form.addEventListener("input", ({ target }) => clearErrors([target]));
+  // The site takes no field with spaces around it; a secret is asked about (`hintAtBlanks`).
+  form.addEventListener("change", ({ target }) => {
+    if (!target.matches("input:not([type=hidden], [type=password], [type=checkbox])") || target.value === target.value.trim()) return;
+    target.value = target.value.trim();
+    errorsOf(target)?.querySelector(".field-hint")?.remove();
+    errorsOf(target)?.append(makeLine("field-warning field-hint", form.dataset.trimmed));
+  });
 
   // Sending
   window.addEventListener("beforeunload", (event) => isSaved && event.stopImmediatePropagation(), true);

@@ -81,6 +81,7 @@ const openRow = (button) => {
   opened = button;
   const isLow = menu.getBoundingClientRect().bottom > window.innerHeight;
   menu.classList.toggle("opens-upward", isLow && button.getBoundingClientRect().top > menu.offsetHeight);
+  menu.scrollIntoView({ block: "nearest" });
   menu.querySelector("button")?.focus();
 };
 document.addEventListener("click", ({ target }) => {

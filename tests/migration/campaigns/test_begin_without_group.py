@@ -1,13 +1,17 @@
 """A campaign that begins with all clients that can go, or with those selected in their list: it makes their group."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db.models import F
 
 from migration.campaigns import starts
 from migration.core.clients import all_clients, digest_clients
-from migration.models import Campaign, ClientGroup
+from migration.models import Campaign, ClientGroup, RunItem
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user, sent_form
 from tests.migration.acts import by_verdict, client_of
@@ -96,6 +100,32 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
     assert re.fullmatch(r"Clients of \d{1,2} \w{3} \d{4}, \d\d:\d\d", wave.group.name)
 
 
+def test_a_small_first_wave_is_a_group_of_its_own_which_goes_first(client, clients):
+    sent = typed("all", group_name="Spring", first_wave="1")
+
+    look = client.post(START, sent | {"step": "look"})
+    plan = look.context["plan"]
+
+    assert [(row.name, row.taken) for row in plan.rows] == [
+        ("Spring: first wave", 1),
+        ("Spring", 1),
+    ]
+    client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
+    waves = Campaign.objects.latest("pk").waves.order_by("position")
+    assert [(wave.group_name, members(wave.group)) for wave in waves] == [
+        ("Spring: first wave", ["further"]),
+        ("Spring", ["new"]),
+    ]
+
+
+def test_a_first_wave_that_takes_all_is_the_only_one(client, clients):
+    look = client.post(START, typed("all", group_name="Spring", first_wave="9", step="look"))
+    client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
+
+    (wave,) = Campaign.objects.latest("pk").waves.all()
+    assert members(wave.group) == ["further", "new"]
+
+
 def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, clients):
     Campaign.objects.get().cancel(by=None)
 
@@ -109,6 +139,30 @@ def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, 
         assert [number for label, number in refused["kinds"] if f"?{query}" in label] == [1]
         shown = client.get(f"{CLIENTS}?{query.replace('amp;', '')}").context["cl"].result_list
         assert [row.slug for row in shown] == [slug]
+
+
+def test_whom_the_preview_of_a_group_refuses_its_campaign_refuses_too(client, clients):
+    Campaign.objects.get().cancel(by=None)
+    make_full_client("never-set", is_active=None)
+    group = ClientGroup.objects.get_or_add("All")
+    group.put_clients(all_clients())
+    sent = typed("groups", goal="dual_read", most_refused="9", **{f"place_{group.pk}": "1"})
+
+    look = client.post(START, sent | {"step": "look"})
+    refused = by_verdict(look)["refused"]
+    client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
+    campaign = Campaign.objects.latest("pk")
+    for _step in range(2):
+        do_next(campaign)
+        Run.objects.update(finished_at=F("finished_at") - timedelta(days=2))
+
+    items = RunItem.objects.filter(run__wave__campaign=campaign, outcome=Outcome.REFUSED)
+    assert refused == ["bad name", "differs", "inactive", "never-set", "no-login"]
+    assert sorted(items.values_list("slug", flat=True)) == refused
+    stays = all_clients().in_phases(Phase.POSTGRES).filter(slug__in=refused)
+    assert sorted(stays.values_list("slug", flat=True)) == [
+        each for each in refused if each != "differs"
+    ]
 
 
 def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
@@ -223,7 +277,10 @@ def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said
 
     words = text(client.post(START, typed("all", wave_size="13", step="look")))
 
-    assert "Soak times: 12 days (4 waves, 3 steps at most" in words.replace("\xa0", " ")
+    assert (
+        "Soak times: up to 12 days in all, 24 hours after each step of 4 waves."
+        in words.replace("\xa0", " ")
+    )
 
 
 def test_who_may_not_make_groups_starts_with_groups_alone(client):

@@ -129,7 +129,7 @@ def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client)
     assert find_stuck_slugs(campaign) == {north[1]: "north-1", north[3]: "north-3"}
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "Continue without these 2 clients…" in page
-    assert "Fix each client first" in page
+    assert "Fix these clients first" in page
     assert "Fix in bulk" in page
     assert "north-0" in page
     words = text(client.get(address(campaign)))
@@ -170,14 +170,14 @@ def test_when_another_one_differs_than_was_shown_nobody_is_left_out(client):
 
     done = client.post(address(campaign), shown | {"reason": "INC-9"}, follow=True)
 
-    assert "another client holds it up now" in text(done)
+    assert "another client holds the campaign up now" in text(done)
     assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
 
 
 def test_of_others_than_were_shown_nobody_is_left_out():
     campaign = stop_with_refused()
 
-    with pytest.raises(CampaignNotChangedError, match="another client holds it up now"):
+    with pytest.raises(CampaignNotChangedError, match="another client holds the campaign up now"):
         without_stuck(campaign, by=None, digest=digest_clients([1, 2]))
 
     assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
@@ -272,7 +272,7 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
     shown = client.get(page_of("migration_campaign", campaign.pk))
     assert "Continue without this 1 client…" in text(shown)
     assert f'href="{address(campaign)}"' in shown.content.decode()
-    assert "north-0 could not be moved:" in text(shown)
+    assert "1 client was not moved north-0 block Refused" in text(shown)
     assert "Stop: nothing starts" not in text(shown)
     assert "Cancel: ends the campaign" in text(shown)
 

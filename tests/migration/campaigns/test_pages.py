@@ -5,15 +5,16 @@ from datetime import time, timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from migration.campaigns import history as campaign_changes
 from migration.campaigns import pages as campaign_views
+from migration.campaigns.members import measure_campaigns
 from migration.campaigns.steps import advance_campaign
-from migration.core.clients import MOVE_EVENT
+from migration.core.clients import MOVE_EVENT, ClientMigration, all_clients
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -60,6 +61,29 @@ def test_the_list_is_filtered_by_state(client, log_in):
 
     assert f"Campaign {stopped.pk}" in words
     assert f"Campaign {running.pk} " not in words
+
+
+def test_the_list_says_what_a_running_campaign_waits_for(client, log_in, settings):
+    settings.NOVA_MIN_READS = 20
+    log_in("Viewer")
+
+    def told() -> list[str]:
+        rows = client.get(CAMPAIGNS).context["cl"].result_list
+        return [row.waits_for.key for row in rows]
+
+    campaign = make_campaign(
+        make_group("Spain", 2, Phase.DUAL_READ), goal=Phase.AWS, soak_minutes=1440
+    )
+    assert told() == ["no_worker"]
+    Worker.objects.record_heartbeat("worker:1")
+    assert told() == ["step_is_due"]
+    assert advance_campaign(campaign.pk) is None
+    assert told() == ["waits_for_clients"]
+    wave = campaign.waves.get()
+    run = Run.objects.create(wave=wave, kind="move", move_from="dual_read", move_to="aws")
+    assert told() == ["waits_for_run"]
+    Run.objects.filter(pk=run.pk).update(finished_at=timezone.now())
+    assert told() == ["soaks"]
 
 
 def test_the_list_asks_no_more_queries_for_more_campaigns(client, log_in):
@@ -128,7 +152,7 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
 
     words = text(client.get(page(campaign)))
 
-    assert "The next step begins within a minute (due for 30 minutes)." in words
+    assert "The next step begins within a minute." in words
     assert "0 of 2 waves done" in words
     assert "Clients per wave (max.) 1,200" in words
     assert "Soak time 1 hour 30 minutes" in words
@@ -167,11 +191,11 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     advance_campaign(campaign.pk)
     campaign.refresh_from_db()
 
-    told = "Refused in wave 1: 1 client. The limit is 1."
+    told = "1 client was refused in wave 1 (limit: 1)."
     words = text(client.get(page(campaign)))
     assert re.search(f"Stopped (now|.{{1,12}} ago) : {re.escape(told)}", words)
-    assert "spain-0 could not be moved:" in words
-    assert "nothing blocks its clients any more." in words
+    assert "1 client was not moved spain-0 block Refused check Can be retried" in words
+    assert "No client of the waves so far is blocked: you can continue." in words
     pk = WaveClient.objects.get().client_id
     enter_phase(pk, Phase.DUAL_WRITE)
     make_comparison(pk, "mismatch")
@@ -190,6 +214,48 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     words = text(client.get(page(campaign)))
     # However slow this machine is.
     assert re.search(r"0 of 1 waves done ended (now|\d+ seconds? ago)", words)
+
+
+def test_a_stopped_campaign_tells_who_is_blocked_in_its_later_waves(client, log_in):
+    log_in("Operator")
+    later = make_group("Italy", 2)
+    all_clients().filter(slug="italy-1").update(is_active=False)
+    campaign = make_campaign(make_group("Spain"), later)
+    begin_wave(campaign, ["spain-0"])
+    advance_campaign(campaign.pk)
+
+    response = client.get(page(campaign))
+
+    assert response.context["kept_later"] == 1
+    shown = client.get(f"/admin/credentials/client/?{response.context['kept_later_query']}")
+    assert [row.slug for row in shown.context["cl"].result_list] == ["italy-1"]
+
+
+def test_who_is_left_out_or_moved_by_hand_does_not_change_what_a_campaign_counts(client, log_in):
+    log_in("Operator")
+    spain, italy = (
+        make_group("Spain", 2, Phase.DUAL_WRITE),
+        make_group("Italy", 2, Phase.DUAL_WRITE),
+    )
+    campaign = make_campaign(spain, italy, goal=Phase.DUAL_READ)
+
+    def count() -> tuple[int, int]:
+        (found,) = measure_campaigns(Campaign.objects.all())
+        return found.done, found.clients
+
+    by_hand = all_clients().get(slug="italy-0")
+    assert count() == (0, 4)
+    ClientMigration.objects.change_phase([by_hand.pk], Phase.DUAL_WRITE, Phase.DUAL_READ)
+    assert count() == (1, 4)
+    with transaction.atomic():
+        campaign.waves.get(position=2).begin(now=timezone.now())
+    assert WaveClient.objects.count() == 1
+    assert count() == (1, 4)
+    WaveClient.objects.update(left_out_at=timezone.now())
+    assert count() == (1, 3)
+    assert "1 of 3 clients at the goal, 0 of 2 waves done, 1 client left out" in text(
+        client.get(page(campaign))
+    )
 
 
 def test_the_run_in_work_is_shown_with_its_progress(client, log_in):

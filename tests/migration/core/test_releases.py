@@ -8,6 +8,7 @@ from django_q.models import OrmQ
 from migration import tasks
 from migration.core import heartbeat
 from migration.core.problems import Look
+from migration.core.releases import known_migrations
 from migration.doctor import site as workers
 from migration.management.commands import qcluster
 from migration.models import Worker
@@ -15,7 +16,7 @@ from migration.task_queue import KnownTasksQueue
 from nova_credentials import VERSION
 
 pytestmark = pytest.mark.usefixtures("stores")
-NEWEST = max(name for app, name in heartbeat.KNOWN_MIGRATIONS if app == "migration")
+NEWEST = max(name for app, name in known_migrations() if app == "migration")
 ADD = (
     "INSERT INTO nova_admin.django_migrations (app, name, applied) VALUES ('migration', %s, now())"
 )

@@ -229,8 +229,8 @@ def test_a_key_is_in_no_text_of_its_objects(db):
 
 
 def test_the_readers_role_cannot_read_the_keys(db):
-    """With what docs/reader.md tells to grant, and nothing else."""
-    granted = re.findall(r"^GRANT .*;$", (ROOT / "docs/reader.md").read_text(), re.MULTILINE)
+    """With what docs/nova.md tells to grant, and nothing else."""
+    granted = re.findall(r"^GRANT .*;$", (ROOT / "docs/nova.md").read_text(), re.MULTILINE)
     role = sql.Identifier("a_reader_of_version_keys")
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("CREATE ROLE {}").format(role))

@@ -224,6 +224,13 @@ def test_where_all_is_well_it_has_400_words_at_most_with_all_that_is_folded(as_r
     assert len(page.split()) <= 400
 
 
+def test_an_area_in_which_something_is_to_do_is_not_called_fine(as_role):
+    response = as_role("Viewer").get(PAGE)
+
+    to_do = {area["code"]: area["to_do"] for area in response.context["areas"]}
+    assert to_do["notices"] == 1  # nobody is told yet
+
+
 def test_what_each_check_found_is_on_the_page_of_its_area(as_role, all_well):
     browser = as_role("Viewer")
 

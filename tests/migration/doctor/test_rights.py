@@ -22,8 +22,10 @@ def test_where_nova_and_the_site_share_one_role_it_says_that_no_boundary_exists(
     found = run_doctor(migrated, "--role", migrated.site)
 
     assert found.codes("roles_not_apart") == ["same_role", "roles_are_apart"]
-    assert found.of("roles_not_apart")[0]["message"].startswith("No boundary exists")
-    assert "docs/production.md" in found.of("roles_not_apart")[0]["remedy"]
+    assert found.of("roles_not_apart")[0]["message"].startswith(
+        "NOVA and this site share the database role"
+    )
+    assert "docs/start.md" in found.of("roles_not_apart")[0]["remedy"]
 
 
 BOUNDARIES = {
@@ -253,7 +255,7 @@ def test_before_migrate_there_is_nothing_to_grant_on(hostile):
 
 
 def test_the_documentation_lists_the_same_rights():
-    text = Path(ROOT, "docs", "reader.md").read_text()
+    text = Path(ROOT, "docs", "nova.md").read_text()
     listed = set()
     for privileges, objects in re.findall(r"GRANT ([A-Z, ]+) ON (.+) TO nova;", text):
         kind, _, names = objects.partition(" ")

@@ -37,7 +37,6 @@ def test_it_says_what_holds_now(open_as, settings):
     before = open_as("Viewer")
     assert before["AWS writes"] == "Allowed"
     assert before["Key and regions"] == "AWS managed key"
-    assert before["NOVA's tables"] == "Nothing to review"
     assert before["Cost"] == "about $0.00 a month"
 
     stop_aws_writes(reason="INC-42")
@@ -47,6 +46,15 @@ def test_it_says_what_holds_now(open_as, settings):
     after = open_as("Operator")
     assert after["AWS writes"] != "Allowed"
     assert after["Key and regions"] == "alias/nova, eu-central-1, eu-west-1"
+
+
+def test_the_line_of_novas_tables_counts_what_their_page_asks_for(open_as, client):
+    line = open_as("Viewer")["NOVA's tables"]
+
+    shown = client.get(reverse("admin:credentials_columnmapping_changelist")).context
+    number = sum(len(shown[name]) for name in ("breaking", "unknown", "roles"))
+    assert shown["asks"] == bool(number)
+    assert line == (f"{number} to review" if number else "Nothing to review")
 
 
 def test_who_has_no_role_sees_nothing(client, db):

@@ -291,7 +291,7 @@ def test_the_record_keeps_the_name_of_a_user_who_is_gone(idom, maria, client):
 def test_comparing_first_comes_back_to_the_same_page(idom, client):
     client.force_login(make_user("maria", *VIEW, REVEAL, "migration.resolve_mismatch"))
     advance(idom, Phase.DUAL_WRITE)
-    assert "Compare both stores now" in client.get(address(idom)).content.decode()
+    assert "Compare now" in client.get(address(idom)).content.decode()
 
     url = f"/admin/credentials/client/{idom}/compare/"
     response = client.post(url, {"back": address(idom)})

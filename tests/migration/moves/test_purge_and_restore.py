@@ -9,7 +9,7 @@ from credentials.models import Client, DatabaseCredential
 from credentials.pointers import POINTER_IN_ROW
 from migration.core.keys import make_fingerprint
 from migration.core.sentences import NOVA_WROTE
-from migration.models import Comparison
+from migration.models import ClientMigration, Comparison
 from migration.moves import moves
 from migration.moves.moves import (
     NO_VALUE_IN_AWS,
@@ -57,6 +57,20 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     assert client.databases.get().db_host == before["database"]["host"]
     assert json.loads(sm.get_value(NAME).text) == before
     assert not is_pending(idom)
+
+
+def test_a_purge_and_a_restore_are_told_as_comparisons_of_what_they_saw(idom):
+    """Pages say when both stores were last equal; no gate counts these, as they were made before the move."""
+    advance(idom, Phase.AWS)
+    at = compare(client_ids=[idom])[idom].compared_at
+    for new in (Phase.PURGED, Phase.AWS):
+        move(client_id=idom, new=new)
+
+        newest = Comparison.objects.newest().get(client_id=idom)
+        assert newest.status == "match"
+        assert newest.compared_at > at
+        assert ClientMigration.objects.get(pk=idom).clean_streak == 0
+        at = newest.compared_at
 
 
 def test_of_a_purged_value_it_stays_known_which_one_stood_in_the_rows(idom):

@@ -21,7 +21,6 @@ from migration.models import (
     Comparison,
     DailyComparisons,
     OpenMismatch,
-    PhaseChange,
 )
 from migration.pushes.comparisons import MISSING_IN_AWS
 from tests.explained import count_rows_read
@@ -327,7 +326,7 @@ def test_whoever_was_to_look_at_a_mismatch_becomes_the_owner_of_its_client_or_is
     paths = sorted(path for pk, path in rows if pk == shared)
     assigned = {(alone, paths[0]): pepe, (owned, paths[0]): pepe, (owned, paths[1]): maria}
     assigned |= {(shared, paths[0]): maria, (shared, paths[1]): pepe, (shared, paths[2]): pepe}
-    migration = import_module("migration.migrations.0055_owners_of_mismatches")
+    migration = import_module("migration.migrations.0059_notices_and_problems")
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute(
@@ -348,30 +347,3 @@ def test_whoever_was_to_look_at_a_mismatch_becomes_the_owner_of_its_client_or_is
     assert comments[shared].text.endswith(f"were assigned to maria: {paths[0]}.")
     assert comments[owned].text.endswith(f"were assigned to pepe: {paths[0]}.")
     assert (comments[owned].by, comments[owned].by_name) == (None, "NOVA Admin")
-
-
-def test_a_schema_migration_finds_what_was_open_and_counted_before_it():
-    pk, other, missing = make_client("idom"), make_client("other"), make_client("missing")
-    found(pk, PASSWORD, HOST), make_comparison(missing, "missing_in_aws")
-    found(other, PASSWORD), make_comparison(other, "match")
-    PhaseChange.objects.create(client_id=pk, slug="idom", old="dual_write", new="dual_read")
-
-    def kept() -> tuple:
-        return (
-            list(OpenMismatch.objects.values("client", "slug", "path", "kind", "hint", "comparison",
-                                             "first_seen_at", "last_seen_at", "times")),
-            set(DailyComparisons.objects.values_list("day", "status", "number")),
-            list(ClientMigration.objects.order_by("pk").values("pk", "comparison_status", "compared_at")),
-        )  # fmt: skip
-
-    recorded = kept()
-    OpenMismatch.objects.all().delete(), DailyComparisons.objects.all().delete()
-    ClientMigration.objects.update(comparison_status=None, compared_at=None)
-    migration = import_module("migration.migrations.0004_dashboard")
-    with connection.cursor() as cursor:
-        for statement in (
-            migration.OPEN_MISMATCHES, migration.DAILY_COMPARISONS, migration.NEWEST, migration.COUNTED_SINCE
-        ):  # fmt: skip
-            cursor.execute(statement)
-
-    assert kept() == recorded

@@ -35,9 +35,26 @@ VALUES ('migrate', false, false, now()) RETURNING id
 """
 PLAN = """
 INSERT INTO migration_runplan (
-    adopt, overwrite, include_inactive, run_id, state, created_at, made_at, rows, differences
-) VALUES (true, %(overwrite)s, true, %(run)s, %(state)s, now(), %(made)s, %(rows)s, '[]') RETURNING id
+    adopt, overwrite, include_inactive, run_id, state, created_at, made_at, look, counts, differences
+) VALUES (
+    true, %(overwrite)s, true, %(run)s, %(state)s, now(), %(made)s,
+    CASE WHEN %(made)s IS NOT NULL THEN gen_random_uuid() END, %(counts)s, '[]'
+) RETURNING id
 """
+# Of one look alone.
+PLAN_ROWS = """
+INSERT INTO migration_planrow (plan_id, look, client_id, plan_class, content)
+SELECT id, look, (client ->> 'id')::int, client ->> 'class', client
+FROM migration_runplan, jsonb_array_elements(%(rows)s) AS client WHERE id = %(plan)s
+UNION ALL SELECT id, gen_random_uuid(), 9, 'new', '{}' FROM migration_runplan WHERE id = %(plan)s
+"""
+COUNTS = {
+    "clients": 2,
+    "classes": {"updated": 1, "left_alone": 1},
+    "writes": {"updated": 1, "created": 1},
+    "present": 3,
+    "spared": 1,
+}
 
 
 def count_in_memory() -> int:
@@ -118,7 +135,7 @@ def test_in_a_transaction_of_the_caller_the_error_of_the_database_comes_out_itse
 def test_plans_of_the_release_before_are_runs_and_plans_again(django_db_blocker):
     path = "-c search_path=nova_admin"
     with migrated_database() as uri, psycopg.connect(uri, autocommit=True, options=path) as old:
-        migrate(uri, "migration", "0040")
+        migrate(uri, "migration", "0053")
         cursor = psycopg.ClientCursor(old)
         ((run,),) = old.execute(RUN).fetchall()
 
@@ -128,9 +145,12 @@ def test_plans_of_the_release_before_are_runs_and_plans_again(django_db_blocker)
                 "run": run,
                 "overwrite": overwrite,
                 "made": "now" if made else None,
+                "counts": json.dumps(COUNTS if made else {}),
             }
-            values["rows"] = json.dumps(ROWS if made else [])
-            return cursor.execute(PLAN, values).fetchone()[0]
+            pk = cursor.execute(PLAN, values).fetchone()[0]
+            if made:
+                cursor.execute(PLAN_ROWS, {"plan": pk, "rows": json.dumps(ROWS)})
+            return pk
 
         started, kept_no_more = plant("started", run=run), plant("started")
         ready, checking = plant("ready", overwrite=True), plant("checking")
@@ -160,18 +180,17 @@ def test_plans_of_the_release_before_are_runs_and_plans_again(django_db_blocker)
             for client in ROWS[::-1]
         ]
         counts = "SELECT plan_counts FROM migration_run WHERE id = %s"
-        assert old.execute(counts, [run]).fetchone()[0] == {
-            "clients": 2,
-            "classes": {"updated": 1, "left_alone": 1},
-            "writes": {"updated": 1, "created": 1},
-            "present": 3,
-            "spared": 1,
-            "only_moved": 0,
-        }
+        assert old.execute(counts, [run]).fetchone()[0] == COUNTS | {"only_moved": 0}
 
-        migrate(uri, "migration", "0040")
+        migrate(uri, "migration", "0053")
 
-        kept = "SELECT id, run_id, state, overwrite, rows FROM migration_runplan ORDER BY id"
+        kept = """
+            SELECT plan.id, run_id, state, overwrite, coalesce(jsonb_agg(content ORDER BY client_id)
+                FILTER (WHERE content IS NOT NULL), '[]')
+            FROM migration_runplan AS plan LEFT JOIN migration_planrow AS row
+                ON plan_id = plan.id AND row.look = plan.look
+            GROUP BY plan.id ORDER BY plan.id
+        """
         assert old.execute(kept).fetchall() == [
             (started, run, "started", False, ROWS[::-1]),
             (ready, None, "making", True, []),

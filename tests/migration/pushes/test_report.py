@@ -177,7 +177,7 @@ def test_a_client_with_many_fields_is_one_block(browser, rows):
     assert len(slugs(response)) == 7
     assert len(response.context["page"].object_list) == 1
     assert response.content.decode().count('name="_selected_action"') == 1
-    assert "7 fields of 1 client" in text(response)
+    assert "7 differences in 1 client" in text(response)
 
 
 def test_a_report_over_many_fields_is_shown_in_pages_in_the_order_of_slugs(browser):

@@ -149,7 +149,7 @@ def test_a_command_that_is_killed_between_adoption_and_push_leaves_it_to_the_wor
     for run in Run.objects.all():
         tasks.work_on_run(run.pk)
     if phase == Phase.POSTGRES:
-        assert "Push to Secrets Manager" in text(client.get(f"{CLIENTS}{pk}/change/"))
+        assert "Push to AWS" in text(client.get(f"{CLIENTS}{pk}/change/"))
         assert push_one(pk).outcome == "updated"
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
     assert not all_clients().with_ids([pk]).push_pending().exists()

@@ -292,7 +292,7 @@ def test_a_change_wants_the_password_or_a_code_of_the_old_factor(maria, client, 
     for wrong in ("", "wrong", new.show()):
         sent = {"new": kept, "code": new.show(), "answer": wrong}
         refused = client.post(address, sent).content.decode()
-        assert "neither your password nor a code" in refused
+        assert "Wrong password, or wrong or used code" in refused
     assert set(Authenticator.objects.values_list("pk", flat=True)) == before
 
     sent = {"new": kept, "code": new.show(), "answer": old.show()}

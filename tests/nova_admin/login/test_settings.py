@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from nova_admin import environment as login_settings
+from nova_admin.environment import Environment
 
 SECRET = "example-client-secret"
 COMPLETE = {
@@ -18,39 +19,45 @@ COMPLETE = {
 
 @pytest.fixture
 def environment(monkeypatch):
-    for name in [name for name in os.environ if name.startswith(("NOVA_", "SECRET_KEY_"))]:
+    for name in [n for n in os.environ if n.startswith(("NOVA_", "SECRET_KEY_", "DEBUG"))]:
         monkeypatch.delenv(name)
 
-    def set_variables(**variables: str) -> None:
+    def set_variables(**variables: str) -> Environment:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
+        return Environment(
+            DEBUG=(login_settings.parse_flag, False),
+            SECRET_KEY_FALLBACKS=(login_settings.parse_former_keys, []),
+            **login_settings.LOGIN_VARIABLES,
+            **login_settings.MAIL_VARIABLES,
+        )
 
     return set_variables
 
 
 @pytest.mark.parametrize(
     ("value", "debug", "required"),
-    [("", False, True), ("", True, False), ("1", True, True), ("0", False, False)],
+    [("", "", True), ("", "1", False), ("1", "1", True), ("0", "", False)],
 )
 def test_a_second_factor_is_required_in_production_unless_it_says_otherwise(
     environment, value, debug, required
 ):
-    environment(NOVA_REQUIRE_SECOND_FACTOR=value)
+    env = environment(NOVA_REQUIRE_SECOND_FACTOR=value, DEBUG=debug)
 
-    assert login_settings.requires_second_factor(debug=debug) is required
+    assert login_settings.requires_second_factor(env) is required
 
 
 def test_without_variables_there_is_no_provider(environment):
     # As .env.example has them.
-    environment(NOVA_OIDC_GROUPS_CLAIM="groups", NOVA_OIDC_SCOPES="openid", NOVA_OIDC_ISSUER="")
+    env = environment(NOVA_OIDC_GROUPS_CLAIM="groups", NOVA_OIDC_SCOPES="", NOVA_OIDC_ISSUER="")
 
-    assert login_settings.read_oidc_provider(debug=False) is None
+    assert login_settings.read_oidc_provider(env) is None
 
 
 def test_a_provider_is_read_with_its_groups_and_its_secret_is_in_no_text(environment):
-    environment(**COMPLETE | {"NOVA_OIDC_GROUPS": "ops = Operator, a=b=Viewer"})
+    env = environment(**COMPLETE | {"NOVA_OIDC_GROUPS": "ops = Operator, a=b=Viewer"})
 
-    provider = login_settings.read_oidc_provider(debug=False)
+    provider = login_settings.read_oidc_provider(env)
 
     assert provider.groups == {"ops": "Operator", "a=b": "Viewer"}
     assert (provider.groups_claim, provider.scopes) == ("groups", "openid profile email")
@@ -60,10 +67,10 @@ def test_a_provider_is_read_with_its_groups_and_its_secret_is_in_no_text(environ
 
 @pytest.mark.parametrize("name", COMPLETE)
 def test_an_incomplete_provider_is_refused(environment, name):
-    environment(**COMPLETE | {name: ""})
+    env = environment(**COMPLETE | {name: ""})
 
     with pytest.raises(ImproperlyConfigured, match=rf"^{name} is not set"):
-        login_settings.read_oidc_provider(debug=False)
+        login_settings.read_oidc_provider(env)
 
 
 @pytest.mark.parametrize(
@@ -85,36 +92,35 @@ def test_an_incomplete_provider_is_refused(environment, name):
     ],
 )
 def test_a_wrong_setting_of_the_provider_is_named_without_its_value(environment, name, value):
-    environment(**COMPLETE | {name: value})
+    env = environment(**COMPLETE | {name: value})
 
     with pytest.raises(ImproperlyConfigured) as refused:
-        login_settings.read_oidc_provider(debug=False)
+        login_settings.read_oidc_provider(env)
 
     assert str(refused.value).startswith(name)
     assert "word" not in str(refused.value)
 
 
 def test_a_provider_may_be_reached_over_http_in_development(environment):
-    environment(
-        **COMPLETE | {"NOVA_OIDC_ISSUER": "http://127.0.0.1:8080", "NOVA_OIDC_GROUPS": "a=Viewer"}
-    )
+    issuer = {"NOVA_OIDC_ISSUER": "http://127.0.0.1:8080", "NOVA_OIDC_GROUPS": "a=Viewer"}
+    env = environment(**COMPLETE | issuer, DEBUG="1")
 
-    assert login_settings.read_oidc_provider(debug=True).over_http
+    assert login_settings.read_oidc_provider(env).over_http
 
 
-@pytest.mark.parametrize(("debug", "backend"), [(True, "console"), (False, "dummy")])
+@pytest.mark.parametrize(("debug", "backend"), [("1", "console"), ("", "dummy")])
 def test_without_a_mail_server_mails_are_printed_in_development_alone(environment, debug, backend):
-    found = login_settings.read_mail_settings(debug=debug)
+    found = login_settings.read_mail_settings(environment(DEBUG=debug))
 
     assert found["EMAIL_BACKEND"] == f"django.core.mail.backends.{backend}.EmailBackend"
 
 
 def test_a_mail_server_is_read(environment):
-    environment(
+    env = environment(
         NOVA_MAIL_URL="smtp+tls://nova:w%40rd@mail.example:587", NOVA_MAIL_FROM="nova@example.test"
     )
 
-    found = login_settings.read_mail_settings(debug=False)
+    found = login_settings.read_mail_settings(env)
 
     assert (found["EMAIL_HOST"], found["EMAIL_PORT"]) == ("mail.example", 587)
     assert found["EMAIL_HOST_PASSWORD"] == "w@rd"
@@ -134,16 +140,16 @@ def test_a_mail_server_is_read(environment):
     ],
 )
 def test_a_wrong_mail_server_is_refused_without_its_password(environment, url, sender):
-    environment(NOVA_MAIL_URL=url, NOVA_MAIL_FROM=sender)
+    env = environment(NOVA_MAIL_URL=url, NOVA_MAIL_FROM=sender)
 
     with pytest.raises(ImproperlyConfigured, match=r"^NOVA_MAIL_URL is not") as refused:
-        login_settings.read_mail_settings(debug=False)
+        login_settings.read_mail_settings(env)
 
     assert "word@" not in str(refused.value).replace("password@host", "")
 
 
 def test_a_key_of_before_that_can_be_guessed_is_refused(environment):
-    environment(SECRET_KEY_FALLBACKS="a")
+    env = environment(SECRET_KEY_FALLBACKS="a")
 
     with pytest.raises(ImproperlyConfigured, match="SECRET_KEY_FALLBACKS"):
-        login_settings.read_earlier_secret_keys()
+        env("SECRET_KEY_FALLBACKS")

@@ -1,17 +1,14 @@
-"""Which new passwords are refused, and that the deploy check names each setting of logins that is weak."""
+"""Which new passwords are refused."""
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from migration.checks import check_site_logins
 from migration.models import PasswordReset
 from migration.people.links import make_link
-from tests.checkout import manage
 from tests.factories import make_user
 from tests.nova_admin.sessions.conftest import PASSWORD
 from tests.page_forms import pages_left_out
-from tests.test_settings import PRODUCTION
 
 WEAK = {
     "only numbers": "83726154",
@@ -82,53 +79,3 @@ def test_a_password_of_twelve_characters_is_taken(root, client):
     }
 
     assert client.post("/admin/password_change/", own).status_code == 302
-
-
-def test_the_settings_as_they_are_need_no_word():
-    assert check_site_logins() == []
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "code"),
-    [
-        ("SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies", "W002"),
-        ("SESSION_COOKIE_AGE", 1801, "W003"),
-        ("NOVA_SESSION_LIMIT", 28_801, "W004"),
-        ("AXES_ENABLED", False, "W005"),
-        ("AUTHENTICATION_BACKENDS", ["django.contrib.auth.backends.ModelBackend"], "W005"),
-        ("MIDDLEWARE", [], "W005"),
-        ("AXES_FAILURE_LIMIT", 11, "W006"),
-        ("AXES_COOLOFF_TIME", 0.08, "W007"),
-        ("AXES_LOCKOUT_PARAMETERS", ["username"], "W008"),
-        ("AXES_LOCKOUT_PARAMETERS", ["ip_address"], "W008"),
-        ("AUTH_PASSWORD_VALIDATORS", [], "W009"),
-    ],
-)
-def test_a_weak_setting_is_named(settings, name, value, code):
-    setattr(settings, name, value)
-
-    assert f"migration.{code}" in {warning.id for warning in check_site_logins()}
-
-
-def test_short_passwords_are_named(settings):
-    validators = [dict(validator) for validator in settings.AUTH_PASSWORD_VALIDATORS]
-    validators[1]["OPTIONS"] = {"min_length": 11}
-    settings.AUTH_PASSWORD_VALIDATORS = validators
-
-    assert [warning.id for warning in check_site_logins()] == ["migration.W010"]
-
-
-def test_the_deploy_check_names_each_weak_variable_in_production():
-    weak = {
-        "SESSION_COOKIE_AGE": "3600",
-        "NOVA_SESSION_LIMIT": "1209600",
-        "AXES_FAILURE_LIMIT": "1000",
-        "AXES_COOLOFF_TIME": "0",
-    }
-
-    result = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION | weak)
-
-    assert result.returncode == 1
-    assert [name for name in weak if f") {name} is " not in result.stderr] == []
-    told = {line for line in result.stderr.splitlines() if "HINT" in line}
-    assert len(told) == len(weak)

@@ -1,4 +1,4 @@
-"""Readers with the role and the rights that docs/reader.md gives NOVA."""
+"""Readers with the role and the rights that docs/nova.md gives NOVA."""
 
 import os
 import re

@@ -17,7 +17,7 @@ from nova_credentials.reader.routing import Reader
 from tests.checkout import ROOT
 from tests.nova_credentials.nova_process import TIMEOUT_SECONDS as WATCHDOG_SECONDS
 
-GRANTS = re.findall(r"^GRANT .+;$", (ROOT / "docs/reader.md").read_text(), re.MULTILINE)
+GRANTS = re.findall(r"^GRANT .+;$", (ROOT / "docs/nova.md").read_text(), re.MULTILINE)
 AWS_ALONE = (Phase.AWS, Phase.PURGED)
 POSTGRES_ALONE = (Phase.POSTGRES, Phase.DUAL_WRITE)
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.retries.standard import ExponentialBackoff
 from django.db.models import F
 
 from credentials.models import ClientRevision
@@ -31,7 +32,9 @@ def hanging(monkeypatch):
 
 @pytest.fixture
 def down(monkeypatch):
+    """An AWS that refuses. Before it asks again botocore waits, by chance for longer than the limit or not."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
 
 
 @pytest.mark.parametrize("failure", ["hanging", "down"])

@@ -7,6 +7,7 @@ import pytest
 from nova_credentials import reader as drop_in
 from nova_credentials.document import DocumentError
 from nova_credentials.phases import Phase
+from nova_credentials.reader import connections
 from nova_credentials.reader.routing import Reader
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.nova_credentials.in_phases import bring
@@ -87,7 +88,7 @@ def test_novas_functions_take_the_cache_s_answer_unless_a_refresh_is_asked_for(a
     reader = MagicMock()
     monkeypatch.setattr(drop_in, "_shared_reader", lambda: reader)
     connect = MagicMock()
-    monkeypatch.setattr(drop_in, "connect_to_database", connect)
+    monkeypatch.setattr(connections, "connect_to_database", connect)
 
     drop_in.get_database_credentials("idom", **asked)
     drop_in.get_email_credentials("idom", **asked)

@@ -20,8 +20,8 @@ from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.credential_types import DatabaseCredentials
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
-from nova_credentials.reader import connect_to_database, connections, routing
-from nova_credentials.reader.connections import choose_connect
+from nova_credentials.reader import connections, routing
+from nova_credentials.reader.connections import choose_connect, connect_to_database
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.nova_credentials.in_phases import bring, stand
 from tests.nova_credentials.reader.questions import (

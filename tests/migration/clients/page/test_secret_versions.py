@@ -7,8 +7,11 @@ import pytest
 
 from migration.core import aws_store
 from migration.pushes.pushes import push
+from migration.pushes.resolutions import copy_to_postgres
+from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.clients.page.pages import page
+from tests.migration.moves.clients import change_in_aws, enter_phase
 from tests.migration.pages import text
 
 
@@ -26,6 +29,7 @@ def versions(browser, pk: int, **headers) -> str:
 )
 def test_each_secret_leads_to_the_console_of_its_region(viewer, idom, settings, region, url):
     settings.AWS_REGION, settings.NOVA_SECRET_LAYOUT = region, "service"
+    settings.AWS_ENDPOINT_URL = ""
 
     html = unescape(page(viewer, idom, "comparison").content.decode())
 
@@ -44,6 +48,18 @@ def test_the_versions_are_told_with_their_stages_and_who_wrote_them(stores, view
         r"AWSCURRENT .*by somebody else .*AWSPREVIOUS .*by this site \(system\), last pushed", words
     )
     assert "Back to the client" not in words
+
+
+def test_what_a_copy_kept_in_aws_was_written_by_this_site(stores, viewer):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_READ)
+    change_in_aws(aws_store.secrets_manager(), password="example-theirs")
+
+    copy_to_postgres(client_id=pk)
+
+    words = versions(viewer, pk)
+    assert re.search(r"NOVA_REPLACED \d+ seconds? ago by this site", words)
+    assert "by somebody else, the same as PostgreSQL at the last push or copy" in words
 
 
 def test_without_javascript_the_versions_have_a_page(stores, viewer):

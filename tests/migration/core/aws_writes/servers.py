@@ -74,12 +74,12 @@ def dump_and_restore(source: str, target: str) -> None:
 
 
 def dump_database(uri: str) -> bytes:
-    """Dump as docs/backup.md says."""
+    """Dump as docs/run.md says."""
     command = [str(BIN / "pg_dump"), "--format=custom", "-d", uri]
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def restore_dump(dump: bytes, uri: str) -> None:
-    """Restore into an empty database, as docs/backup.md says."""
+    """Restore into an empty database, as docs/run.md says."""
     command = [str(BIN / "pg_restore"), "--exit-on-error", "-d", uri]
     subprocess.run(command, input=dump, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""The drill of docs/backup.md: a database is lost, and its dump restored as another one. AWS is ahead of the dump."""
+"""The drill of docs/run.md: a database is lost, and its dump restored as another one. AWS is ahead of the dump."""
 
 from __future__ import annotations
 

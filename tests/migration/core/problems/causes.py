@@ -27,7 +27,7 @@ from migration.core.aws_writes import (
 from migration.core.clients import all_clients
 from migration.core.database_identity import note_facts_after_migrate
 from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
-from migration.core.workers import KNOWN_MIGRATIONS
+from migration.core.releases import known_migrations
 from migration.models import (
     ClientMigration,
     Comparison,
@@ -506,7 +506,7 @@ def swallow_updates(_world: World) -> Iterator[None]:
 
 @causes("schema_behind")
 def install_without_migrate(_world: World) -> Iterator[None]:
-    newest = max(name for app, name in KNOWN_MIGRATIONS if app == "migration")
+    newest = max(name for app, name in known_migrations() if app == "migration")
     run_sql(f"DELETE FROM nova_admin.django_migrations WHERE name = '{newest}'")
     try:
         yield

@@ -18,7 +18,7 @@ from migration.logins.models import RotationOutcome
 from migration.logins.rotations import rotate_database
 from migration.models import Rotation
 from nova_credentials.aws import ClientSecretsManager
-from nova_credentials.reader import connect_to_database
+from nova_credentials.reader.connections import connect_to_database
 from nova_credentials.reader.routing import Reader
 from tests.factories import nova_uri
 from tests.nova_credentials.in_phases import bring, stand

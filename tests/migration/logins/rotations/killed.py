@@ -14,7 +14,7 @@ from django.db import connection, connections
 
 from migration.core import aws_store, leases
 from migration.logins.rotations import go_on_with_rotation, rotate_database
-from nova_credentials.reader import connect_to_database
+from nova_credentials.reader.connections import connect_to_database
 from nova_credentials.reader.routing import Reader
 from tests.factories import nova_uri
 from tests.migration.logins.rotations.conftest import open_plainly

@@ -20,7 +20,7 @@ from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
-from nova_credentials.reader import connect_to_database
+from nova_credentials.reader.connections import connect_to_database
 from nova_credentials.reader.routing import Reader
 from tests.factories import make_database, nova_uri, update
 from tests.migration.logins.rotations.conftest import SECRET, assert_rotated, open_plainly

@@ -1,6 +1,7 @@
 """The logins of clients: tested with either store's values, by pages, runs and the command; the gate; the advice."""
 
 import json
+from functools import partial
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -8,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.core.aws_store import secrets_manager
 from migration.core.clients import all_clients
 from migration.core.outgoing import LoginOutcome
 from migration.logins.models import LoginStore, LoginStores
@@ -22,6 +24,7 @@ from migration.logins.testing import (
 from migration.models import AuditEvent, LoginTest, OpenMismatch, RunItem
 from migration.moves.readiness import with_blocker
 from migration.moves.rules import LOGIN_REFUSED, TOO_OLD, Ask, judge_gates
+from migration.pushes.resolutions import copy_to_aws, copy_to_postgres
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -37,7 +40,7 @@ from tests.factories import (
     update,
 )
 from tests.migration.logins.tests.servers import HOST, PASSWORD, USER
-from tests.migration.moves.clients import enter_phase, enter_phase_together
+from tests.migration.moves.clients import change_in_aws, enter_phase, enter_phase_together
 from tests.migration.pages import act_page, press_act
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,6 +126,45 @@ def test_either_store_s_values_are_tried_and_the_newest_result_kept(client_pk, a
     assert LoginTest.objects.count() == 7
     event = AuditEvent.objects.filter(code=LOGIN_TEST_EVENT).first()
     assert (event.who, event.slug) == (admin_user.username, "idom")
+
+
+@pytest.mark.parametrize(
+    ("copy", "store"),
+    [
+        (copy_to_aws, LoginStore.AWS),
+        (partial(copy_to_postgres, replaces_newer=True), LoginStore.POSTGRES),
+    ],
+)
+def test_a_copy_takes_back_the_tests_of_the_values_that_it_replaces(
+    client_pk, admin_user, copy, store
+):
+    enter_phase(client_pk, Phase.DUAL_READ)
+    if store == LoginStore.AWS:
+        change_in_aws(secrets_manager(), password="wrong")
+    else:
+        break_database(client_pk)
+    try_client_logins(client_id=client_pk, stores=list(LoginStore), by=admin_user)
+    wrong = LoginTest.objects.get(outcome="refused")
+    assert (wrong.kind, wrong.store) == ("database", store.value)
+
+    copy(client_id=client_pk, by=admin_user)
+
+    left = outcomes(client_pk)
+    assert len(left) == 5
+    assert set(left.values()) == {"works"}
+    assert ("database", store.value) not in left
+    assert not LoginTest.objects.refused_in_aws().exists()
+
+
+def test_a_copy_leaves_the_tests_of_what_it_does_not_change(client_pk, admin_user):
+    """The same wrong password in both stores is refused still."""
+    break_database(client_pk)
+    enter_phase(client_pk, Phase.DUAL_READ)
+    try_client_logins(client_id=client_pk, stores=[LoginStore.AWS], by=admin_user)
+
+    copy_to_aws(client_id=client_pk, by=admin_user)
+
+    assert outcomes(client_pk)["database", "aws"] == "refused"
 
 
 def test_what_can_t_be_read_is_not_tried(client_pk, admin_user):

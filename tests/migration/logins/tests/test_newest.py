@@ -2,11 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from importlib import import_module
 from itertools import count
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from credentials.models import Client
@@ -145,22 +144,3 @@ def test_of_logins_that_share_a_label_the_one_that_fails_counts(pk):
     (newest,) = LoginTest.objects.newest([pk])
     assert newest.outcome == "refused"
     assert LoginTest.objects.count() == 4
-
-
-def test_of_tests_that_were_stored_before_one_of_each_login_stays_the_newest(pk):
-    keep = import_module("migration.migrations.0037_newest_login_tests").KEEP_NEWEST
-    now = timezone.now()
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("DROP INDEX one_newest_login_test")
-        for row, seconds in ((1, 0), (1, 9), (1, 5), (None, 3), (None, 3), (2, 0)):
-            at = now + timedelta(seconds=seconds)
-            make_test(pk, credential_id=row, tested_at=at).save()
-        last = LoginTest.objects.filter(credential_id=None).latest("pk").pk
-
-        cursor.execute(keep)
-
-        newest = {test.credential_id: test for test in LoginTest.objects.newest([pk])}
-        assert LoginTest.objects.newest([pk]).count() == len(newest) == 3
-        assert newest[1].tested_at == now + timedelta(seconds=9)
-        assert newest[None].pk == last
-        transaction.set_rollback(True)

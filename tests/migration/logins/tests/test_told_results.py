@@ -13,14 +13,14 @@ from migration.models import LoginTest
         (
             ["not_allowed", "works", "not_allowed", "refused"],
             (
-                "Of 4 logins: 1 works; 1 is refused (the server refuses user or password); "
+                "1 works; 1 is refused (the server refuses user or password); "
                 "2 could not be tested (logins are not sent to the address of this host)."
             ),
         ),
         (
             ["timed_out", "not_testable"],
             (
-                "Of 2 logins: 1 could not be tested (the server did not answer in time); "
+                "1 could not be tested (the server did not answer in time); "
                 "1 could not be tested (host, user or secret are missing, or can't be sent)."
             ),
         ),
@@ -42,7 +42,7 @@ def test_what_was_tested_is_told_apart_from_what_could_not_be_and_why(found, tol
         (
             [("refused", "works"), ("works", "works")],
             (
-                "With PostgreSQL's values: Of 2 logins: 1 works; 1 is refused (the server refuses user or password). "
+                "With PostgreSQL's values: 1 works; 1 is refused (the server refuses user or password). "
                 "AWS's values log in."
             ),
             "Copy AWS to PostgreSQL.",

@@ -13,12 +13,12 @@ INSERT INTO migration_readcount (client_id, reads, matches, mismatches, aws_fail
 
 def test_streaks_and_reads_before_the_upgrade_are_no_evidence_and_it_can_be_undone():
     with migrated_database() as uri:
-        migrate(uri, "migration", "0008")
+        migrate(uri, "migration", "0052")
         path = "-c search_path=nova_admin"
         with psycopg.connect(uri, autocommit=True, options=path) as connection:
             connection.execute(OLD)
 
-            migrate(uri, "migration", "0009")
+            migrate(uri, "migration", "0053")
 
             rows = connection.execute(
                 "SELECT clean_streak, reads_at_entry FROM migration_clientmigration ORDER BY client_id"
@@ -33,25 +33,21 @@ def test_streaks_and_reads_before_the_upgrade_are_no_evidence_and_it_can_be_undo
             assert failure is not None
             assert answer is None
 
-            migrate(uri, "migration", "0008")
+            migrate(uri, "migration", "0052")
             connection.execute("UPDATE migration_readcount SET reads = 102")
 
 
 def test_times_that_nobody_can_read_do_not_stop_the_upgrade():
     with migrated_database() as uri:
-        migrate(uri, "migration", "0014")
+        migrate(uri, "migration", "0052")
         path = "-c search_path=nova_admin"
         with psycopg.connect(uri, autocommit=True, options=path) as connection:
             connection.execute(
                 "INSERT INTO migration_readcount (client_id, last_read_at)"
-                " VALUES (1, 'infinity'), (2, NULL), (3, now());"
-                "INSERT INTO migration_readerprocess (key, last_read_at)"
-                " VALUES (gen_random_uuid(), '-infinity'), (gen_random_uuid(), now())"
+                " VALUES (1, 'infinity'), (2, NULL), (3, now())"
             )
 
-            migrate(uri, "migration", "0015")
+            migrate(uri, "migration", "0053")
 
             kept = connection.execute("SELECT client_id FROM migration_readcount ORDER BY 1")
             assert kept.fetchall() == [(2,), (3,)]
-            processes = connection.execute("SELECT count(*) FROM migration_readerprocess")
-            assert processes.fetchone() == (1,)

@@ -48,7 +48,7 @@ def test_where_nothing_was_seen_the_page_explains_it_in_five_steps(viewer):
 
 
 def test_the_five_steps_are_those_of_the_document():
-    document = (ROOT / "docs/reader.md").read_text()
+    document = (ROOT / "docs/nova.md").read_text()
     headings = re.findall(r"^\*\*(\d)\. ([^*]+?)\.?\*\*", document, re.MULTILINE)
 
     with override("en"):

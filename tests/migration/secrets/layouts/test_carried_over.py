@@ -9,7 +9,7 @@ from django.db import connection
 from migration.models import ClientMigration, Secret
 from tests.factories import make_client
 
-fill_layouts = import_module("migration.migrations.0034_layouts").fill_layouts
+fill_layouts = import_module("migration.migrations.0053_evidence_layouts_and_slugs").fill_layouts
 
 
 @pytest.mark.django_db

@@ -186,7 +186,7 @@ def test_nothing_is_trimmed_of_an_audit_whose_key_is_lost(chain, settings, tmp_p
 def test_the_way_back_and_forth_again_keeps_the_times_of_sealing(chain):
     before = verify_audit().sealed
     try:
-        call_command("migrate", "migration", "0050", verbosity=0)
+        call_command("migrate", "migration", "0053", verbosity=0)
     finally:
         connection.close()
         call_command("migrate", verbosity=0)

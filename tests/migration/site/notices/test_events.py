@@ -163,7 +163,7 @@ def test_the_end_of_a_run_is_told_but_not_of_the_schedules(stores):
     run.finish_if_done()
 
     assert told(NoticeEvent.RUN_ENDED) == [
-        f"{run} finished: 2 clients, 1 failed, 0 refused, 0 differ."
+        f"{run} finished: 2 clients, 1 failed, 0 refused, 0 mismatched."
     ]
 
 
@@ -174,7 +174,7 @@ def test_a_run_that_was_stopped_says_what_it_left(stores):
     engine.skip_free_items_of_stopped_run(run)
 
     assert told(NoticeEvent.RUN_ENDED) == [
-        f"{run} was stopped: 1 client, 1 not started, 0 failed, 0 refused, 0 differs."
+        f"{run} was stopped: 1 client, 1 not started, 0 failed, 0 refused, 0 mismatched."
     ]
 
 

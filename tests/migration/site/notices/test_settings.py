@@ -15,8 +15,14 @@ HOOK = "https://hooks.example.com/services/example-secret-path"
 def read(monkeypatch, urls="", emails="", *, debug=False, mails_are_sent=True) -> NotifySettings:
     monkeypatch.setenv("NOVA_NOTIFY_URLS", urls)
     monkeypatch.setenv("NOVA_NOTIFY_EMAILS", emails)
-    env = Environment(**environment.NOTICE_VARIABLES)
-    return read_notify_settings(env, debug=debug, mails_are_sent=mails_are_sent)
+    monkeypatch.setenv("DEBUG", "1" if debug else "")
+    monkeypatch.setenv("NOVA_MAIL_URL", "smtp://mail.example:25" if mails_are_sent else "")
+    env = Environment(
+        DEBUG=(environment.parse_flag, False),
+        **environment.NOTICE_VARIABLES,
+        **environment.MAIL_VARIABLES,
+    )
+    return read_notify_settings(env)
 
 
 def test_lists_are_split_at_their_commas(monkeypatch):
