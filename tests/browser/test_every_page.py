@@ -60,7 +60,7 @@ def test_the_login_with_an_error_and_after_the_logout(visit):
     page.goto(page.url)
     page.get_by_text("maria").first.click()
     page.get_by_role("button", name="Log out").click()
-    page.get_by_role("link", name="Log in again").wait_for()
+    page.get_by_role("link", name="Log in").wait_for()
 
     assert found + violations(page) == []
 

@@ -54,7 +54,7 @@ def test_a_first_login_sets_it_up_and_the_next_one_asks_for_it(visit, maria):
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("button", name="maria").click()
     page.get_by_role("button", name="Log out").click()
-    page.get_by_role("link", name="Log in again").click()
+    page.get_by_role("link", name="Log in").click()
     give_password(page)
     page.get_by_label("or recovery code").wait_for()
     found += violations(page)
@@ -75,7 +75,7 @@ def test_an_administrator_resets_it(visit, maria, settings):
     page = visit(f"/admin/people/{maria.pk}/", user=root)
     page.get_by_role("link", name="Remove second factor…").click()
     found = violations(page)
-    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("Your own password").fill(PASSWORD)
     page.get_by_role("button", name="Remove second factor").click()
     page.get_by_text("maria has no second factor any more").wait_for()
 

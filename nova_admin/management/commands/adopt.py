@@ -337,10 +337,12 @@ class Command(OneLineCommand):
     def _run(self, settings: SiteSettings, *arguments: str, capture: bool = False) -> str:
         """Run another command as the site will run: with its file of settings. Exits as the command does."""
         given = {name: value for name, value in os.environ.items() if name not in settings.values}
+        # What the command finds it says itself; its log would say it again, in JSON between these lines.
+        added = {environment.ENV_FILE: str(settings.path), "LOG_LEVEL": "WARNING"}
         self.stdout.flush()
         ran = subprocess.run(  # noqa: S603  # this release's own manage.py
             [sys.executable, str(environment.BASE_DIR / "manage.py"), *arguments],
-            env=given | {environment.ENV_FILE: str(settings.path)},
+            env=given | added,
             stdout=subprocess.PIPE if capture else None,
             text=True, timeout=CHILD_SECONDS, check=False,
         )  # fmt: skip
