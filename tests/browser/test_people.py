@@ -24,9 +24,9 @@ def test_a_colleague_is_invited_and_gets_in(visit, settings, width, scripts):
     page.get_by_label("Name").fill("Pau Serra")
     page.get_by_label("Email").fill("pau@example.test")
     page.get_by_role("radio", name="Operator").check()
-    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("Your own password").fill(PASSWORD)
     found = violations(page) if scripts else []
-    page.get_by_label("Your password").press("Enter")
+    page.get_by_label("Your own password").press("Enter")
     address = page.locator("#new-link").inner_text()
     found += violations(page) if scripts else []
 
@@ -55,7 +55,7 @@ def test_the_menu_of_a_row_leads_to_a_question_and_back(visit, settings):
     page = visit("/admin/people/", user=root)
     page.get_by_label("Actions for maria").press("Enter")
     page.get_by_role("link", name="Deactivate…").press("Enter")
-    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_label("Your own password").fill(PASSWORD)
     page.get_by_role("button", name="Deactivate").press("Enter")
     page.get_by_text("maria is deactivated.").wait_for()
 
