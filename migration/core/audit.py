@@ -141,6 +141,9 @@ def _process_actor(_pid: int) -> Actor:
     return Actor(f"{what} on {settings.NOVA_HOST_NAME}")
 
 
+# An origin that is no address: what ran, and on which host.
+ORIGIN = re.compile(r"(?:worker|command (?P<command>.+?)) on (?P<host>.+)")
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Ids of entries begin with their milliseconds, so that the newest entries are also the last by their key.
 _VERSION, _VARIANT = 7 << 76, 2 << 62

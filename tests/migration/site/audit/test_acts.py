@@ -353,7 +353,7 @@ def test_the_settings_of_a_start_have_no_secret(settings):
     after = list_audited_settings()
 
     assert before[0] == after[0] == "NOVA_WORKERS=2"
-    assert before[1].startswith("X is set (")
+    assert before[1].startswith("X=… (")
     assert before[1] != after[1]
     assert "MARKER" not in repr((before, after, settings.NOVA_AUDIT))
 
