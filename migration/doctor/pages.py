@@ -27,6 +27,7 @@ from migration.core.problems import (
     FindingState,
     Look,
     Result,
+    Severity,
     list_results,
 )
 from migration.doctor.iam import (
@@ -151,6 +152,9 @@ def _list_areas(results: Sequence[Result], *, told: str) -> Iterator[dict[str, o
                     for each in found
                 ],
                 "open": sum(each.is_open for each in found),
+                "is_critical": any(
+                    each.is_open and each.problem.severity == Severity.CRITICAL for each in found
+                ),
                 "unanswered": sum(map(_lacks_answer, found)),
                 # Of what is well: whether something is still to do.
                 "to_do": sum(any(one.ok and one.remedy for one in each.findings) for each in found),
