@@ -492,6 +492,8 @@ class AuditEvent(models.Model):
     is_ahead = False
     # `name_logins` sets it.
     named_message: Message | None = None
+    # The audit's pages set it.
+    doer = ""
 
     objects = AuditEventQuerySet.as_manager()
 

@@ -76,7 +76,6 @@ from migration.core.problems import (
 )
 from migration.core.refused_acts import record_repeats
 from migration.core.snapshots import repeatable_read_only
-from migration.moves.acts import A_COMMAND
 from migration.runs.models import Run
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.shown_names import escape_name
@@ -746,8 +745,8 @@ def list_used_kinds() -> list[tuple[str, str]]:
     return [each for each in kinds if each[0] in used]
 
 
-def name_doers(events: Collection[AuditEvent]) -> dict[UUID, str]:
-    """Return by its id who did each of these, as pages name it: what ran by itself rather than who began it.
+def name_doers(events: Collection[AuditEvent]) -> None:
+    """Have these say who did them as pages name it: what ran by itself rather than who began it.
 
     Asks once, for the campaigns of runs.
     """
@@ -758,7 +757,6 @@ def name_doers(events: Collection[AuditEvent]) -> dict[UUID, str]:
     runs = {number for word, number in groups.values() if word == "run" and number is not None}
     of_campaigns = Run.objects.filter(pk__in=runs, wave__isnull=False)
     campaigns = dict(of_campaigns.values_list("pk", "wave__campaign")) if runs else {}
-    doers = {}
     for event in events:
         word, number = groups[event.pk]
         ran = ORIGIN.fullmatch(event.origin)
@@ -767,12 +765,11 @@ def name_doers(events: Collection[AuditEvent]) -> dict[UUID, str]:
             number if word == "campaign" else campaigns.get(number) if word == "run" else None
         )
         if campaign is not None and ran and not is_command:
-            doers[event.pk] = localize(CAMPAIGN(id=campaign))
+            event.doer = localize(CAMPAIGN(id=campaign))
         elif event.by:
-            doers[event.pk] = escape_name(event.by)
+            event.doer = escape_name(event.by)
         else:
-            doers[event.pk] = localize(A_COMMAND()) if is_command else "NOVA Admin"
-    return doers
+            event.doer = _("A command") if is_command else "NOVA Admin"
 
 
 class AuditEntriesView(AdminView):
@@ -801,11 +798,11 @@ class AuditEntriesView(AdminView):
             has_newer, has_older = older is not None, len(rows) > ROWS_A_PAGE
             rows = rows[:ROWS_A_PAGE]
         AuditEvent.name_logins(rows)
-        doers = name_doers(rows)
+        name_doers(rows)
         titles = {("code", code): title for code, title in list_kinds()}
         return self.render_to_response(
             self.get_context_data(
-                rows=[(event, doers[event.pk]) for event in rows],
+                rows=rows,
                 filters=given,
                 is_whole=is_whole,
                 in_use={"chips": list_chips(given, FILTERS, titles)},
@@ -873,9 +870,9 @@ class AuditEventView(ObjectView[AuditEvent]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         AuditEvent.name_logins([self.original])
+        name_doers([self.original])
         return super().get_context_data(
             event=self.original,
-            doer=name_doers([self.original])[self.original.pk],
             group_url=get_allowed_url(self.request, self.original.group_page),
             link=AuditLink.objects.filter(event_id=self.original.pk).first(),
             is_unchanged=self.original.is_unchanged(audit_keys()),
