@@ -92,14 +92,10 @@ def _format_value(value: Value, sentence: Sentence, at: datetime | None) -> str:
     return value
 
 
-# Spanish sets thousands apart from five digits on.
-FIRST_GROUPED = {"es": 10_000}
-
-
 def intcomma(value: float | Decimal, decimals: int | None = None) -> str:
-    """Return the number with its thousands set apart, as the language of the page does it."""
-    is_grouped = abs(value) >= FIRST_GROUPED.get((get_language() or "")[:2], 1000)
-    return number_format(value, decimals, force_grouping=is_grouped)
+    """Return the number with its thousands set apart, as the language of the page does it: Spanish from five digits on."""
+    first = 10_000 if (get_language() or "").startswith("es") else 1000
+    return number_format(value, decimals, force_grouping=not -first < value < first)
 
 
 def find_local(moment: datetime) -> datetime:

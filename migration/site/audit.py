@@ -750,20 +750,20 @@ def name_doers(events: Collection[AuditEvent]) -> None:
 
     Asks once, for the campaigns of runs.
     """
-    groups = {}
+    groups: dict[UUID, tuple[str, int | None]] = {}
     for event in events:
-        word, _blank, number = event.correlation.partition(" ")
-        groups[event.pk] = word, read_number(number)
+        word, _blank, digits = event.correlation.partition(" ")
+        groups[event.pk] = word, read_number(digits)
     runs = {number for word, number in groups.values() if word == "run" and number is not None}
     of_campaigns = Run.objects.filter(pk__in=runs, wave__isnull=False)
     campaigns = dict(of_campaigns.values_list("pk", "wave__campaign")) if runs else {}
     for event in events:
         word, number = groups[event.pk]
+        campaign = number if word == "campaign" else None
+        if word == "run" and number is not None:
+            campaign = campaigns.get(number)
         ran = ORIGIN.fullmatch(event.origin)
         is_command = bool(ran and ran["command"])
-        campaign = (
-            number if word == "campaign" else campaigns.get(number) if word == "run" else None
-        )
         if campaign is not None and ran and not is_command:
             event.doer = localize(CAMPAIGN(id=campaign))
         elif event.by:
