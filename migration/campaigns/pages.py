@@ -11,7 +11,6 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
@@ -25,7 +24,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from credentials.models import Client
 from migration.campaigns.explain import (
     NAMED_IN_ALL,

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.admin.options import IS_FACETS_VAR
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import DateTimeField, F
 from django.db.models.functions import Coalesce
 from django.http import (
@@ -34,7 +33,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from credentials.localization import find_local, localize
+from credentials.localization import find_local, intcomma, localize
 from credentials.models import Client
 from migration.clients.filters import NextStepFilter, covers_standing, get_site_gate_facts
 from migration.clients.models import read_or_count_blockers

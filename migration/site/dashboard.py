@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -16,7 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.campaigns.members import list_running_campaigns, select_taken_further
 from migration.campaigns.models import CAMPAIGN, Campaign
 from migration.campaigns.starts import may_start_campaign
