@@ -73,7 +73,7 @@ MANY_TRIES = 60
 ITEMS_AT_ONCE = 1000
 SWEEPS_ARE_KEPT = timedelta(days=2)
 # The sequence from which the schedule's comparisons have their ids, hundreds a day: other runs count on without gaps.
-SWEEP_IDS = "nova_admin.migration_sweep_id"
+SWEEP_IDS, SWEEPS_FROM = "nova_admin.migration_sweep_id", 1_000_000_000
 PLANS_ARE_KEPT = timedelta(days=30)
 
 # One client left a request for several. A request for that client alone is cancelled (`CANCELLATION_EVENT`).
@@ -338,7 +338,7 @@ RUN_NAMES = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
-    "move": Sentence("run_move", "Move run %(id)s"),
+    "move": Sentence("run_move", "Move %(id)s"),
     "layout": Sentence("run_layout", "Change of layout %(id)s"),
     "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
     "rotate": Sentence("run_rotate", "Rotation %(id)s"),
@@ -347,6 +347,9 @@ RUN_NAMES = {
     "to_aws": Sentence("run_to_aws", "Copies to AWS %(id)s"),
     "to_postgres": Sentence("run_to_postgres", "Copies to PostgreSQL %(id)s"),
 }
+
+# Named by how many there were.
+SWEEP_NAME = Sentence("run_sweep", "Scheduled comparison %(id)s")
 
 
 def _next_sweep_id() -> int:
@@ -569,6 +572,8 @@ class Run(models.Model):
     @property
     def name_message(self) -> Message:
         """Return its kind and number as part of a sentence."""
+        if self.pk > SWEEPS_FROM:
+            return SWEEP_NAME(id=str(self.pk - SWEEPS_FROM))
         return RUN_NAMES[self.kind](id=str(self.pk))
 
     @classmethod

@@ -50,7 +50,7 @@ MOVE, PURGE, OVERRIDE, APPROVE, SEE = (
     "migration.approve_move",
     "migration.view_run",
 )
-NO_READ = "NOVA's reader: 0 of 20 reads since dual read began. (can be overridden)"
+NO_READ = "NOVA's reader: 0 of 20 reads since dual read began."
 MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
 WHY = "Not enough evidence yet: matching comparisons, time in the phase, reads by NOVA, NOVA processes seen."
 
