@@ -259,8 +259,6 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         "left": sum(not check.passed for check in checks),
         "shut_button": {"disabled": True},
         # Beside the button of another step stands how many lines do not pass.
-        "wants_evidence": new in WANT_EVIDENCE,
-        "why_shut": shown.why_shut if new in WANT_EVIDENCE else None,
         "is_demo": settings.NOVA_DEMO and new in WANT_EVIDENCE,
     }
 

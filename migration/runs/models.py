@@ -327,6 +327,10 @@ RUN_ENDED = Sentence(
     "%(run)s finished: %(n)s clients, %(failed)s failed, %(refused)s refused, %(differ)s mismatched.",
     one="%(run)s finished: 1 client, %(failed)s failed, %(refused)s refused, %(differ)s mismatched.",
 )
+# Of one in which all went well.
+RUN_ENDED_WELL = Sentence(
+    "run_ended_well", "%(run)s finished: %(n)s clients.", one="%(run)s finished: 1 client."
+)
 RUN_ENDED_BY_STOP = Sentence(
     "run_ended_by_stop",
     "%(run)s was stopped: %(n)s clients, %(left)s not started, %(failed)s failed, %(refused)s refused, "
@@ -349,7 +353,7 @@ RUN_NAMES = {
 }
 
 # Named by how many there were.
-SWEEP_NAME = Sentence("run_sweep", "Scheduled comparison %(id)s")
+SWEEP_NAME = Sentence("run_sweep", "Scheduled comparison %(number)s")
 
 
 def _next_sweep_id() -> int:
@@ -573,7 +577,7 @@ class Run(models.Model):
     def name_message(self) -> Message:
         """Return its kind and number as part of a sentence."""
         if self.pk > SWEEPS_FROM:
-            return SWEEP_NAME(id=str(self.pk - SWEEPS_FROM))
+            return SWEEP_NAME(number=str(self.pk - SWEEPS_FROM))
         return RUN_NAMES[self.kind](id=str(self.pk))
 
     @classmethod
@@ -843,6 +847,8 @@ class Run(models.Model):
         if self.state == self.State.STOPPED:
             left = counts["not_begun"]
             return RUN_ENDED_BY_STOP(run=self.name_message, left=left, **numbers)
+        if not any(numbers[each] for each in ("failed", "refused", "differ")):
+            return RUN_ENDED_WELL(run=self.name_message, n=numbers["n"])
         return RUN_ENDED(run=self.name_message, **numbers)
 
     def pause(self, *, by: User | None) -> None:
