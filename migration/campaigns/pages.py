@@ -202,6 +202,7 @@ def get_campaign_context(
         **(get_stop_notice_context(request) if may_stop_by_itself else {}),
         "page": page,
         "waves": [get_wave_context(wave) for wave in summary.waves],
+        "counts_shown": any(wave.counts for wave in summary.waves),
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
         "may_view_clients": may("credentials.view_client"),
@@ -293,7 +294,7 @@ def get_wave_context(wave: WaveSummary) -> dict[str, object]:
     numbers: list[tuple[str, int, int, CountedClients]] = []
     if counts:
         numbers = [
-            (gettext("Refused"), counts.refused, campaign.most_refused, CountedClients.REFUSED),
+            (gettext("Refused clients"), counts.refused, campaign.most_refused, CountedClients.REFUSED),
             (
                 gettext("Mismatches"),
                 counts.mismatches,
@@ -573,14 +574,14 @@ def describe_campaigns_of_clients(
     *,
     number: int | None = None,
 ) -> list[SafeString]:
-    """Return a sentence for each campaign that is not over and has some of the clients. Takes one query.
+    """Return a sentence for each campaign that is not over and has to do with some of the clients yet. One query.
 
     It links to the campaign where the user may view campaigns. `number`: of the ids, needed where they are a query.
     """
     asked = len(client_ids) if number is None else number
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     notes = []
-    for campaign, found, moves_clients in count_in_campaigns(client_ids):
+    for campaign, found, moves_clients in count_in_campaigns(client_ids, in_finished_waves=False):
         text = ngettext(
             "{n} of these clients is in {campaign}, {what}.",
             "{n} of these clients are in {campaign}, {what}.",

@@ -216,11 +216,10 @@ def describe_summary(counts: PlanCounts) -> list[str]:
         "new": intcomma(summary.new_dollars_a_month, 2),
         "each": number_format(SECRET_A_MONTH, 2),
     }
+    took = [_("It takes at least %(took)s.") % calls] if summary.seconds >= 1 else []
     return [
-        _(
-            "It takes %(took)s at least. Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update."
-        )
-        % calls,
+        *took,
+        _("Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update.") % calls,
         _(
             "These secrets will cost $%(dollars)s a month, $%(new)s of it new: $%(each)s each, plus comparisons."
         )
