@@ -266,7 +266,7 @@ def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
     response = client.get(page(campaign))
 
     assert f"Move run {run.pk} of wave 1 is running." in text(response)
-    assert "0 of 1 (0.0 %)" in text(response)
+    assert "0 of 1 (0 %)" in text(response)
     assert f'href="{page_of("migration_run", run.pk)}"' in response.content.decode()
 
 
