@@ -93,7 +93,8 @@ def _format_value(value: Value, sentence: Sentence, at: datetime | None) -> str:
 
 
 def intcomma(value: float | Decimal, decimals: int | None = None) -> str:
-    """Return the number with its thousands set apart, as the language of the page does it: Spanish from five digits on."""
+    """Return the number with its thousands set apart, as the language of the page does it."""
+    # Spanish does it from five digits on.
     first = 10_000 if (get_language() or "").startswith("es") else 1000
     return number_format(value, decimals, force_grouping=not -first < value < first)
 
