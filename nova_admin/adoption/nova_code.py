@@ -225,8 +225,11 @@ def _ignores_wheel(git: str, file: Path) -> bool:
 
 
 def _diff(name: str, before: str, after: str) -> str:
+    if before == after:
+        return ""
     lines = unified_diff(_split(before), _split(after), f"a/{name}", f"b/{name}")
-    return "".join(
+    # With git's own line first, as the package's part has it, git guesses no folder.
+    return f"diff --git a/{name} b/{name}\n" + "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )
 
