@@ -223,6 +223,8 @@ def console_writes(world: World, change: Change, *, confirmed: bool = True) -> N
                 if name not in written:
                     written[name] = json.loads(world.console.get_value(name).text)
                 document = written[name]
+                if part not in document:
+                    return  # NOVA has swapped slugs: it is the other client's, which has no such login
                 document[part][key] = type(document[part][key])(text)
     except SecretsManagerError:  # there is none yet
         return

@@ -188,7 +188,7 @@ LIVES |= {
 
 
 # The database's secret comes first: what keeps the mail's from being written over is seen before, or AWS fails then.
-ALL_THREE = Change(("password", "port", "mail"))
+ALL_THREE, PASSWORD = Change(("password", "port", "mail")), Change(("password",))
 LIVES |= {
     f"a save of two secrets of which somebody wrote the second, in {start}": (
         start,
@@ -203,6 +203,17 @@ LIVES |= {
     )
     for start, at in ((Phase.AWS, 2), (Phase.PURGED, 3))
     for what in (What.DOWN, What.THROTTLED)
+}
+LIVES |= {
+    "somebody in AWS who finds the other client's secret after a swap of slugs, which has no mail": (
+        Phase.POSTGRES,
+        [
+            *[Play(save, PASSWORD, None)] * 2,
+            Play(nova_swaps_slugs, Change(("password",), again=True), None),
+            Play(save, PASSWORD, None),
+            Play(save, PASSWORD, Interruption(What.CONSOLE_WRITES, 0)),
+        ],
+    )
 }
 LIVES |= {
     f"a killed run of a change of layout that is refused once it is taken up, in {start}": (

@@ -2,9 +2,11 @@
 
 import pytest
 
-from credentials.nova_columns import read_nova_columns
+from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import POINTER
 from migration.core.clients import all_clients
+from migration.core.sentences import CLIENT_NOT_THERE
+from migration.pushes import pushable
 from migration.pushes.pushable import find_push_problems, is_pushable, select_unpushable
 from nova_credentials.document import MAX_BYTES
 from tests.factories import make_aws, make_client, make_database, make_email, make_full_client
@@ -61,3 +63,13 @@ def test_a_slug_that_can_be_no_name_makes_none(slug):
     make_full_client(slug)
 
     assert list_pushable() == set()
+
+
+def test_of_tables_that_cannot_be_read_each_client_says_so(monkeypatch):
+    def refuse(_client_ids):
+        raise NovaSchemaError(CLIENT_NOT_THERE())
+
+    pks = [make_full_client("norte"), make_full_client("sur")]
+    monkeypatch.setattr(pushable, "read_snapshots_for_page", refuse)
+
+    assert find_push_problems(pks) == dict.fromkeys(pks, CLIENT_NOT_THERE())
