@@ -167,7 +167,12 @@ def copy_to_aws(
 def _find_differing_logins(
     client_id: int, interactive: bool
 ) -> set[tuple[CredentialType, int | None]] | None:
-    """Return type and row of the logins that differ, no row for those only in AWS; None where AWS can't be read."""
+    """Return type and row of the logins that differ, no row for those only in AWS; None where AWS can't be read.
+
+    AWS is read for the tests of its logins alone: without any, nothing is said to differ.
+    """
+    if not LoginTest.objects.newest([client_id]).filter(store=LoginStore.AWS.value).exists():
+        return set()
     try:
         found = read_aws(read_snapshot(client_id), sm=secrets_manager(interactive=interactive))
         client = read_client_with_rows(client_id)

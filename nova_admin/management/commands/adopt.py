@@ -333,8 +333,13 @@ class Command(OneLineCommand):
 
     def _run_doctor(self, settings: SiteSettings) -> None:
         told = self._run(settings, "doctor", "--format", "json", capture=True)
+        if not told:  # it has said itself what is wrong
+            self.stdout.write(
+                "The doctor could not look. Run manage.py doctor once that is put right."
+            )
+            return
         by_problem: dict[str, list[dict[str, Any]]] = {}
-        for finding in json.loads(told or "[]"):  # else it has said itself what is wrong
+        for finding in json.loads(told):
             if not finding["ok"]:
                 by_problem.setdefault(finding["check"], []).append(finding)
         self.stdout.write(

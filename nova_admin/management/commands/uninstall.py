@@ -131,10 +131,7 @@ class Command(OneLineCommand):
         self._show(
             name, statements, deletes=options["schedule_deletion"], has_owner=owner is not None
         )
-        if refusals := list(list_refusals()):
-            for refusal in refusals:
-                self.stderr.write(refusal)
-            raise RefusedError("Nothing was changed.")
+        self._require_nothing_needed()
         if not options["yes"]:
             self.stdout.write("Nothing was changed. With --yes it is done.")
             return
@@ -142,8 +139,10 @@ class Command(OneLineCommand):
             typed = input(f"Type the database's name, {escape_name(name)}, to remove the site: ")
             if typed.strip() != name:
                 raise RefusedError("That is another name. Nothing was changed.")
+            self._require_nothing_needed()  # a page may have moved a client meanwhile
         if options["schedule_deletion"]:
             self._schedule_deletions()
+            self._require_nothing_needed()
         drop_site()
         if owner is not site:
             site.close()  # else its role is in use
@@ -157,6 +156,13 @@ class Command(OneLineCommand):
                 " needs stays."
             )
             self._list(left)
+
+    def _require_nothing_needed(self) -> None:
+        """Say why the site can't go yet, and raise RefusedError, while NOVA needs something of it."""
+        if refusals := list(list_refusals()):
+            for refusal in refusals:
+                self.stderr.write(refusal)
+            raise RefusedError("Nothing was removed.")
 
     def _show(self, name: str, statements: list[str], *, deletes: bool, has_owner: bool) -> None:
         say = self.stdout.write

@@ -1,6 +1,7 @@
 """What adopt refuses, in one sentence, with nothing changed."""
 
 import stat
+from io import StringIO
 
 import psycopg
 import pytest
@@ -8,6 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from nova_admin.adoption.database import TURN
 from nova_admin.env_file import read_env_file
+from nova_admin.management.commands.adopt import Command
 from tests import nova_database
 from tests.migrated import migrated_nova_database
 from tests.migration.core.aws_writes.servers import make_standby, start_cluster, stop_cluster
@@ -222,3 +224,14 @@ def test_what_others_may_read_is_for_its_owner_alone_afterwards(nova):
         nova.site,
         nova.site,
     ) == [(True, False)]
+
+
+def test_a_doctor_who_could_not_look_finds_nothing_well(monkeypatch):
+    monkeypatch.setattr(Command, "_run", lambda *_arguments, **_options: "")
+    command = Command(stdout=StringIO())
+
+    command._run_doctor(None)
+
+    assert command.stdout._out.getvalue() == (
+        "The doctor could not look. Run manage.py doctor once that is put right.\n"
+    )

@@ -104,7 +104,7 @@ def test_it_stays_while_something_needs_it(uri, statements, told):
 
     assert done.returncode == 1
     assert told in done.stderr
-    assert done.stderr.endswith("Nothing was changed.\n")
+    assert done.stderr.endswith("Nothing was removed.\n")
     assert ask(uri, SITE_IS_THERE) == [(True,)]
     assert len(ask(uri, "SELECT FROM pg_trigger WHERE tgname LIKE 'nova_admin_count%'")) == 8
 
@@ -165,6 +165,17 @@ def test_on_a_terminal_it_wants_the_databases_name(uri, typed):
         code = terminal.process.exitcode
 
     assert (code, ask(uri, SITE_IS_THERE)) == ((0, [(False,)]) if typed is None else (1, [(True,)]))
+
+
+def test_a_client_that_is_purged_while_it_waits_for_the_name_keeps_the_site(uri):
+    with manage_on_terminal("uninstall", "--yes", columns=100, DATABASE_URL=uri) as terminal:
+        terminal.wait_for("Type the database's name")
+        run(uri, PHASE.format("purged"))
+        terminal.press(f"{conninfo_to_dict(uri)['dbname']}\n".encode())
+        terminal.process.join(60)
+        code = terminal.process.exitcode
+
+    assert (code, ask(uri, SITE_IS_THERE)) == (1, [(True,)])
 
 
 def test_a_table_in_use_keeps_it_and_it_goes_on_afterwards(uri):

@@ -24,6 +24,7 @@ from migration.logins.testing import (
 from migration.models import AuditEvent, LoginTest, OpenMismatch, RunItem
 from migration.moves.readiness import with_blocker
 from migration.moves.rules import LOGIN_REFUSED, TOO_OLD, Ask, judge_gates
+from migration.pushes import resolutions
 from migration.pushes.resolutions import copy_to_aws, copy_to_postgres
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
@@ -165,6 +166,13 @@ def test_a_copy_leaves_the_tests_of_what_it_does_not_change(client_pk, admin_use
     copy_to_aws(client_id=client_pk, by=admin_user)
 
     assert outcomes(client_pk)["database", "aws"] == "refused"
+
+
+def test_a_copy_does_not_read_aws_for_tests_that_nobody_made(client_pk, admin_user, monkeypatch):
+    enter_phase(client_pk, Phase.DUAL_READ)
+    monkeypatch.setattr(resolutions, "read_aws", lambda *_, **__: pytest.fail("AWS was read"))
+
+    copy_to_aws(client_id=client_pk, by=admin_user)
 
 
 def test_what_can_t_be_read_is_not_tried(client_pk, admin_user):
