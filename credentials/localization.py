@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 
 from nova_credentials.messages import Message, Sentence, describe_age
 
@@ -87,8 +88,15 @@ def _format_value(value: Value, sentence: Sentence, at: datetime | None) -> str:
         case int() if -1000 < value < 1000:
             return str(value)  # without separators in every language
         case int() | float():
-            return number_format(value, force_grouping=True)
+            return intcomma(value)
     return value
+
+
+def intcomma(value: float | Decimal, decimals: int | None = None) -> str:
+    """Return the number with its thousands set apart, as the language of the page does it."""
+    # Spanish does it from five digits on.
+    first = 10_000 if (get_language() or "").startswith("es") else 1000
+    return number_format(value, decimals, force_grouping=not -first < value < first)
 
 
 def find_local(moment: datetime) -> datetime:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a site that can be run out of this checkout: its environment, its files, its static files. The Dockerfile and a plain
-# machine use the same steps, and the next release goes into the same folder:
+# Makes a site that can be run out of this checkout: its environment, its files, its static files, NOVA's package. The
+# Dockerfile and a plain machine use the same steps, and the next release goes into the same folder:
 #
 #     deploy/build.sh /srv/nova-admin
 #
@@ -54,6 +54,9 @@ for part in $parts nova_admin; do
 done
 ln -s deploy/nova-admin "$new/nova-admin"
 cd "$new"
+# By what is installed here: nothing is downloaded.
+"$python" -m pip wheel --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+    --wheel-dir wheels "$source"
 "$python" manage.py collectstatic --noinput --clear --verbosity 0
 # Whoever runs the site may not write here, so its modules are compiled now.
 find . -name __pycache__ -prune -exec rm -rf {} +
@@ -61,11 +64,11 @@ find . -name __pycache__ -prune -exec rm -rf {} +
 chmod -R u+rwX,go+rX,go-w .
 cd "$target"
 
-for part in nova_admin $parts staticfiles nova-admin venv; do
+for part in nova_admin $parts wheels staticfiles nova-admin venv; do
     [ ! -e "$target/$part" ] && [ ! -L "$target/$part" ] || mv "$target/$part" "$old/"
 done
 ln -s "venv-$version" "$target/venv"
-for part in $parts staticfiles nova-admin nova_admin; do
+for part in $parts wheels staticfiles nova-admin nova_admin; do
     mv "$new/$part" "$target/"
 done
 rm -rf "$old" "$new" __pycache__

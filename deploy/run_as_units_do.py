@@ -1,4 +1,7 @@
-"""Runs `manage.py COMMAND` with the units' settings alone and, as root, as their user, for `deploy/nova-admin`."""
+"""Runs `manage.py COMMAND` with the units' settings alone and, as root, as their user, for `deploy/nova-admin`.
+
+`adopt` makes these settings, so it runs as whoever calls it, with their environment.
+"""
 
 import os
 import pwd
@@ -12,12 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from nova_admin.env_file import EnvFileError, read_env_file
 
 FOLDER = Path(__file__).resolve().parent.parent
-# Of whoever calls: how the terminal looks. No setting comes from there, as none does for the units.
-KEPT = ("PATH", "TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "LC_ALL", "TZ")
+# Of whoever calls: how the terminal looks, and the address by which `uninstall` undoes what `adopt` did. No setting
+# comes from there, as none does for the units.
+KEPT = ("PATH", "TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "LC_ALL", "TZ", "NOVA_DATABASE_URL")
+COMMAND = [sys.executable, str(FOLDER / "manage.py"), *sys.argv[1:]]
 
 
 def main() -> None:
     path = Path(os.environ.get("NOVA_ENV_FILE") or "/etc/nova-admin.env")
+    if sys.argv[1:2] == ["adopt"]:
+        os.execve(sys.executable, COMMAND, os.environ | {"NOVA_ENV_FILE": str(path)})  # noqa: S606  # no shell is wanted
     try:
         found = read_env_file(path)
     except OSError as error:
@@ -31,8 +38,7 @@ def main() -> None:
     os.umask(0o077)
     if os.geteuid() == 0:
         surroundings |= become(os.environ.get("NOVA_USER") or "nova-admin")
-    command = [sys.executable, str(FOLDER / "manage.py"), *sys.argv[1:]]
-    os.execve(sys.executable, command, surroundings)  # noqa: S606  # no shell is wanted
+    os.execve(sys.executable, COMMAND, surroundings)  # noqa: S606  # no shell is wanted
 
 
 def become(name: str) -> dict[str, str]:

@@ -33,6 +33,23 @@ TOPICS = {
     gettext_lazy("Run the site"): ("runbooks", "run", "settings"),
     gettext_lazy("Security and reference"): ("security", "audit", "commands", "reliability"),
 }
+# Their first headings, in the language of the index.
+TITLES = {
+    "start": gettext_lazy("Install the site"),
+    "people": gettext_lazy("People and roles"),
+    "migrate": gettext_lazy("Take clients to AWS"),
+    "nova": gettext_lazy("NOVA's side: reader, tables, copies"),
+    "secrets": gettext_lazy("Secrets, logins and keys"),
+    "runbooks": gettext_lazy("When something is wrong"),
+    "run": gettext_lazy("Run the site"),
+    "settings": gettext_lazy("Settings"),
+    "security": gettext_lazy("Security"),
+    "audit": gettext_lazy("The audit"),
+    "commands": gettext_lazy("Commands"),
+    "reliability": gettext_lazy("Reliability"),
+    "architecture": gettext_lazy("Architecture"),
+    "performance": gettext_lazy("Performance"),
+}
 # Told below the last topic.
 FOR_DEVELOPERS = ("architecture", "performance")
 # Former documents, and where people who kept their address are led.
@@ -104,8 +121,7 @@ class DocumentView(TemplateResponseMixin, View):
 
 
 def _list_documents(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    files = [find_file(f"{name}.md") for name in names]
-    return [(path.name, read_title(path)) for path in files]
+    return [(f"{name}.md", str(TITLES[name])) for name in names]
 
 
 def _folder() -> Path:

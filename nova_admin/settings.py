@@ -235,7 +235,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.humanize",
     "axes",  # before `migration`, which records what it counted
     "allauth.account",
     "allauth.socialaccount",

@@ -2,7 +2,6 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -19,6 +18,7 @@ from nova_credentials.credential_types import (
     map_to_json_keys,
 )
 from nova_credentials.messages import Message, MessageError, Sentence
+from nova_credentials.shown_names import escape_name
 
 Document = dict[str, Any]
 
@@ -323,7 +323,7 @@ def name_problem(slug: str, *, prefix: str, layout: Layout) -> Message | None:
         return sentences.SLUG_IS_EMPTY()
     illegal = dict.fromkeys(ILLEGAL_IN_NAME.findall(f"{prefix}/{slug}"))
     if illegal:
-        named = ", ".join(f"{c!r} ({unicodedata.name(c, f'U+{ord(c):04X}')})" for c in illegal)
+        named = tuple(sentences.A_SPACE() if c == " " else f"'{escape_name(c)}'" for c in illegal)
         return sentences.CHARACTER_NOT_ALLOWED(illegal=named)
     if "/" in slug:
         return sentences.SLASH_IN_SLUG()

@@ -81,8 +81,11 @@ KEY_OF_NO_SECRET = Sentence(
 # Names of secrets
 SLUG_IS_EMPTY = Sentence("slug_is_empty", "the slug is empty")
 CHARACTER_NOT_ALLOWED = Sentence(
-    "character_not_allowed", "AWS does not allow %(illegal)s in the name of a secret"
+    "character_not_allowed",
+    "AWS does not allow %(illegal)s in the name of a secret",
+    glue=", ",
 )
+A_SPACE = Sentence("a_space", "a space")
 SLASH_IN_SLUG = Sentence(
     "slash_in_slug",
     "a slug can't contain '/'",

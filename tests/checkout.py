@@ -37,7 +37,7 @@ IMPORTED_BEFORE = (
             *("conf.urls.i18n", "contrib.admin.options", "contrib.admin.templatetags.admin_list"),
             *("contrib.admin.templatetags.admin_modify", "contrib.admin.views.main"),
             *("contrib.auth.hashers", "contrib.auth.management", "contrib.auth.tokens"),
-            *("contrib.auth.password_validation", "contrib.humanize.templatetags.humanize"),
+            *("contrib.auth.password_validation"),
             *("contrib.messages.middleware", "contrib.postgres.fields", "core.management"),
             *("contrib.sessions.middleware", "contrib.staticfiles.finders", "core.serializers"),
             *("core.management.commands.migrate", "db.backends.postgresql.base", "forms"),

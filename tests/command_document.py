@@ -57,6 +57,7 @@ SUBJECTS = {
         "send_notices": "run",
         "audit": "audit",
         "reset_second_factor": "people",
+        "encrypt_anew": "secrets",
         "demo": "start",
         "aws_conditions": "start",
     },

@@ -3,6 +3,7 @@
 import re
 import shlex
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from allauth.mfa import app_settings as mfa
@@ -10,9 +11,12 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from credentials import prices
+from credentials.site_schema import SCHEMA
 from migration.clients.models import KEPT_FROM_CLIENTS
 from migration.core.audit_chain import LATE_AFTER
+from migration.core.aws_writes import KNOWN_FOR_SECONDS
 from migration.core.clients import RECOVERY_DAYS
+from migration.core.notices import GIVEN_UP_AFTER
 from migration.core.outgoing import LoginOutcome
 from migration.doctor.nova import MANY_CLIENTS
 from migration.logins.attempts import LOGIN_SECONDS
@@ -28,10 +32,13 @@ from migration.runs import items
 from migration.runs.models import MANY_TRIES, Run
 from migration.secrets.layouts import KEPT_FOR
 from nova_admin.embedded.conditions import PER_SECOND
+from nova_admin.management.commands.adopt import SETTINGS, SITE_ROLE
 from nova_admin.settings import env
 from tests.checkout import ROOT
+from tests.upgrade.__main__ import MOST_MS
 
 DOCS = ROOT / "docs"
+PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 MINUTE, HOUR, DAY = 60, 3600, timedelta(days=1)
 PASSWORD = {
     each["NAME"].rpartition(".")[2]: each["OPTIONS"] for each in settings.AUTH_PASSWORD_VALIDATORS
@@ -80,6 +87,22 @@ FIGURES = {
         "failed logins and login tests go after 90 days": 90 * DAY
         == WRONG_PASSWORDS_KEPT_FOR
         == TESTS_ARE_KEPT,
+    },
+    "start": {
+        "Linux and Python 3.11 or newer": 'requires-python = ">=3.11"' in PYPROJECT,
+        "runs as user 10001": "\nUSER 10001\n" in (ROOT / "Dockerfile").read_text(),
+        "makes the role `nova_site`": SITE_ROLE == "nova_site",
+        "writes `/etc/nova-admin.env`": Path("/etc/nova-admin.env") == SETTINGS,
+        "in a schema of their own, `nova_admin`": SCHEMA == "nova_admin",
+        "delete them after 30 days": RECOVERY_DAYS == 30,
+    },
+    "run": {
+        "tried again for 24 hours": timedelta(hours=24) == GIVEN_UP_AFTER,
+        "It holds on all hosts within a second": KNOWN_FOR_SECONDS <= 1,
+        "`NOVA_AWS_WRITES_PER_SECOND` (48)": WRITES == 48,
+        "`NOVA_AWS_READS_PER_SECOND` (90)": READS == 90,
+        "20,000 clients and more:** `doctor` recommends two": MANY_CLIENTS == 20_000,
+        "waits for more than 100 ms": MOST_MS == 100,
     },
     "architecture": {
         "half a second later": RECHECK_AFTER_SECONDS == 0.5,

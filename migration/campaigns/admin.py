@@ -6,7 +6,6 @@ from typing import ClassVar, Protocol
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -16,7 +15,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from credentials.localization import localize_html
+from credentials.localization import intcomma, localize_html
 from migration.campaigns.explain import explain_waits_briefly
 from migration.campaigns.members import CampaignProgress, measure_campaigns
 from migration.campaigns.models import WAITS_FOR_APPROVAL, Campaign, Wave

@@ -639,7 +639,7 @@ class WaveState(models.TextChoices):
     IN_WORK = "in_work", _("In work")
     SOAKING = "soaking", _("Soaking")
     WAITING = "waiting", _("Waiting")
-    BEGUN = "begun", _("Step due")
+    BEGUN = "begun", _("Next step soon")
     ROLLING_BACK = "rolling_back", _("Rolling back")
     ROLLED_BACK = "rolled_back", _("Rolled back")
     FINISHED = "finished", _("Finished")
@@ -779,23 +779,26 @@ def summarize_campaign(
     run = find_unfinished_run(campaign)
     wait = explain_waiting(campaign, run)
     summaries = tuple(_summarize_waves(campaign, shown, wait.step))
-    left_out = sum(wave.left_out for wave in summaries)
-    rows = WaveClient.objects.filter(wave__in=shown, left_out_at__isnull=False)
+    rows = WaveClient.objects.filter(wave__campaign=campaign, left_out_at__isnull=False)
+    left_out = rows.count()
     named = rows.order_by("slug", "pk")[:NAMED_IN_ALL] if left_out else ()
     stopped = campaign.state == Campaign.State.STOPPED
     waves_all = _count_waves(campaign, every_wave)
+    progress = next(
+        iter(measure_campaigns(Campaign.objects.not_over().filter(pk=campaign.pk))), None
+    )
+    # A step that waits says itself how long, and after the last one there is nothing but its soak time.
+    has_pace = not wait.step and progress and progress.done < progress.clients
     return CampaignSummary(
         campaign=campaign,
         groups=tuple(campaign.waves.filter(part=1).values_list("group_name", flat=True)),
         waves_done=sum(wave.finished_at is not None for wave in every_wave),
         waves_all=waves_all,
         waves_to_come=max(0, waves_all - len(every_wave)),
-        progress=next(
-            iter(measure_campaigns(Campaign.objects.not_over().filter(pk=campaign.pk))), None
-        ),
+        progress=progress,
         waits_for=wait.message,
         waiting=wait.step,
-        seconds_left=_forecast_seconds_left(campaign, every_wave, waves_all),
+        seconds_left=_forecast_seconds_left(campaign, every_wave, waves_all) if has_pace else None,
         unfinished_run=run,
         waves=summaries,
         left=tuple(list_unmoved_clients(shown)),

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from operator import attrgetter
 
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db import connection
 from django.db.models import Count, Max, Q
 from django.db.models.functions import TruncMinute
@@ -14,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import ngettext
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.campaigns.models import (
     CAMPAIGN_ASKED_AGAIN,
     CAMPAIGN_CANCELLED,

@@ -181,17 +181,21 @@ _WAITS = """
     )
 """
 # Who is in a `campaign`, in a wave of it or waiting for one; a client in two of its groups comes twice.
-_OF_CAMPAIGN = f"""
+_TAKEN = """
     SELECT taken.client_id
     FROM migration_wave AS wave
     JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
     WHERE wave.campaign_id = campaign.id AND taken.left_out_at IS NULL
-    UNION ALL
+"""
+_WAITING = f"""
     SELECT member.client_id
     FROM migration_wave AS wave
     JOIN migration_groupmember AS member ON member.group_id = wave.group_id
     WHERE wave.campaign_id = campaign.id AND {_WAITS}
 """  # noqa: S608  # a constant
+_OF_CAMPAIGN = f"{_TAKEN} UNION ALL {_WAITING}"
+# The same without the waves that are finished: nothing more is done to their clients.
+_UNFINISHED = f"{_TAKEN} AND wave.finished_at IS NULL UNION ALL {_WAITING}"
 # Who is counted in how far a `campaign` is: also who got to its goal by another way before the wave of its group began.
 _COUNTED = f"""
     {_OF_CAMPAIGN}
@@ -224,8 +228,12 @@ class CampaignShare(NamedTuple):
     moves_clients: bool
 
 
-def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list[CampaignShare]:
+def count_in_campaigns(
+    client_ids: Collection[int] | QuerySet[Any, int], *, in_finished_waves: bool = True
+) -> list[CampaignShare]:
     """Return the campaigns that are not over and have some of the clients. Takes one query.
+
+    Without `in_finished_waves`, only those that have something to do with them yet.
 
     Very many ids are given as the query of one column that selects them, which becomes a part of it.
     """
@@ -233,6 +241,7 @@ def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list
         chosen, values = client_ids.query.sql_with_params()
     else:
         chosen, values = "SELECT unnest(%s::int[])", ([*client_ids],)
+    of_campaign = _OF_CAMPAIGN if in_finished_waves else _UNFINISHED
     found = Campaign.objects.raw(
         f"""
         SELECT campaign.*, counted.number, campaign.state = %s OR EXISTS (
@@ -243,7 +252,7 @@ def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list
         FROM migration_campaign AS campaign
         JOIN LATERAL (
             SELECT count(DISTINCT client_id) AS number
-            FROM ({_OF_CAMPAIGN}) AS every_client
+            FROM ({of_campaign}) AS every_client
             WHERE client_id IN ({chosen})
         ) AS counted ON counted.number > 0
         WHERE campaign.state = ANY(%s)

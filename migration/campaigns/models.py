@@ -596,7 +596,7 @@ def _note_reads(wave_ids: list[int]) -> None:
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
 # Of a campaign with one group, and of a group that is called so.
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
-# The same of a campaign that takes a group in several waves.
+# A further part of a group that has more clients than a wave may.
 WAVE_PART = Sentence("wave_part", "wave %(number)s, part %(part)s (%(group)s)")
 PART_OF_WAVE_OF_THAT_NAME = Sentence("part_of_wave_of_that_name", "wave %(number)s, part %(part)s")
 
@@ -642,8 +642,8 @@ class Wave(models.Model):
         names = {"number": str(self.position)}
         group = escape_name(self.group_name)
         has_that_name = is_name_in_any_language(self.group_name, WAVE_OF_THAT_NAME(**names))
-        # The first part is called so before there is a second: a name that is stored stays right.
-        if self.part > 1 or self.campaign.wave_size:
+        # The first part has no number: nobody knows yet whether there will be a second.
+        if self.part > 1:
             names["part"] = str(self.part)
             if has_that_name:
                 return PART_OF_WAVE_OF_THAT_NAME(**names)

@@ -11,7 +11,6 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
@@ -25,7 +24,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from credentials.models import Client
 from migration.campaigns.explain import (
     NAMED_IN_ALL,
@@ -203,6 +202,7 @@ def get_campaign_context(
         **(get_stop_notice_context(request) if may_stop_by_itself else {}),
         "page": page,
         "waves": [get_wave_context(wave) for wave in summary.waves],
+        "counts_shown": any(wave.counts for wave in summary.waves),
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
         "may_view_clients": may("credentials.view_client"),
@@ -294,7 +294,7 @@ def get_wave_context(wave: WaveSummary) -> dict[str, object]:
     numbers: list[tuple[str, int, int, CountedClients]] = []
     if counts:
         numbers = [
-            (gettext("Refused"), counts.refused, campaign.most_refused, CountedClients.REFUSED),
+            (gettext("Refused clients"), counts.refused, campaign.most_refused, CountedClients.REFUSED),
             (
                 gettext("Mismatches"),
                 counts.mismatches,
@@ -574,14 +574,14 @@ def describe_campaigns_of_clients(
     *,
     number: int | None = None,
 ) -> list[SafeString]:
-    """Return a sentence for each campaign that is not over and has some of the clients. Takes one query.
+    """Return a sentence for each campaign that is not over and has to do with some of the clients yet. One query.
 
     It links to the campaign where the user may view campaigns. `number`: of the ids, needed where they are a query.
     """
     asked = len(client_ids) if number is None else number
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     notes = []
-    for campaign, found, moves_clients in count_in_campaigns(client_ids):
+    for campaign, found, moves_clients in count_in_campaigns(client_ids, in_finished_waves=False):
         text = ngettext(
             "{n} of these clients is in {campaign}, {what}.",
             "{n} of these clients are in {campaign}, {what}.",

@@ -163,8 +163,13 @@ class CampaignPlan:
 
     @property
     def lasts(self) -> timedelta:
-        """Return how long its waves soak one after the other, at least."""
-        return sum(row.waves * row.steps for row in self.rows) * self.campaign.soak
+        """Return how long its waves soak one after the other, at most."""
+        return self.soaks * self.campaign.soak
+
+    @property
+    def soaks(self) -> int:
+        """Return after how many steps its waves soak, at most."""
+        return sum(row.waves * row.steps for row in self.rows)
 
     def describe_verdicts(self) -> list[dict[str, Any]]:
         """Return the clients by verdict, as `admin/migration/act_groups.html` shows them: CLIENTS_SHOWN of each."""

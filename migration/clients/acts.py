@@ -9,7 +9,6 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.campaigns.pages import describe_new_member_verdicts
 from migration.clients.groups import get_members_url
 from migration.core.clients import ClientPhaseQuerySet, all_clients

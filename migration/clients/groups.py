@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol
 
 from django.contrib import admin, messages
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import ValidationError
 from django.forms import IntegerField, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.campaigns.starts import list_campaign_buttons
 from migration.core.clients import VIEW_CLIENTS, PhaseChoices, all_clients
 from migration.core.groups import (

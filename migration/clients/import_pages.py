@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.files.uploadedfile import InMemoryUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.db.models import Q
@@ -28,7 +27,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from credentials.legacy import LegacyTableError
-from credentials.localization import localize, show_moment
+from credentials.localization import intcomma, localize, show_moment
 from credentials.models import Client
 from migration.campaigns.pages import describe_new_member_verdicts
 from migration.clients.imports import (

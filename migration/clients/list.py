@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.admin.options import IS_FACETS_VAR
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import DateTimeField, F
 from django.db.models.functions import Coalesce
 from django.http import (
@@ -34,7 +33,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from credentials.localization import find_local, localize
+from credentials.localization import find_local, intcomma, localize
 from credentials.models import Client
 from migration.clients.filters import NextStepFilter, covers_standing, get_site_gate_facts
 from migration.clients.models import read_or_count_blockers
@@ -454,7 +453,9 @@ class ClientColumns(ModelAdmin):
     def phase_shown(self, client: ClientRow) -> SafeString:
         number = list(Phase).index(Phase(client.phase)) + 1
         return format_html(
-            '<span class="list-phase list-phase-{}">{}</span>', number, name_phase(client.phase)
+            '<span class="list-phase list-phase-{}">{}</span>',
+            number,
+            PhaseChoices(client.phase).label,
         )
 
     @display(description=_("in this phase for"), ordering="in_phase_since")
@@ -484,15 +485,16 @@ class ClientColumns(ModelAdmin):
     @display(description=_("both stores"), ordering="newest_status")
     def both_stores(self, client: ListedClient) -> SafeString:
         status = client.newest_status
-        if not status:
-            return NOTHING
+        at, since = client.newest_compared_at, client.in_phase_since
+        is_purged = client.phase == Phase.PURGED
+        if not status or (is_purged and at and since and at < since):
+            return NOTHING  # what was compared before a purge says nothing of it
         sign, label = SIGN_OF_STATUS[status], str(Comparison.Status(status).label)
-        if client.phase == Phase.PURGED and status == Comparison.Status.MATCH:
+        if is_purged and status == Comparison.Status.MATCH:
             label = gettext("Only in AWS")
         if status != Comparison.Status.MATCH:
             url = f"{client.page_url}?tab={ClientTab.COMPARISON}"
             label = format_html('<a href="{}">{}</a>', url, label)
-        at = client.newest_compared_at
         # The schedule compares each again within minutes: of a match its age is news only where that stopped.
         is_news = status != Comparison.Status.MATCH or not at or timezone.now() - at > FRESH
         return format_html(
@@ -533,11 +535,6 @@ SIGN_OF_STATUS: dict[str, str] = {
 }
 
 
-def name_phase(phase: str) -> str:
-    """Return the phase in a word or two, beside its five steps."""
-    return "AWS" if phase == Phase.AWS else str(PhaseChoices(phase).label)
-
-
 def shorten_next_step(client: ListedClient) -> str:
     """Return how the client stands before its next step, in five words at most."""
     step, blocker = client.next_step, client.next_step.blocker
@@ -555,8 +552,9 @@ def shorten_next_step(client: ListedClient) -> str:
             text = (
                 gettext("Purge from %(time)s") if new == Phase.PURGED else gettext("From %(time)s")
             )
-            how = "j M" if new == Phase.PURGED else "j M, H:i"
-            return text % {"time": formats.date_format(find_local(opens), how)}
+            day = formats.date_format(find_local(opens), "MONTH_DAY_FORMAT")
+            at = day if new == Phase.PURGED else f"{day}, {find_local(opens):%H:%M}"
+            return text % {"time": at}
     if blocker in (FEW_READS, FEW_MATCHES):
         text = gettext("%(n)s of %(wanted)s reads")
         if blocker == FEW_MATCHES:
@@ -595,7 +593,7 @@ def list_quick_chips(changelist: ChangeList, request: HttpRequest) -> Iterator[Q
     total = None if numbers is None else numbers.total()
     everybody = changelist.get_query_string({"next": None, "phase": None})
     yield QuickChip(_("All"), total, everybody, not any(chosen.values()))
-    phases = [(phase.value, name_phase(phase)) for phase in Phase]
+    phases = [(phase.value, PhaseChoices(phase).label) for phase in Phase]
     for name, choices in (("next", NextStepFilter.options), ("phase", phases)):
         begins = name == "phase"
         for value, label in choices:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from django.conf import settings
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -27,6 +28,7 @@ from migration.core.aws_store import CALLER, client_secret_names, secret_names
 from migration.core.clients import (
     ClientMigration,
     Offboarding,
+    PhaseChange,
     PhaseChoices,
     ReadCount,
 )
@@ -101,6 +103,7 @@ def get_client_context(
             "push_pending": has_push_pending(client),
             "newest_status": client.newest_status,
             "newest_compared_at": client.newest_compared_at,
+            "is_compared": _is_compared_since_purge(client),
             "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         },
         "menu": [
@@ -118,6 +121,15 @@ def get_client_context(
         ClientTab.HISTORY: _get_history_context,
     }.get(tab)
     return context | (add_tab(request, client) if add_tab else {})
+
+
+def _is_compared_since_purge(client: ClientRow) -> bool:
+    """Say whether what is known of both stores is newer than the client's last purge or restore."""
+    at = client.newest_compared_at
+    if at is None or not Phase(client.phase).aws_is_authority:
+        return True
+    changes = PhaseChange.objects.filter(client_id=client.pk, changed_at__gte=at)
+    return not changes.filter(Q(old=Phase.PURGED) | Q(new=Phase.PURGED)).exists()
 
 
 def _make_leaving_entry(
@@ -247,8 +259,6 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         "left": sum(not check.passed for check in checks),
         "shut_button": {"disabled": True},
         # Beside the button of another step stands how many lines do not pass.
-        "wants_evidence": new in WANT_EVIDENCE,
-        "why_shut": shown.why_shut if new in WANT_EVIDENCE else None,
         "is_demo": settings.NOVA_DEMO and new in WANT_EVIDENCE,
     }
 

@@ -141,6 +141,9 @@ def _process_actor(_pid: int) -> Actor:
     return Actor(f"{what} on {settings.NOVA_HOST_NAME}")
 
 
+# An origin that is no address: what ran, and on which host.
+ORIGIN = re.compile(r"(?:worker|command (?P<command>.+?)) on (?P<host>.+)")
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Ids of entries begin with their milliseconds, so that the newest entries are also the last by their key.
 _VERSION, _VARIANT = 7 << 76, 2 << 62
@@ -489,6 +492,8 @@ class AuditEvent(models.Model):
     is_ahead = False
     # `name_logins` sets it.
     named_message: Message | None = None
+    # The audit's pages set it.
+    doer = ""
 
     objects = AuditEventQuerySet.as_manager()
 

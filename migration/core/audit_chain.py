@@ -193,7 +193,7 @@ def list_audited_settings() -> list[str]:
     audit, keys = settings.NOVA_AUDIT, audit_keys()
     shown = [f"{name}={value}" for name, value in audit.shown.items()]
     hidden = [
-        f"{name} is set ({keys.sign('setting', name, value)[:8]})"
+        f"{name}=… ({keys.sign('setting', name, value)[:8]})"
         for name, value in audit.hidden.items()
     ]
     return sorted(shown + hidden)

@@ -192,7 +192,7 @@ def record_refused_save(client_id: int | None, *, why: Message) -> None:
     )
 
 
-PAGE_REFUSED = Sentence("page_refused", "Refused: %(method)s %(page)s.")
+PAGE_REFUSED = Sentence("page_refused", "No permission for the page %(page)s (%(method)s).")
 
 
 def record_refused_page(page: str, *, method: str, client_id: int | None) -> None:

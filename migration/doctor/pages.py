@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials import prices
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from credentials.nova_columns import read_nova_columns
 from credentials.nova_objects import ROLE_KINDS
 from migration.core.audit_chain import read_head
@@ -28,6 +27,7 @@ from migration.core.problems import (
     FindingState,
     Look,
     Result,
+    Severity,
     list_results,
 )
 from migration.doctor.iam import (
@@ -152,6 +152,9 @@ def _list_areas(results: Sequence[Result], *, told: str) -> Iterator[dict[str, o
                     for each in found
                 ],
                 "open": sum(each.is_open for each in found),
+                "is_critical": any(
+                    each.is_open and each.problem.severity == Severity.CRITICAL for each in found
+                ),
                 "unanswered": sum(map(_lacks_answer, found)),
                 # Of what is well: whether something is still to do.
                 "to_do": sum(any(one.ok and one.remedy for one in each.findings) for each in found),
@@ -302,7 +305,7 @@ WITHOUT_CENTS = 10
 def _describe_cost() -> str:
     dollars = next(each["dollars"] for each in estimate_costs()["layouts"] if each["in_use"])
     # The cents of a large sum change with each of NOVA's reads.
-    shown = number_format(dollars, 0 if dollars >= WITHOUT_CENTS else 2, force_grouping=True)
+    shown = intcomma(dollars, 0 if dollars >= WITHOUT_CENTS else 2)
     return _("about $%(dollars)s a month") % {"dollars": shown}
 
 

@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
@@ -460,9 +461,12 @@ def link_new_test(
     return reverse("admin:credentials_client_add_test", args=[kind])
 
 
-ROTATED = Sentence(
-    "rotated", "%(login)s has a new secret. It was tested before it became the current one."
-)
+WHAT_IS_ROTATED = {
+    CredentialType.DATABASE: _lazy("the password of the database %(name)s"),
+    CredentialType.EMAIL: _lazy("the password of the mailbox %(name)s"),
+    CredentialType.AWS: _lazy("the secret key of the AWS login %(name)s"),
+}
+ROTATED = Sentence("rotated", "Rotated %(login)s. The new value was tested before it was stored.")
 ROTATION_UNFINISHED = Sentence(
     "rotation_unfinished",
     "The rotation is not finished: %(why)s The workers go on with it every minute; NOVA can log in meanwhile.",
@@ -527,7 +531,8 @@ class RotateView(ClientView):
         except (NotRotated, RotationOpenError, ReasonError) as refusal:
             return self.show_page([localize(refusal.message)])
         if rotation.outcome == RotationOutcome.ROTATED:
-            done = ROTATED(login=f"{rotation.slug} › {self.row.describe_host_or_address()}")
+            what = str(WHAT_IS_ROTATED[self.row.TYPE])
+            done = ROTATED(login=what % {"name": self.row.describe_host_or_address()})
             messages.success(request, localize(done))
             return HttpResponseRedirect(get_tab_url(self.client_id, ClientTab.LOGINS))
         why = rotation.message

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -16,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 from unfold.widgets import UnfoldBooleanWidget
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from credentials.nova_columns import NovaSchemaError
 from migration.core.clients import (
     MOVE_PERMISSIONS,

@@ -49,7 +49,7 @@ class Checklist:
     checks: list[Check]
     lines: list[CheckLine]
     override: Override | None = None
-    # Who may override the marked lines and when, in a sentence; "" where no line is marked.
+    # Who may override the lines that can be, or those that are marked, and when, in a sentence; "" where none can.
     override_note: str = ""
 
     @property
@@ -72,11 +72,14 @@ def show_checks(
 
     `marks_overridable` is false where no page offers an override: then no line says that it can be overridden.
     """
+    failed = [check for check in checks if not check.passed]
+    # Lines are marked where some can be overridden and some can't.
+    is_mixed = marks_overridable and len({check.may_be_overridden for check in failed}) > 1
     lines: list[CheckLine] = [
         {
             "passed": check.passed,
             "is_off": check.is_off,
-            "overridable": marks_overridable and check.may_be_overridden,
+            "overridable": is_mixed and check.may_be_overridden,
             "overridden": override is not None and override.covers(check),
             "text": localize(check.text),
             "remedy": None
@@ -85,19 +88,20 @@ def show_checks(
         }
         for check in checks
     ]
-    note = _explain_override(request, checks) if marks_overridable else ""
+    note = _explain_override(request, failed, is_mixed=is_mixed) if marks_overridable else ""
     return Checklist(checks, lines, override, note)
 
 
-def _explain_override(request: HttpRequest, checks: list[Check]) -> str:
+def _explain_override(request: HttpRequest, failed: list[Check], *, is_mixed: bool) -> str:
     """Say who may override the lines that can be overridden, and when; "" where there is none."""
-    failed = [check for check in checks if not check.passed]
     if not any(check.may_be_overridden for check in failed):
         return ""
     if not request.user.has_perm(OVERRIDE_PERMISSION):
-        return _("An Administrator can override marked checks with a reason.")
-    if all(check.may_be_overridden for check in failed):
-        return _("You can override marked checks with a reason.")
+        if is_mixed:
+            return _("An Administrator can override marked checks with a reason.")
+        return _("An Administrator can override these checks with a reason.")
+    if not is_mixed:
+        return _("You can override these checks with a reason.")
     return _("You can override marked checks with a reason, once all others pass.")
 
 

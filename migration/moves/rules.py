@@ -773,8 +773,7 @@ class NoLoginRefused(Rule):
 
 CLEAN_STREAK = Sentence(
     "clean_streak",
-    "%(n)s matching comparisons in a row in this phase; needed: %(wanted)s.",
-    one="%(n)s matching comparison in a row in this phase; needed: %(wanted)s.",
+    "Matching comparisons in a row in this phase: %(n)s of %(wanted)s.",
 )
 STREAK_APART = Sentence("streak_apart", "%(n)s, at least %(time)s apart")
 KEPT_FEW_MATCHES = Sentence(
@@ -903,7 +902,7 @@ READS_IN_DUAL_READ = Sentence(
 )
 NOT_ANSWERED_BY_AWS = Sentence(
     "not_answered_by_aws",
-    "NOVA's reader: no read in the last day was answered by AWS since this phase began.",
+    "NOVA's reader: AWS has answered no read since this phase began, or none in the last day.",
 )
 ANSWERED_BY_AWS = Sentence(
     "answered_by_aws", "NOVA's reader: its last read answered by AWS was %(ago)s ago."

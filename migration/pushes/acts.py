@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -20,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from credentials.localization import find_site_day, localize
+from credentials.localization import find_site_day, intcomma, localize
 from credentials.models import Client
 from credentials.prices import SECRET_A_MONTH
 from migration.core.clients import ClientPhaseQuerySet, all_clients
@@ -213,15 +212,14 @@ def describe_summary(counts: PlanCounts) -> list[str]:
         "updates": intcomma(summary.updates),
     }
     dollars = {
-        "dollars": number_format(summary.dollars_a_month, 2, force_grouping=True),
-        "new": number_format(summary.new_dollars_a_month, 2, force_grouping=True),
+        "dollars": intcomma(summary.dollars_a_month, 2),
+        "new": intcomma(summary.new_dollars_a_month, 2),
         "each": number_format(SECRET_A_MONTH, 2),
     }
+    took = [_("It takes at least %(took)s.") % calls] if summary.seconds >= 1 else []
     return [
-        _(
-            "It takes %(took)s at least. Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update."
-        )
-        % calls,
+        *took,
+        _("Calls to AWS: %(reads)s to read, %(creates)s to create, %(updates)s to update.") % calls,
         _(
             "These secrets will cost $%(dollars)s a month, $%(new)s of it new: $%(each)s each, plus comparisons."
         )

@@ -319,7 +319,7 @@ class MismatchReportView(AdminView):
         ]
         if self.request.user.has_perm(RUN_PERMISSION):
             check = reverse("admin:migration_comparison_check")
-            found.insert(0, ("check", _("Check again"), check))
+            found.insert(0, ("check", _("Compare now"), check))
         return [
             ReportButton(label, f"{url}?{query}", name == "check")
             for name, label, url in found

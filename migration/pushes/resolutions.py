@@ -178,12 +178,13 @@ def _find_differing_logins(
         client = read_client_with_rows(client_id)
     except (*STORE_ERRORS, Client.DoesNotExist):
         return None
-    return _list_differing_logins(client, found.document)
+    return list_differing_logins(client, found.document)
 
 
-def _list_differing_logins(
+def list_differing_logins(
     client: Client, document: Document
 ) -> set[tuple[CredentialType, int | None]]:
+    """Return type and row of the logins in which the rows differ from the document, no row for those only there."""
     read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     differing: set[tuple[CredentialType, int | None]] = set()
     for kind, rows in client.credentials_by_type().items():
@@ -299,7 +300,7 @@ def copy_to_postgres(
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(NOVA_WROTE(), ErrorClass.UNAVAILABLE)
                 refuse_lost_client_locks()
-                differing = _list_differing_logins(reread_locked_client(client_id), found.document)
+                differing = list_differing_logins(reread_locked_client(client_id), found.document)
                 lacking = copy_aws_to_rows(now, found)
                 LoginTest.objects.forget_replaced(client_id, LoginStore.POSTGRES, differing)
                 left = NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
@@ -586,14 +587,17 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(NOVA_WROTE())
                 refuse_lost_client_locks()
+                began = timezone.now()
+                differing = list_differing_logins(reread_locked_client(client_id), plan.former)
                 resolution = _put_former_values_back(plan, reason=reason, by=by)
+                LoginTest.objects.forget_replaced(client_id, LoginStore.POSTGRES, differing)
         except PartlyWrittenError as error:
             part = {name: error.message.values[name] for name in ("names", "error")}
             raise NotResolved(UNDONE_IN_PART(**part)) from None
         except (*STORE_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
-        if not plan.phase.aws_is_authority:
-            _push_former_values(resolution)
+        if plan.phase.aws_is_authority or _push_former_values(resolution):
+            LoginTest.objects.forget_replaced(client_id, LoginStore.AWS, differing, before=began)
     compare(client_ids=[client_id], interactive=True)
     return resolution
 
@@ -677,13 +681,14 @@ FORMER_VALUES_NOT_IN_AWS = Sentence(
 )
 
 
-def _push_former_values(resolution: Resolution) -> None:
-    """Push the rows, and note beside what was done where AWS did not take them."""
+def _push_former_values(resolution: Resolution) -> bool:
+    """Push the rows, and note beside what was done where AWS did not take them; return whether it did."""
     (result,) = push(client_ids=[resolution.client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
         late = FORMER_VALUES_NOT_IN_AWS(why=result.summary_message)
         resolution.message = in_a_row(resolution.message, late)
         resolution.save(update_fields=["message"])
+    return result.outcome in PUSHED
 
 
 # The plan for many clients

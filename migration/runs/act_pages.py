@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin, helpers
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connection, transaction
 from django.db.models import Count, Func, IntegerField, OuterRef, Q, Subquery, Value
@@ -24,7 +23,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from credentials.models import Client
 from migration import tasks
 from migration.core.audit import ReasonError

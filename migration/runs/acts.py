@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.auth.models import User
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.pages import describe_notes_of_clients

@@ -73,7 +73,7 @@ MANY_TRIES = 60
 ITEMS_AT_ONCE = 1000
 SWEEPS_ARE_KEPT = timedelta(days=2)
 # The sequence from which the schedule's comparisons have their ids, hundreds a day: other runs count on without gaps.
-SWEEP_IDS = "nova_admin.migration_sweep_id"
+SWEEP_IDS, SWEEPS_FROM = "nova_admin.migration_sweep_id", 1_000_000_000
 PLANS_ARE_KEPT = timedelta(days=30)
 
 # One client left a request for several. A request for that client alone is cancelled (`CANCELLATION_EVENT`).
@@ -327,6 +327,10 @@ RUN_ENDED = Sentence(
     "%(run)s finished: %(n)s clients, %(failed)s failed, %(refused)s refused, %(differ)s mismatched.",
     one="%(run)s finished: 1 client, %(failed)s failed, %(refused)s refused, %(differ)s mismatched.",
 )
+# Of one in which all went well.
+RUN_ENDED_WELL = Sentence(
+    "run_ended_well", "%(run)s finished: %(n)s clients.", one="%(run)s finished: 1 client."
+)
 RUN_ENDED_BY_STOP = Sentence(
     "run_ended_by_stop",
     "%(run)s was stopped: %(n)s clients, %(left)s not started, %(failed)s failed, %(refused)s refused, "
@@ -338,7 +342,7 @@ RUN_NAMES = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
-    "move": Sentence("run_move", "Move run %(id)s"),
+    "move": Sentence("run_move", "Move %(id)s"),
     "layout": Sentence("run_layout", "Change of layout %(id)s"),
     "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
     "rotate": Sentence("run_rotate", "Rotation %(id)s"),
@@ -347,6 +351,9 @@ RUN_NAMES = {
     "to_aws": Sentence("run_to_aws", "Copies to AWS %(id)s"),
     "to_postgres": Sentence("run_to_postgres", "Copies to PostgreSQL %(id)s"),
 }
+
+# Named by how many there were.
+SWEEP_NAME = Sentence("run_sweep", "Scheduled comparison %(number)s")
 
 
 def _next_sweep_id() -> int:
@@ -569,6 +576,8 @@ class Run(models.Model):
     @property
     def name_message(self) -> Message:
         """Return its kind and number as part of a sentence."""
+        if self.pk > SWEEPS_FROM:
+            return SWEEP_NAME(number=str(self.pk - SWEEPS_FROM))
         return RUN_NAMES[self.kind](id=str(self.pk))
 
     @classmethod
@@ -838,6 +847,8 @@ class Run(models.Model):
         if self.state == self.State.STOPPED:
             left = counts["not_begun"]
             return RUN_ENDED_BY_STOP(run=self.name_message, left=left, **numbers)
+        if not any(numbers[each] for each in ("failed", "refused", "differ")):
+            return RUN_ENDED_WELL(run=self.name_message, n=numbers["n"])
         return RUN_ENDED(run=self.name_message, **numbers)
 
     def pause(self, *, by: User | None) -> None:

@@ -13,7 +13,6 @@ from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
@@ -34,7 +33,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.core.audit import (
     APPROVAL_EVENT,
     CANCELLATION_EVENT,

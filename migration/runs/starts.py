@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from credentials.localization import intcomma
 from migration import tasks
 from migration.core.clients import ClientPhaseQuerySet
 from migration.core.pages import RUN_PERMISSION, get_signed_in_user

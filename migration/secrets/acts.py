@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
+from credentials.localization import intcomma
 from credentials.prices import SECRET_A_MONTH
 from migration.core.aws_store import secret_names
 from migration.core.aws_writes import find_write_refusal

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy
 
@@ -49,7 +50,7 @@ from migration.core.snapshots import (
     reread_locked_snapshot,
 )
 from migration.logins.attempts import try_login
-from migration.logins.models import ROTATION_UNDER_WAY, Rotation
+from migration.logins.models import ROTATION_UNDER_WAY, LoginStore, LoginTest, Rotation
 from migration.logins.pending import is_made_by_site, take_pending_off
 from migration.logins.testing import LOGIN_TEST_EVENT
 from migration.pushes.comparisons import compare, compare_with_document
@@ -65,6 +66,7 @@ from migration.pushes.resolutions import (
     NAMING_KEYS,
     TRY_AGAIN_LATER,
     NotResolved,
+    list_differing_logins,
     record_resolution,
 )
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
@@ -287,18 +289,24 @@ def restore_version(
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(NOVA_WROTE())
                 refuse_lost_client_locks()
-                resolution = _write_stores(plan, client_id, reason=reason, by=by)
+                began = timezone.now()
+                replaced, resolution = _write_stores(plan, client_id, reason=reason, by=by)
+                LoginTest.objects.forget_replaced(client_id, LoginStore.POSTGRES, replaced)
         except PartlyWrittenError as error:
             part = {key: error.message.values[key] for key in ("names", "error")}
             raise NotResolved(VERSION_RESTORED_IN_PART(**part)) from None
         except (*READ_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
-        if not plan.phase.aws_is_authority:
+        in_aws = plan.phase.aws_is_authority
+        if not in_aws:
             (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
-            if result.outcome not in PUSHED:
+            in_aws = result.outcome in PUSHED
+            if not in_aws:
                 late = VERSION_RESTORED_IN_POSTGRES(why=result.summary_message)
                 resolution.message = in_a_row(resolution.message, late)
                 resolution.save(update_fields=["message"])
+        if in_aws:
+            LoginTest.objects.forget_replaced(client_id, LoginStore.AWS, replaced, before=began)
     if plan.phase != Phase.PURGED:
         compare(client_ids=[client_id], interactive=True)
     return resolution
@@ -443,13 +451,20 @@ LOGINS_NOT_IN_VERSION = Sentence(
 )
 
 
-def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | None) -> Resolution:
-    """Write the rows, and AWS where it is the authority, within a transaction that holds the rows."""
+def _write_stores(
+    plan: VersionPlan, client_id: int, *, reason: str, by: User | None
+) -> tuple[set[tuple[CredentialType, int | None]], Resolution]:
+    """Write the rows, and AWS where it is the authority, within a transaction that holds the rows.
+
+    Returns type and row of the logins that it changed, too.
+    """
     if plan.phase == Phase.PURGED:
-        _write_aws_alone(plan, client_id)
+        replaced = _write_aws_alone(plan, client_id)
     else:
+        client = reread_locked_client(client_id)
+        replaced = list_differing_logins(client, plan.former)
         with noting_rows(client_id):
-            copy_document_into_rows(reread_locked_client(client_id), plan.former)
+            copy_document_into_rows(client, plan.former)
         after = reread_locked_snapshot(client_id)
         if after.document is None or (problem := find_problem(after)):
             raise NotResolved(after.problem or problem or TRY_AGAIN_LATER())
@@ -457,13 +472,12 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
             write_document(after, document=after.document, overwrite=True)
     done = VERSION_RESTORED(version=shorten(plan.version_id), name=plan.name)
     stay = LOGINS_NOT_IN_VERSION(rows=plan.staying) if plan.staying else None
-    return record_resolution(
-        client_id, Resolution.Kind.TO_VERSION, by, reason, in_a_row(done, stay)
-    )
+    told = in_a_row(done, stay)
+    return replaced, record_resolution(client_id, Resolution.Kind.TO_VERSION, by, reason, told)
 
 
-def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
-    """Give AWS the version of a purged client; no row ever holds its secret values."""
+def _write_aws_alone(plan: VersionPlan, client_id: int) -> set[tuple[CredentialType, int | None]]:
+    """Give AWS the version of a purged client; no row ever holds its secret values. Returns the logins changed."""
     client, snapshot = reread_locked_client(client_id), reread_locked_snapshot(client_id)
     secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=snapshot.layout)
     present = make_aws_copy(snapshot, secrets).document
@@ -480,6 +494,7 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
         origin=NewValueOrigin.FORMER,
         before=seen,
     )
+    return {(row.TYPE, row.pk) for row in changed}
 
 
 KINDS = {

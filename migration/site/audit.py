@@ -6,7 +6,7 @@ import io
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -29,13 +29,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
+from credentials.localization import localize
+from migration.campaigns.models import CAMPAIGN
 from migration.core.audit import (
+    ORIGIN,
     AuditCheckpoint,
     AuditEvent,
     AuditKeys,
     AuditLink,
     EventKind,
     audit_keys,
+    is_by_hand,
     list_kinds,
 )
 from migration.core.audit_chain import (
@@ -72,7 +76,9 @@ from migration.core.problems import (
 )
 from migration.core.refused_acts import record_repeats
 from migration.core.snapshots import repeatable_read_only
+from migration.runs.models import Run
 from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -739,6 +745,33 @@ def list_used_kinds() -> list[tuple[str, str]]:
     return [each for each in kinds if each[0] in used]
 
 
+def name_doers(events: Collection[AuditEvent]) -> None:
+    """Have these say who did them as pages name it: what ran by itself rather than who began it.
+
+    Asks once, for the campaigns of runs.
+    """
+    groups: dict[UUID, tuple[str, int | None]] = {}
+    for event in events:
+        word, _blank, digits = event.correlation.partition(" ")
+        groups[event.pk] = word, read_number(digits)
+    runs = {number for word, number in groups.values() if word == "run" and number is not None}
+    of_campaigns = Run.objects.filter(pk__in=runs, wave__isnull=False)
+    campaigns = dict(of_campaigns.values_list("pk", "wave__campaign")) if runs else {}
+    for event in events:
+        word, number = groups[event.pk]
+        campaign = number if word == "campaign" else None
+        if word == "run" and number is not None:
+            campaign = campaigns.get(number)
+        ran = ORIGIN.fullmatch(event.origin)
+        is_command = bool(ran and ran["command"])
+        if campaign is not None and ran and not is_command:
+            event.doer = localize(CAMPAIGN(id=campaign))
+        elif event.by:
+            event.doer = escape_name(event.by)
+        else:
+            event.doer = _("A command") if is_command else "NOVA Admin"
+
+
 class AuditEntriesView(AdminView):
     """The entries, the newest first, a page at a time from one entry to the next ones."""
 
@@ -752,6 +785,10 @@ class AuditEntriesView(AdminView):
         given = read_filters(request.GET)
         older, newer = (_read_id(request.GET.get(name, "")) for name in ("older", "newer"))
         chosen = make_filter(given).select()
+        # What was looked for is all there; otherwise a run over a thousand clients would be a thousand entries.
+        is_whole = bool(given) or "all" in request.GET
+        if not is_whole:
+            chosen = chosen.filter(is_by_hand())
         if newer:
             rows = list(chosen.filter(pk__gt=newer).order_by("pk")[: ROWS_A_PAGE + 1])
             more, rows = len(rows) > ROWS_A_PAGE, rows[:ROWS_A_PAGE][::-1]
@@ -761,18 +798,20 @@ class AuditEntriesView(AdminView):
             has_newer, has_older = older is not None, len(rows) > ROWS_A_PAGE
             rows = rows[:ROWS_A_PAGE]
         AuditEvent.name_logins(rows)
+        name_doers(rows)
         titles = {("code", code): title for code, title in list_kinds()}
         return self.render_to_response(
             self.get_context_data(
                 rows=rows,
                 filters=given,
+                is_whole=is_whole,
                 in_use={"chips": list_chips(given, FILTERS, titles)},
                 newest=rows[0].pk if rows and has_newer else None,
                 oldest=rows[-1].pk if rows and has_older else None,
-                query=urlencode(given) + "&" if given else "",
+                query=urlencode(given | ({"all": 1} if is_whole and not given else {})) + "&"
+                if is_whole
+                else "",
                 codes=[(*each, given.get("code") == each[0]) for each in list_used_kinds()],
-                # Of a correlation, which is the same in each language.
-                example="run 5",
                 head=read_head(),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
@@ -831,6 +870,7 @@ class AuditEventView(ObjectView[AuditEvent]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         AuditEvent.name_logins([self.original])
+        name_doers([self.original])
         return super().get_context_data(
             event=self.original,
             group_url=get_allowed_url(self.request, self.original.group_page),

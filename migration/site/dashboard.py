@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -16,7 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.campaigns.members import list_running_campaigns, select_taken_further
 from migration.campaigns.models import CAMPAIGN, Campaign
 from migration.campaigns.starts import may_start_campaign
@@ -40,7 +39,7 @@ from migration.moves.readiness import Standing, select_with_blocker
 from migration.moves.rules import READY
 from migration.nova.readers import is_any_client_read_from_aws
 from migration.people.roles import VIEW_AUDIT
-from migration.runs.models import RUN_ENDED, RUN_ENDED_BY_STOP, Run
+from migration.runs.models import RUN_ENDED, RUN_ENDED_BY_STOP, RUN_ENDED_WELL, Run
 from migration.runs.progress import Progress, list_progress, select_runs_for_progress
 from migration.runs.starts import get_run_url
 from migration.site.background import read_background_facts
@@ -375,6 +374,7 @@ SHORT = {
     "moves_approved": gettext_lazy("%(who)s approved %(run)s"),
     "moves_cancelled": gettext_lazy("%(who)s cancelled %(run)s"),
     "run_ended": gettext_lazy("%(run)s finished"),
+    "run_ended_well": gettext_lazy("%(run)s finished"),
     "run_ended_by_stop": gettext_lazy("%(run)s was stopped"),
     "campaign_started": gettext_lazy("%(who)s started %(campaign)s"),
     "campaign_requested": gettext_lazy("%(who)s requested %(campaign)s"),
@@ -484,7 +484,7 @@ def list_activity(may: Callable[[str], bool]) -> list[Activity]:
 
 def find_campaign_runs(events: Iterable[AuditEvent]) -> dict[UUID, Run]:
     """Return the run of each event that is the end of a campaign's run. Takes a query where there is one."""
-    ends = (RUN_ENDED.key, RUN_ENDED_BY_STOP.key)
+    ends = (RUN_ENDED.key, RUN_ENDED_WELL.key, RUN_ENDED_BY_STOP.key)
     named: dict[UUID, int] = {}
     for event in events:
         run = event.message.values.get("run")

@@ -8,14 +8,13 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db import connection
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.localization import find_site_day
+from credentials.localization import find_site_day, intcomma
 from migration.core.clients import SET_NOTICES, VIEW_CAMPAIGNS, VIEW_CHECKS, VIEW_CLIENTS
 from migration.core.comparisons import CLIENTS_TO_RESOLVE
 from migration.core.problems import PROBLEMS

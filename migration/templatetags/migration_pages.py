@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -20,7 +19,7 @@ from django.utils.translation import gettext as _
 from credentials.localization import find_local, localize, localize_html, show_moment
 from migration.campaigns.models import describe_minutes
 from migration.core import aws_writes
-from migration.core.audit import CARRIED_OVER
+from migration.core.audit import CARRIED_OVER, ORIGIN
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import Comparison, OpenMismatch
 from migration.core.groups import ClientOwner
@@ -35,9 +34,6 @@ from nova_credentials.comparison import UNKNOWN_NAME, Mismatch, MismatchKind
 from nova_credentials.messages import Message, describe_age
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_name
-
-# As `audit_actors` names it.
-ORIGIN = re.compile(r"(?:worker|command (?P<command>\S+)) on (?P<host>.+)")
 
 register = template.Library()
 register.filter("localize_message", localize_html)

@@ -28,10 +28,10 @@ class PatchError(Exception):
     """The patch can't be made for this folder; the text names the file and says why."""
 
 
-def make_patch(tree: Path) -> str:
+def make_patch(tree: Path, wheel: Path | None = None) -> str:
     """Return the patch, which `git apply` takes in the folder of NOVA's code; "" where nothing is to change.
 
-    Raises PatchError.
+    A wheel is part of it where NOVA's code needs it and lacks it. Raises PatchError.
     """
     git = shutil.which("git")
     if git is None:
@@ -58,6 +58,9 @@ def make_patch(tree: Path) -> str:
     inside = _run(git, "rev-parse", "--show-prefix", cwd=tree)
     prefix = inside.stdout.strip() if inside.returncode == 0 else ""
     patch = "".join(_diff(f"{prefix}{name}", *texts) for name, texts in sorted(changed.items()))
+    is_needed = REQUIREMENT in changed[REQUIREMENTS][1].splitlines()
+    if wheel is not None and is_needed and not (tree / FOLDER / WHEEL).exists():
+        patch += _add_file(git, f"{prefix}{FOLDER}/{WHEEL}", wheel.read_bytes())
     if patch:
         tried = _run(git, "apply", "--check", "-", cwd=tree, text=patch)
         if tried.returncode:
@@ -222,10 +225,25 @@ def _ignores_wheel(git: str, file: Path) -> bool:
 
 
 def _diff(name: str, before: str, after: str) -> str:
+    if before == after:
+        return ""
     lines = unified_diff(_split(before), _split(after), f"a/{name}", f"b/{name}")
-    return "".join(
+    # With git's own line first, as the package's part has it, git guesses no folder.
+    return f"diff --git a/{name} b/{name}\n" + "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )
+
+
+def _add_file(git: str, name: str, content: bytes) -> str:
+    """Return git's own patch that makes this file, whatever is in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, name)
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+        for arguments in (("init", "--quiet"), ("add", "--force", name)):
+            _run(git, *arguments, cwd=Path(folder))
+        plain = ("--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
+        return _run(git, "diff", "--cached", "--binary", *plain, cwd=Path(folder)).stdout
 
 
 def _run(git: str, *arguments: str, cwd: Path, text: str = "") -> subprocess.CompletedProcess[str]:

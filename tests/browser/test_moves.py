@@ -104,14 +104,14 @@ def test_a_cutover_waits_for_the_approval_of_somebody_else(stores, somebody, set
     maria.presses("Request cutover", n="1")
     maria.reads("Someone else has to approve it")
     maria.follows("Requests")
-    maria.follows("Move run %(id)s", id=str(Run.objects.get().pk))
+    maria.follows("Move %(id)s", id=str(Run.objects.get().pk))
     maria.reads("You requested it. Someone else has to approve it.")
     expect(maria.page.get_by_role("button", name="Approve")).to_have_count(0)
     assert phase_of(pk) == Phase.DUAL_READ
 
     ana = somebody("/admin/", user=make_in_role("ana", "Approver"))
     ana.follows("Requests")
-    ana.follows("Move run %(id)s", id=str(Run.objects.get().pk))
+    ana.follows("Move %(id)s", id=str(Run.objects.get().pk))
     ana.presses("Approve and move now")
 
     ana.reads("%(slug)s is in %(phase)s.", slug="idom", phase="AWS (cut over)")

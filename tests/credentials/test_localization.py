@@ -3,7 +3,7 @@
 import pytest
 from django.utils import translation
 
-from credentials.localization import localize
+from credentials.localization import intcomma, localize
 from migration.logins.reveals import REVEALED
 from migration.pushes.saves import FIELDS_OF_CLIENT, LOGIN_CHANGED
 from nova_credentials.messages import Message
@@ -48,3 +48,9 @@ def test_fields_are_named_as_in_forms(message, english, spanish):
     assert localize(message) == english
     with translation.override("es"):
         assert localize(message) == spanish
+
+
+def test_spanish_sets_thousands_apart_from_five_digits_on():
+    assert [intcomma(2028), intcomma(12028)] == ["2,028", "12,028"]
+    with translation.override("es"):
+        assert [intcomma(2028), intcomma(-12028)] == ["2028", "-12\xa0028"]

@@ -16,19 +16,20 @@ TOKEN = secrets.token_urlsafe(64)
 
 
 # Makes environments that are the one of the tests: nothing is downloaded. Each install is a line in $INSTALLS, and
-# waits while there is a file $HELD. With $QUICK neither static files nor modules are made ready.
+# waits while there is a file $HELD. With $QUICK neither static files, modules nor the package are made ready.
 MAKER = f"""#!/bin/sh
 if [ "$1 $2" != "-m venv" ]; then exec {sys.executable} "$@"; fi
 mkdir -p "$3/bin"
 cat > "$3/bin/python" <<'END'
 #!/bin/sh
-case "$1 $2$QUICK" in
-"-m pip"*)
+case "$1 $2 $3$QUICK" in
+"-m pip install"*)
     echo "$@" >> "$INSTALLS"
     while [ -e "$HELD" ]; do sleep 0.05; done
     exit ;;
-"manage.py collectstaticyes") mkdir staticfiles; exit ;;
-"-m compileallyes") exit ;;
+"manage.py collectstatic --noinputyes") mkdir staticfiles; exit ;;
+"-m compileall -qyes") exit ;;
+"-m pip wheelyes") mkdir wheels; exit ;;
 esac
 exec {sys.executable} "$@"
 END

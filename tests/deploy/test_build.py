@@ -30,7 +30,9 @@ def is_whole(folder: Path) -> bool:
     if not (folder / "nova_admin").exists():
         return False
     named = (ROOT / "deploy/build.sh").read_text().partition('parts="')[2].partition('"')[0].split()
-    return all((folder / part).exists() for part in [*named, "staticfiles", "venv/complete"])
+    return all(
+        (folder / part).exists() for part in [*named, "wheels", "staticfiles", "venv/complete"]
+    )
 
 
 def test_an_environment_is_made_anew_where_the_lock_differs_and_only_there(builder, tmp_path):

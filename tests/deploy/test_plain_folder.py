@@ -154,6 +154,7 @@ def test_nothing_of_the_checkout_that_is_not_needed_is_in_the_folder(built_site)
     assert {path.name for path in built_site.iterdir()} == {
         *("venv", "manage.py", "credentials", "migration", "nova_admin", "nova_credentials"),
         *("templates", "static", "staticfiles", "locale", "docs", "deploy", ".env.example"),
+        "wheels",
         *("nova-admin", environment),
     }
     assert not list(built_site.glob("**/tests"))

@@ -112,10 +112,7 @@ LABELS = (
     (
         RUN_NAMES,
         # Behind “Moves” a number would read as how many.
-        [
-            (k.value, "Move run %(id)s" if k == Run.Kind.MOVE else f"{k.label} %(id)s")
-            for k in Run.Kind
-        ],
+        [(k.value, "Move %(id)s" if k == Run.Kind.MOVE else f"{k.label} %(id)s") for k in Run.Kind],
     ),
     (STORES, LoginStore.choices),
     (FAILURE_CAUSES, AwsFailure.choices),

@@ -22,11 +22,11 @@ def test_names_follow_the_layout():
         ("idom", None),
         ("Idom_1+2=3.4@5-6", None),
         ("", "empty"),
-        ("dos palabras", "' ' (SPACE)"),
-        ("camión", "'ó' (LATIN SMALL LETTER O WITH ACUTE)"),
-        ("a\nb", r"'\n' (U+000A)"),
+        ("dos palabras", "AWS does not allow a space in"),
+        ("camión", "AWS does not allow 'ó' in the name"),
+        ("a\nb", r"'\n'"),
         ("a/b", "'/'"),
-        ("a:b", "':' (COLON)"),
+        ("a:b", "':'"),
         ("x" * 243, None),
         ("x" * 244, "257 characters"),
     ],
@@ -42,7 +42,7 @@ def test_the_longest_of_the_names_counts():
 
 
 def test_an_illegal_prefix_is_a_problem_too():
-    assert "SPACE" in str(name_problem("idom", prefix="nova clients", layout=Layout.CLIENT))
+    assert "a space" in str(name_problem("idom", prefix="nova clients", layout=Layout.CLIENT))
 
 
 @pytest.mark.parametrize(

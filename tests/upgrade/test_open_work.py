@@ -184,3 +184,16 @@ def test_a_rotation_that_was_killed_before_the_upgrade_is_ended_after_it(role_in
     assert go_on(role.client_id).outcome == RotationOutcome.ROTATED
     assert role.logs_in(role.in_row())
     assert role.in_aws() == role.in_row()
+
+
+def test_who_is_logged_in_goes_on_after_it(client):
+    pk = make_full_client("one")
+    eva = make_user("eva", "credentials.view_client")
+    client.force_login(eva)
+    page = f"/admin/credentials/client/{pk}/change/"
+    assert client.get(page).status_code == 200
+
+    upgrade()
+
+    assert client.get(page).status_code == 200
+    assert client.session["_auth_user_id"] == str(eva.pk)

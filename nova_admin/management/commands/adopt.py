@@ -36,10 +36,14 @@ from nova_admin.adoption.database import (
     require_original,
     require_sound_site,
 )
-from nova_admin.adoption.nova_code import FOLDER, PatchError, make_patch
+from nova_admin.adoption.nova_code import FOLDER, WHEEL, PatchError, make_patch
 from nova_admin.adoption.site_settings import HOSTS, URL, SiteSettings, parse_uri, plan_settings
 
 SITE_ROLE = "nova_site"
+# As deploy/build.sh makes it; a checkout has none.
+BUILT_WHEEL = environment.BASE_DIR / "wheels" / WHEEL
+SITE = Path("/srv/nova-admin")  # where the units look for it, and for its settings
+SETTINGS = Path("/etc/nova-admin.env")
 CHILD_SECONDS = 3600
 MAY_NOT = "{role} may not do this; somebody with more rights has to run it, and may choose the role's password."
 SHARED = (
@@ -93,7 +97,10 @@ class Command(OneLineCommand):
             "--nova", type=Path, metavar="PATH", help="the folder of NOVA's code, for the patch"
         )
         parser.add_argument(
-            "--patch", type=Path, metavar="FILE", help="write the patch here instead of printing it"
+            "--patch",
+            type=Path,
+            metavar="FILE",
+            help="write the patch here instead of printing it, with NOVA's package in it",
         )
         parser.add_argument(
             "--sql", type=Path, metavar="FILE", help="write the statements here too"
@@ -152,14 +159,17 @@ class Command(OneLineCommand):
         if options["yes"]:
             self._require_enough(settings)
         self._show(database, role, planned, settings, is_shared=is_shared, is_done=options["yes"])
-        patch_is_wrong = not self._show_patch(options)
+        patch = self._show_patch(options)
         if not options["yes"]:
             if options["sql"]:
                 self._write(options["sql"], make_script(planned.done + planned.left, settings))
             self.stdout.write("Nothing was changed. With --yes it is done.")
         else:
             self._do(connection, database, role, settings, former, options)
-        if patch_is_wrong:
+            self._tell_what_is_next(
+                settings, options, is_read=patch == "" and bool(options["nova"])
+            )
+        if patch is None:
             sys.exit(1)
 
     def _require_enough(self, settings: SiteSettings) -> None:
@@ -232,19 +242,20 @@ class Command(OneLineCommand):
         for line in lines:
             self.stdout.write(f"    {line}")
 
-    def _show_patch(self, options: dict[str, Any]) -> bool:
-        """Print or write the patch; say whether one could be made, where one is asked for."""
+    def _show_patch(self, options: dict[str, Any]) -> str | None:
+        """Print or write the patch; return it, "" where none is needed or asked for, None where none could be made."""
         say, nova = self.stdout.write, options["nova"]
         if nova is None:
             say(
                 "4. NOVA's code changes in its requirements, its helper and its Dockerfile: --nova PATH makes a patch."
             )
-            return True
+            return ""
+        wheel = BUILT_WHEEL if options["patch"] and BUILT_WHEEL.exists() else None
         try:
-            patch = make_patch(nova)
+            patch = make_patch(nova, wheel)
         except PatchError as error:
             self.stderr.write(f"No patch for NOVA's code was made. {error}")
-            return False
+            return None
         if not patch:
             say(f"4. NOVA's code in {nova} reads through the package already.")
         elif options["patch"]:
@@ -253,7 +264,7 @@ class Command(OneLineCommand):
         else:
             say(f"4. NOVA's code, for git apply in {nova}:")
             self.stdout.write_unchanged(patch)
-        return True
+        return patch
 
     def _write(self, path: Path, text: str) -> None:
         try:
@@ -299,7 +310,6 @@ class Command(OneLineCommand):
         self._run_doctor(settings)
         if options["admin"]:
             self._run(settings, "invite_administrator", options["admin"])
-        self._tell_what_is_next(settings, options)
 
     def _require_login(self, settings: SiteSettings, role: str) -> None:
         try:
@@ -358,17 +368,38 @@ class Command(OneLineCommand):
             )
         return ran.stdout or ""
 
-    def _tell_what_is_next(self, settings: SiteSettings, options: dict[str, Any]) -> None:
-        nova, env_file = options["nova"] or "NOVA", environment.ENV_FILE
-        is_usual = settings.path == environment.BASE_DIR / ".env"
-        lines = [
-            *([] if is_usual else [f"export {env_file}={settings.path}"]),
-            "gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi   # the site",
-            "python manage.py qcluster   # its workers",
-            f"pip wheel --no-deps -w {nova}/{FOLDER} .   # NOVA's package, in a checkout of NOVA Admin",
-            f"git -C {nova} apply {options['patch'] or 'PATCH'}   # then deploy NOVA",
-            "python manage.py iam_policy reader   # what NOVA needs in AWS",
-            "python manage.py doctor",
+    def _tell_what_is_next(
+        self, settings: SiteSettings, options: dict[str, Any], *, is_read: bool
+    ) -> None:
+        """Print what people type next; NOVA's code needs nothing where it reads through the package already."""
+        folder, is_built = environment.BASE_DIR, BUILT_WHEEL.exists()
+        manage = f"{folder / 'nova-admin'}" if is_built else "python manage.py"
+        units = folder / "deploy/systemd"
+        nova, patch = options["nova"] or "NOVA", options["patch"]
+        lines = []
+        if settings.path != (SETTINGS if is_built else folder / ".env"):
+            lines.append(f"export {environment.ENV_FILE}={settings.path}")
+        if not is_read:
+            applied = f"git apply {patch.absolute() if patch else 'PATCH'}"
+            wheel = f"pip wheel --no-deps -w {nova}/{FOLDER} .   # NOVA's package, in a checkout of NOVA Admin"
+            lines += [] if is_built and patch else [wheel]
+            lines.append(
+                f"cd {nova} && {applied} && pip install -r requirements.txt   # then deploy NOVA"
+            )
+        if (folder, settings.path) == (SITE, SETTINGS):
+            lines.append(
+                f"systemd-sysusers {units}/nova-admin.conf && systemctl enable --now {units}/nova-admin.service"
+                f" {units}/nova-admin-worker.service"
+            )
+        else:
+            lines += [
+                "gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi   # the site",
+                "python manage.py qcluster   # its workers",
+            ]
+        lines += [
+            f"{manage} iam_policy reader   # what NOVA needs in AWS",
+            f"{manage} migrate_clients SLUG && {manage} move_clients dual_read SLUG",
+            f"{manage} doctor",
         ]
         self.stdout.write("Next:")
         self._list(lines)

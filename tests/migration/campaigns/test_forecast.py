@@ -104,8 +104,8 @@ def test_the_page_says_about_when_and_how_long_a_wave_soaks(client):
 
     words = text(client.get(f"/admin/migration/campaign/{campaign.pk}/change/"))
 
-    assert "hours left, at the current pace." in words
+    assert "hours left, if the other waves take as long as those done." in words
     second = words.split("Wave 2 (b)")[-1].split("Wave 3 (c)")[0]
-    assert "Soaking about 2 hours left 0 of 2 clients done" in second
+    assert "Soaking about 2 hours left 0 of 2 clients at the goal" in second
     assert "Refused warning 1 (limit 1)" in second
     assert summarize_campaign(campaign).waves[0].soaks_until is None

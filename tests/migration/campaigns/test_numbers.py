@@ -277,7 +277,7 @@ def test_of_several_groups_a_wave_names_its_own_and_one_that_is_called_like_its_
 
     names = [str(wave.name_message) for wave in campaign.waves.order_by("position", "part")]
 
-    assert names == ["wave 1, part 1", "wave 1, part 2", "wave 2, part 1 (Spain)"]
+    assert names == ["wave 1", "wave 1, part 2", "wave 2 (Spain)"]
 
 
 # History
@@ -336,7 +336,7 @@ def test_what_was_carried_over_stands_where_it_happened(viewer, monkeypatch):
     with campaign.grouping_audit_entries():
         for days in (7, 8):
             moment = timezone.now() - timedelta(days=days)
-            facts = RUN_STARTED(run="Move run 5")
+            facts = RUN_STARTED(run="Move 5")
             AuditEvent.make_signed(RUN_EVENT, facts, happened_at=moment).save(force_insert=True)
 
     history = viewer.get(page(campaign)).context["history"]

@@ -160,14 +160,14 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
     assert "Rolls back the wave’s clients" in words
     assert "Reason CHG-7" in words
-    shown = "Wave 1, part 1 (Spain) play_arrow Step due began "
+    shown = "Wave 1 (Spain) play_arrow Next step soon began "
     first = words.split(shown)[1].split("Wave 2")[0]
-    assert "0 of 2 clients done database PostgreSQL 2 " in first
+    assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
     assert (
-        "Refused 1 (limit 3) see them Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move run"
+        "Refused 1 (limit 3) see them Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move"
         in first
     )
-    assert "Wave 2, part 1 (Italy) schedule Not started" in words
+    assert "Wave 2 (Italy) schedule Not started" in words
 
 
 def test_a_number_that_reached_its_limit_is_marked(client, log_in):
@@ -265,8 +265,8 @@ def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
 
     response = client.get(page(campaign))
 
-    assert f"Move run {run.pk} of wave 1 is running." in text(response)
-    assert "0 of 1 (0.0 %)" in text(response)
+    assert f"Move {run.pk} of wave 1 is running." in text(response)
+    assert "0 of 1 (0 %)" in text(response)
     assert f'href="{page_of("migration_run", run.pk)}"' in response.content.decode()
 
 
@@ -278,7 +278,7 @@ def test_the_clients_that_were_left_are_named_with_reasons_and_links(client, log
     response = client.get(page(campaign))
     html, words = response.content.decode(), text(response)
 
-    assert f"Move run {run.pk} , wave 1: 12 clients were not moved" in words
+    assert f"Move {run.pk} , wave 1: 12 clients were not moved" in words
     left = WaveClient.objects.get(slug="spain-0").client_id
     assert f'href="{page_of("credentials_client", left)}"' in html
     assert f'href="{page_of("migration_run", run.pk)}?items=refused">… 2 more</a>' in html
@@ -419,6 +419,6 @@ def test_the_history_of_a_client_names_the_campaign_beside_the_run(client, log_i
     run = do_next(campaign)
     pk = run.items.get().client_id
 
-    assert f"Part of Move run {run.pk} of Campaign {campaign.pk}" in text(
+    assert f"Part of Move {run.pk} of Campaign {campaign.pk}" in text(
         client.get(f"{page_of('credentials_client', pk)}?tab=history")
     )

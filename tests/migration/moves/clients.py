@@ -9,7 +9,8 @@ from django.db.models import F
 
 from credentials.models import Client, DatabaseCredential
 from migration.core import snapshots
-from migration.models import ClientMigration
+from migration.logins.models import LoginStore
+from migration.models import ClientMigration, LoginTest
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
@@ -100,3 +101,19 @@ def codes(pk: int, new: Phase) -> list[str]:
 
 
 NO_DOCUMENT = json.dumps({"client_name": "IDOM", "database": {"host": 5}})
+
+
+def refuse_logins(pk: int) -> None:
+    """Note that the newest test refused the database login and the mailbox, with each store's values."""
+    client = Client.objects.get(pk=pk)
+    rows = {"database": client.databases.get(), "email": client.emails.get()}
+    LoginTest.objects.bulk_create(
+        LoginTest(client_id=pk, kind=kind, credential_id=row.pk, store=store, outcome="refused")
+        for kind, row in rows.items()
+        for store in LoginStore
+    )
+
+
+def list_refused_logins(pk: int) -> set[tuple[str, str]]:
+    """Return type and store of the logins that count as refused."""
+    return set(LoginTest.objects.newest([pk]).values_list("kind", "store"))

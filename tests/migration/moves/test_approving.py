@@ -509,7 +509,7 @@ def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
 
     assert (code, told["moved"], told["phase"]) == (1, False, "dual_read")
     asked = Run.objects.get()
-    assert told["reasons"][0].startswith(f"Requested (Move run {asked.pk})")
+    assert told["reasons"][0].startswith(f"Requested (Move {asked.pk})")
     assert told["codes"] == [ASKED_FOR.key]
     assert (asked.by, asked.reason) == (maria, "INC-42")
 

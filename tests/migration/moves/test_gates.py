@@ -161,7 +161,7 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
         "account_not_ready",
     ]
     assert re.search(r"Newest comparison: Mismatch, \d+ seconds? ago\.", str(refusal))
-    assert "0 matching comparisons in a row in this phase; needed: 1" in str(refusal)
+    assert "Matching comparisons in a row in this phase: 0 of 1" in str(refusal)
 
 
 @pytest.mark.parametrize(

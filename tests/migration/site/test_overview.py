@@ -262,7 +262,7 @@ def test_a_campaign_is_told_and_neither_its_runs_nor_the_clients_that_it_left_ou
     group.put_clients(all_clients().filter(pk=make_full_client("idom")))
     campaign = start_campaign(groups=[group], goal=Phase.DUAL_WRITE, by=by, reason="T-42")
     with campaign.grouping_audit_entries():
-        make_event(RUN_EVENT, RUN_STARTED(run="Move run 5"))
+        make_event(RUN_EVENT, RUN_STARTED(run="Move 5"))
         left_out = LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
         make_event(CAMPAIGN_EVENT, left_out, about=7)
 

@@ -113,6 +113,21 @@ def test_novas_code_reads_through_the_package_then(tree):
     assert (tree / ".gitignore").read_text() == "dist/\n"
 
 
+def test_the_package_is_in_the_patch_until_novas_code_has_it(tree, tmp_path):
+    wheel = tmp_path / WHEEL
+    wheel.write_bytes(bytes(range(256)) * 9)
+
+    git(tree, "apply", text=make_patch(tree, wheel))
+
+    assert (tree / "vendor" / WHEEL).read_bytes() == wheel.read_bytes()
+    assert make_patch(tree, wheel) == ""
+    (tree / "vendor" / WHEEL).unlink()
+    assert make_patch(tree, wheel).startswith(f"diff --git a/vendor/{WHEEL} ")
+    # From a registry it comes by itself.
+    (tree / "requirements.txt").write_text("nova-credentials[binary]==0.3.0\n")
+    assert make_patch(tree, wheel) == ""
+
+
 def test_what_the_file_has_beside_the_helper_stays_and_works(tree):
     (tree / HELPER).write_text(HELPER_TEXT + OWN_PART)
 
@@ -208,11 +223,15 @@ def test_a_nova_without_an_image_and_in_a_folder_of_a_larger_repository(tmp_path
     (tree / "Dockerfile").unlink()
     git(tmp_path / "all", "init", "--quiet")
 
-    patch = make_patch(tree)
+    wheel = tmp_path / WHEEL
+    wheel.write_bytes(b"PK")
+
+    patch = make_patch(tree, wheel)
 
     assert "a/nova/requirements.txt" in patch
     git(tree, "apply", text=patch)
     assert LINE in (tree / HELPER).read_text()
+    assert (tree / "vendor" / WHEEL).read_bytes() == b"PK"
 
 
 @pytest.mark.parametrize(

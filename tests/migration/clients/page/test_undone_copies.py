@@ -40,7 +40,9 @@ from tests.migration.moves.clients import (
     change_in_aws,
     enter_phase,
     is_pending,
+    list_refused_logins,
     password,
+    refuse_logins,
     write_password,
 )
 from tests.migration.pages import text
@@ -159,6 +161,16 @@ def test_a_long_value_of_quotes_and_blanks_comes_back_as_it_was(stores):
 
     assert password(pk) == LONG
     assert in_aws()["database"]["password"] == LONG
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_the_tests_of_the_values_that_it_replaces_no_longer_count(stores, phase):
+    pk = make_copied(phase)
+    refuse_logins(pk)
+
+    undo(pk)
+
+    assert list_refused_logins(pk) == {("email", "postgres"), ("email", "aws")}
 
 
 def test_a_login_that_the_copy_added_stays_and_is_named(stores, browser):

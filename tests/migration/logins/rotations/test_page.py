@@ -82,7 +82,7 @@ def test_the_page_rotates_a_database_password(client, role_in, by_socket):
     assert not Rotation.objects.exists()
 
     answer = client.post(url, {"confirmed": "1", "reason": "INC-42"}, follow=True)
-    assert "has a new secret" in answer.text
+    assert "The new value was tested before it was stored" in answer.text
     assert role.logs_in(role.in_row())
     rotation = Rotation.objects.get()
     assert (rotation.by, rotation.by_name, rotation.outcome) == (maria, "maria", "rotated")

@@ -48,7 +48,7 @@ def test_an_override_moves_and_keeps_what_was_missing_and_why(idom, maria):
     assert [line.key for line in change.overridden] == MISSING
     assert "NOVA's reader: 0 of 20 reads since dual read began." in map(str, change.overridden)
     assert change.override_reason == "Test client"
-    assert "Missing evidence was overridden: 0 matching comparisons" in str(
+    assert "Missing evidence was overridden: Matching comparisons" in str(
         moved.message_with_overridden
     )
     gate = AuditEvent.objects.filter(code=GATE_EVENT).latest("pk").message.values["lines"]

@@ -44,7 +44,7 @@ def test_the_gate_says_in_minutes_how_far_apart_the_comparisons_have_to_be(idom,
         move(client_id=idom, new=Phase.AWS)
 
     assert str(refusal.value.reasons[0]) == (
-        "0 matching comparisons in a row in this phase; needed: 3, at least 7 minutes 30 seconds apart."
+        "Matching comparisons in a row in this phase: 0 of 3, at least 7 minutes 30 seconds apart."
     )
 
 
@@ -54,7 +54,7 @@ def test_where_one_comparison_is_enough_nothing_is_said_of_their_distance(idom, 
     with pytest.raises(ShutGate) as refusal:
         move(client_id=idom, new=Phase.AWS)
 
-    assert str(refusal.value.reasons[0]).endswith("needed: 1.")
+    assert str(refusal.value.reasons[0]).endswith(": 0 of 1.")
 
 
 def test_the_first_match_counts_and_each_that_is_half_a_sweep_later(idom, settings):

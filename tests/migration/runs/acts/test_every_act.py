@@ -12,11 +12,11 @@ import pytest
 from botocore.client import BaseClient
 from django import forms
 from django.contrib.auth.models import Permission, User
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db import connection
 from django.test import Client as Browser
 from django.utils.translation import override
 
+from credentials.localization import intcomma
 from migration import tasks
 from migration.people.roles import ROLES
 from migration.runs.acts import ACTS, FEW_CLIENTS, Act

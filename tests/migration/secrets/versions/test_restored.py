@@ -49,7 +49,9 @@ from tests.migration.moves.clients import (
     change_in_aws,
     enter_phase,
     is_pending,
+    list_refused_logins,
     password,
+    refuse_logins,
     write_password,
 )
 
@@ -158,6 +160,18 @@ def test_the_values_of_a_purged_client_go_to_aws_alone(stores):
     assert (known.stands_in_tables, known.stood_in_tables) == (False, True)  # it stood there
     move(client_id=pk, new=Phase.AWS)
     assert password(pk) == FORMER
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS, Phase.PURGED])
+def test_the_tests_of_the_values_that_it_replaces_no_longer_count(stores, phase):
+    pk, former = make_changed(phase)
+    refuse_logins(pk)
+
+    restore(pk, former)
+
+    stays = {("email", "postgres"), ("email", "aws")}
+    of_pointers = {("database", "postgres")} if phase == Phase.PURGED else set()
+    assert list_refused_logins(pk) - of_pointers == stays
 
 
 def test_a_version_of_a_purged_client_is_restored_only_where_the_tables_agree_with_the_rest(stores):

@@ -237,7 +237,10 @@ def test_a_page_that_is_refused_and_none_that_is_shown(idom, maria, client):
     client.post(f"/admin/credentials/client/{idom}/compare/")  # to the login
 
     refused, out = entries.list_new()
-    assert str(refused.message) == "Refused: POST admin:credentials_client_compare."
+    assert (
+        str(refused.message)
+        == "No permission for the page admin:credentials_client_compare (POST)."
+    )
     assert (refused.who, refused.client_id, out.code) == ("maria", idom, "logout")
 
 
@@ -257,8 +260,8 @@ def test_who_is_refused_again_and_again_writes_an_entry_a_minute_and_the_number(
 
     texts = [text for _code, _who, text in entries.texts]
     assert texts == [
-        *["Refused: POST admin:credentials_client_compare."] * (1 + 3),
-        "Refused: POST admin:let_in.",
+        *["No permission for the page admin:credentials_client_compare (POST)."] * (1 + 3),
+        "No permission for the page admin:let_in (POST).",
     ], "the first of another kind is never merely counted"
 
     now += 60
@@ -353,7 +356,7 @@ def test_the_settings_of_a_start_have_no_secret(settings):
     after = list_audited_settings()
 
     assert before[0] == after[0] == "NOVA_WORKERS=2"
-    assert before[1].startswith("X is set (")
+    assert before[1].startswith("X=… (")
     assert before[1] != after[1]
     assert "MARKER" not in repr((before, after, settings.NOVA_AUDIT))
 

@@ -285,3 +285,29 @@ def test_a_login_that_an_entry_names_by_its_id_has_the_name_of_its_row(maria, cl
         first, second = message.parts
         assert (first.values["row"], second) == (named, gone)
     assert AuditEvent.objects.get(pk=event.pk).message == told
+
+
+def test_entries_of_a_run_s_clients_are_listed_once_something_is_looked_for(maria, client):
+    with acting(Actor("worker on nova-1", correlation="run 5")):
+        part = write_entry(slug="idom")
+        write_entry()
+
+    assert part not in client.get(URL).context["rows"]
+    assert part in client.get(URL, {"all": "1"}).context["rows"]
+    assert part in client.get(URL, {"slug": "idom"}).context["rows"]
+
+
+def test_what_ran_by_itself_is_named_instead_of_who_began_it(maria, client):
+    def name(origin, correlation, by=None):
+        with acting(Actor(origin, correlation=correlation)):
+            return client.get(f"{URL}{write_entry(by=by).pk}/change/").context["event"].doer
+
+    assert name("worker on nova-1", "campaign 3", maria) == "Campaign 3"
+    assert name("10.0.0.8", "campaign 3", maria) == "maria"
+    assert name("worker on nova-1", "run 5", maria) == "maria"
+    assert name("command audit verify on nova-1", "x") == "A command"
+    assert name("gunicorn on nova-1", "x") == "NOVA Admin"
+
+
+def write_entry(**named) -> AuditEvent:
+    return AuditEvent.objects.record(WRITES_STARTED_EVENT, STARTED_WRITES(), **named)

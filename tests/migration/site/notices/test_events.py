@@ -200,9 +200,9 @@ def test_the_requester_of_a_move_hears_what_was_decided(two_people):
     approve_run(run_id=request.pk, by=ana)
 
     for said in told(NoticeEvent.APPROVAL_WANTED):
-        assert said.startswith("maria, client idom: Requested Move run")
+        assert said.startswith("maria, client idom: Requested Move")
     decided = find(NoticeEvent.APPROVAL_DECIDED)
-    assert str(decided.facts).startswith("ana, client idom: Approved Move run")
+    assert str(decided.facts).startswith("ana, client idom: Approved Move")
     assert decided.recipient == maria
     assert "INC-42" not in str(Notice.objects.values_list("facts"))
 

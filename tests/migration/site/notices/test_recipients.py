@@ -1,6 +1,7 @@
 """Recipients that are added in the browser: who may, what is refused, that their addresses stay secret and reach."""
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from migration.core.notices import NoticeEvent, is_told
@@ -258,3 +259,24 @@ def test_a_new_key_reads_them_with_the_old_one_and_without_it_says_so(
     assert NoticeDelivery.objects.get().outcome == "unreadable"
     settings.SECRET_KEY = "k" * 60
     assert "recipients_unreadable" not in [each.message.key for each in find_lost_keys(Look())]
+
+
+def test_the_command_encrypts_all_anew_and_says_what_it_could_not_read(
+    here, ana, webhook, settings, capsys
+):
+    add_recipient(webhook.url, by=ana)
+    old = settings.SECRET_KEY
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "k" * 60, [old]
+
+    call_command("encrypt_anew")
+
+    told = (
+        "second factors: 0 encrypted, 0 could not be read\n"
+        "recipients of notices: {} encrypted, {} could not be read\n"
+    )
+    assert capsys.readouterr().out == told.format(1, 0)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "n" * 60, []
+    with pytest.raises(CommandError, match="A key is missing") as refused:
+        call_command("encrypt_anew")
+    assert refused.value.returncode == 1
+    assert capsys.readouterr().out == told.format(0, 1)
