@@ -294,7 +294,12 @@ def get_wave_context(wave: WaveSummary) -> dict[str, object]:
     numbers: list[tuple[str, int, int, CountedClients]] = []
     if counts:
         numbers = [
-            (gettext("Refused clients"), counts.refused, campaign.most_refused, CountedClients.REFUSED),
+            (
+                gettext("Refused clients"),
+                counts.refused,
+                campaign.most_refused,
+                CountedClients.REFUSED,
+            ),
             (
                 gettext("Mismatches"),
                 counts.mismatches,
