@@ -60,6 +60,7 @@ WRITES = (
 )
 # Each act's plan, and what is done by it.
 ACTS = ("tests/migration/runs/acts", "tests/migration/management/test_act_commands.py")
+REMEDIES = "tests/migration/clients/page/test_remedies.py"
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
 # They restore backups, start servers, upgrade whole databases or open every page: too slow to be asked of each defect.
 LEFT_OUT = {
@@ -101,15 +102,15 @@ TESTS = {
     ),
     "migration/logins/acts.py": ("tests/migration/logins", *ACTS),
     "migration/moves/acts.py": (*MOVES, *MOVE_RUNS, *ACTS),
-    "migration/pushes/acts.py": (*PUSHES, *ACTS),
+    "migration/pushes/acts.py": (*PUSHES, REMEDIES, *ACTS),
     "migration/runs/acts.py": (
         *ACTS,
         "tests/migration/pushes",
-        "tests/migration/moves/test_acts.py",
+        *("tests/migration/moves/test_acts.py", "tests/migration/moves/evidence/test_pages.py"),
     ),
     "migration/secrets/acts.py": (
         *("tests/migration/secrets/layouts", "tests/migration/secrets/settings"),
-        *("tests/migration/secrets/test_adoptions.py", *ACTS),
+        *("tests/migration/secrets/test_adoptions.py", REMEDIES, *ACTS),
     ),
     "migration/moves/account.py": MOVES,
     "migration/moves/rules.py": MOVES,
@@ -127,7 +128,7 @@ TESTS = {
     "migration/moves/moves.py": (*MOVES, *MOVE_RUNS, "tests/migration/moves/test_deleting.py"),
     "migration/moves/runs.py": (*MOVE_RUNS, *MOVES, *ACTS),
     "migration/moves/approvals.py": (*MOVES, *MOVE_RUNS),
-    "migration/pushes/rows_from_aws.py": (*MOVES, *MOVE_RUNS),
+    "migration/pushes/rows_from_aws.py": (*MOVES, *MOVE_RUNS, "tests/migration/pushes"),
     "migration/pushes/pushes.py": PUSHES,
     "migration/pushes/secret_writer.py": PUSHES,
     "migration/secrets/layouts.py": LAYOUTS,

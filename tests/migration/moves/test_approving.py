@@ -14,13 +14,14 @@ from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
 from migration.clients.offboarding import find_unfinished_write_run
-from migration.core.audit import APPROVAL_EVENT, REQUEST_EVENT
+from migration.core.audit import APPROVAL_EVENT, CANCELLATION_EVENT, REQUEST_EVENT
 from migration.core.sentences import ASK_BY_COMMAND
 from migration.management.commands.move_clients import ASKED_FOR
 from migration.models import AuditEvent, ClientMigration, PhaseChange, Run, RunItem
 from migration.moves import approvals
 from migration.moves.approvals import (
     CLIENT_GONE,
+    MOVES_CANCELLED,
     RUN_NOT_REQUESTED,
     ApprovalStepRefused,
     approve_run,
@@ -219,6 +220,8 @@ def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
 
     cancel_run_request(run_id=asked.pk, by=maria)
 
+    (event,) = AuditEvent.objects.filter(code=CANCELLATION_EVENT)
+    assert (event.who, event.message.key) == ("maria", MOVES_CANCELLED.key)
     with pytest.raises(ApprovalStepRefused, match="is not waiting for approval"):
         approve_run(run_id=asked.pk, by=ana)
     with pytest.raises(ApprovalStepRefused, match="is not waiting for approval"):

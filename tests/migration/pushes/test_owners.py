@@ -9,12 +9,20 @@ from django.db import connection
 
 from credentials.models import Client
 from migration.core.audit import ReasonError
+from migration.core.aws_store import read_aws
 from migration.core.leases import hold_client_locks
 from migration.core.sentences import FOREIGN_VERSION, NOT_OURS
+from migration.core.snapshots import read_snapshot
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch, Secret
 from migration.moves.moves import move
 from migration.pushes.resolutions import NotResolved, copy_to_postgres
-from migration.pushes.secret_writer import NOT_CREATED, OWNED_BY_DELETED_CLIENT, TAGGED_AS
+from migration.pushes.rows_from_aws import back_up_rows_to_aws
+from migration.pushes.secret_writer import (
+    NOT_CREATED,
+    OWNED_BY_DELETED_CLIENT,
+    TAGGED_AS,
+    RefusedBySiteError,
+)
 from migration.runs.items import Outcome
 from migration.secrets import settings as applied_settings
 from migration.secrets.adoptions import (
@@ -297,3 +305,18 @@ def test_a_secret_that_a_change_of_layout_left_is_forgotten_once_aws_has_it_no_m
 
     # Of its own one it stays known that it was there.
     assert Secret.objects.get().name == NAME
+
+
+def test_rows_are_kept_aside_in_no_secret_that_is_somebody_elses(sm):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_WRITE)
+    make_anew(sm, NAME)
+    snapshot = read_snapshot(pk)
+    found = read_aws(snapshot, sm=sm)
+
+    with pytest.raises(RefusedBySiteError) as refused:
+        back_up_rows_to_aws(snapshot, found, always=True)
+
+    assert refused.value.message.codes == [NOT_OURS.key, TAGGED_AS.key]
+    versions = sm.sm.list_secret_version_ids(SecretId=NAME)["Versions"]
+    assert [version["VersionStages"] for version in versions] == [["AWSCURRENT"]]

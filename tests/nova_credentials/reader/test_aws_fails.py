@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -268,3 +269,15 @@ def test_without_the_right_to_read_many_secrets_at_once_each_is_read_by_itself(
 
     assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
     assert counts(pk) == (1, 0, 0, 0)
+
+
+def test_a_first_call_has_the_limit_twice_and_each_later_one_once(make_reader, stores):
+    bring(make_full_client("idom"), Phase.AWS)
+    reader = make_reader(timeout=1000)
+
+    def limit() -> float:
+        return reader._aws.end_of_limit() - time.monotonic()
+
+    assert 1500 < limit() <= 2000
+    reader.get_credential("idom", "database")
+    assert 500 < limit() <= 1000

@@ -174,3 +174,11 @@ def test_each_reason_is_a_value_of_the_filter_and_another_one_of_clients_in_aws(
             assert found is blocker
             assert Standing.IN_AWS not in standings
             assert read_blocker(f"aws_{code}") == ((Standing.IN_AWS,), blocker)
+
+
+def test_what_a_client_in_aws_lacks_before_its_purge_makes_it_in_aws_and_not_blocked():
+    kept_by = {"inactive", "never_compared", "too_old", "streak", "time", "reads", "copies"}
+
+    found = {each.code for each in BLOCKERS.values() if each.before_purge}
+
+    assert found == kept_by

@@ -480,3 +480,21 @@ def test_what_keeps_the_only_one_from_being_copied_is_told(client, log_in, diffe
     shown = client.get(act_page("copy_to_postgres", differing))
 
     assert str(SECRET_CHANGED_SINCE()) in text(shown)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "remedy"), [([RUN], "Adopt the secret…"), ([], "Compare now")]
+)
+def test_a_copy_that_meets_a_foreign_secret_leads_to_its_adoption_who_may_adopt(
+    foreign, client, log_in, permissions, remedy
+):
+    enter = ClientMigration.objects.update_or_create
+    enter(client_id=foreign, defaults={"phase": Phase.DUAL_WRITE})
+    compare(client_ids=[foreign])
+    log_in(RESOLVE, *permissions)
+
+    shown = client.get(act_page("copy_to_postgres", foreign))
+
+    clients = [each for group in shown.context["groups"] for each, _name in group["clients"]]
+    labels = [line["remedy"]["label"] for each in clients for line in each["lines"]]
+    assert labels == [remedy]

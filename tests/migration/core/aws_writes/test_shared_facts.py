@@ -12,6 +12,7 @@ from django.db import connection
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
+from migration.core.aws_store import describe_aws_account_and_key
 from migration.core.aws_writes import _write_guard, find_write_refusal, write_guard
 from migration.core.clients import all_clients
 from migration.core.database_identity import CLAIM_EVENT, note_facts_after_migrate
@@ -484,3 +485,29 @@ def test_codes_of_keys_are_short_and_differ():
 
     assert {len(code) for code in codes} == {16}
     assert len(set(codes)) == len(codes)
+
+
+def test_whether_the_account_changed_is_asked_of_other_secrets_than_those_that_are_gone(
+    idom, aws, begin
+):
+    """Of two known ones one is deleted by hand: the other one says that it is the account of before."""
+    other = make_full_client("other")
+    for pk in (idom, other):
+        enter_phase(pk, Phase.DUAL_WRITE)
+    gone = "nova/clients/idom"
+    SecretsManager().sm.delete_secret(SecretId=gone, ForceDeleteWithoutRecovery=True)
+    begin()
+
+    seen_account.doubt(HOME, missing=[gone])
+
+    assert seen_account.account == HOME
+
+
+def test_account_and_access_key_are_told_by_their_end_and_said_to_be_unknown_where_they_are(
+    pushed, aws, monkeypatch
+):
+    assert str(describe_aws_account_and_key()) == f"account {HOME}, key …dded"
+
+    Secret.objects.all().delete()
+    monkeypatch.setattr(SecretsManager, "find_access_key_hint", lambda _self: "")
+    assert str(describe_aws_account_and_key()) == "account unknown, key unknown"

@@ -76,6 +76,21 @@ def test_a_worker_killed_before_it_noted_its_moves_leaves_them_made(monkeypatch,
     assert not AuditEvent.objects.filter(code__in=others).exists()
 
 
+def test_a_client_that_nova_deleted_after_its_worker_was_killed_was_moved_all_the_same(monkeypatch):
+    pks = make_clients(2, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.DUAL_WRITE)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(RunItem.objects), "record", kill)
+        with pytest.raises(Killed):
+            engine.work_on_run(run_id=run.pk)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[0]])
+
+    engine.work_on_run(run_id=run.pk)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
+
+
 def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(monkeypatch):
     make_clients(1, Phase.DUAL_WRITE)
     run = start(Phase.DUAL_WRITE, Phase.POSTGRES, schedule_deletion=True)
