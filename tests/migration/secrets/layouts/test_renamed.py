@@ -219,13 +219,17 @@ def test_renamed_back_its_former_secret_is_its_own_again(sm, reader):
 
 
 @pytest.mark.parametrize("slug", ["with space", "tilde ñ", "a/b", "x" * 100])
-def test_a_slug_that_no_secret_can_have_leaves_it_where_it_is(reader, settings, slug):
+def test_a_slug_that_no_secret_can_have_leaves_it_where_it_is(reader, settings, slug, caplog):
+    caplog.set_level("INFO", logger=layouts.__name__)
     settings.NOVA_SECRET_PREFIX = "nova/clients" if len(slug) < 100 else "nova/" + "c" * 200
     pk = make_in_phase("idom", Phase.AWS)
     update("clients", pk, slug=slug)
     follow()
 
     assert names_of(pk)[:2] == ("idom", None)
+    # The slug itself is the reason: AWS isn't asked.
+    assert "keep their name" in caplog.text
+    assert "DescribeSecret" not in caplog.text
     write_password(pk, "example-new")
     assert push(client_ids=[pk])[0].outcome == Outcome.UPDATED
 
