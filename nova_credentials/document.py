@@ -317,13 +317,22 @@ def secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
     }
 
 
+def _name_character(character: str) -> Message | str:
+    """Return how a sentence names it: with its number where it may look like one that AWS allows."""
+    if character == " ":
+        return sentences.A_SPACE()
+    shown = f"'{escape_name(character)}'"
+    # Beyond the accented letters of Latin are those of other scripts, some of which look the same.
+    return f"{shown} (U+{ord(character):04X})" if ord(character) > 0x17F else shown
+
+
 def name_problem(slug: str, *, prefix: str, layout: Layout) -> Message | None:
     """Say why no secret can have this client's name, or None."""
     if not slug:
         return sentences.SLUG_IS_EMPTY()
     illegal = dict.fromkeys(ILLEGAL_IN_NAME.findall(f"{prefix}/{slug}"))
     if illegal:
-        named = tuple(sentences.A_SPACE() if c == " " else f"'{escape_name(c)}'" for c in illegal)
+        named = tuple(map(_name_character, illegal))
         return sentences.CHARACTER_NOT_ALLOWED(illegal=named)
     if "/" in slug:
         return sentences.SLASH_IN_SLUG()

@@ -791,7 +791,7 @@ def summarize_campaign(
     has_pace = not wait.step and progress and progress.done < progress.clients
     return CampaignSummary(
         campaign=campaign,
-        groups=tuple(campaign.waves.filter(part=1).values_list("group_name", flat=True)),
+        groups=tuple(wave.group_name for wave in every_wave if wave.part == 1),
         waves_done=sum(wave.finished_at is not None for wave in every_wave),
         waves_all=waves_all,
         waves_to_come=max(0, waves_all - len(every_wave)),

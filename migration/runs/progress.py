@@ -235,7 +235,10 @@ class Progress:
 
     @property
     def percent(self) -> float:
-        return 100 * self.done / self.total if self.total else 100
+        """Return how much is done, to a tenth; 100 is said of no run that has something left."""
+        if self.done >= self.total:
+            return 100
+        return min(99.9, round(100 * self.done / self.total, 1))
 
     @property
     def shares(self) -> dict[str, str]:
@@ -275,7 +278,11 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """Return the seconds that it still needs; None where it is finished or too early to estimate."""
-        if self.finished or not self.per_second or self.percent < ESTIMATE_FROM_PERCENT:
+        if (
+            self.finished
+            or not self.per_second
+            or 100 * self.done < ESTIMATE_FROM_PERCENT * self.total
+        ):
             return None
         return self.open / self.per_second
 

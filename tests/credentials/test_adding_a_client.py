@@ -115,7 +115,7 @@ def test_a_client_without_any_login_is_refused(send):
 BAD = [
     ("name", "", "required"),
     ("slug", "", "required"),
-    ("slug", "with space", "SPACE"),
+    ("slug", "with space", "a space"),
     ("slug", "taken", "already exists"),
     ("slug", "Taken", "capitals"),
     ("databases-0-db_host", "", "required"),

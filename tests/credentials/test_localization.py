@@ -22,7 +22,7 @@ from nova_credentials.messages import Message
         ({"key": "in_a_row", "values": {"sentences": ["a", {"link": 1}]}, "text": "kept"}, "kept"),
         ({"key": "in_a_row", "values": {"sentences": ["a", "b"]}, "text": "kept"}, "a b"),
         ({"key": "reason_too_long", "values": {"n": {}, "most": 1}, "text": "kept"}, "kept"),
-        ({"key": "clean_streak", "values": {"n": "three", "wanted": 3}, "text": "kept"}, "kept"),
+        ({"key": "usual_comparison", "values": {"n": "three"}, "text": "kept"}, "kept"),
         ({"key": "newest_comparison", "values": {"result": "a", "ago": {"time": "no"}}, "text": "kept"}, "kept"),
     ],
 )  # fmt: skip

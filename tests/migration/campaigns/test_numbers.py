@@ -114,7 +114,7 @@ def test_each_count_of_a_wave_leads_to_its_clients(viewer):
     assert dict(links_of(response)) == {query: words for query, (words, _) in expected.items()}
     for query, (_, found) in expected.items():
         assert listed(viewer, query) == found, query
-    assert "Refused 2 (limit 9)" in text(response)
+    assert "Refused clients 2 (limit 9)" in text(response)
 
 
 def test_what_keeps_clients_of_a_stopped_campaign_leads_to_all_of_them(viewer):
@@ -323,7 +323,7 @@ def test_the_history_tells_the_begin_and_the_end_of_each_run(viewer):
     run_page = page_of("migration_run", run.pk)
     assert [(line.message.key, line.part_of_url) for line in history] == [
         ("campaign_finished", ""),
-        ("run_ended", run_page),
+        ("run_ended_well", run_page),
         ("moves_started", run_page),
         ("wave_begun", ""),
         ("campaign_started", ""),

@@ -164,7 +164,7 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     first = words.split(shown)[1].split("Wave 2")[0]
     assert "0 of 2 clients at the goal database PostgreSQL 2 " in first
     assert (
-        "Refused 1 (limit 3) see them Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move"
+        "Refused clients 1 (limit 3) see them Mismatches 0 (limit 2) Failed reads 0 (limit 1,000) Move"
         in first
     )
     assert "Wave 2 (Italy) schedule Not started" in words
@@ -179,7 +179,7 @@ def test_a_number_that_reached_its_limit_is_marked(client, log_in):
     words = text(client.get(page(campaign)))
 
     assert (
-        "Refused warning 1 (limit 1) see them Mismatches warning 1 (limit 1) see them Failed reads 0"
+        "Refused clients warning 1 (limit 1) see them Mismatches warning 1 (limit 1) see them Failed reads 0"
         in words
     )
 

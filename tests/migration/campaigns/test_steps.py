@@ -63,7 +63,7 @@ def test_its_runs_begin_and_end_among_its_own_events_which_the_export_of_a_cutov
     events = told.order_by("pk")
     assert [(event.message.key, event.who) for event in events] == [
         ("moves_started", "system"),
-        ("run_ended", "system"),
+        ("run_ended_well", "system"),
     ]
     assert [event.message.values["run"] for event in events] == [run.name_message] * 2
     client = Client.objects.get(slug="north-0")

@@ -123,7 +123,7 @@ def test_all_that_changed_is_named_at_the_secret_and_in_spanish_too(operator_wit
         "db_password": ["The host, port and user changed: enter the password again."]
     }
     page = operator.post(url_of(idom), data, headers={"accept-language": "es"})
-    assert "Cambió «host, puerto y usuario»" in page.content.decode()
+    assert "Ha cambiado «host, puerto y usuario»" in page.content.decode()
 
 
 def test_with_its_secret_a_new_destination_is_saved(operator, idom):

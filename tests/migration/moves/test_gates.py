@@ -77,7 +77,7 @@ def test_the_first_move_pushes_and_is_refused_where_the_push_fails():
 
     refusal = refusal_of(pk, Phase.DUAL_WRITE)
     assert refusal.codes == [shared.CHARACTER_NOT_ALLOWED.key]
-    assert "' ' (SPACE)" in str(refusal)
+    assert "does not allow a space" in str(refusal)
 
 
 def test_the_first_move_says_what_its_push_said():

@@ -121,7 +121,14 @@ def test_rows_that_are_gone_are_gone_from_the_document(sm):
 
 
 @pytest.mark.parametrize(
-    ("slug", "named"), [("with blank", "' '"), ("ñandú", "'ñ'"), ("a/b", "'/'"), ("a#b", "'#'")]
+    ("slug", "named"),
+    [
+        ("with blank", "a space"),
+        ("\N{CYRILLIC SMALL LETTER A}cme", "(U+0430)"),
+        ("ñandú", "'ñ'"),
+        ("a/b", "'/'"),
+        ("a#b", "'#'"),
+    ],
 )
 def test_a_slug_that_aws_refuses_fails_as_data_and_names_the_characters(sm, slug, named):
     pk = make_full_client(slug)

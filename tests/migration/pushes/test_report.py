@@ -246,7 +246,7 @@ def test_an_old_comparison_keeps_its_buttons_while_a_newer_one_differs_too(brows
 
     words = text(response)
     assert "This is an old comparison" in words
-    assert "Check again Resolve it on the client's page" in words
+    assert "Compare now Resolve it on the client's page" in words
     (open_now,) = response.context["open_mismatches"]
     assert open_now.path == EXTRA["path"]
 
@@ -256,7 +256,7 @@ def test_a_comparison_that_could_not_check_offers_to_check_again(browser):
 
     words = text(browser.get(reverse("admin:migration_comparison_change", args=[comparison.pk])))
 
-    assert "No field is known to differ now. Check again" in words
+    assert "No field is known to differ now. Compare now" in words
     assert "Resolve it" not in words
 
 

@@ -161,7 +161,7 @@ def test_start_and_end_are_events_but_not_of_the_schedules_runs():
     assert list_runs_events(f"run {scheduled.pk}") == []
     assert list_runs_events(f"run {by_maria.pk}") == [
         ("run_started", "maria"),
-        ("run_ended", "system"),
+        ("run_ended_well", "system"),
     ]
     assert list_runs_events(f"run {stopped.pk}") == [
         ("run_started", "system"),
@@ -170,13 +170,16 @@ def test_start_and_end_are_events_but_not_of_the_schedules_runs():
     ]
     assert list_runs_events(f"run {by_command.pk}") == [
         ("run_started", "system"),
-        ("run_ended", "system"),
+        ("run_ended_well", "system"),
     ]
 
 
 def test_a_run_without_clients_has_begun_before_it_ends_and_one_that_goes_on_ends_again():
     run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients(), by=make_user("maria"))
-    assert list_runs_events(f"run {run.pk}") == [("run_started", "maria"), ("run_ended", "system")]
+    assert list_runs_events(f"run {run.pk}") == [
+        ("run_started", "maria"),
+        ("run_ended_well", "system"),
+    ]
     make_broken_client()
     again = push(by=run.by)
 

@@ -33,7 +33,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 def lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second of who ends between open and read
         return False
 
 
