@@ -52,7 +52,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
 
     page = visit(f"/admin/{address}", user=make_in_role("olga", "Operator"))
     first, second = waves = page.locator(".waves > li").all()
-    expect(first.get_by_text("1 of 1 client done")).to_be_visible()
+    expect(first.get_by_text("1 of 1 client at the goal")).to_be_visible()
     expect(page.get_by_text("1 of 2 waves done")).to_be_visible()
     assert len({wave.bounding_box()["y"] for wave in waves}) == 1
     page.set_viewport_size(TELEPHONE)

@@ -20,7 +20,7 @@ def test_mismatches_of_many_clients_are_acknowledged_and_that_is_undone(visit, s
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     found = violations(page)
 
-    bar = page.get_by_role("button", name="Check again")
+    bar = page.get_by_role("button", name="Compare now")
     assert not bar.is_visible()
     if width == 390:  # a card each, as in the list of clients: no head
         for slug in ("one", "two"):

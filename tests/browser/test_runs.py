@@ -89,7 +89,7 @@ def test_a_run_is_watched_to_its_end_by_nobody_touching_the_page(
     operator.reads("1 failed")
     # The list below the live part tells of the end as well.
     row = operator.page.get_by_role("row").filter(has_text="acme")
-    expect(row).to_contain_text("' ' (SPACE)")
+    expect(row).to_contain_text("does not allow a space")
     expect(row.get_by_role("link", name="Fix this client")).to_be_visible()
 
 
@@ -137,7 +137,7 @@ def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, s
     operator = somebody("/admin/migration/run/failures/", **options)
     page = operator.page
     press(page.get_by_role("row").filter(has_text="b d").get_by_role("link", name="Migration"))
-    operator.reads("' ' (SPACE)")
+    operator.reads("does not allow a space")
     expect(page.get_by_role("button", name="Retry", exact=True)).to_have_count(0)
     assert fits(page)
 
