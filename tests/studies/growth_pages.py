@@ -1,10 +1,10 @@
-"""The acts of `tests.bench_growth` that open pages which show all clients, and send their forms."""
+"""The acts of `growth.py` that open pages which show all clients, and send their forms."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench_took import ROUNDS, measure, measure_least
+from tests.studies.took import ROUNDS, measure_least, measure_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
     from django.test import Client
 
-    from tests.bench_took import Took
+    from tests.studies.took import Took
 
 LIST, DASHBOARD = "/admin/credentials/client/", "/admin/"
 PUT, TAKE = f"{LIST}group/", f"{LIST}ungroup/"
@@ -104,7 +104,7 @@ def put_into_group(clients: int) -> Took:
     """Select all clients in the list, and put them into a new group."""
     from migration.models import GroupMember
 
-    took = measure(lambda: change_group("put_into_group", PUT, new_name=GROUP))
+    took = measure_work(lambda: change_group("put_into_group", PUT, new_name=GROUP))
     assert GroupMember.objects.count() == clients
     return took
 
@@ -114,7 +114,7 @@ def take_out_of_group(clients: int) -> Took:
 
     assert GroupMember.objects.count() == clients
     group = ClientGroup.objects.get(name=GROUP)
-    took = measure(lambda: change_group("take_out_of_group", TAKE, group=str(group.pk)))
+    took = measure_work(lambda: change_group("take_out_of_group", TAKE, group=str(group.pk)))
     assert not GroupMember.objects.exists()
     return took
 
