@@ -9,7 +9,7 @@ LOWEST := .local/lowest
 # A lock is whole: nothing is looked up beside it.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-.PHONY: demo test lowest thorough check lock audit bench reliability upgrade soak mutation screenshots messages commands format clean
+.PHONY: demo test lowest thorough check lock audit study screenshots messages commands house format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -17,8 +17,21 @@ demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (
 # Some tests wait for servers and workers: four at a time keep two cores busy.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal
 
-test: $(READY)  ## the tests that take no more than seconds, against the embedded PostgreSQL
-	$(PYTEST) -m "not long" $(ARGS)
+# What goes over the acts, problems, events, permissions, sentences and documents of all drawers.
+SWEEPS := $(addprefix tests/migration/, runs/acts core/problems management/test_act_commands.py site/audit/test_acts.py \
+	site/test_menu.py site/test_permissions.py site/test_queries.py \
+	people/test_offers_to_roles.py people/test_roles.py people/test_roles_with_bodies.py) \
+	$(addprefix tests/, languages nova_admin/operating/test_metrics.py deploy/test_alerts.py test_command_document.py \
+	test_document_facts.py test_documents.py test_house.py test_late_imports.py test_reprs.py test_truth_of_documents.py)
+DRAWERS := $(filter-out management,$(patsubst tests/migration/%/__init__.py,%,$(wildcard tests/migration/*/__init__.py)))
+ifneq (,$(filter-out $(DRAWERS),$(DRAWER)))
+$(error There is no drawer $(DRAWER): $(DRAWERS))
+endif
+# No test twice.
+OF_DRAWER := $(if $(DRAWER),tests/migration/$(DRAWER) $(filter-out tests/migration/$(DRAWER)/%,$(SWEEPS)))
+
+test: $(READY)  ## the tests that take no more than seconds, against the embedded PostgreSQL (DRAWER=campaigns: what a change of it needs)
+	$(PYTEST) -m "not long" $(OF_DRAWER) $(ARGS)
 
 thorough: $(READY)  ## the long ones: random lives, kills at each step, whole demos, thousands of clients, most journeys in a browser
 	$(PYTEST) -m long $(ARGS)
@@ -27,10 +40,6 @@ thorough: $(READY)  ## the long ones: random lives, kills at each step, whole de
 lowest: $(READY) $(LOWEST)/ready  ## the reader's tests on the lowest versions that the package allows
 	PYTHONPATH=$(CURDIR)/$(LOWEST) $(BIN)/python -c "import boto3, psycopg, psycopg2; print(boto3.__version__, psycopg.__version__, psycopg2.__version__)"
 	PYTHONPATH=$(CURDIR)/$(LOWEST) $(PYTEST) -m "not long" tests/nova_credentials/reader tests/nova_credentials/secrets_manager $(ARGS)
-
-# A process for each phase, as each phase is one test.
-soak: $(READY)  ## the law, over so many random lives from each phase on (NOVA_SOAK=1000)
-	NOVA_SOAK=$${NOVA_SOAK:-1000} $(BIN)/python -m pytest -n 5 tests/law/test_law.py -k the_law_holds $(ARGS)
 
 check: $(READY)  ## the static side
 	$(BIN)/ruff format --check .
@@ -51,23 +60,8 @@ lock: $(TOOLS)/ready  ## the locks of all dependencies, after a list was changed
 audit: $(TOOLS)/ready  ## advisories about the locked versions; fails too if they could not be asked for
 	$(PYTHON) -m tests.dependencies.auditing $(TOOLS)/bin/pip-audit
 
-bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs)
-	$(BIN)/python -m tests.bench $(ARGS)
-	$(BIN)/python -m tests.bench_moves
-	$(BIN)/python -m tests.bench_commands
-	$(BIN)/python -m tests.bench_reader $(ARGS)
-	$(BIN)/python -m tests.bench_pages
-	$(BIN)/python -m tests.bench_truncate
-	$(BIN)/python -m tests.bench_growth $(ARGS)
-
-mutation: $(READY)  ## small defects in the modules that must not err, and which of them no test finds (ARGS="--seed 7")
-	$(BIN)/python -m tests.mutation $(ARGS)
-
-reliability: $(READY)  ## a migration by real workers under every fault (ARGS="--write": into docs)
-	$(BIN)/python -m tests.reliability $(ARGS)
-
-upgrade: $(READY)  ## each released version with 100,000 clients to this one, and back, while NOVA writes (ARGS="--clients 2000")
-	$(BIN)/python -m tests.upgrade $(ARGS)
+study: $(READY)  ## what is measured and is no test: `make study` lists the studies, `make study NAME ARGS="…"` makes one
+	$(BIN)/python -m tests.studies $(STUDY) $(ARGS)
 
 screenshots: $(READY)  ## the pages as the docs show them (needs Chromium)
 	$(BIN)/python -m tests.screenshots $(ARGS)
@@ -108,3 +102,10 @@ $(LOWEST)/ready: requirements-lowest.lock | $(READY)
 	rm -rf $(LOWEST)
 	$(BIN)/python $(INSTALL) requirements-lowest.lock --target $(LOWEST)
 	touch $@
+
+# The word after `study` is a study's name and nothing to make, even where something is called so.
+ifeq (study,$(firstword $(MAKECMDGOALS)))
+STUDY := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+.PHONY: $(STUDY)
+$(STUDY): ; @:
+endif

@@ -1,4 +1,4 @@
-"""Many clients with a history each, made in a few statements: for the pages' query counts and for the benchmark."""
+"""Many clients with a history each, made in a few statements: for the pages' query counts and for the studies."""
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper

@@ -329,7 +329,7 @@ def request_run(client_id: int, *, by: Any = None, slug: str = "idom", **fields:
 
 def start_run(**options: Any) -> "Run":
     """Start a run for the workers, as the pages do."""
-    # Later than at the top: benchmarks import this module before they name their settings.
+    # Later than at the top: studies import this module before they name their settings.
     from migration import tasks
     from migration.runs.models import MANY_TRIES, Run
 

@@ -16,9 +16,9 @@ from secrets import token_urlsafe
 import psycopg
 
 from tests import nova_database
-from tests.bench import LOCAL
 from tests.checkout import ROOT
 from tests.nova_credentials.wheel import VERSION, build_wheel
+from tests.studies.study import LOCAL
 
 KEPT = ROOT / "tests" / "nova_credentials" / "kept"
 # Of any other table the structure is kept, and no row.

@@ -35,7 +35,7 @@ from nova_admin.embedded.conditions import PER_SECOND
 from nova_admin.management.commands.adopt import SETTINGS, SITE_ROLE
 from nova_admin.settings import env
 from tests.checkout import ROOT
-from tests.upgrade.__main__ import MOST_MS
+from tests.studies.upgrade import MOST_MS
 
 DOCS = ROOT / "docs"
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")

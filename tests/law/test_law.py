@@ -56,7 +56,7 @@ from tests.law.naming_mutations import NAMING_FAULTS
 from tests.law.setting_acts import the_key_and_the_regions_change
 from tests.law.state_machine import Play, actors, machine, relive, run
 
-# `make test` lives the same lives each time; `make soak` as many others as it is told to.
+# `make test` lives the same lives each time; `make study soak` as many others as it is told to.
 SOAK = int(os.environ.get("NOVA_SOAK", "0"))
 SEEDS = dict(zip(Phase, range(len(Phase)), strict=True))
 

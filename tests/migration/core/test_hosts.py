@@ -1,4 +1,4 @@
-"""Several hosts, each with workers and a name of its own, on one PostgreSQL. `make reliability` has the long ones."""
+"""Several hosts on one PostgreSQL, each with workers and a name of its own. `make study reliability` takes longer."""
 
 import socket
 from datetime import timedelta

@@ -1,6 +1,6 @@
 """A migration under each of AWS's faults: once it is over, and without anyone's help, all is as it should be.
 
-`tests/reliability.py` does the same by real workers, with more clients and with more that can go wrong.
+`make study reliability` does the same by real workers, with more clients and with more that can go wrong.
 """
 
 from datetime import timedelta

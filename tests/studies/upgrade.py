@@ -1,12 +1,11 @@
-"""`make upgrade`: upgrades each released version with 100,000 clients, and goes back, while NOVA reads and writes.
+"""How long NOVA waits while each released version is upgraded to this one, with 100,000 clients, and taken back.
 
-Prints how long NOVA's statements waited for locks, and the longest time that one took, beside the same without an
-upgrade. Exits with 1 where one waited longer than 100 ms, or a write was not counted. ARGS="--clients 2000": fewer.
+NOVA reads and writes all the while. A statement may wait 100 ms for locks, and every write is to be counted once.
+Beside the longest statement stands the longest of a while without an upgrade.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -23,14 +22,16 @@ from tests import nova_database
 from tests.checkout import ROOT
 from tests.first_release.back import go_back
 from tests.first_release.load import SECRET_KEY
+from tests.studies import study
+from tests.studies.study import Study, Table, use_settings
+from tests.studies.upgrade_nova import Nova, Work
+from tests.studies.upgrade_waits import Watch, add_up_waits
 from tests.upgrade.databases import RELEASES, fill
-from tests.upgrade.nova import Nova, Work
-from tests.upgrade.waits import Watch, add_up_waits
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable
 
-LOCAL = ROOT / ".local" / "upgrade"
 MOST_MS = 100
 BASELINE_SECONDS = 10
 # Conditions that did not become problems.
@@ -57,38 +58,25 @@ class Result:
     problems: list[str] = field(default_factory=list)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=100_000)
-    parser.add_argument("--only", choices=RELEASES, help="from this release alone")
-    asked = parser.parse_args()
-    clients = asked.clients
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-        "DEBUG": "1",
-        "LOG_LEVEL": "ERROR",
-        "SECRET_KEY": SECRET_KEY,
-        "NOVA_FINGERPRINT_KEY": token_urlsafe(64),
-        "DATABASE_URL": postgres.start_server(LOCAL, keep=False),
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
-    }
-    results = []
-    for release in [asked.only] if asked.only else RELEASES:
+def measure(options: Namespace) -> list[Table]:
+    server = postgres.start_server(study.LOCAL / "upgrade", keep=False)
+    # The first release's audit is signed by this key.
+    keys = {"SECRET_KEY": SECRET_KEY, "NOVA_FINGERPRINT_KEY": token_urlsafe(64)}
+    use_settings(DATABASE_URL=server, **keys)
+    columns = ("took", "statements of NOVA", "waits for locks", "longest", "longest statement")
+    table = Table((f"{options.clients:,} clients", *columns, "without an upgrade"))
+    for release in [options.only] if options.only else RELEASES:
         load, site = RELEASES[release]
         with nova_database.database() as uri:
             load(uri)
-            fill(uri, site, clients)
+            fill(uri, site, options.clients)
             is_first = site == "public"
-            results.append(
-                measure(f"from {release}", uri, migrate, site=site, with_package=not is_first)
-            )
+            name, back = f"from {release}", "back to it"
+            add_result(table, watch_nova(name, uri, migrate, site=site, with_package=not is_first))
             if is_first:
-                results.append(
-                    measure("back to it", uri, go_back_to_first, site="nova_admin", to="public")
-                )
-    print_results(results, clients)
-    if any(result.problems for result in results):
-        sys.exit(1)
+                to = {"site": "nova_admin", "to": "public"}
+                add_result(table, watch_nova(back, uri, go_back_to_first, **to))
+    return [table]
 
 
 def migrate(uri: str, *arguments: str) -> None:
@@ -108,7 +96,7 @@ def go_back_to_first(uri: str) -> None:
     go_back(uri, lambda *arguments: migrate(uri, *arguments[1:]))
 
 
-def measure(
+def watch_nova(
     name: str,
     uri: str,
     upgrade: Callable[[str], None],
@@ -171,21 +159,25 @@ def find_lost_conditions(uri: str) -> list[str]:
         return [f"still a condition: {event}" for (event,) in there.execute(CONDITIONS_LEFT)]
 
 
-def print_results(results: list[Result], clients: int) -> None:
-    print(f"{clients:,} clients\n")
-    print(
-        "| | took | statements of NOVA | waits for locks | longest | longest statement | without an upgrade |"
+def add_result(table: Table, each: Result) -> None:
+    table.add(
+        each.name,
+        table.judge(f"{each.seconds:.0f} s", holds=not each.problems),
+        f"{each.statements:,}",
+        f"{len(each.waits)}",
+        f"{max(each.waits, default=0):.0f} ms",
+        f"{each.longest_ms:.0f} ms",
+        f"{each.longest_before_ms:.0f} ms",
     )
-    print("|---|---|---|---|---|---|---|")
-    for each in results:
-        print(
-            f"| {each.name} | {each.seconds:.0f} s | {each.statements:,} | {len(each.waits)}"
-            f" | {max(each.waits, default=0):.0f} ms | {each.longest_ms:.0f} ms | {each.longest_before_ms:.0f} ms |"
-        )
-    for each in results:
-        for problem in each.problems:
-            print(f"{each.name}: {problem}", file=sys.stderr)
+    for problem in each.problems:
+        print(f"{each.name}: {problem}", file=sys.stderr)
 
 
-if __name__ == "__main__":
-    main()
+STUDY = Study(
+    measure,
+    needs="some minutes",
+    options={
+        "--clients": {"type": int, "default": 100_000},
+        "--only": {"choices": RELEASES, "help": "from this release alone"},
+    },
+)

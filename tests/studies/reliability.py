@@ -1,15 +1,11 @@
-"""`make reliability`: migrates clients by real workers while something goes wrong, and tells how it ends.
+"""Whether migrations by real workers end well under every fault: of AWS, workers, hosts, PostgreSQL and Redis.
 
-With ARGS="--write" it writes its rows into docs/studies/faults.md. ARGS="--only NAME --clients 10000" takes one fault
-with so many clients. Exits with 1 where one did not end well. What needs a redis-server is left out without
-one, unless REQUIRE_REDIS is set.
+Each fault is caused on purpose. Afterwards, without anyone's help, every item has its outcome and both stores match.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -17,7 +13,6 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,18 +23,20 @@ from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from nova_credentials.phases import Phase
-from tests import redis_server, reliability_hosts, reliability_moves
+from tests import redis_server
 from tests.hosts import ROOT, RUN_WHILE_PARENT_LIVES, kill_group
 from tests.redis_server import RedisServer
+from tests.studies import reliability_hosts, reliability_moves, study
+from tests.studies.study import NO_EVIDENCE, Study, Table, set_up, use_settings
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Iterator
 
     from migration.runs.models import Run
     from nova_credentials.messages import Message
 
-LOCAL = ROOT / ".local" / "reliability"
-DOC = ROOT / "docs" / "studies" / "faults.md"
+LOCAL = study.LOCAL / "reliability"
 ROUND_TRIP = 0.02
 # A client's turn comes at least once in so long: no scenario waits longer.
 PATIENCE_SECONDS = 240
@@ -387,8 +384,8 @@ def stage(aws: AwsServer, server: str, scenario: Scenario, number: int) -> Itera
         yield made
 
 
-def perform(aws: AwsServer, server: str, scenario: Scenario, number: int) -> tuple[str, bool]:
-    """The scenario's row of the table, and whether it ended well."""
+def perform(table: Table, aws: AwsServer, server: str, scenario: Scenario, number: int) -> None:
+    """Add the scenario's row."""
     with stage(aws, server, scenario, number) as made:
         runs = scenario.act(made)
         again = sum(run.items.filter(attempts__gt=0).count() for run in runs)
@@ -401,84 +398,54 @@ def perform(aws: AwsServer, server: str, scenario: Scenario, number: int) -> tup
         wrong.append("the page said nothing")
     told = re.sub(r"Retrying \d+ clients? in \d+ s: ", "Retrying … in … s: ", told)
     told = re.sub(r"secret '[^']+'", "secret '…'", told)
-    end = f"{number:,} matches, one secret each" if not wrong else "**" + "; ".join(wrong) + "**"
+    end = "; ".join(wrong) or f"{number:,} matches, one secret each"
     if made.nova and not wrong:
         end += f"; {made.nova.reads:,} reads by NOVA, none wrong"
-    return (
-        f"| {scenario.what} | {number:,} | {struck or '–'} | {again or '–'} | {told or '–'} | {end} |",
-        not wrong,
-    )
+    numbers = f"{number:,}", f"{struck or '–'}", f"{again or '–'}"
+    table.add(scenario.what, *numbers, told or "–", table.judge(end, holds=not wrong))
 
 
-HEAD = """\
-| fault | clients | calls struck | clients tried again | meanwhile the page says | afterwards |
-|---|---|---|---|---|---|"""
+COLUMNS = (
+    *("fault", "clients", "calls struck", "clients tried again"),
+    *("meanwhile the page says", "afterwards"),
+)
+NAMED = {"name": "faults", "every": tuple(scenario.what for scenario in SCENARIOS)}
 
 
-def replace_rows(text: str, rows: list[str]) -> str:
-    """Return the document with these rows in place of those of the same faults, in the scenarios' order."""
-    before, _, rest = text.partition("<!-- table -->\n")
-    table, _, after = rest.partition("<!-- end -->")
-    known = {row.split(" | ")[0]: row for row in [*table.splitlines()[2:], *rows]}
-    kept = [known[key] for s in SCENARIOS if (key := f"| {s.what}") in known]
-    return f"{before}<!-- table -->\n{HEAD}\n" + "\n".join(kept) + f"\n<!-- end -->{after}"
-
-
-def main() -> None:
-    names = [scenario.name for scenario in SCENARIOS]
-    parser = argparse.ArgumentParser(prog="make reliability", description=__doc__)
-    parser.add_argument("--clients", type=int, help="300, with two hosts 900")
-    parser.add_argument("--only", choices=names, action="append")
-    parser.add_argument(
-        "--write",
-        action="store_true",
-        help="write the rows into the table of docs/studies/faults.md",
-    )
-    options = parser.parse_args()
-
+def measure(options: Namespace) -> list[Table]:
     from nova_admin.embedded import postgres
 
+    LOCAL.mkdir(parents=True, exist_ok=True)
     (LOCAL / "qcluster.log").unlink(missing_ok=True)
-    with ExitStack() as stack:
-        aws = stack.enter_context(AwsServer())
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-            "DEBUG": "1", "LOG_LEVEL": "ERROR", "SECRET_KEY": token_urlsafe(64), "NOVA_WORKERS": "2",
-            "NOVA_AWS_WRITES_PER_SECOND": "200", "NOVA_AWS_READS_PER_SECOND": "200",
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint,
-            "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
-            **reliability_moves.NO_EVIDENCE,
-        }  # fmt: skip
+    with AwsServer() as aws:
         server = postgres.start_server(LOCAL / "postgres")
-        os.environ["DATABASE_URL"] = new_database(server)
-        import django
-
-        django.setup()
-        from django.conf import settings
-
-        settings.DEBUG = False
-        rows, well = [], True
-        print(HEAD, flush=True)
+        use_settings(
+            aws=aws.endpoint,
+            DATABASE_URL=new_database(server),
+            NOVA_WORKERS="2",
+            NOVA_AWS_WRITES_PER_SECOND="200",
+            NOVA_AWS_READS_PER_SECOND="200",
+            **NO_EVIDENCE,
+        )
+        set_up()
+        table = Table(COLUMNS, **NAMED)
         for scenario in SCENARIOS:
             if options.only and scenario.name not in options.only:
                 continue
             if scenario.redis and not redis_server.REDIS_SERVER:
-                print(f"{scenario.name} is left out: {redis_server.HOW_TO_GET_IT}", flush=True)
-                well &= not os.environ.get("REQUIRE_REDIS")
+                print(f"{scenario.name} is left out: {redis_server.HOW_TO_GET_IT}", file=sys.stderr)
+                table.holds &= not os.environ.get("REQUIRE_REDIS")
                 continue
-            row, ended_well = perform(aws, server, scenario, options.clients or scenario.clients)
-            print(row, flush=True)
-            rows.append(row)
-            well &= ended_well
-    if options.write:
-        DOC.write_text(replace_rows(DOC.read_text(), rows))
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores; {len(rows)} faults, {'all' if well else 'NOT all'} survived"
-    )
-    sys.exit(0 if well else 1)
+            perform(table, aws, server, scenario, options.clients or scenario.clients)
+    return [table]
 
 
-if __name__ == "__main__":
-    main()
-
-# IMPORT start_run
+STUDY = Study(
+    measure,
+    needs="up to an hour; without a redis-server a row is left out, unless REQUIRE_REDIS is set",
+    options={
+        "--clients": {"type": int, "help": "300, with two hosts 900"},
+        "--only": {"choices": [each.name for each in SCENARIOS], "action": "append"},
+    },
+    writes=True,
+)

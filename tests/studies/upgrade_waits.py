@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from tests.upgrade.nova import APPLICATION
+from tests.studies.upgrade_nova import APPLICATION
 
 if TYPE_CHECKING:
-    from tests.upgrade.nova import Work
+    from tests.studies.upgrade_nova import Work
 
 LOOK_EVERY_SECONDS = 0.002
 # NOVA's sessions that wait, each since when, and PostgreSQL's time.

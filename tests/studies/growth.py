@@ -1,16 +1,12 @@
-"""`make bench`, growth: what each client costs with 100,000 clients, beside the same with 10,000, in one run.
+"""What each client costs with 100,000 clients, beside the same with 10,000: runs, pages and memory.
 
 Each act runs in a process of its own over a whole site: plan, push, compare, move, count, and the pages that show all
-clients. AWS is a stand-in whose calls take as long with any number of secrets (`tests/bench_aws.py`). The site of
-10,000 is made twice, before and after the other, as a machine may be busy for a while: its better time counts. Exits
-with 1 where a bound is missed. ARGS="--write" puts the table into docs/studies/growth.md.
-
-`python -m tests.bench_growth --profile ACT [--clients 10000]`: where an act's time goes, in Python and by statement.
+clients. AWS is a stand-in whose calls take as long with any number of secrets (`plain_aws.py`). The site of 10,000 is
+made twice, before and after the other, as a machine may be busy for a while: its better time counts.
 """
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import itertools
 import json
@@ -21,22 +17,13 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from secrets import token_urlsafe
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tests import nova_database
-from tests.bench import (
-    LOCAL,
-    ROOT,
-    describe_machine,
-    most_memory,
-    set_rates,
-)
-from tests.bench_aws import ARN, fill_aws, plain_aws
-from tests.bench_growth_pages import (
+from tests.checkout import ROOT
+from tests.studies.growth_pages import (
     filter_blocked,
     filter_list,
     filter_waiting,
@@ -52,22 +39,33 @@ from tests.bench_growth_pages import (
     search_list,
     take_out_of_group,
 )
-from tests.bench_took import Took, measure, measure_least
+from tests.studies.plain_aws import ARN, fill_aws, plain_aws
+from tests.studies.pushes import set_rates
+from tests.studies.study import (
+    MOST_SECONDS,
+    NO_EVIDENCE,
+    Study,
+    Table,
+    call_in_process,
+    read_peak,
+    set_up,
+    use_settings,
+)
+from tests.studies.took import Took, measure_least, measure_work
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable
 
     from migration.runs.models import Run
 
 FEW, MANY = 10_000, 100_000
-DOC = ROOT / "docs" / "studies" / "growth.md"
 # So many clients of a run over all of them.
 SAMPLE = 3000
 AT_MOST = 1.3
 # Set for the children where NOVA's tables have no index on their clients.
 BARE = "BENCH_GROWTH_BARE"
 NO_LIMIT = 1_000_000.0
-ACT_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def make_site(clients: int) -> Took:
     from tests.bulk_data import make_unmoved
 
     set_rates(NO_LIMIT)
-    return measure(lambda: make_unmoved(clients, indexes=not os.environ.get(BARE)))
+    return measure_work(lambda: make_unmoved(clients, indexes=not os.environ.get(BARE)))
 
 
 def make_plan(clients: int) -> Took:
@@ -93,7 +91,7 @@ def make_plan(clients: int) -> Took:
     from tests.migration.pages import store_plan
 
     plan = store_plan()
-    took = measure(lambda: tasks.work_on_run(plan.pk))
+    took = measure_work(lambda: tasks.work_on_run(plan.pk))
     plan.refresh_from_db()
     assert plan.read_plan_counts().classes == {"new": clients}, plan.plan_counts
     return took
@@ -157,10 +155,10 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
         return done
 
     started: list[Run] = []
-    starting = measure(lambda: started.append(start()))
+    starting = measure_work(lambda: started.append(start()))
     (run,) = started
     engine.process_batch_if_running = process_batch_if_running
-    working = measure(lambda: engine.work_on_run(run_id=run.pk, interrupted=over))
+    working = measure_work(lambda: engine.work_on_run(run_id=run.pk, interrupted=over))
     clients, done = run.items.count(), run.items.filter(outcome=outcome).count()
     # Those that were in work when the last batch ended are done too.
     assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_outcomes_and_matches()
@@ -173,14 +171,14 @@ def make_history(clients: int) -> Took:
     """Give every client a history, for the pages."""
     from tests import bulk_data
 
-    return measure(lambda: bulk_data.make_history(comparisons_each=2))
+    return measure_work(lambda: bulk_data.make_history(comparisons_each=2))
 
 
 def make_trouble(clients: int) -> Took:
     """Have a tenth of the clients wait for their next step, and others fail, for the pages that show these."""
     from tests import bulk_data
 
-    return measure(bulk_data.make_trouble)
+    return measure_work(bulk_data.make_trouble)
 
 
 def move_some(clients: int) -> Took:
@@ -263,48 +261,24 @@ ACTS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/studies/growth.md too")
-    parser.add_argument("--clients", type=int, nargs="+", default=[FEW, MANY])
-    parser.add_argument(
-        "--once", action="store_true", help="the smaller site once, before the other"
-    )
-    parser.add_argument(
-        "--bare", action="store_true", help="NOVA's tables without the indexes of docs/run.md"
-    )
-    parser.add_argument("--profile", choices=ACTS)
-    parser.add_argument("--act", choices=ACTS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.act:
-        do_act(options.act, options.clients[0], profiles=bool(options.profile))
-        return
-
-    from nova_admin.embedded import postgres
-
+def measure(options: Namespace) -> list[Table]:
     os.environ |= {BARE: "1"} if options.bare else {}
-    with ExitStack() as stack:
-        endpoint = stack.enter_context(plain_aws())
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-            "DEBUG": "1", "LOG_LEVEL": "ERROR", "SECRET_KEY": token_urlsafe(64),
-            # Evidence takes days: the gate's facts are what costs something here.
-            "NOVA_CLEAN_STREAK": "0", "NOVA_DUAL_READ_HOURS": "0", "NOVA_MIN_READS": "0",
-            "NOVA_AWS_WRITES_PER_SECOND": "100000",
-            "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint,
-            "AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded",
-        }  # fmt: skip
-        if options.profile:
-            measure_site(options.clients[0], "profiled", until=options.profile)
-            return
+    with plain_aws() as endpoint:
+        use_settings(aws=endpoint, NOVA_AWS_WRITES_PER_SECOND="100000", **NO_EVIDENCE)
         few, many = options.clients
+        if options.profile:
+            measure_site(few, "profiled", until=options.profile)
+            return []
         first = measure_site(few, "first")
         large = measure_site(many, "large")
         again = first if options.once else measure_site(few, "again")
-    better = {name: min(first[name], again[name], key=lambda each: each.took) for name in ACTS}
-    if not tell(few, many, better, large, write=options.write):
-        sys.exit(1)
+    columns = ("time", "of a processor", "must be", "memory", "must be")
+    table = Table(("act", f"{few:,} clients", f"{many:,} clients", *columns), name="growth")
+    for name, act in ACTS.items():
+        if not act.prepares:
+            better = min(first[name], again[name], key=lambda each: each.took)
+            compare_sites(table, act, (few, better), (many, large[name]))
+    return [table]
 
 
 def measure_site(clients: int, name: str, *, until: str = "") -> dict[str, Measured]:
@@ -313,7 +287,7 @@ def measure_site(clients: int, name: str, *, until: str = "") -> dict[str, Measu
     with nova_database.database() as uri:
         environment = os.environ | {"DATABASE_URL": uri, "NOVA_SECRET_PREFIX": f"growth/{name}"}
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=environment, check=True, timeout=ACT_SECONDS)
+        subprocess.run(migrate, cwd=ROOT, env=environment, check=True, timeout=MOST_SECONDS)
         for act in ACTS:
             found[act] = measure_act(act, clients, environment, profiles=act == until)
             took, memory = found[act].took, found[act].megabytes
@@ -328,43 +302,18 @@ def measure_site(clients: int, name: str, *, until: str = "") -> dict[str, Measu
 
 def measure_act(act: str, clients: int, environment: dict[str, str], *, profiles: bool) -> Measured:
     """Do one act in a process of its own."""
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "tests.bench_growth",
-        "--act",
-        act,
-        "--clients",
-        str(clients),
-    ]
-    if profiles:
-        command += ["--profile", act]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=ACT_SECONDS
-    )  # fmt: skip
-    *shown, told = done.stdout.splitlines()
+    *shown, told = call_in_process(do_act, act, clients, profiles, **environment).splitlines()
     print("\n".join(shown), end="\n" if shown else "")
     took, processor, megabytes = json.loads(told)
     return Measured(Took(took, processor), megabytes)
 
 
-def do_act(name: str, clients: int, *, profiles: bool) -> None:
+def do_act(name: str, clients: int, profiles: bool) -> None:
     """Do it in this process, and print what it took as the last line."""
-    prepare_site()
+    set_up()
     work = ACTS[name].work
     took = profile(lambda: work(clients)) if profiles else work(clients)
-    print(json.dumps([took.seconds, took.processor, most_memory() / 1000]))
-
-
-def prepare_site() -> None:
-    import django
-
-    django.setup()
-    from django.conf import settings
-
-    settings.DEBUG = False  # in development Django keeps every statement in memory
+    print(json.dumps([took.seconds, took.processor, read_peak() / 1000]))
 
 
 def profile(work: Callable[[], Took]) -> Took:
@@ -400,55 +349,30 @@ def profile(work: Callable[[], Took]) -> Took:
     return took
 
 
-def tell(
-    few: int, many: int, before: dict[str, Measured], after: dict[str, Measured], *, write: bool
-) -> bool:
-    """Print the table and store it; say whether every bound holds."""
-    holds = True
-    lines = [
-        f"| act | {few:,} clients | {many:,} clients | time | of a processor | must be | memory | must be |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, act in ACTS.items():
-        if act.prepares:
-            continue
-        row, is_missed = compare_sites(act, (few, before[name]), (many, after[name]))
-        lines.append(row)
-        holds &= not is_missed
-    print(describe_machine(), *lines, sep="\n")
-    LOCAL.mkdir(parents=True, exist_ok=True)
-    told = {name: [asdict(before[name]), asdict(after[name])] for name in ACTS}
-    (LOCAL / "growth.json").write_text(json.dumps(told, indent=1))
-    if write:
-        start, _, rest = DOC.read_text().partition("<!-- growth -->\n")
-        end = rest.partition("<!-- end of growth -->")[2]
-        table = "\n".join([f"{describe_machine()}:", "", *lines])
-        DOC.write_text(f"{start}<!-- growth -->\n{table}\n<!-- end of growth -->{end}")
-    return holds
-
-
 def compare_sites(
-    act: Act, small: tuple[int, Measured], large: tuple[int, Measured]
-) -> tuple[str, bool]:
-    """Return the act's row of the table, and whether it misses a bound.
+    table: Table, act: Act, small: tuple[int, Measured], large: tuple[int, Measured]
+) -> None:
+    """Add the act's row. The smaller of both ratios of time counts.
 
-    The smaller of both ratios counts: other work on the machine adds to the time, and not to that of a processor.
+    Other work on the machine adds to the time, and not to that of a processor.
     """
     (few, old), (many, new) = small, large
     share = 1.0 if act.most_whole or act.is_sample else few / many
-    took, processor = (
-        new.took.seconds / old.took.seconds * share,
-        new.took.processor / old.took.processor * share,
-    )
+    took = new.took.seconds / old.took.seconds * share
+    processor = new.took.processor / old.took.processor * share
     memory, most = new.megabytes / old.megabytes, act.most_whole or AT_MOST
-    slow, large_one = min(took, processor) > most, memory > AT_MOST
-    bounds = (f"≤ {most:g}", f"≤ {AT_MOST:g}") if act.is_bounded else ("", "")
-    marks = [" **missed**" if missed and act.is_bounded else "" for missed in (slow, large_one)]
-    row = (
-        f"| {act.name} | {show(old, few, act)} | {show(new, many, act)} | {took:.2f} | {processor:.2f}{marks[0]}"
-        f" | {bounds[0]} | {memory:.2f}{marks[1]} | {bounds[1]} |"
+    is_quick = min(took, processor) <= most or not act.is_bounded
+    is_small = memory <= AT_MOST or not act.is_bounded
+    table.add(
+        act.name,
+        show(old, few, act),
+        show(new, many, act),
+        f"{took:.2f}",
+        table.judge(f"{processor:.2f}", holds=is_quick),
+        f"≤ {most:g}" if act.is_bounded else "",
+        table.judge(f"{memory:.2f}", holds=is_small),
+        f"≤ {AT_MOST:g}" if act.is_bounded else "",
     )
-    return row, any(marks)
 
 
 def show(measured: Measured, clients: int, act: Act) -> str:
@@ -458,5 +382,20 @@ def show(measured: Measured, clients: int, act: Act) -> str:
     return f"{each:.2f} ms a client, {measured.megabytes:.0f} MB"
 
 
-if __name__ == "__main__":
-    main()
+STUDY = Study(
+    measure,
+    needs="up to half an hour of two idle cores",
+    options={
+        "--clients": {"type": int, "nargs": 2, "default": [FEW, MANY]},
+        "--once": {"action": "store_true", "help": "the smaller site once, before the other"},
+        "--bare": {
+            "action": "store_true",
+            "help": "NOVA's tables without the indexes of docs/run.md",
+        },
+        "--profile": {
+            "choices": ACTS,
+            "help": "where an act's time goes, in Python and by statement",
+        },
+    },
+    writes=True,
+)

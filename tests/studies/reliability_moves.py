@@ -1,4 +1,4 @@
-"""The faults of `make reliability` during runs of moves: forward, cut over and rolled back by real workers."""
+"""The faults of `reliability.py` during runs of moves: forward, cut over and rolled back by real workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from migration.runs.models import Run
-    from tests.reliability import Stage
+    from tests.studies.reliability import Stage
 
 # A round trip that leaves time to strike while a run is at it.
 ROUND_TRIP = 0.05
@@ -27,8 +27,6 @@ WAY = (
 )
 # The clients have gone to AWS and back.
 END = WAY[-1][1]
-# Evidence takes days; the facts of the gate are asked for all the same.
-NO_EVIDENCE = {"NOVA_CLEAN_STREAK": "0", "NOVA_DUAL_READ_HOURS": "0", "NOVA_MIN_READS": "0"}
 
 
 def move_under(strike: Callable[[Stage, Run], None]) -> Callable[[Stage], list[Run]]:

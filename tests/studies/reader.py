@@ -1,26 +1,20 @@
-"""`python -m tests.bench_reader`: the reader's reads side by side, AWS taking 20 ms, and its import: as ratios.
-
-ARGS="--write" puts the table of imports into docs/performance.md. Exits with 1 where a bound is missed.
-"""
+"""What a read of one client takes from each store and the cache, with 20 ms of round trip; what the import takes."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from functools import partial
-from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tests import nova_database
-from tests.bench import LOCAL
 from tests.checkout import ROOT
+from tests.studies.study import Study, Table, migrated_site, use_settings
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable
 
 LATENCY_SECONDS = 0.02
@@ -49,39 +43,16 @@ memory, start = read_memory(), time.process_time()
 {statement}
 print(time.process_time() - start, read_memory() - memory)
 """
-DOC = ROOT / "docs" / "performance.md"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md too")
-    options = parser.parse_args()
-    from nova_admin.embedded import postgres
-
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-        "DEBUG": "1",
-        "LOG_LEVEL": "ERROR",
-        "SECRET_KEY": token_urlsafe(64),
-        "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",  # until the slow one is there
-        "AWS_ACCESS_KEY_ID": "embedded",
-        "AWS_SECRET_ACCESS_KEY": "embedded",
-    }
-    with nova_database.database() as uri:
-        os.environ["DATABASE_URL"] = uri
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
-        if not all([reads(), imports(write=options.write)]):
-            sys.exit(1)
+def measure(options: Namespace) -> list[Table]:
+    use_settings()  # until the slow one is there, no AWS
+    with migrated_site():
+        return [compare_reads(), compare_imports()]
 
 
-def imports(*, write: bool) -> bool:
-    """Measure what each import takes, all taking turns; print it, and say whether the bounds hold."""
+def compare_imports() -> Table:
+    """Measure what each import takes, all taking turns."""
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in IMPORTED}
     for _ in range(IMPORTS):
         for name, statement in IMPORTED.items():
@@ -95,30 +66,23 @@ def imports(*, write: bool) -> bool:
         name: [statistics.median(each) for each in zip(*rounds, strict=True)]
         for name, rounds in took.items()
     }
-    lines, is_well = [], True
+    columns = ("time of a processor", "times psycopg2", "memory", "times psycopg2", "both must be")
+    table = Table(("a process imports", *columns), name="imports")
     for name, (milliseconds, megabytes) in found.items():
-        of_psycopg2 = milliseconds / found["psycopg2"][0], megabytes / found["psycopg2"][1]
+        slower, larger = milliseconds / found["psycopg2"][0], megabytes / found["psycopg2"][1]
         most = OF_PSYCOPG2_AT_MOST.get(name)
-        is_well = is_well and (most is None or max(of_psycopg2) <= most)
-        lines.append(
-            f"| {name} | {milliseconds:.0f} ms | {of_psycopg2[0]:.2f} | {megabytes:.1f} MB | {of_psycopg2[1]:.2f}"
-            f" | {f'≤ {most:g}' if most else ''} |"
+        table.add(
+            name,
+            f"{milliseconds:.0f} ms",
+            table.judge(f"{slower:.2f}", holds=most is None or slower <= most),
+            f"{megabytes:.1f} MB",
+            table.judge(f"{larger:.2f}", holds=most is None or larger <= most),
+            f"≤ {most:g}" if most else "",
         )
-    table = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}:\n\n"
-        "| a process imports | time of a processor | times psycopg2 | memory | times psycopg2 | both must be |\n"
-        "|---|---|---|---|---|---|\n" + "\n".join(lines)
-    )
-    print(table)
-    if write:
-        before, _, rest = DOC.read_text().partition("<!-- imports -->\n")
-        after = rest.partition("<!-- end of imports -->")[2]
-        DOC.write_text(f"{before}<!-- imports -->\n{table}\n<!-- end of imports -->{after}")
-    return is_well
+    return table
 
 
-def reads() -> bool:
-    """Measures and prints; answers whether both bounds hold. Needs Django, its tables, and DATABASE_URL."""
+def compare_reads() -> Table:
     from django.conf import settings
 
     from nova_admin.embedded.aws import AwsServer
@@ -126,9 +90,19 @@ def reads() -> bool:
     before = settings.AWS_ENDPOINT_URL
     with AwsServer(wrap=slow) as server:
         use_aws(server.endpoint)
-        took = measure()
+        took = measure_reads()
     use_aws(before)
-    return report(took)
+    table = Table()
+    for name, seconds in took.items():
+        table.add_measure(f"a read of one client: {name}", seconds * 1e6, "µs")
+    aws = took["AWS after cutover, uncached"]
+    slower = max(took["AWS alone"], took["PostgreSQL, uncached"])
+    cheaper, dual = aws / took["cached"], took["dual read, uncached"] / slower
+    name, bound = "a read from AWS, times a cached one", f"≥ {CACHED_AT_LEAST}×"
+    table.add_measure(name, cheaper, "×", bound, holds=cheaper >= CACHED_AT_LEAST)
+    name, bound = "a dual read, times the slower of its two", f"≤ {DUAL_AT_MOST}×"
+    table.add_measure(name, dual, "×", bound, holds=dual <= DUAL_AT_MOST)
+    return table
 
 
 def use_aws(endpoint: str) -> None:
@@ -146,7 +120,7 @@ def slow(app):
     return answer
 
 
-def measure() -> dict[str, float]:
+def measure_reads() -> dict[str, float]:
     """The median seconds of each read, the kinds taking turns."""
     from migration.models import ClientMigration
     from migration.pushes.pushes import push
@@ -188,19 +162,4 @@ def measure() -> dict[str, float]:
     return medians | {"cached": medians["cached"] / CACHED_READS}
 
 
-def report(took: dict[str, float]) -> bool:
-    aws = took["AWS after cutover, uncached"]
-    slower = max(took["AWS alone"], took["PostgreSQL, uncached"])
-    cheaper, dual = aws / took["cached"], took["dual read, uncached"] / slower
-    print(f"{'a read of one client':42} {'ms':>10} {'times cached':>15}")
-    for name, seconds in took.items():
-        print(f"{name:42} {seconds * 1000:10.4f} {seconds / took['cached']:15.0f}")
-    print(
-        f"a cached read is {cheaper:.0f} times cheaper than one from AWS (at least {CACHED_AT_LEAST})"
-    )
-    print(f"a dual read takes {dual:.2f} times the slower of its two (at most {DUAL_AT_MOST})")
-    return cheaper >= CACHED_AT_LEAST and dual <= DUAL_AT_MOST
-
-
-if __name__ == "__main__":
-    main()
+STUDY = Study(measure, needs="a minute or two", writes=True)

@@ -1,4 +1,4 @@
-"""pytest's side of `make mutation`: notes what each test runs, or runs chosen tests in a given order."""
+"""pytest's side of `mutation.py`: notes what each test runs, or runs chosen tests in a given order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.probes import HITS
+from tests.studies.mutation_probes import HITS
 
 NOTES, ORDER = "MUTATION_NOTES", "MUTATION_ORDER"
 

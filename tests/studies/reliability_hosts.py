@@ -1,4 +1,4 @@
-"""The faults of `make reliability` that take two hosts: one killed, and Redis. NOVA reads all the while.
+"""The faults of `reliability.py` that take two hosts: one killed, and Redis. NOVA reads all the while.
 
 A host is a `qcluster` with a name of its own, a process group. Runs are started from a third one, by the commands.
 """
@@ -13,15 +13,15 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tests import reliability_moves
 from tests.hosts import ROOT
-from tests.reliability_moves import ROUND_TRIP, WAY, await_moved, set_read_rate
+from tests.studies import reliability_moves
+from tests.studies.reliability_moves import ROUND_TRIP, WAY, await_moved, set_read_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from migration.runs.models import Run
-    from tests.reliability import Stage
+    from tests.studies.reliability import Stage
 
 HOSTS = NORTH, SOUTH = ("north", "south")
 # More batches than one task takes at once, so that both hosts have some.

@@ -1,99 +1,47 @@
-"""`make bench`: runs at 100 ms of round trip under AWS's quotas, beside the plan's own loop, as ratios in one run.
+"""How near pushes and comparisons come to AWS's quotas, at 100 ms of round trip, beside the plan's own loop.
 
-Prints a table and leaves it as JSON under `.local/bench`; ARGS="--write" puts it into docs/performance.md too. Exits
-with 1 where a bound is missed.
+That loop creates and then gets one client's secret at a time. All figures are ratios of one run.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import os
-import platform
-import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from tests import factories, nova_database
+from tests import factories
+from tests.studies.study import (
+    Study,
+    Table,
+    call_in_process,
+    migrated_site,
+    read_peak,
+    use_embedded_aws,
+    workers,
+)
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Iterator
 
     from migration.runs.models import Run
 
-ROOT = Path(__file__).resolve().parent.parent
-LOCAL = ROOT / ".local" / "bench"
-DOC = ROOT / "docs" / "performance.md"
-# However this ends, so does what it started.
-RUN_WHILE_PARENT_LIVES = (sys.executable, "-m", "nova_admin.embedded.run_while_parent_lives")
 ROUND_TRIP = 0.1
 QUOTA = 50
 LOOP_CLIENTS = 60  # it takes as long for each: more would tell nothing more
 PUSHED, COMPARED, FEW, MANY = 1000, 10_000, 1000, 20_000
-SECRETS_A_READ, READERS = (
-    20,
-    20,
-)  # as many at once as the read limit lets wait for their round trip, and more
+# As many readers at once as the read limit lets wait for their round trip, and more.
+SECRETS_A_READ, READERS = 20, 20
 WORKER_CLIENTS, WORKER_SECONDS = 500, 180
 
 
-@dataclass(frozen=True)
-class Row:
-    measure: str
-    reached: float
-    unit: str
-    must_reach: str
-    holds: bool
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md too")
-    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-
-    from nova_admin.embedded import aws, postgres
-
-    if not options.peak:
-        shutil.rmtree(LOCAL / "aws", ignore_errors=True)
-        server = aws.start_server(LOCAL / "aws")
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-            "DEBUG": "1", "LOG_LEVEL": "ERROR", "SECRET_KEY": token_urlsafe(64),
-            "NOVA_AWS_WRITES_PER_SECOND": "49",
-            "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER": server.endpoint,
-            "AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": "embedded",
-        }  # fmt: skip
-    with nova_database.database() as uri:
-        os.environ["DATABASE_URL"] = uri
-        prepare()
-        if options.peak:
-            print(peak(options.peak))
-            return
-        rows = measure()
-        tell(rows, write=options.write)
-    if not all(row.holds for row in rows):
-        sys.exit(1)
-
-
-def prepare() -> None:
-    import django
-
-    django.setup()
-    from django.conf import settings
-    from django.core.management import call_command
-
-    settings.DEBUG = False  # in development Django keeps every statement in memory
-    call_command("migrate", verbosity=0)
+def measure(options: Namespace) -> list[Table]:
+    use_embedded_aws(NOVA_AWS_WRITES_PER_SECOND="49")
+    with migrated_site():
+        return [measure_all()]
 
 
 def conditions(**terms: object) -> None:
@@ -205,10 +153,10 @@ def read_alone() -> None:
         list(threads.map(read, range(0, len(names), SECRETS_A_READ)))
 
 
-def reads_of_the_limit() -> tuple[list[Row], float]:
-    """Batch reads alone, a comparison and an unchanged push of the same clients, of what the read limit lets through.
+def measure_at_limit(table: Table) -> float:
+    """Measure batch reads alone, a comparison and an unchanged push, of what the read limit lets through.
 
-    And the clients a second of the comparison.
+    Returns the clients a second of the comparison.
     """
     from django.conf import settings
 
@@ -219,11 +167,10 @@ def reads_of_the_limit() -> tuple[list[Row], float]:
         "push, nothing changed": lambda: run("migrate"),
     }
     rates = {name: COMPARED / seconds(work) for name, work in works.items()}
-    rows = [
-        Row(f"{COMPARED:,} clients at the read limit: {name}", 100 * rate / limit, "%", "≥ 95 %", rate >= 0.95 * limit)
-        for name, rate in rates.items()
-    ]  # fmt: skip
-    return rows, rates["compare"]
+    for name, rate in rates.items():
+        measured, share = f"{COMPARED:,} clients at the read limit: {name}", 100 * rate / limit
+        table.add_measure(measured, share, "%", "≥ 95 %", holds=rate >= 0.95 * limit)
+    return rates["compare"]
 
 
 @contextmanager
@@ -244,33 +191,35 @@ def counted_statements() -> Iterator[list[None]]:
         CursorWrapper.execute = plain
 
 
-def measure() -> list[Row]:
+def measure_all() -> Table:
     add(PUSHED)
     loop, loop_reads = the_plans_loop()
-    rows = []
+    table = Table(name="pushes")
+    tell = table.add_measure
 
     before = calls()
     with counted_statements() as first_statements:
         took = seconds(lambda: run("migrate"))
     rate = PUSHED / took
-    made = count(before, "calls")
-    throttled = count(before, "throttled") / made
-    rows += [
-        Row("first push of 1,000 clients, of the quota", 100 * rate / QUOTA, "%", "≥ 95 %", rate >= 0.95 * QUOTA),
-        Row("first push: throttled calls", 100 * throttled, "%", "≤ 0.5 %", throttled <= 0.005),
-        Row("first push, times the plan's loop", rate / loop, "×", "≥ 4.5×", rate / loop >= 4.5),
-    ]  # fmt: skip
+    throttled = count(before, "throttled") / count(before, "calls")
+    tell(
+        "first push of 1,000 clients, of the quota",
+        100 * rate / QUOTA,
+        "%",
+        "≥ 95 %",
+        holds=rate >= 0.95 * QUOTA,
+    )
+    tell("first push: throttled calls", 100 * throttled, "%", "≤ 0.5 %", holds=throttled <= 0.005)
+    tell("first push, times the plan's loop", rate / loop, "×", "≥ 4.5×", holds=rate / loop >= 4.5)
 
     before = calls()
     with counted_statements() as statements:
         again = PUSHED / seconds(lambda: run("migrate"))
     each = max(len(first_statements), len(statements)) / PUSHED
     writes = count(before, "calls", "CreateSecret", "PutSecretValue")
-    rows += [
-        Row("second push, nothing changed: write calls", writes, "", "0", writes == 0),
-        Row("second push, nothing changed", again, "clients/s", "≥ 1,000", again >= 1000),
-        Row("statements a client, of the two the more", each, "", "< 0.5", each < 0.5),
-    ]  # fmt: skip
+    tell("second push, nothing changed: write calls", writes, "", "0", holds=writes == 0)
+    tell("second push, nothing changed", again, "clients/s", "≥ 1,000", holds=again >= 1000)
+    tell("statements a client, of the two the more", each, "", "< 0.5", holds=each < 0.5)
 
     conditions()
     set_rates(100_000)
@@ -278,26 +227,25 @@ def measure() -> list[Row]:
     run("migrate", slug__startswith="more_")
     set_rates(None)
     as_in_aws()
-    at_limit, compared = reads_of_the_limit()
-    faster = compared / loop_reads
-    rows += [
-        *at_limit,
-        Row(f"compare {COMPARED:,} clients, times the plan's loop", faster, "×", "≥ 100×", faster >= 100),
-    ]  # fmt: skip
+    faster = measure_at_limit(table) / loop_reads
+    tell(
+        f"compare {COMPARED:,} clients, times the plan's loop",
+        faster,
+        "×",
+        "≥ 100×",
+        holds=faster >= 100,
+    )
 
     one, one_throttled = by_workers(1)
     two, two_throttled = by_workers(2)
     same, more = 100 * two / one, two_throttled - one_throttled
-    rows += [
-        Row("two workers, of the rate of one", same, "%", "95 to 105 %", 95 <= same <= 105),
-        Row("two workers: throttled calls more than with one", more, "", "≤ 2", more <= 2),
-    ]
+    tell("two workers, of the rate of one", same, "%", "95 to 105 %", holds=95 <= same <= 105)
+    tell("two workers: throttled calls more than with one", more, "", "≤ 2", holds=more <= 2)
 
     few, many = peak_of(FEW), peak_of(MANY)
-    rows.append(
-        Row("peak memory, 20,000 clients against 1,000", many / few, "×", "≤ 1.3×", many / few <= 1.3)
-    )  # fmt: skip
-    return rows
+    grown = many / few
+    tell("peak memory, 20,000 clients against 1,000", grown, "×", "≤ 1.3×", holds=grown <= 1.3)
+    return table
 
 
 def by_workers(number: int) -> tuple[float, int]:
@@ -308,12 +256,7 @@ def by_workers(number: int) -> tuple[float, int]:
     prefix = f"workers{number}"
     add(WORKER_CLIENTS, prefix)
     before = calls()
-    with (LOCAL / "qcluster.log").open("ab") as log:
-        worker = subprocess.Popen(
-            [*RUN_WHILE_PARENT_LIVES, str(os.getpid()), sys.executable, "manage.py", "qcluster"],
-            cwd=ROOT, start_new_session=True, env=os.environ | {"NOVA_WORKERS": str(number)}, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
+    with workers(number):
         done = factories.start_run(
             kind=Run.Kind.MIGRATE, chosen=all_clients().filter(slug__startswith=f"{prefix}_")
         )
@@ -322,9 +265,6 @@ def by_workers(number: int) -> tuple[float, int]:
         while done.finished_at is None:
             time.sleep(0.2)
             done.refresh_from_db()
-    finally:
-        worker.terminate()
-        worker.wait(30)
     rate = (ended[1] - started[1]) / (ended[0] - started[0])
     return rate, count(before, "throttled")
 
@@ -342,53 +282,16 @@ def at_creates(before: dict[str, dict[str, int]], number: int) -> tuple[float, i
 def peak_of(number: int) -> int:
     """Kilobytes, in a process of its own."""
     conditions()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "--peak", str(number)],
-        cwd=ROOT, env=os.environ | {"NOVA_AWS_WRITES_PER_SECOND": "100000", "NOVA_SECRET_PREFIX": f"peak{number}"},
-        capture_output=True, text=True, timeout=900, check=True,
-    )  # fmt: skip
-    return int(done.stdout.split()[-1])
+    settings = {"NOVA_AWS_WRITES_PER_SECOND": "100000", "NOVA_SECRET_PREFIX": f"peak{number}"}
+    return int(call_in_process(push_many, number, **settings).split()[-1])
 
 
-def peak(number: int) -> int:
-    """The most memory that this process ever had, once it has pushed so many clients."""
-    add(number)
-    assert run("migrate").count_outcomes_and_matches()["created"] == number
-    return most_memory()
+def push_many(number: int) -> None:
+    """Print the most memory that this process ever had, once it has pushed so many clients."""
+    with migrated_site():
+        add(number)
+        assert run("migrate").count_outcomes_and_matches()["created"] == number
+        print(read_peak())
 
 
-def most_memory() -> int:
-    """Of this program alone: what `getrusage` tells begins with the memory of the process that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-
-def describe_machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def tell(rows: list[Row], *, write: bool) -> None:
-    machine = describe_machine()
-    lines = [
-        "| measure | reached | must reach |",
-        "|---|---|---|",
-        *(
-            f"| {row.measure} | {row.reached:,.2f} {row.unit}{'' if row.holds else ' **missed**'} | {row.must_reach} |"
-            for row in rows
-        ),
-    ]
-    print(f"{machine}; {ROUND_TRIP * 1000:.0f} ms of round trip, AWS's quotas")
-    print("\n".join(lines))
-    LOCAL.mkdir(parents=True, exist_ok=True)
-    (LOCAL / "bench.json").write_text(
-        json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1)
-    )
-    if write:
-        before, _, rest = DOC.read_text().partition("<!-- table -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        table = "\n".join([f"{machine}:", "", *lines])
-        DOC.write_text(f"{before}<!-- table -->\n{table}\n<!-- end -->{after}")
-
-
-if __name__ == "__main__":
-    main()
+STUDY = Study(measure, needs="some minutes of two idle cores", writes=True)

@@ -16,16 +16,16 @@ from psycopg.conninfo import make_conninfo
 
 from nova_admin.embedded import postgres
 from tests.checkout import ROOT
-from tests.mutation.plugin import NOTES, ORDER
-from tests.mutation.probes import add_probes
 from tests.scratch import FOLDER, SERVER_SETTINGS
+from tests.studies.mutation_plugin import NOTES, ORDER
+from tests.studies.mutation_probes import add_probes
 from tests.templates import claim_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.mutation.defects import Mutation
+    from tests.studies.mutation_defects import Mutation
 
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "staticfiles")
 TEST_DATABASE, KEPT_DATABASE = "test_postgres", "kept_by_mutation"
@@ -135,7 +135,14 @@ class Workplace:
         self, *options: str, seconds: float, **environment: str
     ) -> subprocess.CompletedProcess[str] | None:
         """Run tests in the copy; None where they are not done after so many seconds."""
-        plugins = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "tests.mutation.plugin")
+        plugins = (
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "tests.studies.mutation_plugin",
+        )
         # A defect and its undoing may bear one time and one size: compiled code would be taken for the other's.
         fixed = {"PYTHONDONTWRITEBYTECODE": "1", FOLDER: str(self.folder)}
         environment = os.environ | fixed | environment

@@ -1,16 +1,17 @@
-"""The shortest of `make reliability`: real workers, all faults at once, and one worker killed."""
+"""The shortest row of the study of reliability: real workers, all faults at once, and one worker killed."""
 
 import subprocess
 import sys
 
 from tests.checkout import ROOT, TIMEOUT_SECONDS
-from tests.reliability import DOC, SCENARIOS, replace_rows
+from tests.studies.reliability import COLUMNS, NAMED, SCENARIOS
+from tests.studies.study import RESULTS, Table
 
 
 def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.reliability"),
+            *(sys.executable, "-m", "tests.studies", "reliability"),
             *("--only", "two-workers", "--clients", "120"),
         ],
         cwd=ROOT,
@@ -25,24 +26,21 @@ def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():
 
 
 def test_a_row_takes_the_place_of_the_one_of_the_same_fault_and_leaves_the_others():
-    text = DOC.read_text()
-    first, *_others, last = SCENARIOS
+    def put(*rows: str) -> str:
+        return Table(COLUMNS, **NAMED, rows=[*rows]).put_into(text)
+
+    text, first, last = RESULTS.read_text(), SCENARIOS[0], SCENARIOS[-1]
     new = f"| {first.what} | 7 | – | – | – | 7 matches, one secret each |"
 
-    written = replace_rows(text, [new])
+    before, after = text.splitlines(), put(new).splitlines()
 
-    before, after = text.splitlines(), written.splitlines()
     assert len(before) == len(after)
     assert [row for row in after if row not in before] == [new]
-    assert (
-        replace_rows(written, [row for row in before if row.startswith(f"| {first.what} |")])
-        == text
-    )
-    assert replace_rows(text, []) == text
-    assert f"| {last.what} |" in replace_rows(text, [f"| {last.what} | 7 |"])
+    assert put(*[row for row in before if row.startswith(f"| {first.what} |")]) == put() == text
+    assert f"| {last.what} |" in put(f"| {last.what} | 7 |")
 
 
-def test_the_document_has_a_row_for_every_fault():
-    rows = [line for line in DOC.read_text().splitlines() if line.startswith("| ")]
+def test_the_results_have_a_row_for_every_fault():
+    rows = [line for line in RESULTS.read_text().splitlines() if line.startswith("| ")]
 
     assert [s.name for s in SCENARIOS if not any(r.startswith(f"| {s.what} |") for r in rows)] == []

@@ -1,18 +1,18 @@
-"""`python -m tests.bench_copies`: the speed of `find_copies` over JSON like NOVA's, with the values of 2,000 clients.
+"""How fast `find_copies` searches JSON like NOVA's for the values of 2,000 clients.
 
-Prints a table; exits with 1 where a bound is missed. Beside it stands PostgreSQL's own speed: the same rows, read and
-thrown away.
+Beside it stands PostgreSQL's own speed: the same rows, read and thrown away.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from secrets import token_urlsafe
+from typing import TYPE_CHECKING
 
-from tests import nova_database
-from tests.bench import LOCAL, most_memory
+from tests.studies.study import Study, Table, migrated_site, read_peak, use_settings
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 CLIENTS, VALUES = 2000, 20_000
 TABLES = {"json": 150, "jsonb": 50, "text": 100}  # megabytes of text in each
@@ -20,29 +20,10 @@ MUST_REACH = 30.0
 MOST_MEMORY_MB = 120  # more than before, while 300 MB are read
 
 
-def main() -> None:
-    from nova_admin.embedded import postgres
-
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-        "DEBUG": "1",
-        "LOG_LEVEL": "ERROR",
-        "SECRET_KEY": token_urlsafe(64),
-        "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
-    }
-    with nova_database.database() as uri:
-        os.environ["DATABASE_URL"] = uri
-        import django
-
-        django.setup()
-        from django.conf import settings
-        from django.core.management import call_command
-
-        settings.DEBUG = False
-        call_command("migrate", verbosity=0)
-        if not measure():
-            sys.exit(1)
+def measure(options: Namespace) -> list[Table]:
+    use_settings()
+    with migrated_site():
+        return [measure_search()]
 
 
 def fill() -> None:
@@ -64,7 +45,7 @@ def fill() -> None:
             )
 
 
-def measure() -> bool:
+def measure_search() -> Table:
     from django.db import connection
 
     from migration.secrets.copies import (
@@ -104,26 +85,24 @@ def measure() -> bool:
 
     read(make_needles([]))  # into PostgreSQL's cache
     size, plain, _ = read(make_needles([]))
-    before = most_memory()
+    before = read_peak()
     began = time.perf_counter()
     needles = make_needles(clients)
     building = time.perf_counter() - began
     _, took, found = read(needles)
-    memory = (most_memory() - before) / 1000
+    memory = (read_peak() - before) / 1000
     speed = size / 1e6 / took
-    rows = [
-        ("search for 20,000 values", speed, "MB/s", f"≥ {MUST_REACH:.0f}", speed >= MUST_REACH),
-        ("the same rows read and thrown away", size / 1e6 / plain, "MB/s", "", True),
-        ("of PostgreSQL's own speed", 100 * plain / took, "%", "", True),
-        ("making the search of 20,000 values", building, "s", "", True),
-        ("memory meanwhile", memory, "MB", f"≤ {MOST_MEMORY_MB}", memory <= MOST_MEMORY_MB),
-    ]
-    print("| measure | reached | must reach |\n|---|---|---|")
-    for measure, reached, unit, bound, holds in rows:
-        print(f"| {measure} | {reached:,.1f} {unit}{'' if holds else ' **missed**'} | {bound} |")
+    table = Table()
+    tell = table.add_measure
+    tell(
+        "search for 20,000 values", speed, "MB/s", f"≥ {MUST_REACH:.0f}", holds=speed >= MUST_REACH
+    )
+    tell("the same rows read and thrown away", size / 1e6 / plain, "MB/s")
+    tell("of PostgreSQL's own speed", 100 * plain / took, "%")
+    tell("making the search of 20,000 values", building, "s")
+    tell("memory meanwhile", memory, "MB", f"≤ {MOST_MEMORY_MB}", holds=memory <= MOST_MEMORY_MB)
     assert found == 2, found
-    return all(row[-1] for row in rows)
+    return table
 
 
-if __name__ == "__main__":
-    main()
+STUDY = Study(measure, needs="some minutes")

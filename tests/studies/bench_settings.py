@@ -1,4 +1,4 @@
-"""The settings of benchmarks: development's, as AWS's stand-in speaks no TLS, but for what development costs."""
+"""The settings of `whole_commands.py`: development's, as its AWS speaks no TLS, but for what development costs."""
 
 from nova_admin.settings import *  # noqa: F403
 

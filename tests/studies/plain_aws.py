@@ -1,7 +1,7 @@
-"""`python -m tests.bench_aws`: stands in for Secrets Manager; a call takes as long with 100,000 secrets as with none.
+"""Stands in for Secrets Manager; a call takes as long with 100,000 secrets as with none.
 
 The embedded AWS looks at every secret for each ListSecrets, and writes a file for each change: at 100,000 secrets the
-benchmark of growth would measure that. This one is a dictionary behind the embedded AWS's HTTP server. It knows the
+study of growth would measure that. This one is a dictionary behind the embedded AWS's HTTP server. It knows the
 operations of pushes, comparisons and moves, and no rule: no test may use it.
 """
 
@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 from nova_admin.embedded.http_server import KeepAliveServer
+from tests.hosts import RUN_WHILE_PARENT_LIVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -122,7 +123,7 @@ class PlainSecrets:
         }  # fmt: skip
 
     def _list(self, given: Parameters) -> Answer:
-        """List the secrets of exactly these names: of the benchmark's clients no name begins another."""
+        """List the secrets of exactly these names: of the study's clients no name begins another."""
         (named,) = given["Filters"]
         found = [name for name in named["Values"] if name in self._secrets]
         return {"SecretList": [{"ARN": ARN + name, "Name": name} for name in found]}
@@ -147,8 +148,7 @@ def _ask(endpoint: str, operation: str, given: Parameters) -> None:
 @contextmanager
 def plain_aws() -> Iterator[str]:
     """Run it in a process of its own, whose memory is not the caller's, and give its endpoint."""
-    command = [sys.executable, "-m", "nova_admin.embedded.run_while_parent_lives", str(os.getpid()),
-               sys.executable, "-m", "tests.bench_aws"]  # fmt: skip
+    command = [*RUN_WHILE_PARENT_LIVES, str(os.getpid()), sys.executable, "-m", __name__]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stdout

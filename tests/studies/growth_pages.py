@@ -1,10 +1,10 @@
-"""The acts of `tests.bench_growth` that open pages which show all clients, and send their forms."""
+"""The acts of `growth.py` that open pages which show all clients, and send their forms."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench_took import ROUNDS, measure, measure_least
+from tests.studies.took import ROUNDS, measure_least, measure_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
     from django.test import Client
 
-    from tests.bench_took import Took
+    from tests.studies.took import Took
 
 LIST, DASHBOARD = "/admin/credentials/client/", "/admin/"
-PUT, TAKE = f"{LIST}group/", f"{LIST}ungroup/"
 GROUP = "Everybody"
 # `bulk_data.make_trouble` leaves more of each kind. A page that shows fewer would measure nothing.
 AT_LEAST_ONE_OF = 50
@@ -43,10 +42,9 @@ def open_filters(clients: int) -> Took:
     """Count the clients behind each choice of the list's filters, as opening them does."""
 
     def count_shown(answer: HttpResponse) -> int:
-        """Return the smallest of the numbers that have to be there."""
+        """Return the smallest of the numbers that have to be there. Phases and next steps are counted by the chips."""
         counts = {each.parameter_name: each.counts for each in find_list(answer).filter_specs}
-        wanted = (("next", "blocked"), ("next", "waits"), ("failed", "push"), ("phase", "aws"))
-        return min(counts[name].get(value, 0) for name, value in wanted)
+        return min(counts["failed"].get(kind, 0) for kind in ("push", "compare", "move"))
 
     return open_page(
         f"{LIST}?_facets=True", headers={"HX-Request": "true"}, count=count_shown, clients=clients
@@ -78,7 +76,6 @@ def open_failures(clients: int) -> Took:
 
 
 def open_plan(clients: int) -> Took:
-
     from migration.runs.models import Run
 
     plan = Run.objects.get(state=Run.State.PLANNED)
@@ -104,7 +101,7 @@ def put_into_group(clients: int) -> Took:
     """Select all clients in the list, and put them into a new group."""
     from migration.models import GroupMember
 
-    took = measure(lambda: change_group("put_into_group", PUT, new_name=GROUP))
+    took = measure_work(lambda: change_group("put_into_group", new_name=GROUP))
     assert GroupMember.objects.count() == clients
     return took
 
@@ -114,18 +111,18 @@ def take_out_of_group(clients: int) -> Took:
 
     assert GroupMember.objects.count() == clients
     group = ClientGroup.objects.get(name=GROUP)
-    took = measure(lambda: change_group("take_out_of_group", TAKE, group=str(group.pk)))
+    took = measure_work(lambda: change_group("take_out_of_group", group=str(group.pk)))
     assert not GroupMember.objects.exists()
     return took
 
 
-def change_group(action: str, url: str, **typed: str) -> None:
+def change_group(action: str, **typed: str) -> None:
     """Use the list's action on all clients, and send the form of the page that it shows."""
     browser = log_in()
     asked = {"action": action, "select_across": "1", "_selected_action": ["1"]}
     page = browser.get(browser.post(LIST, asked).url)
     sent = {"confirmed": "1", "clients": page.context_data["shown"], **typed}
-    assert browser.post(url, sent).status_code == 302, url
+    assert browser.post(f"{LIST}act/{action}/", sent).status_code == 302, action
 
 
 def open_page(

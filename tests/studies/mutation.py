@@ -1,4 +1,4 @@
-"""`make mutation`: puts one small defect after the other into the modules that must not err, and lists what tests miss.
+"""Which small defects in the modules that must not err no test finds: each is made, and the tests are run.
 
 Why neither mutmut nor cosmic-ray: the one leaves decorated functions, constants and SQL alone; the other removes no
 statement, knows one command of tests for all modules, and draws no sample. Neither gives each process a database.
@@ -6,7 +6,6 @@ statement, knows one command of tests for all modules, and draws no sample. Neit
 
 from __future__ import annotations
 
-import argparse
 import random
 import shutil
 import sys
@@ -21,14 +20,16 @@ from queue import Queue
 from typing import TYPE_CHECKING
 
 from tests.checkout import ROOT
-from tests.mutation.defects import Mutation, MutationFinder
-from tests.mutation.workplaces import TestNote, Workplace
+from tests.studies import study
+from tests.studies.mutation_defects import Mutation, MutationFinder
+from tests.studies.mutation_workplaces import TestNote, Workplace
+from tests.studies.study import Study, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from argparse import Namespace
 
-COPIES = ROOT / ".local" / "mutation"
-UNSEEN = Path(__file__).with_name("unseen.toml")
+COPIES = study.LOCAL / "mutation"
+UNSEEN = Path(__file__).with_name("mutation_unseen.toml")
 ENOUGH = 0.97
 # The quickest of the tests that run a defect's line, so many seconds of them, come before all others.
 FIRST_SECONDS = 15
@@ -233,38 +234,35 @@ def list_files(module: str) -> set[str]:
     return {str(file.relative_to(ROOT)) for file in files} - LEFT_OUT
 
 
-def report(mutations: Iterator[tuple[Mutation, bool]]) -> float:
-    """Print each that survives and a table; return the share that was found."""
-    counts: dict[str, Counter[bool]] = defaultdict(Counter)
-    for mutation, is_found in mutations:
-        counts[mutation.module][is_found] += 1
-        if not is_found:
-            print(f"survived: {mutation}", flush=True)
-    print("\n| module | defects | found | survived |\n|---|---|---|---|")
-    for module, of in counts.items():
-        print(f"| {module} | {of.total()} | {of[True]} | {of[False]} |")
-    every = sum(counts.values(), Counter())
-    share = every[True] / every.total()
-    print(f"| **together** | {every.total()} | {every[True]} ({share:.1%}) | {every[False]} |")
-    return share
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make mutation", description=__doc__)
-    parser.add_argument("--number", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--only", choices=TESTS, action="append")
-    options = parser.parse_args()
+def measure(options: Namespace) -> list[Table]:
     modules = options.only or list(TESTS)
     mutations = draw_sample(modules, options.number, options.seed)
     print(f"{len(mutations)} defects, seed {options.seed}", flush=True)
     laboratory = Laboratory(options.processes, list(dict.fromkeys(m.module for m in mutations)))
     print(f"{len(laboratory.notes)} tests", flush=True)
+    counts: dict[str, Counter[bool]] = defaultdict(Counter)
     found = laboratory.pool.map(laboratory.is_found, mutations)
-    share = report(zip(mutations, found, strict=True))
-    sys.exit(0 if share >= ENOUGH else 1)
+    for mutation, is_found in zip(mutations, found, strict=True):
+        counts[mutation.module][is_found] += 1
+        if not is_found:
+            print(f"survived: {mutation}", flush=True)
+    table = Table(("module", "defects", "found", "survived"))
+    for module, of in counts.items():
+        table.add(module, f"{of.total()}", f"{of[True]}", f"{of[False]}")
+    every = sum(counts.values(), Counter())
+    share = every[True] / every.total()
+    of_all = table.judge(f"{every[True]} ({share:.1%})", holds=share >= ENOUGH)
+    table.add("**together**", f"{every.total()}", of_all, f"{every[False]}")
+    return [table]
 
 
-if __name__ == "__main__":
-    main()
+STUDY = Study(
+    measure,
+    needs="hours: every defect has its module's tests run",
+    options={
+        "--number": {"type": int, "default": 150},
+        "--seed": {"type": int, "default": int(time.time())},
+        "--processes": {"type": int, "default": 2},
+        "--only": {"choices": TESTS, "action": "append"},
+    },
+)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.bench import LOCAL
+from tests.studies.study import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class Took:
         return Took(self.seconds * share, self.processor * share)
 
 
-def measure(work: Callable[[], object]) -> Took:
+def measure_work(work: Callable[[], object]) -> Took:
     gc.collect()
     server, own, began = seconds_of_postgres(), time.process_time(), time.perf_counter()
     work()
@@ -41,7 +41,7 @@ def measure(work: Callable[[], object]) -> Took:
 
 def measure_least(work: Callable[[], object], rounds: int = ROUNDS) -> Took:
     """Return what the quickest of some rounds took: other work on the machine only adds."""
-    return min(measure(work) for _ in range(rounds))
+    return min(measure_work(work) for _ in range(rounds))
 
 
 def seconds_of_postgres() -> float:

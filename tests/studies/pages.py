@@ -1,24 +1,23 @@
-"""`python -m tests.bench_pages`: each page with 10,000 clients and 100,000 comparisons, beside itself with 50 clients.
+"""What pages take with 10,000 clients, beside themselves with 50: seconds and queries.
 
 And the dashboard with 100,000 clients, beside itself with 10,000; with them the page of each act on all clients, beside
-the list with the same filter. With 2,000 clients their list stands beside the list of runs; `--lists` measures these
-alone. In one run, as ratios. Exits with 1 where a page takes more than twice the time, the dashboard or an act's page
-more than one and a half times, 50 rows of clients more than two and a half times the list of runs, a row more than
-3 KB, or a page more queries.
+the list with the same filter. With 2,000 clients their list stands beside the list of runs. Bounds: a page twice the
+time, the dashboard and an act's page one and a half times, 50 rows of clients two and a half times the list of runs, a
+row 3 KB, and no page more queries.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from secrets import token_urlsafe
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tests import nova_database
-from tests.bench import LOCAL
+from tests.studies.study import Study, Table, set_up, use_settings
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from django.test import Client
 
 Measured = dict[str, tuple[float, int]]
@@ -58,77 +57,66 @@ SHORT = {
 }
 
 
-def main() -> None:
-    from nova_admin.embedded import postgres
-
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
-        "DEBUG": "1",
-        "LOG_LEVEL": "ERROR",
-        "SECRET_KEY": token_urlsafe(64),
-        "DATABASE_URL": postgres.start_server(LOCAL / "postgres"),
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1",
-        "AWS_ACCESS_KEY_ID": "embedded",
-        "AWS_SECRET_ACCESS_KEY": "embedded",
-    }
-    if "--lists" in sys.argv:
-        with nova_database.database() as uri:
-            os.environ["DATABASE_URL"] = uri
-            browsers, _ids = make_sites({LISTED: uri})
-            if slow := measure_lists(browsers[uri], uri):
-                sys.exit(f"takes too long, or weighs too much: {', '.join(slow)}")
-        return
-    with (
-        nova_database.database() as few_uri,
-        nova_database.database() as listed_uri,
-        nova_database.database() as many_uri,
-        nova_database.database() as huge_uri,
-    ):
-        os.environ["DATABASE_URL"] = few_uri
-        uris = {FEW: few_uri, LISTED: listed_uri, MANY: many_uri, HUGE: huge_uri}
+def measure(options: Namespace) -> list[Table]:
+    use_settings()
+    sizes = [LISTED] if options.lists else [FEW, LISTED, MANY, HUGE]
+    with ExitStack() as stack:
+        uris = {size: stack.enter_context(nova_database.database()) for size in sizes}
         browsers, ids = make_sites(uris)
-        slow = measure_lists(browsers[listed_uri], listed_uri)
-        few, many = measure_pages({uri: browsers[uri] for uri in (few_uri, many_uri)}, ids)
-        looks = measure_dashboards(browsers, many_uri, huge_uri)
-        acts = measure_acts(browsers, huge_uri)
-    print(f"{'':30} {f'{FEW} clients':>20} {f'{MANY:,} clients':>20} {'times':>7}")
+        table = Table(("page", "took", "beside", "took", "times", "must be"))
+        measure_lists(table, browsers[uris[LISTED]], uris[LISTED])
+        if not options.lists:
+            two = {uri: browsers[uri] for uri in (uris[FEW], uris[MANY])}
+            few, many = measure_pages(two, ids)
+            looks = measure_dashboards(browsers, uris[MANY], uris[HUGE])
+            acts = measure_acts(browsers, uris[HUGE])
+    if options.lists:
+        return [table]
+    beside = f"with {FEW} clients"
     for name in PAGES | SHORT:
-        (before, asked_before), (after, asked) = few[name], many[name]
-        print(
-            f"{name:30} {before * 1000:7.0f} ms {asked_before:3} queries"
-            f" {after * 1000:7.0f} ms {asked:3} queries {after / before:7.2f}"
-        )
+        (_, asked_before), (_, asked) = few[name], many[name]
         # Of so many the workers count what the list's chips say.
-        fewer = name in LISTS_OF_CLIENTS
-        if (
-            asked > asked_before
-            or (asked < asked_before and not fewer)
-            or (name in PAGES and after / before > AT_MOST)
-        ):
-            slow.append(name)
-    (before, asked_before), (after, asked) = looks
-    print(
-        f"dashboard with {MANY:,} clients {before * 1000:.0f} ms, {asked_before} queries;"
-        f" with {HUGE:,} {after * 1000:.0f} ms, {asked} queries: {after / before:.2f} times"
-    )
-    if asked > asked_before or after / before > DASHBOARD_AT_MOST:
-        slow.append(f"dashboard with {HUGE:,} clients")
+        as_many = asked == asked_before or (asked < asked_before and name in LISTS_OF_CLIENTS)
+        most = AT_MOST if name in PAGES else None
+        add_page(table, f"{name}, {MANY:,} clients", beside, few[name], many[name], most, as_many)
+    before, after = looks
+    name, beside = f"dashboard, {HUGE:,} clients", f"with {MANY:,}"
+    add_page(table, name, beside, before, after, DASHBOARD_AT_MOST, after[1] <= before[1])
     for name, (listed, opened) in acts.items():
-        print(
-            f"{name:42} list {listed * 1000:7.0f} ms, act {opened * 1000:7.0f} ms {opened / listed:7.2f}"
-        )
-        if opened / listed > ACT_AT_MOST:
-            slow.append(f"{name} with {HUGE:,} clients")
-    if slow:
-        sys.exit(f"takes too long, or more queries: {', '.join(slow)}")
+        add_page(table, name, "the list", (listed, 0), (opened, 0), ACT_AT_MOST, True)
+    return [table]
+
+
+def add_page(
+    table: Table,
+    name: str,
+    beside: str,
+    before: tuple[float, int],
+    after: tuple[float, int],
+    most: float | None,
+    as_many_queries: bool,
+) -> None:
+    """Add a row: seconds, queries if they were counted, and how many times as long it took."""
+
+    def show(took: float, queries: int) -> str:
+        return f"{took * 1000:,.0f} ms" + (f", {queries} queries" if queries else "")
+
+    times = after[0] / before[0]
+    table.add(
+        name,
+        table.judge(show(*after), holds=as_many_queries),
+        beside,
+        show(*before),
+        table.judge(f"{times:.2f}", holds=most is None or times <= most),
+        f"≤ {most:g}" if most else "",
+    )
 
 
 def make_sites(uris: dict[int, str]) -> tuple[dict[str, Client], dict[str, dict[str, int]]]:
     """Fill a database with so many clients each; return by its URI a browser, and the ids that addresses need."""
-    import django
     from django.conf import settings
 
-    django.setup()
+    set_up()
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.test import Client
@@ -138,7 +126,6 @@ def make_sites(uris: dict[int, str]) -> tuple[dict[str, Client], dict[str, dict[
     from migration.runs.models import Run
     from tests.bulk_data import COMPARISONS_EACH, make_crowd
 
-    settings.DEBUG = False  # in development Django keeps every statement in memory
     settings.ALLOWED_HOSTS = ["testserver"]
     browsers, ids = {}, {}
     for number, uri in uris.items():
@@ -169,30 +156,26 @@ def measure_pages(browsers: dict[str, Client], ids: dict[str, dict[str, int]]) -
     return list(found.values())
 
 
-def measure_lists(browser: Client, uri: str) -> list[str]:
-    """Print what 50 clients take beside the list of runs, in turn, and what a row weighs; return what is too much."""
+def measure_lists(table: Table, browser: Client, uri: str) -> None:
+    """Measure what 50 clients take beside the list of runs, in turn, and what a row weighs."""
     from migration.clients.models import renew_client_counts
 
     turn_to(uri)
     renew_client_counts()
-    clients, runs, weighs, slow = PAGES["clients"], PAGES["runs"], {}, []
+    clients, runs, weighs = PAGES["clients"], PAGES["runs"], {}
     took: dict[str, list[float]] = {clients: [], runs: []}
     for _ in range(3 * ROUNDS):
         for url, each in took.items():
             each.append(once(browser, url)[0])
-    listed, others = min(took[clients]), min(took[runs])
+    name, listed, others = f"50 of {LISTED:,} clients", min(took[clients]), min(took[runs])
+    add_page(table, name, "list of runs", (others, 0), (listed, 0), LIST_AT_MOST, True)
     for rows, at in ((50, clients), (9, f"{clients}?q=crowd-00000")):
         weighs[rows] = len(browser.get(at).content)
     row = (weighs[50] - weighs[9]) / 41
-    print(
-        f"50 of {LISTED:,} clients {listed * 1000:.0f} ms, list of runs {others * 1000:.0f} ms:"
-        f" {listed / others:.2f} times; a page {weighs[50]:,} bytes, a row {row:,.0f}"
+    weight = table.judge(f"{row:,.0f} bytes", holds=row <= ROW_AT_MOST)
+    table.add(
+        "a row of them", weight, "the page", f"{weighs[50]:,} bytes", "", f"≤ {ROW_AT_MOST:,} bytes"
     )
-    if listed / others > LIST_AT_MOST:
-        slow.append("list of clients beside the list of runs")
-    if row > ROW_AT_MOST:
-        slow.append("a row of the list of clients")
-    return slow
 
 
 def measure_dashboards(browsers: dict[str, Client], *uris: str) -> list[tuple[float, int]]:
@@ -266,5 +249,8 @@ class StatementCounter:
         return execute(sql, params, many, context)
 
 
-if __name__ == "__main__":
-    main()
+STUDY = Study(
+    measure,
+    needs="some minutes of two idle cores",
+    options={"--lists": {"action": "store_true", "help": "the list of clients alone"}},
+)
