@@ -145,7 +145,7 @@ def work_on(uri: str, work: Work, act: Act, slugs: list[str], over: Any) -> None
             slug = random.choice(slugs)
             act(session, slug, ids[slug])
             time.sleep(PAUSE_SECONDS)
-    except psycopg.Error as error:
+    except Exception as error:  # noqa: BLE001 (whatever ends it, the study says that it ended)
         work.error = repr(error)
 
 
