@@ -21,7 +21,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from credentials import triggers
-from credentials.models import ClientRevision, ProofOutcome
+from credentials.models import ClientRevision, CountingGap, ProofOutcome
 from migration.campaigns import steps
 from migration.campaigns.models import Campaign
 from migration.clients import offboarding
@@ -229,8 +229,15 @@ def push_pending() -> None:
 
 def keep_counting() -> None:
     """Install the triggers again where writes to NOVA's tables aren't counted. Scheduled every minute."""
+    mended = CountingGap.objects.exclude(ended_at=None).count()
     for refusal in triggers.ensure_writes_are_counted():
         logger.warning("Writes to NOVA's tables are not counted: %s", escape_invisible(refusal.why))
+    if CountingGap.objects.exclude(ended_at=None).count() > mended:
+        # Somebody took them off, which nothing else tells of once they are back.
+        logger.warning(
+            "Writes to NOVA's tables were not counted for a time: a trigger was missing, changed or switched off."
+            " It is back, and every client that both stores hold is pushed again."
+        )
 
 
 def prove_counting() -> None:

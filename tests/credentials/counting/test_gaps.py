@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 # Gaps
 
 
-def test_a_gap_ends_with_every_client_counted_once(idom):
+def test_a_gap_ends_with_every_client_counted_once_and_is_told(idom, caplog):
     other = make_client("other")
     ClientWrite.objects.all().delete()
     prove_counting()
@@ -36,6 +36,9 @@ def test_a_gap_ends_with_every_client_counted_once(idom):
 
     tasks.keep_counting()
     tasks.keep_counting()
+
+    told = [each.message for each in caplog.records if each.name == tasks.__name__]
+    assert ["not counted for a time" in each for each in told] == [True]
 
     assert (writes(idom), writes(other)) == (1, 1)
     gap = CountingGap.objects.get()
