@@ -185,5 +185,7 @@ def is_document_or_https_address(href: str) -> bool:
 
 
 def make_anchor(heading: str) -> str:
-    """Return the name by which links lead to a heading, as GitHub makes it."""
+    """Return the name by which links lead to a heading: the code that ends one in words, else as GitHub makes it."""
+    if code := re.fullmatch(r"[^`]+ `(\w+)`", heading):
+        heading = code[1]
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
