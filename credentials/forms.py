@@ -70,6 +70,12 @@ NOT_UNDERSTOOD = {
         "Not understood. Paste lines with AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=…."
     ),
 }
+# What such a text looks like, in the field while it is empty.
+EXAMPLES = {
+    CredentialType.DATABASE: "postgres://user:password@db.example.com:5432/name",
+    CredentialType.EMAIL: "imaps://user:password@imap.example.com",
+    CredentialType.AWS: "AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…",
+}
 # More logins of a type than a body has fields for, which is 1,000: of a number that was made up no page is made.
 MOST_FORMS = 125
 
@@ -253,6 +259,13 @@ class CredentialForm(ChangedFieldsForm):
             self.data = typed
         pasted = self.fields[CONNECTION].widget.attrs
         pasted["data-not-understood"] = NOT_UNDERSTOOD[self.instance.TYPE]
+        pasted["placeholder"] = EXAMPLES[self.instance.TYPE]
+        if self.instance.TYPE == CredentialType.AWS:
+            self.fields[CONNECTION].label = _("Keys as text")
+        if "label" in self.fields:
+            self.fields["label"].help_text = _(
+                "With several logins of a kind, only a labelled one can be rotated."
+            )
         for name in self.instance.SECRET_FIELDS:
             self.initial.pop(name, None)
             field = self.fields.get(name)

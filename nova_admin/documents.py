@@ -158,6 +158,7 @@ def render_document(path: Path, _written_ns: int) -> SafeString:
     for token in tokens:
         if token.children:
             token.children = list(drop_dead_links(token.children))
+            name_links(token.children, path.parent)
     html = markdown.renderer.render(tokens, markdown.options, {})
     # A wide table scrolls in itself, and the keyboard has to come to it.
     html = html.replace("<table>", '<div class="scrolls" tabindex="0"><table>')
@@ -178,6 +179,14 @@ def drop_dead_links(tokens: list[Token]) -> Iterator[Token]:
             yield token
 
 
+def name_links(tokens: list[Token], folder: Path) -> None:
+    """Have a link that says only the name of a document's file say its title."""
+    for opening, text in pairwise(tokens):
+        name = re.fullmatch(r"([\w-]+\.md)(#[\w-]+)?", text.content)
+        if opening.type == "link_open" and name and (folder / name[1]).is_file():
+            text.content = read_title(folder / name[1])
+
+
 def is_document_or_https_address(href: str) -> bool:
     """Say whether a link leads to a document, a picture, a place on its own page, or another site."""
     name = href.partition("#")[0]
@@ -185,5 +194,7 @@ def is_document_or_https_address(href: str) -> bool:
 
 
 def make_anchor(heading: str) -> str:
-    """Return the name by which links lead to a heading, as GitHub makes it."""
+    """Return the name by which links lead to a heading: the code that ends one in words, else as GitHub makes it."""
+    if code := re.fullmatch(r"[^`]+ `(\w+)`", heading):
+        heading = code[1]
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -29,6 +29,8 @@ from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 SAID_BEFORE_END = timedelta(minutes=5)
 # … and asks again this often, as another page may have renewed it.
 ASKED_EVERY = timedelta(minutes=1)
+# By this in its address the login page says why it is shown.
+ENDED = "ended"
 # By this status htmx stops what asks again and again.
 STOP_POLLING = 286
 
@@ -43,7 +45,12 @@ class RenewOrEndSessions:
         """End the session in which too many wrong passwords were typed, and say so in place of the page."""
         response = self.get_response(request)
         count = getattr(request, WRONG_PASSWORDS, 0)
-        return log_out_after_wrong_passwords(request, count) if count else response
+        if count:
+            return log_out_after_wrong_passwords(request, count)
+        location = response.get("Location", "")
+        if location.startswith(f"{reverse('admin:login')}?") and lost_session(request):
+            response["Location"] = f"{location}&{ENDED}=1"
+        return response
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object
@@ -63,6 +70,11 @@ class RenewOrEndSessions:
         if not is_poll(request, view):
             request.session.renew()  # type: ignore[attr-defined]  # it is a SessionStore
         return None
+
+
+def lost_session(request: HttpRequest) -> bool:
+    """Say whether the browser names a session that is over."""
+    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.session.is_empty()
 
 
 @dataclass(frozen=True)

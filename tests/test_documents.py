@@ -190,3 +190,13 @@ def test_files_that_documents_name_are_there():
 
     assert len(named) > 50
     assert [each for each in named if not any(root.glob(each[1]))] == []
+
+
+def test_a_heading_in_words_has_its_code_as_anchor_and_a_link_says_a_title(tmp_path):
+    (tmp_path / "one.md").write_text("# First things\n")
+    two = tmp_path / "two.md"
+    two.write_text("# Two\n\n### It stands still `still_there`\nSee [one.md](one.md#x).\n")
+    shown = render_document(two, 0)
+
+    assert '<h3 id="still_there">' in shown
+    assert ">First things</a>" in shown

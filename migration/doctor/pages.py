@@ -303,9 +303,12 @@ WITHOUT_CENTS = 10
 
 
 def _describe_cost() -> str:
-    dollars = next(each["dollars"] for each in estimate_costs()["layouts"] if each["in_use"])
+    cost = estimate_costs()
+    dollars = next(each["dollars"] for each in cost["layouts"] if each["in_use"])
     # The cents of a large sum change with each of NOVA's reads.
     shown = intcomma(dollars, 0 if dollars >= WITHOUT_CENTS else 2)
+    if cost["counted"]["reads_are_rough"]:
+        return _("about $%(dollars)s a month, a rough estimate so far") % {"dollars": shown}
     return _("about $%(dollars)s a month") % {"dollars": shown}
 
 

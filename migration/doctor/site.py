@@ -1054,15 +1054,16 @@ NOTICES_REACH_NOBODY = Sentence(
 )
 SET_WHOM_NOTICES_REACH = Sentence(
     "set_whom_notices_reach",
-    "Add a recipient on the page “Notices”. Until then nobody is told when a campaign stops, stores differ or "
-    "AWS does not answer.",
+    "An Administrator has to add a recipient on the page “Notices”. Until then nobody is told when a campaign stops, "
+    "stores differ or AWS does not answer.",
 )
 NOBODY_NEED_BE_TOLD = Sentence(
     "nobody_need_be_told",
     "Notices have no recipients. None are needed until a campaign runs or NOVA reads a client from AWS.",
 )
 ADD_A_RECIPIENT = Sentence(
-    "add_a_recipient", "Add a recipient on the page “Notices” before the first campaign."
+    "add_a_recipient",
+    "An Administrator adds a recipient on the page “Notices” before the first campaign.",
 )
 NOTICES_HAVE_RECIPIENTS = Sentence(
     "notices_have_recipients",

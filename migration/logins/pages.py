@@ -466,7 +466,7 @@ WHAT_IS_ROTATED = {
     CredentialType.EMAIL: _lazy("the password of the mailbox %(name)s"),
     CredentialType.AWS: _lazy("the secret key of the AWS login %(name)s"),
 }
-ROTATED = Sentence("rotated", "Rotated %(login)s. The new value was tested before it was stored.")
+ROTATED = Sentence("rotated", "Rotated %(login)s. The new value was tested and works.")
 ROTATION_UNFINISHED = Sentence(
     "rotation_unfinished",
     "The rotation is not finished: %(why)s The workers go on with it every minute; NOVA can log in meanwhile.",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -100,7 +102,7 @@ class RevealView(ClientView):
     @property
     def title(self) -> str:
         # The way to the page names the client.
-        what = f"{self.field.credential.describe_host_or_address()} › {self.field.label}"
+        what = f"{self.field.label} › {self.field.credential.describe_host_or_address()}"
         return _("Reveal %(field)s") % {"field": what}
 
     def has_permission(self) -> bool:
@@ -151,6 +153,13 @@ class RevealView(ClientView):
             problems.append(_("Enter a reason or a ticket."))
         return problems
 
+    def has_just_matched(self) -> bool:
+        """Say whether the newest comparison was a moment ago, and found both stores alike."""
+        newest = Comparison.objects.newest().filter(client_id=self.client.pk).first()
+        since = timezone.now() - timedelta(seconds=FRESH_SECONDS)
+        is_match = newest is not None and newest.status == Comparison.Status.MATCH
+        return bool(newest and is_match and newest.compared_at > since)
+
     def show_page(
         self, problems: list[str] | None = None, *, revealed: RevealedValue | None = None
     ) -> HttpResponse:
@@ -164,8 +173,7 @@ class RevealView(ClientView):
             problems=problems or [],
             wants_password=not is_freshly_authenticated(request),
             reason=request.POST.get("reason", ""),
-            comparison=Comparison.objects.newest().filter(client_id=self.client.pk).first(),
-            may_compare=request.user.has_perm(RESOLVE_PERMISSION),
+            may_compare=request.user.has_perm(RESOLVE_PERMISSION) and not self.has_just_matched(),
         )
         response = self.render_to_response(context)
         response["Cache-Control"] = "no-store, private"

@@ -99,6 +99,7 @@ def _note_changes(
 
 ACTIVATED = Sentence("user_activated", "Activated the user %(name)s.")
 DEACTIVATED = Sentence("user_deactivated", "Deactivated the user %(name)s.")
+PASSWORD_SET = Sentence("user_password_set", "Set the password of the user %(name)s.")
 
 
 def _record_change(*, instance: Model, created: bool, using: str, **_: object) -> None:
@@ -112,6 +113,8 @@ def _record_change(*, instance: Model, created: bool, using: str, **_: object) -
         facts = changed(name=name, fields=", ".join(fields))
         if isinstance(instance, User) and fields == ["is_active"]:
             facts = (ACTIVATED if instance.is_active else DEACTIVATED)(name=name)
+        elif isinstance(instance, User) and fields == ["password"]:
+            facts = PASSWORD_SET(name=name)
         if old_name is not None:
             facts = renamed(old=old_name, name=name, fields=", ".join(fields))
         AuditEvent.objects.using(using).record(code, facts)
@@ -127,6 +130,13 @@ TAKEN = Sentence("taken", "%(owner)s lost: %(names)s.", glue=", ")
 EVERYTHING = Sentence("everything", "all that there were")
 OF_USER = Sentence("of_user", "The user %(name)s")
 OF_GROUP = Sentence("of_group", "The group %(name)s")
+ROLE_NAMES = {
+    "Viewer": Sentence("role_viewer", "Viewer"),
+    "Operator": Sentence("role_operator", "Operator"),
+    "Approver": Sentence("role_approver", "Approver"),
+    "Administrator": Sentence("role_administrator", "Administrator"),
+    "User administrator": Sentence("role_user_administrator", "User administrator"),
+}
 
 
 def _record_relation(
@@ -145,15 +155,21 @@ def _record_relation(
     others = model._default_manager.using(using)
     if pk_set is not None:
         others = others.filter(pk__in=pk_set)
-    names = tuple(sorted(map(_name_of, others))) if pk_set else (EVERYTHING(),)
+    named = sorted(map(_name_of, others)) if pk_set else []
+    names = tuple(
+        ROLE_NAMES[name]() if model is Group and name in ROLE_NAMES else name for name in named
+    )
     is_user = isinstance(instance, User)
     owner = (OF_USER if is_user else OF_GROUP)(name=_name_of(instance))
     code = USER_CHANGED_EVENT if is_user else GROUP_CHANGED_EVENT
-    AuditEvent.objects.using(using).record(code, sentence(owner=owner, names=names))
+    AuditEvent.objects.using(using).record(
+        code, sentence(owner=owner, names=names or (EVERYTHING(),))
+    )
 
 
 def _name_of(row: Model) -> str:
-    return row.codename if isinstance(row, Permission) else str(row)
+    # As Django names a permission: "Can view run"
+    return row.name if isinstance(row, Permission) else str(row)
 
 
 USER_ADDED = Sentence("user_added", "Added the user %(name)s.")

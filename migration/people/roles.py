@@ -72,7 +72,7 @@ ROLES: dict[str, set[str]] = {
     "User administrator": ADMINISTERS_USERS,
 }
 
-# What pages call them; the groups' names stay as they are stored.
+# What pages and the audit call them; the groups' names stay as they are stored.
 LABELS: dict[str, StrPromise] = {
     "Viewer": gettext_lazy("Viewer"),
     "Operator": gettext_lazy("Operator"),
@@ -83,7 +83,9 @@ LABELS: dict[str, StrPromise] = {
 
 # What somebody in the role may do, for who gives it.
 SUMMARIES: dict[str, StrPromise] = {
-    "Viewer": gettext_lazy("Sees everything but secret values. Changes nothing."),
+    "Viewer": gettext_lazy(
+        "Sees clients, runs and settings, but no secret values and not the audit. Changes nothing."
+    ),
     "Operator": gettext_lazy("Adds clients, edits logins, moves clients to AWS."),
     "Approver": gettext_lazy("Approves requests and reads the audit."),
     "Administrator": gettext_lazy(

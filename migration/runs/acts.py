@@ -155,6 +155,8 @@ class ActForm(ReasonForm):
         self.wanted = (slug if number == 1 else "") or str(number)
         if act.asks_reason:
             self.fields["reason"].required = act.needs_reason
+            if not act.needs_reason:
+                self.fields["reason"].label = _("Reason or ticket (optional)")
         else:
             del self.fields["reason"]
         if act.needs_typing or (act.types_to_override and overrides):

@@ -221,9 +221,9 @@ def _describe_places(value: KnownValue) -> list[str]:
     """Return where the value is or was in clear, then that it is to be rotated if the tables lack it now."""
     found = []
     if value.stands_in_tables:
-        found.append(gettext("in the credential tables now"))
+        found.append(gettext("still in NOVA's tables"))
     elif value.stood_in_tables:
-        found.append(gettext("was in the credential tables"))
+        found.append(gettext("was in NOVA's tables"))
     if value.stood_in_copy:
         found.append(gettext("a copy was found elsewhere in NOVA's database"))
     if value.stood_in_legacy:

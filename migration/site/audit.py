@@ -769,7 +769,7 @@ def name_doers(events: Collection[AuditEvent]) -> None:
         elif event.by:
             event.doer = escape_name(event.by)
         else:
-            event.doer = _("A command") if is_command else "NOVA Admin"
+            event.doer = _("Command line") if is_command else "NOVA Admin"
 
 
 class AuditEntriesView(AdminView):

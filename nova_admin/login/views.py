@@ -60,6 +60,7 @@ from nova_admin.login.adapter import (
 )
 from nova_admin.login.lockout import answer_locked_out, get_address
 from nova_admin.login.oidc_views import AGAIN, PROOF, is_proof
+from nova_admin.session_end import ENDED
 from nova_credentials.messages import Message, Sentence
 
 # In the form of the set-up: the secret of the new app, encrypted. In the session it would be the same for whoever has
@@ -106,6 +107,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
         "username": request.user.get_username(),
         "oidc_address": oidc_address,
         "may_reset": mails_are_sent(),
+        "session_has_ended": request.method == "GET" and ENDED in request.GET,
     }
     if not (request.GET.get(REDIRECT_FIELD_NAME) or request.POST.get(REDIRECT_FIELD_NAME)):
         context[REDIRECT_FIELD_NAME] = reverse("admin:index")

@@ -364,7 +364,7 @@ def test_adding_a_client_blank_and_with_errors(visit):
     page.goto(page.url)
     page.get_by_label("Slug").fill("acme-abc123")
     page.get_by_label("Host").first.fill("db.example.test")
-    page.get_by_role("button", name="Add the client").click()
+    page.get_by_role("button", name="Add client").click()
     page.get_by_role("alert").wait_for()
 
     assert (blank, violations(page)) == ([], [])

@@ -71,7 +71,7 @@ def onboards(somebody: Person) -> None:
         ("password", "example-password-1"),
     ):
         login.get_by_role("textbox", name=somebody.say(label)).fill(text)
-    somebody.presses("Add the client")
+    somebody.presses("Add client")
 
 
 def standing() -> Phase:

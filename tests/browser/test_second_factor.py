@@ -39,7 +39,7 @@ def test_a_first_login_sets_it_up_and_the_next_one_asks_for_it(visit, maria):
     phone = Phone(page.locator("code").inner_text().replace(" ", ""))
     found += violations(page)
     page.get_by_label("six digits").fill(phone.show(-30))
-    page.get_by_label("Your own password again").fill(PASSWORD)
+    page.get_by_label("Your own password, to confirm").fill(PASSWORD)
     page.get_by_role("button", name="Set up the second factor").click()
     # What is read at once would be read from the page before.
     kept = page.get_by_role("link", name="I have stored them")

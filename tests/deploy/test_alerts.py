@@ -33,7 +33,7 @@ OF_PROBLEMS = {
     for rule in RULES
     if (found := re.match(r'nova_problems\{code="(\w+)"\}', rule["expr"]))
 }
-ENTRIES = re.findall(r"^### (\S+)$", RUNBOOKS.read_text(), re.MULTILINE)
+ENTRIES = re.findall(r"^### [^`]+ `(\w+)`$", RUNBOOKS.read_text(), re.MULTILINE)
 
 
 @pytest.fixture

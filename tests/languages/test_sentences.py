@@ -174,10 +174,10 @@ def test_an_error_of_aws_is_told_in_spanish(code, error_class):
 def test_refusals_of_a_move_are_told_in_spanish():
     with override("es"):
         assert localize(IllegalMove("idom", Phase.DUAL_READ, Phase.PURGED).message) == (
-            "idom está en Lectura doble. Puede pasar a AWS (conmutado) o Escritura doble, no a Purgado."
+            "idom está en Lectura doble. Puede pasar a AWS o Escritura doble, no a Purgado."
         )
         assert localize(StalePhase("idom", Phase.AWS, Phase.PURGED).message).startswith(
-            "idom ya no está en AWS (conmutado)"
+            "idom ya no está en AWS"
         )
 
 

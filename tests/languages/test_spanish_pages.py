@@ -369,7 +369,7 @@ def test_a_client_that_is_added_in_spanish_is_logged_for_both_languages(root):
 
     added = root.post(add, sent, follow=True, **SPANISH)
 
-    assert "Se ha añadido Sur." in text(added)
+    assert "Se ha añadido «Sur»." in text(added)
     history = reverse("admin:credentials_client_history", args=[added.context["original"].pk])
     shown = text(root.get(history))
     assert "Sur" in shown

@@ -147,21 +147,42 @@ document.addEventListener("DOMContentLoaded", () => {
     first.focus({ preventScroll: true });
   };
   form.addEventListener("input", ({ target }) => clearErrors([target]));
+  // What is said on leaving a field would move the button under a pressed mouse, and its click would be lost: it waits for it.
+  let isPressed = false;
+  const waiting = [];
+  const tell = (line) => (isPressed ? waiting.push(line) : line());
+  const isOver = () => {
+    isPressed = false;
+    setTimeout(() => waiting.splice(0).forEach((line) => line()));
+  };
+  document.addEventListener("mousedown", () => (isPressed = true), true);
+  for (const end of ["mouseup", "dragend"]) document.addEventListener(end, isOver, true);
   // The site takes no field with spaces around it; a secret is asked about (`hintAtBlanks`).
   form.addEventListener("change", ({ target }) => {
     if (!target.matches("input:not([type=hidden], [type=password], [type=checkbox])") || target.value === target.value.trim()) return;
     target.value = target.value.trim();
-    errorsOf(target)?.querySelector(".field-hint")?.remove();
-    errorsOf(target)?.append(makeLine("field-warning field-hint", form.dataset.trimmed));
+    tell(() => {
+      errorsOf(target)?.querySelector(".field-hint")?.remove();
+      errorsOf(target)?.append(makeLine("field-warning field-hint", form.dataset.trimmed));
+    });
   });
+
+  // A login that somebody added and left blank is no login: it is filled in or removed.
+  const findBlank = () => {
+    const isBlank = (field) => (field.matches("select") ? [...field.options].every((each) => each.selected === each.defaultSelected) : field.value === field.defaultValue);
+    const typed = "input:not([type=hidden]), textarea, select";
+    return [...form.querySelectorAll(".login-card[data-added]:not([hidden])")].find((card) => [...card.querySelectorAll(typed)].every((field) => field.name.endsWith("-is_primary") || (field.name && isBlank(field))));
+  };
 
   // Sending
   window.addEventListener("beforeunload", (event) => isSaved && event.stopImmediatePropagation(), true);
   const send = async () => {
-    isSending = true;
-    form.setAttribute("aria-busy", "true");
     clearErrors(form.elements);
     problems.hidden = true;
+    const blank = findBlank()?.querySelector("textarea[name$=-connection]");
+    if (blank) return showErrors({ general: [], fields: { [blank.name]: [form.dataset.blank] } });
+    isSending = true;
+    form.setAttribute("aria-busy", "true");
     try {
       const response = await fetch(window.location.href, { method: "POST", body: new FormData(form), headers: { Accept: "application/json" } });
       const isAnswer = response.headers.get("Content-Type")?.startsWith("application/json");
@@ -203,6 +224,7 @@ document.addEventListener("DOMContentLoaded", () => {
     holder.innerHTML = document.getElementById(`new-${prefix}`).innerHTML.replaceAll("__prefix__", number);
     const card = holder.content.firstElementChild;
     document.getElementById("login-tests").append(card);
+    card.dataset.added = "";
     total.value = number + 1;
     const others = [...form.querySelectorAll(`[name^="${prefix}-"][name$="-is_primary"]`)].filter((each) => !card.contains(each) && !each.closest("[hidden]"));
     if (others.some((each) => each.value === "true")) form.elements.namedItem(`${prefix}-${number}-is_primary`).value = "false";
@@ -227,7 +249,6 @@ document.addEventListener("DOMContentLoaded", () => {
       labels.push(card.querySelector(`label[for="${field.id}"]`)?.firstChild.textContent.trim());
     }
     const beside = errorsOf(area);
-    beside.replaceChildren();
     area.removeAttribute("aria-invalid");
     // What was taken apart isn't sent, and its secret isn't shown.
     area.dataset.name ||= area.name;
@@ -235,14 +256,15 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!labels.length) {
       if (text.trim()) {
         area.setAttribute("aria-invalid", "true");
-        beside.append(makeLine("field-error", area.dataset.notUnderstood, "error"));
-      }
+        tell(() => beside.replaceChildren(makeLine("field-error", area.dataset.notUnderstood, "error")));
+      } else tell(() => beside.replaceChildren());
       return false;
     }
     area.value = secrets.reduce((shown, secret) => shown.replaceAll(secret, "••••••••"), text.trim());
     const list = (names) => new Intl.ListFormat(document.documentElement.lang).format(names);
-    beside.append(makeLine("field-taken", `${form.dataset.taken} ${list(labels)}.`, "check"));
-    if (dropped.length) beside.append(makeLine("field-warning", `${form.dataset.dropped} ${list(dropped)}.`));
+    const lines = [makeLine("field-taken", `${form.dataset.taken} ${list(labels)}.`, "check")];
+    if (dropped.length) lines.push(makeLine("field-warning", `${form.dataset.dropped} ${list(dropped)}.`));
+    tell(() => beside.replaceChildren(...lines));
     return true;
   };
 

@@ -307,3 +307,12 @@ def test_without_a_session_a_page_is_the_login_as_ever(db):
     browser = Client()
     assert browser.get(END).url == f"/admin/login/?next={END}"
     assert browser.get(PAGE).url == f"/admin/login/?next={PAGE}"
+
+
+def test_the_login_says_that_the_session_has_ended_where_there_was_one(maria, clock):
+    clock.turn(minutes=30)
+    led = maria.get(PAGE)
+
+    assert led.url == f"/admin/login/?next={PAGE}&ended=1"
+    assert maria.get(led.url).context["session_has_ended"]
+    assert not Client().get(f"/admin/login/?next={PAGE}").context["session_has_ended"]

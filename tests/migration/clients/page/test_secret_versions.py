@@ -45,7 +45,7 @@ def test_the_versions_are_told_with_their_stages_and_who_wrote_them(stores, view
     words = versions(viewer, pk, hx_request="true")
 
     assert re.search(
-        r"AWSCURRENT .*by somebody else .*AWSPREVIOUS .*by this site \(system\), last pushed", words
+        r"AWSCURRENT .*not by this site .*AWSPREVIOUS .*by this site \(system\), last pushed", words
     )
     assert "Back to the client" not in words
 
@@ -59,7 +59,7 @@ def test_what_a_copy_kept_in_aws_was_written_by_this_site(stores, viewer):
 
     words = versions(viewer, pk)
     assert re.search(r"NOVA_REPLACED \d+ seconds? ago by this site", words)
-    assert "by somebody else, the same as PostgreSQL at the last push or copy" in words
+    assert "not by this site, the same as PostgreSQL at the last push or copy" in words
 
 
 def test_without_javascript_the_versions_have_a_page(stores, viewer):

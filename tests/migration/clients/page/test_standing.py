@@ -158,7 +158,7 @@ def test_before_dual_read_no_page_says_that_nova_does_not_read_the_client(viewer
 
     is_counted = phase not in (Phase.POSTGRES, Phase.DUAL_WRITE)
     assert ("NOVA's reader has not read it yet." in words) == is_counted
-    assert ("reads are counted from dual read on." in words) != is_counted
+    assert ("reads are shown once the client is in dual read." in words) != is_counted
 
 
 def test_the_comparison_is_told_field_by_field(viewer, idom):

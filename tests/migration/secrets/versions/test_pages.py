@@ -130,7 +130,7 @@ def test_values_that_stood_in_clear_are_counted_and_filtered(browser):
     for each in (pk, kept):
         advance(each, Phase.AWS)
     note_written_rows()
-    assert "in the credential tables now" in text(browser.get(url(pk)))
+    assert "still in NOVA's tables" in text(browser.get(url(pk)))
     assert "not rotated since" not in text(browser.get("/admin/"))
 
     advance(pk, Phase.PURGED)
@@ -143,4 +143,4 @@ def test_values_that_stood_in_clear_are_counted_and_filtered(browser):
     listed = text(browser.get("/admin/credentials/client/?plain_text=rotate"))
     assert "IDOM" in listed
     assert "KEPT" not in listed
-    assert "was in the credential tables; to be rotated" in text(browser.get(url(pk)))
+    assert "was in NOVA's tables; to be rotated" in text(browser.get(url(pk)))

@@ -305,7 +305,7 @@ def test_what_ran_by_itself_is_named_instead_of_who_began_it(maria, client):
     assert name("worker on nova-1", "campaign 3", maria) == "Campaign 3"
     assert name("10.0.0.8", "campaign 3", maria) == "maria"
     assert name("worker on nova-1", "run 5", maria) == "maria"
-    assert name("command audit verify on nova-1", "x") == "A command"
+    assert name("command audit verify on nova-1", "x") == "Command line"
     assert name("gunicorn on nova-1", "x") == "NOVA Admin"
 
 
