@@ -28,6 +28,8 @@ from nova_admin.env_file import (
 from nova_admin.environment import is_host_or_domain, split_at_commas
 
 URL, HOSTS = "DATABASE_URL", "ALLOWED_HOSTS"
+# boto3 reads these, in small letters too; shells have them so.
+PROXIES = ("HTTPS_PROXY", "NO_PROXY")
 # Parts of NOVA's own address that are its role's.
 OF_THE_ROLE = (
     "user",
@@ -100,13 +102,14 @@ def plan_settings(
     found, text = _read(path)
     there = {name: value for name, value in found.items() if value}
     example = list_names(EXAMPLE.read_text("utf-8"))
+    given = {name: given.get(name.lower(), "") for name in PROXIES} | dict(given)
     taken = {
         name: value.strip()
         for name, value in given.items()
         if value.strip()
         and name not in there
         and name in example
-        and (name.startswith(("NOVA_", "AWS_", "SECRET_KEY")) or name == HOSTS)
+        and (name.startswith(("NOVA_", "AWS_", "SECRET_KEY")) or name in (HOSTS, *PROXIES))
     }
     if given.get("AWS_SESSION_TOKEN"):  # these keys are soon valid no more
         taken = {
