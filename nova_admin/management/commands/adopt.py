@@ -75,7 +75,7 @@ class Command(OneLineCommand):
             "--host",
             default="",
             metavar="NAME",
-            help="the name by which people reach the site (ALLOWED_HOSTS)",
+            help="the name by which people reach the site (ALLOWED_HOSTS), with the port if it isn't 443",
         )
         parser.add_argument(
             "--admin",
