@@ -1,6 +1,7 @@
 """deploy/build.sh: what it makes, what it makes anew, what a killed one leaves, and what it refuses."""
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -219,7 +220,7 @@ def test_what_is_locked_is_installed_and_runs(tmp_path):
     """The one build that downloads: all others have the tests' own environment."""
     surroundings = ("PATH", "HOME", "PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT")
     kept = {n: v for n, v in os.environ.items() if n.upper().startswith(surroundings)}
-    kept |= {"PYTHON": sys.executable}
+    kept |= {"PYTHON": sys.executable, "NOVA_USER": pwd.getpwuid(os.geteuid()).pw_name}
     folder = tmp_path / "site"
     build = [ROOT / "deploy/build.sh", folder]
 
