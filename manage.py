@@ -21,6 +21,9 @@ def main() -> None:
             environment.use_stand_in_settings()
         else:
             environment.load_env_file()
+            if sys.stderr.isatty() and sys.argv[1:2] not in (["qcluster"], ["runserver"], ["demo"]):
+                # Who typed the command reads what it says; its log would stand between those lines.
+                os.environ.setdefault("LOG_LEVEL", "WARNING")
             if environment.is_development():
                 _start_stores()
         execute_from_command_line(sys.argv)

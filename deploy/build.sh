@@ -5,8 +5,9 @@
 #     deploy/build.sh /srv/nova-admin
 #
 # LOCK names another lock: requirements-redis.lock has the client of a queue in Redis too, requirements-dev.lock also the
-# embedded AWS. PYTHON names another interpreter. The environment is made anew where lock or interpreter differ from those that
-# it was made of. Nothing is started, and neither a database nor AWS is asked.
+# embedded AWS. PYTHON names another interpreter, as in PYTHON=/usr/bin/python3 deploy/build.sh /srv/nova-admin. As root it has to
+# be one that the units' user can run too; NOVA_USER names another user, as for nova-admin. The environment is made anew where
+# lock or interpreter differ from those that it was made of. Nothing is started, and neither a database nor AWS is asked.
 #
 # All is made beside what is there, and put in its place by renames, the package nova_admin last. Without it nothing runs: so a
 # build that was killed left the former site, or none, and the next one does it all.
@@ -15,12 +16,28 @@ umask 022
 
 refuse() { echo "deploy/build.sh: $1" >&2; exit 2; }
 
-[ $# -eq 1 ] || { echo "usage: deploy/build.sh FOLDER" >&2; exit 2; }
+usage="usage: [PYTHON=/usr/bin/python3] [LOCK=requirements.lock] deploy/build.sh FOLDER"
+case "${1-}" in -h|--help) echo "$usage"; exit ;; esac
+[ $# -eq 1 ] || { echo "$usage" >&2; exit 2; }
+case "$1" in -*) echo "$usage" >&2; exit 2 ;; esac
 source=$(cd "$(dirname "$0")/.." && pwd)
 maker=${PYTHON:-python3}
 lock=$source/${LOCK:-requirements.lock}
 [ -f "$lock" ] || refuse "there is no $lock: LOCK names requirements.lock, requirements-redis.lock or requirements-dev.lock."
 [ ! -e "$1" ] || [ -d "$1" ] || refuse "$1 is a file: name a folder."
+command -v "$maker" > /dev/null || refuse "there is no $maker: PYTHON names the interpreter, as in PYTHON=/usr/bin/python3."
+"$maker" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    refuse "$maker is older than Python 3.11: PYTHON names another, as in PYTHON=/usr/bin/python3."
+if [ "$(id -u)" = 0 ] && [ "${NOVA_USER:-nova-admin}" != root ]; then
+    # The units run as another user, who has to get to the interpreter itself, wherever links lead.
+    shut=$("$maker" -c '
+import os, sys
+from pathlib import Path
+program = Path(os.path.realpath(sys.executable))
+print(next((each for each in reversed(program.parents) if not each.stat().st_mode & 0o001), ""))')
+    [ -z "$shut" ] || refuse "$maker is below $shut, where the user of the units can't get to. Choose a Python for everybody: \
+PYTHON=/usr/bin/python3 deploy/build.sh $1"
+fi
 mkdir -p "$1" || refuse "$1 can't be made."
 target=$(cd "$1" && pwd)
 [ -w "$target" ] || refuse "$target can't be written: run this as its owner."
@@ -75,3 +92,4 @@ rm -rf "$old" "$new" __pycache__
 for former in venv-*; do
     [ "$former" = "venv-$version" ] || rm -rf "$former"
 done
+echo "Built: $target, with $("$target/venv/bin/python" -V)."

@@ -1,6 +1,6 @@
 """Runs `manage.py COMMAND` with the units' settings alone and, as root, as their user, for `deploy/nova-admin`.
 
-`adopt` makes these settings, so it runs as whoever calls it, with their environment.
+`adopt` and `make_settings` make these settings, so they run as whoever calls them, with their environment.
 """
 
 import os
@@ -23,8 +23,9 @@ COMMAND = [sys.executable, str(FOLDER / "manage.py"), *sys.argv[1:]]
 
 def main() -> None:
     path = Path(os.environ.get("NOVA_ENV_FILE") or "/etc/nova-admin.env")
-    if sys.argv[1:2] == ["adopt"]:
-        os.execve(sys.executable, COMMAND, os.environ | {"NOVA_ENV_FILE": str(path)})  # noqa: S606  # no shell is wanted
+    if sys.argv[1:2] in (["adopt"], ["make_settings"]):
+        own = {"NOVA_ENV_FILE": str(path), "NOVA_COMMAND": str(FOLDER / "nova-admin")}
+        os.execve(sys.executable, COMMAND, os.environ | own)  # noqa: S606  # no shell is wanted
     try:
         found = read_env_file(path)
     except OSError as error:
@@ -33,12 +34,19 @@ def main() -> None:
         refuse(f"Not configured: {error}")
     surroundings = {name: os.environ[name] for name in KEPT if name in os.environ} | found
     surroundings["NOVA_ENV_FILE"] = os.devnull  # all of it is in the environment
+    surroundings["NOVA_COMMAND"] = str(FOLDER / "nova-admin")  # so what it prints can be typed
     # As in the units: the memory of these processes holds credentials.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)
     if os.geteuid() == 0:
         surroundings |= become(os.environ.get("NOVA_USER") or "nova-admin")
-    os.execve(sys.executable, COMMAND, surroundings)  # noqa: S606  # no shell is wanted
+    try:
+        os.execve(sys.executable, COMMAND, surroundings)  # noqa: S606  # no shell is wanted
+    except PermissionError:
+        refuse(
+            f"{pwd.getpwuid(os.geteuid()).pw_name} may not run {os.path.realpath(sys.executable)}. Build the site again"
+            f" with a Python for everybody: PYTHON=/usr/bin/python3 deploy/build.sh {FOLDER}"
+        )
 
 
 def become(name: str) -> dict[str, str]:

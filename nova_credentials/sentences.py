@@ -30,6 +30,10 @@ PERMISSION_ADVICE = Sentence(
 )
 THROTTLED_ADVICE = Sentence("throttled_advice", "AWS limits the rate; try again, more slowly")
 UNAVAILABLE_ADVICE = Sentence("unavailable_advice", "AWS gave no usable answer; try again")
+CERTIFICATE_ADVICE = Sentence(
+    "certificate_advice",
+    "this host doesn't trust the certificate that answered; AWS_CA_BUNDLE names a file with that of your own authority",
+)
 BUSY_ADVICE = Sentence("busy_advice", "this process was too busy to ask AWS; try again")
 CONFLICT_ADVICE = Sentence(
     "conflict_advice", "the secret's state does not allow this; look at it in AWS first"

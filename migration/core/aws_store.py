@@ -6,7 +6,9 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypedDict
@@ -30,6 +32,18 @@ from nova_credentials.document import Document
 from nova_credentials.messages import Message, Sentence
 
 logger = logging.getLogger(__name__)
+# Whether this thread's calls are trials, many of which AWS is meant to refuse.
+_is_trial = ContextVar("_is_trial", default=False)
+
+
+@contextmanager
+def trying_permissions() -> Iterator[None]:
+    """Log the calls of the block at DEBUG alone, as none of them is a failure or a write: who tries says what came."""
+    token = _is_trial.set(True)
+    try:
+        yield
+    finally:
+        _is_trial.reset(token)
 
 
 def note_attempt(attempt: Attempt) -> None:
@@ -41,9 +55,10 @@ def note_attempt(attempt: Attempt) -> None:
     if attempt.outcome != OK:
         told = "AWS: %s failed (%s: %s), request %s"
         facts = (attempt.operation, attempt.outcome, attempt.code, attempt.request_id or "unknown")
-        logger.info(told, *facts)
+        logger.log(logging.DEBUG if _is_trial.get() else logging.INFO, told, *facts)
         return
-    level = logging.DEBUG if attempt.operation in READS else logging.INFO
+    is_quiet = attempt.operation in READS or _is_trial.get()
+    level = logging.DEBUG if is_quiet else logging.INFO
     logger.log(level, "AWS: %s, request %s", attempt.operation, attempt.request_id or "unknown")
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from credentials.secret_names import configured_layout
-from migration.core.aws_store import secrets_manager
+from migration.core.aws_store import secrets_manager, trying_permissions
 from migration.core.aws_writes import WritesRefusedError
 from migration.core.clients import RECOVERY_DAYS, ClientMigration
 from migration.core.problems import (
@@ -623,7 +623,8 @@ def examine_account() -> list[PermissionFinding]:
     own_key = bool(examination.present and examination.present.kms_key) or has_own_key()
     replicas = settings.NOVA_REPLICA_REGIONS
     needed = list_permissions(Role.ADMIN, layouts, kms=own_key, replicas=replicas)
-    findings = [examination.examine(permission) for permission in needed]
+    with trying_permissions():
+        findings = [examination.examine(permission) for permission in needed]
     return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
 
 
@@ -731,6 +732,8 @@ class _Examination:
             return _leave(permission, IAM_NOT_HARMLESS(why=why), is_untold=True)
         if action in ON_PRESENT or action.startswith(f"{KMS}:"):
             return self._try_on_present(permission, why)
+        if action in CHANGING and (lacking := f"{SM}:DescribeSecret") in self.refused:
+            return _leave(permission, IAM_NEEDS_OTHER(action=lacking, why=why))
         if action in CHANGING and self.taken:
             return _leave(permission, IAM_NAME_IS_TAKEN(name=self.taken, why=why))
         if action == f"{SM}:ListSecrets":

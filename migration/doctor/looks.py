@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import Error, connection
+from django.utils import timezone
 
 from migration.core.aws_writes import learn_facts, write_guard
 from migration.core.problems import (
@@ -21,10 +22,12 @@ from migration.core.problems import (
     Result,
     look_for,
     read_briefly,
+    report_failure,
     sort_problems,
 )
 from migration.doctor.nova import read_stored_proofs, try_updates
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.messages import Sentence
 
 
 def list_site_problems() -> list[Problem]:
@@ -81,6 +84,22 @@ def _look_at_site(chosen: list[Problem], role: str | None) -> list[Result]:
             if (record := records.get(result.problem.code)) and result.is_open:
                 results[number] = replace(result, began_at=record.began_at)
     return results
+
+
+FIRST_RELEASE = Sentence(
+    "first_release",
+    "This database is the first release's: its tables wait for their upgrade, and nothing more can be said of it yet.",
+)
+UPGRADE_IT = Sentence(
+    "upgrade_it",
+    "See docs/studies/first-release.md for what comes first, then run: python manage.py migrate.",
+)
+
+
+def tell_of_first_release() -> Result:
+    """Return what there is to say of a database that `migrate` has not upgraded yet."""
+    findings = (report_failure(FIRST_RELEASE(), UPGRADE_IT()),)
+    return Result(PROBLEMS["schema_behind"], findings, timezone.now())
 
 
 @dataclass(frozen=True)

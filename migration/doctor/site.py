@@ -61,6 +61,7 @@ from migration.site.notices import (
     list_recipients,
     list_unreadable_recipients,
 )
+from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import list_pending
@@ -633,6 +634,17 @@ REACH_AWS = Sentence(
     "reach_aws",
     "Check this host's network, proxy and AWS settings, then check again.",
 )
+TRUST_AWS = Sentence(
+    "trust_aws",
+    "This host doesn't trust the certificate that answers for AWS. If a proxy or an endpoint has one of your own"
+    " authority, set AWS_CA_BUNDLE to a file with that authority's certificate, and restart.",
+)
+AWS_REFUSES = Sentence("aws_refuses", "AWS refuses what %(host)s asks (%(code)s).")
+CORRECT_THE_POLICY = Sentence(
+    "correct_the_policy",
+    "Its credentials or their policy are other ones than before, or are not there. python manage.py check_aws says what"
+    " is refused, python manage.py iam_policy admin prints the policy that is needed.",
+)
 SEE_CHECK_AWS = Sentence(
     "see_check_aws",
     "The page AWS permissions, or python manage.py check_aws, says what AWS refuses. If AWS itself is away, wait.",
@@ -681,9 +693,16 @@ def find_missing_aws(_look: Look) -> Iterator[Finding]:
         )
     except SecretsManagerError as error:
         if not error.not_found:
-            yield report_failure(AWS_IS_AWAY(host=host, code=error.code), REACH_AWS())
+            yield _explain_missing_aws(host, error)
             return
     yield report_ok(AWS_IS_THERE(host=host))
+
+
+def _explain_missing_aws(host: str, error: SecretsManagerError) -> Finding:
+    if error.error_class == ErrorClass.PERMISSION:
+        return report_failure(AWS_REFUSES(host=host, code=error.code), CORRECT_THE_POLICY())
+    away = AWS_IS_AWAY(host=host, code=error.code)
+    return report_failure(away, TRUST_AWS() if error.code == "SSLError" else REACH_AWS())
 
 
 # The clocks of PostgreSQL and AWS beside this host's: leases, streaks and signatures depend on them

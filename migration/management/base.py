@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
@@ -51,12 +52,29 @@ LARGEST_ID = 2**63 - 1
 # Made once: `json.dumps` makes one for each call that has options.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
+# Where the units look for the site, and how its workers are started there.
+OWN_COMMAND_OF_UNITS = "/srv/nova-admin/nova-admin"
+START_UNIT = "systemctl start nova-admin-worker"
 QUEUE_NOT_REACHED = Sentence(
     "queue_not_reached", "The task queue cannot be reached: the run starts once it is back."
 )
 WAVE_IS_GROUP = Sentence(
     "wave_is_group", "--wave is now --group. The next release removes the old name."
 )
+
+
+MANAGE = re.compile(r"(?<![\w/.-])(?:python )?manage\.py (?=[a-z])")
+
+
+def name_own_command(text: str) -> str:
+    """Name commands as they are typed here: by `nova-admin`, where this one was."""
+    if not (own := os.environ.get("NOVA_COMMAND", "")):
+        return text
+    if own == OWN_COMMAND_OF_UNITS:  # one in the foreground would end with its terminal
+        text = text.replace("python manage.py qcluster", START_UNIT).replace(
+            "manage.py qcluster", START_UNIT
+        )
+    return MANAGE.sub(f"{own} ".replace("\\", r"\\"), text)
 
 
 class OneLineOutput(OutputWrapper):
@@ -71,7 +89,9 @@ class OneLineOutput(OutputWrapper):
         style_func: Callable[[str], str] | None = None,
         ending: str | None = None,
     ) -> None:
-        super().write(escape_invisible(msg.removesuffix("\n")), style_func, ending)
+        super().write(
+            name_own_command(escape_invisible(msg.removesuffix("\n"))), style_func, ending
+        )
 
     def write_json(self, value: object) -> None:
         """Write one line of JSON. What can't be seen is escaped as JSON does it, so that no value changes."""

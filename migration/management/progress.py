@@ -46,6 +46,7 @@ LOOK_SECONDS = 1.0
 BAR_WIDTH = 20
 # A run that is over is reported at once.
 POLL_SECONDS = 0.1
+REPEATED_AFTER_SECONDS = 30.0
 # A worker that has time begins a run within a second.
 BEGUN_AFTER_SECONDS = 5
 # The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
@@ -109,7 +110,7 @@ class ProgressDisplay:
 
     def __init__(self, output: OutputWrapper) -> None:
         terminal = cast("OneLineOutput", output).terminal
-        self._output, self._told = output, ""
+        self._output, self._told, self._told_at = output, object(), 0.0
         self._bar = make_bar(terminal) if terminal else None
         self._log: list[logging.StreamHandler[TextIO]] = []
 
@@ -134,8 +135,11 @@ class ProgressDisplay:
         text = ". ".join(escape_invisible(str(part)) for part in parts if part)
         if self._bar:
             self._draw(self._bar, work, text)
-        elif text != self._told:
-            self._told = text
+            return
+        # Rates and seconds left move by themselves: where nothing else does, a line each half minute is enough.
+        told = (work.done, waits_for and waits_for.codes, remark and remark.codes)
+        if told != self._told or time.monotonic() - self._told_at >= REPEATED_AFTER_SECONDS:
+            self._told, self._told_at = told, time.monotonic()
             self._output.write(text)
             self._output.flush()
 
@@ -270,6 +274,10 @@ NO_PROGRESS = Sentence(
     "%(run)s has made no progress for %(seconds)s s. It stays queued. If no worker is running, start one: "
     "manage.py qcluster",
 )
+NO_PROGRESS_AS_IT_FAILS = Sentence(
+    "no_progress_as_it_fails",
+    "%(run)s has made no progress for %(seconds)s s. It stays queued, and the workers try on. %(why)s",
+)
 
 
 def _poll_run(run: Run, display: ProgressDisplay) -> None:
@@ -287,8 +295,12 @@ def _poll_run(run: Run, display: ProgressDisplay) -> None:
         if now.done != seen:
             seen, seen_at = now.done, time.monotonic()
         if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
-            facts = NO_PROGRESS(run=run.name_message, seconds=NO_PROGRESS_SECONDS)
-            raise CommandError(str(facts))
+            name, seconds = run.name_message, NO_PROGRESS_SECONDS
+            why = now.delay_reason if now.groups_awaiting_retry else None
+            if why and not now.worker_is_gone:
+                told = NO_PROGRESS_AS_IT_FAILS(run=name, seconds=seconds, why=why)
+                raise CommandError(str(told))
+            raise CommandError(str(NO_PROGRESS(run=name, seconds=seconds)))
 
 
 RUN_CUT_SHORT = Sentence(

@@ -752,7 +752,9 @@ def restore(batch: MoveBatch) -> None:
     # What NOVA wrote since the purge differs until it is pushed.
     if seen.status == Comparison.Status.MATCH:
         Comparison.objects.record([seen])
-    told = RESTORED_ALL_BUT_NEWER() if kept or pending else RESTORED()
+    # After an upgrade each client waits to be compared once, whether NOVA wrote or not.
+    is_newer = (kept or pending) and seen.status != Comparison.Status.MATCH
+    told = RESTORED_ALL_BUT_NEWER() if is_newer else RESTORED()
     batch.settle([attempt], moved, {snapshot.client_id: told})
 
 

@@ -28,6 +28,9 @@ from nova_admin.env_file import (
 from nova_admin.environment import is_host_or_domain, split_at_commas
 
 URL, HOSTS = "DATABASE_URL", "ALLOWED_HOSTS"
+ORIGINS = "CSRF_TRUSTED_ORIGINS"
+# boto3 reads these, in small letters too; shells have them so.
+PROXIES = ("HTTPS_PROXY", "NO_PROXY")
 # Parts of NOVA's own address that are its role's.
 OF_THE_ROLE = (
     "user",
@@ -100,13 +103,14 @@ def plan_settings(
     found, text = _read(path)
     there = {name: value for name, value in found.items() if value}
     example = list_names(EXAMPLE.read_text("utf-8"))
+    given = {name: given.get(name.lower(), "") for name in PROXIES} | dict(given)
     taken = {
         name: value.strip()
         for name, value in given.items()
         if value.strip()
         and name not in there
         and name in example
-        and (name.startswith(("NOVA_", "AWS_", "SECRET_KEY")) or name == HOSTS)
+        and (name.startswith(("NOVA_", "AWS_", "SECRET_KEY")) or name in (HOSTS, *PROXIES))
     }
     if given.get("AWS_SESSION_TOKEN"):  # these keys are soon valid no more
         taken = {
@@ -116,12 +120,16 @@ def plan_settings(
     made = {}
     if uri := _choose_uri(path, there, given[URL], nova, role, former, is_shared, role_is_there):
         made[URL] = uri
-    if missing := [
-        host for host in split_at_commas(hosts) if host not in split_at_commas(known.get(HOSTS, ""))
-    ]:
+    # Links have the port of the first origin, as a proxy at another one than 443 needs it.
+    places = [each.removesuffix(":443") for each in split_at_commas(hosts)]
+    ports = [each for each in places if re.fullmatch(r"[^:]+:\d{1,5}", each)]
+    if ports and ORIGINS not in known:
+        made[ORIGINS] = ",".join(f"https://{each}" for each in ports)
+    names = [each.partition(":")[0] if each in ports else each for each in places]
+    if missing := [host for host in names if host not in split_at_commas(known.get(HOSTS, ""))]:
         if not all(map(is_host_or_domain, missing)):
             raise RefusedError(
-                "--host is no name of a host, such as nova.example.com, without scheme and port."
+                "--host is no name of a host, such as nova.example.com or nova.example.com:8443, without https://."
             )
         made[HOSTS] = ",".join([*split_at_commas(known.get(HOSTS, "")), *missing])
     if has_site and KEYS[0] not in known:

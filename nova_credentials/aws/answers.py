@@ -136,6 +136,7 @@ _ADVICE = {
     "unavailable": sentences.UNAVAILABLE_ADVICE(),
     "conflict": sentences.CONFLICT_ADVICE(),
     "schema": sentences.SCHEMA_ADVICE(),
+    "SSLError": sentences.CERTIFICATE_ADVICE(),
     "InvalidName": sentences.NAME_ADVICE(n=MAX_NAME),
     "TooLarge": sentences.SIZE_ADVICE(n=MAX_BYTES),
     "LimitExceededException": sentences.QUOTA_ADVICE(),

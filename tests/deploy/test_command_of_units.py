@@ -133,3 +133,29 @@ def test_a_file_that_is_not_there_is_named(built_site, tmp_path):
     assert done.stderr == (
         f"{tmp_path}/nowhere.env can't be read (No such file or directory). NOVA_ENV_FILE names another file.\n"
     )
+
+
+def test_the_first_file_of_settings_is_made_where_there_is_none(built_site, tmp_path):
+    done = run(built_site, "make_settings", NOVA_ENV_FILE=str(tmp_path / "nowhere.env"))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\nSECRET_KEY=" in done.stdout
+
+
+@ROOT_ALONE
+def test_an_interpreter_that_the_user_may_not_run_is_named_in_a_sentence(built_site, env_file):
+    program = Path(tempfile.mkdtemp(), "python3")  # in a folder for root alone
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    script = built_site / "deploy/run_as_units_do.py"
+
+    done = subprocess.run(
+        [sys.executable, "-c", STARTING, program, script, "doctor"],
+        env={"PATH": os.environ["PATH"], "NOVA_USER": "nobody", "NOVA_ENV_FILE": str(env_file)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    shutil.rmtree(program.parent)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"nobody may not run {program}. ")
+    assert done.stderr.endswith(f"PYTHON=/usr/bin/python3 deploy/build.sh {built_site}\n")

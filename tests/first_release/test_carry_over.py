@@ -77,6 +77,15 @@ def test_the_tables_are_carried_over_as_they_are(first):
     )
 
 
+def test_the_doctor_says_in_one_line_that_it_waits_for_migrate(first):
+    told = first.manage("doctor", "--format", "json")
+
+    assert told.returncode == 1
+    (line,) = json.loads(told.stdout)
+    assert (line["check"], line["codes"]) == ("schema_behind", ["first_release"])
+    assert first.tables("nova_admin") == []
+
+
 def test_migrate_keeps_every_row_and_leaves_novas_tables_alone_in_public(first):
     first.own()
     before = first.rows("public")

@@ -127,7 +127,14 @@ def test_make_settings_prints_the_must_part_with_new_keys_and_needs_no_setting(t
 
 # `demo` sets these for its processes, and `start_stores` those of the embedded stores; the generic endpoint is refused.
 NOBODYS = {"NOVA_DEMO", "NOVA_DEMO_PLACES", *EMBEDDED_VARIABLES.values(), "AWS_ENDPOINT_URL"}
-READ_BY_BOTO3 = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"}
+READ_BY_BOTO3 = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_PROFILE",
+    "AWS_CA_BUNDLE",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+}
 
 
 def list_settings() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from credentials.site_schema import SCHEMA
 from migration.management.base import OneLineCommand
 from nova_admin import environment
 from nova_admin.adoption.database import (
+    PLACEHOLDER,
     Connection,
     NovaDatabase,
     Prepared,
@@ -45,7 +47,10 @@ BUILT_WHEEL = environment.BASE_DIR / "wheels" / WHEEL
 SITE = Path("/srv/nova-admin")  # where the units look for it, and for its settings
 SETTINGS = Path("/etc/nova-admin.env")
 CHILD_SECONDS = 3600
-MAY_NOT = "{role} may not do this; somebody with more rights has to run it, and may choose the role's password."
+MAY_NOT = "{role} may not do this; a superuser of the server has to:"
+# What a superuser types, and what psql then asks for.
+ASK_SUPERUSER = "As that superuser: psql --dbname {database} --file {path}   # then run adopt again"
+HOW_IT_ASKS = "psql asks for the new password of {role}: paste the one that stands in DATABASE_URL of {settings}."
 SHARED = (
     "NOVA and the site share the role {role}: no boundary is between them. Whoever has NOVA's database password can"
     " change phases, users and records of the site."
@@ -70,7 +75,7 @@ class Command(OneLineCommand):
             "--host",
             default="",
             metavar="NAME",
-            help="the name by which people reach the site (ALLOWED_HOSTS)",
+            help="the name by which people reach the site (ALLOWED_HOSTS), with the port if it isn't 443",
         )
         parser.add_argument(
             "--admin",
@@ -214,7 +219,7 @@ class Command(OneLineCommand):
         self._list(planned.done or ([] if planned.left else ["nothing, all is there"]))
         if planned.left and not is_done:
             say(f"   {MAY_NOT.format(role=database.role)}")
-            self._list(planned.left)
+            self._list(fit_for_psql(planned.left))
         if is_shared:
             say(f"   {SHARED.format(role=role)}")
         elif database.is_superuser and database.role in database.owners:
@@ -296,8 +301,13 @@ class Command(OneLineCommand):
         if done.left:
             path = options["sql"] or settings.path.parent / "adopt.sql"
             self._write(path, make_script(done.left, settings))
-            self.stdout.write(f"{MAY_NOT.format(role=database.role)} {path} has it for psql:")
-            self._list(done.left)
+            self.stdout.write(MAY_NOT.format(role=database.role))
+            self._list(lines := fit_for_psql(done.left))
+            self.stdout.write(
+                ASK_SUPERUSER.format(database=shlex.quote(database.name), path=path.absolute())
+            )
+            if lines != done.left:
+                self.stdout.write(HOW_IT_ASKS.format(role=role, settings=settings.path))
         if done.left_needed:
             raise RefusedError(
                 "The site needs what is left. Have it run, then run adopt again: it goes on from there."
@@ -317,7 +327,8 @@ class Command(OneLineCommand):
         except psycopg.OperationalError:
             raise RefusedError(
                 f"{role} can't log in to the database with the {URL} of {settings.path}. If the role has another"
-                " password, write it there and run adopt again; else the server refuses it (pg_hba.conf)."
+                f" password, write it there, or have a superuser give it that one (\\password {role} in psql), and run"
+                " adopt again. Else the server refuses it (pg_hba.conf)."
             ) from None
 
     def _grant_to_readers(self, settings: SiteSettings, database: NovaDatabase) -> None:
@@ -415,15 +426,27 @@ def describe_place(connection: Connection, uri: str) -> dict[str, str]:
     }
 
 
+def fit_for_psql(statements: list[str]) -> list[str]:
+    """Have psql itself ask for the password of a role that is made, and tell the server its verifier alone."""
+    made = [
+        re.fullmatch(rf"CREATE ROLE (.+) LOGIN PASSWORD {PLACEHOLDER};", each)
+        for each in statements
+    ]
+    lines = list[str]()
+    for statement, new in zip(statements, made, strict=True):
+        lines += [f"CREATE ROLE {new[1]} LOGIN;", f"\\password {new[1]}"] if new else [statement]
+    return lines
+
+
 def make_script(statements: list[str], settings: SiteSettings) -> str:
     """Return the statements as a file for psql; it holds no password."""
-    head = "-- Run in NOVA's database, as a superuser or as whoever may. '…' is the password in "
     return "\n".join(
         [
-            f"{head}{URL} of {settings.path}.",
+            "-- For psql, in NOVA's database, as a superuser or as whoever may.",
+            f"-- It asks for the password of a role that is made: the one in {URL} of {settings.path}.",
             "\\set ON_ERROR_STOP on",
             "BEGIN;",
-            *statements,
+            *fit_for_psql(statements),
             "COMMIT;",
             "",
         ]

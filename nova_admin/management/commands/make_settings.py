@@ -10,7 +10,7 @@ from nova_admin.env_file import make_must_part
 class Command(BaseCommand):
     help = (
         "Prints the first part of .env.example, which has to be set, with new keys. It needs no setting: (umask 077;"
-        " python manage.py make_settings > /etc/nova-admin.env). Exits with 0."
+        " /srv/nova-admin/nova-admin make_settings > /etc/nova-admin.env). Exits with 0."
     )
     requires_system_checks = ()
 

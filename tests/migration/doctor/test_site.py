@@ -73,7 +73,7 @@ def test_aws_that_refuses_every_call_is_away_and_lacks_permissions(aws):
 
     aws.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED),)))
 
-    assert told(find_missing_aws) == [("failed", "aws_is_away")]
+    assert told(find_missing_aws) == [("failed", "aws_refuses")]
     assert ("failed", "action_refused") in told(find_lacking_permissions)
 
 

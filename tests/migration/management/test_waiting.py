@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from migration.management import progress
+from migration.management.base import name_own_command
 from migration.management.progress import ITEM_NOT_BEGUN, NOT_BEGUN_NO_WORKER
 from migration.models import RunItem, Worker
 from migration.runs import engine
@@ -190,3 +191,18 @@ def test_five_seconds_are_five_seconds_of_a_real_clock(idom, monkeypatch):
 
     assert 5 <= time.monotonic() - began < 8
     assert ADVICE in errors.getvalue()
+
+
+def test_commands_are_named_as_they_are_typed_here(monkeypatch):
+    text = (
+        "Run: python manage.py migrate, then start one: manage.py qcluster. See /x/manage.py check."
+    )
+    assert name_own_command(text) == text
+
+    monkeypatch.setenv("NOVA_COMMAND", "/opt/site/nova-admin")
+    assert name_own_command(text) == (
+        "Run: /opt/site/nova-admin migrate, then start one: /opt/site/nova-admin qcluster. See /x/manage.py check."
+    )
+
+    monkeypatch.setenv("NOVA_COMMAND", "/srv/nova-admin/nova-admin")
+    assert "start one: systemctl start nova-admin-worker. See" in name_own_command(text)

@@ -14,6 +14,7 @@ from migration.moves import moves
 from migration.moves.moves import (
     NO_VALUE_IN_AWS,
     ONLY_IN_AWS,
+    RESTORED,
     RESTORED_ALL_BUT_NEWER,
     STORES_DIFFER,
     move,
@@ -155,6 +156,18 @@ def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
     assert (row.db_host, row.db_password) == ("new.example.test", "example-password-1")
     assert document(idom)["client_name"] == "New"
     assert is_pending(idom)
+
+
+def test_a_restore_tells_of_no_write_of_novas_where_there_was_none(idom):
+    """As after an upgrade: each client waits to be compared once, though nobody wrote."""
+    before = document(idom)
+    advance(idom, Phase.PURGED)
+    row = DatabaseCredential.objects.get(client_id=idom)
+    update("client_database_credentials", row.pk, db_host=row.db_host)
+    assert is_pending(idom)
+
+    assert move(client_id=idom, new=Phase.AWS).message == RESTORED()
+    assert document(idom) == before
 
 
 def test_several_rows_with_labels_come_back_each_to_its_own(sm):

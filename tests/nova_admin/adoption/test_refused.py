@@ -175,6 +175,21 @@ def test_hosts_that_are_none(nova):
     assert "--host is no name of a host" in refuse(nova, "--host", "https://nova.example.com")
 
 
+def test_how_aws_is_reached_and_where_the_proxy_is_go_into_the_settings(nova):
+    done = nova.adopt(
+        "--yes", "--host", "nova.example.com:8443", "--admin", "ana",
+        AWS_CA_BUNDLE="/etc/ssl/own.pem", https_proxy="http://proxy.example:3128",
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    settings = read_env_file(nova.env_file)
+    assert settings["AWS_CA_BUNDLE"] == "/etc/ssl/own.pem"
+    assert settings["HTTPS_PROXY"] == "http://proxy.example:3128"
+    assert settings["ALLOWED_HOSTS"] == "nova.example.com"
+    assert settings["CSRF_TRUSTED_ORIGINS"] == "https://nova.example.com:8443"
+    assert "https://nova.example.com:8443/admin/login/link/" in done.stdout
+
+
 def test_tables_in_use_while_they_are_handed_over(nova):
     with (
         nova_database.database() as _unused,

@@ -8,7 +8,7 @@ from django.db import OperationalError, connection
 
 from migration.clients.models import read_or_count_clients, renew_client_counts
 from migration.core import counters
-from migration.core.aws_store import call_counter, note_attempt
+from migration.core.aws_store import call_counter, note_attempt, trying_permissions
 from migration.core.counters import ProcessCounter
 from migration.core.rate_limiter import rate_limiter
 from migration.models import KeptCounts
@@ -93,3 +93,20 @@ def test_the_counts_of_clients_are_left_alone():
 
     assert read_calls() == {"GetSecretValue ok": 1}
     assert not read_or_count_clients().is_kept
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        Attempt("CreateSecret", "data", "InvalidParameterException", ""),
+        Attempt("PutSecretValue", "ok", "", ""),
+    ],
+)
+def test_a_trial_of_a_permission_is_no_line_of_the_log(attempt, caplog):
+    caplog.set_level("INFO")
+    with trying_permissions():
+        note_attempt(attempt)
+    assert caplog.messages == []
+
+    note_attempt(attempt)
+    assert len(caplog.messages) == 1
