@@ -235,8 +235,8 @@ def keep_counting() -> None:
     if CountingGap.objects.exclude(ended_at=None).count() > mended:
         # Somebody took them off, which nothing else tells of once they are back.
         logger.warning(
-            "Writes to NOVA's tables were not counted for a time: a trigger was missing, changed or switched off."
-            " It is back, and every client that both stores hold is pushed again."
+            "Writes to NOVA's tables were not counted for a time: a trigger was missing, changed or switched off;"
+            " it is back, and all clients are pushed again"
         )
 
 
