@@ -43,7 +43,7 @@ def run_as_somebody_else(nova: Nova, file) -> None:
             input=f"{password}\n{password}\n", capture_output=True, text=True, check=False,
             start_new_session=True,
         )  # fmt: skip
-        assert (ran.returncode, ran.stderr) == (0, "")
+        assert (ran.returncode, "ERROR" in ran.stderr) == (0, False), ran.stderr
         return
     lines = re.sub(
         r"^CREATE ROLE (\S+) LOGIN;\n\\password \1$",

@@ -103,7 +103,7 @@ def test_the_counts_of_clients_are_left_alone():
     ],
 )
 def test_a_trial_of_a_permission_is_no_line_of_the_log(attempt, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="migration.core.aws_store")
     with trying_permissions():
         note_attempt(attempt)
     assert caplog.messages == []
