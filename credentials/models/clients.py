@@ -52,7 +52,8 @@ DIGEST_LENGTH = 16
 NOVA_IS_WRITING = Sentence("nova_is_writing", "NOVA is writing this client's rows. Try again.")
 SEVERAL_ROWS_PRIMARY = Sentence(
     "several_rows_primary",
-    "%(slug)s: %(n)s %(kind)s rows are primary (ids %(ids)s); keep one primary.",
+    "%(slug)s: %(n)s %(kind)s rows are primary (%(ids)s); keep one primary.",
+    glue=", ",
 )
 CLIENT_ROW = Sentence("client_row", "client %(id)s")
 
@@ -259,12 +260,14 @@ class Client(models.Model):
         """
         rows = self._read_with_extras()
         for credential_type, of_type in rows.items():
-            primary = [row.pk for row in of_type if row.is_primary]
+            primary = [row.make_row_name_message() for row in of_type if row.is_primary]
             if len(primary) > 1:
-                ids = ", ".join(map(str, primary))
                 raise DocumentError(
                     SEVERAL_ROWS_PRIMARY(
-                        slug=self.slug, n=len(primary), kind=credential_type, ids=ids
+                        slug=self.slug,
+                        n=len(primary),
+                        kind=credential_type,
+                        ids=tuple(primary),
                     )
                 )
         return documents.build_document(self.name, rows, slug=self.slug, extra=self.extra)

@@ -24,7 +24,7 @@ from migration.campaigns.models import (
     Campaign,
     WaveClient,
 )
-from migration.core.audit import AuditEvent, is_ahead
+from migration.core.audit import ORIGIN, AuditEvent, is_ahead
 from migration.core.clients import MOVE_EVENT, VIEW_RUNS, PhaseChange, PhaseChoices, is_move_back
 from migration.core.histories import HasPermission, HistoryLine, make_line
 from nova_credentials.messages import Message
@@ -96,6 +96,10 @@ def list_history(
 
 def _tell(campaign: Campaign, entry: AuditEvent, has_permission: HasPermission) -> HistoryLine:
     line, message = make_line(entry, has_permission), entry.message
+    ran = ORIGIN.fullmatch(entry.origin)
+    if line.who and ran and not ran["command"]:
+        # It began it by itself, in the name of who started it.
+        line = replace(line, who=localize(campaign.name_message))
     if message.key == CAMPAIGN_STEERED.key:
         former = FORMER_STATES.get(str(message.values.get("state")))
         return replace(line, message=former(campaign=campaign.name_message)) if former else line

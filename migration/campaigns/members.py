@@ -29,7 +29,7 @@ from migration.moves.rules import DIFFERS, UNCHECKED
 from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
 from migration.runs.models import Run
 from migration.runs.requests import RequestContent, read_request_content
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
 # Clients that hold a campaign up: it goes on without them, if somebody says so
@@ -151,21 +151,52 @@ def go_on_without(
             raise CampaignNotChangedError(OTHERS_ARE_STUCK(n=len(stuck)))
         taken = WaveClient.objects.not_left_out().filter(wave__campaign=campaign, client__in=stuck)
         taken.update(left_out_at=timezone.now())
-        # An entry for the campaign, and one for each client, so that the audit of a client has its own
         name = campaign.name_message
         with campaign.grouping_audit_entries():
             facts = GOES_ON_WITHOUT(campaign=name, n=len(stuck))
             AuditEvent.objects.record(CAMPAIGN_EVENT, facts, by=by, reason=reason)
-            left_out = LEFT_OUT_OF_CAMPAIGN(campaign=name)
-            entries = [
-                AuditEvent.make_signed(
-                    CAMPAIGN_EVENT, left_out, by=by, client_id=pk, slug=slug, reason=reason
-                )
-                for pk, slug in sorted(stuck.items())
-            ]
-            AuditEvent.objects.insert_already_signed(entries)
+            _record_left_out(LEFT_OUT_OF_CAMPAIGN(campaign=name), stuck, by=by, reason=reason)
         campaign.go_on(by=by, seen=seen)
     return len(stuck)
+
+
+LEFT_OUT_AS_INACTIVE = Sentence(
+    "left_out_as_inactive",
+    "Left out of %(campaign)s: NOVA doesn't read inactive clients.",
+)
+GOES_ON_WITHOUT_INACTIVE = Sentence(
+    "goes_on_without_inactive",
+    "%(campaign)s left out %(n)s inactive clients of %(wave)s.",
+    one="%(campaign)s left out %(n)s inactive client of %(wave)s.",
+)
+
+
+def leave_out_inactive(wave: Wave) -> None:
+    """Leave out the wave's clients that became inactive and are not in dual read yet: NOVA would never read them there.
+
+    In dual read they are refused at the cutover, where somebody may override that.
+    """
+    before = wave.list_clients().in_phases(Phase.POSTGRES, Phase.DUAL_WRITE)
+    inactive = dict(before.exclude(is_active=True).values_list("pk", "slug"))
+    if not inactive:
+        return
+    campaign, name = wave.campaign, wave.campaign.name_message
+    WaveClient.objects.filter(wave=wave, client__in=inactive).update(left_out_at=timezone.now())
+    with campaign.grouping_audit_entries():
+        facts = GOES_ON_WITHOUT_INACTIVE(campaign=name, wave=wave.name_message, n=len(inactive))
+        AuditEvent.objects.record(CAMPAIGN_EVENT, facts, by=None)
+        _record_left_out(LEFT_OUT_AS_INACTIVE(campaign=name), inactive, by=None)
+
+
+def _record_left_out(
+    facts: Message, clients: dict[int, str], *, by: User | None, reason: str = ""
+) -> None:
+    """Record it of each client by itself, so that the audit of a client has its own entry."""
+    entries = [
+        AuditEvent.make_signed(CAMPAIGN_EVENT, facts, by=by, client_id=pk, slug=slug, reason=reason)
+        for pk, slug in sorted(clients.items())
+    ]
+    AuditEvent.objects.insert_already_signed(entries)
 
 
 # Clients and groups in a campaign that is not over: taken by a wave, or waiting for theirs

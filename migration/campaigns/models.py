@@ -597,7 +597,7 @@ WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
 # Of a campaign with one group, and of a group that is called so.
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
 # A further part of a group that has more clients than a wave may.
-WAVE_PART = Sentence("wave_part", "wave %(number)s, part %(part)s (%(group)s)")
+WAVE_PART = Sentence("wave_part", "wave %(number)s (%(group)s, part %(part)s)")
 PART_OF_WAVE_OF_THAT_NAME = Sentence("part_of_wave_of_that_name", "wave %(number)s, part %(part)s")
 
 
@@ -634,12 +634,21 @@ class Wave(models.Model):
     def __str__(self) -> str:
         return f"{escape_name(self.group_name)} of campaign {self.campaign_id}"
 
+    @cached_property
+    def number(self) -> int:
+        """Return its place among all waves of the campaign; takes a query where groups before it may have parts."""
+        place = self.position + self.part - 1
+        if self.position == 1 or not self.campaign.wave_size:
+            return place
+        before = Wave.objects.filter(campaign=self.campaign_id, position__lt=self.position)
+        return place + before.filter(part__gt=1).count()
+
     @property
     def name_message(self) -> Message:
         """Return its place in the campaign, and its group where there are several, as part of a sentence."""
         if self.position == 1 and self.campaign.has_one_group:
             return WAVE_OF_THAT_NAME(number=str(self.part))
-        names = {"number": str(self.position)}
+        names = {"number": str(self.number)}
         group = escape_name(self.group_name)
         has_that_name = is_name_in_any_language(self.group_name, WAVE_OF_THAT_NAME(**names))
         # The first part has no number: nobody knows yet whether there will be a second.

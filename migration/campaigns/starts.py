@@ -187,7 +187,7 @@ class CampaignPlan:
         return [
             {
                 "verdict": verdict.value,
-                "label": verdict.label,
+                "label": TABS[verdict][0],
                 "number": len(shown[verdict]),
                 "kind": LABELS[verdict],
                 "icon": TABS[verdict][1],

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from migration.campaigns.members import read_campaign_request
+from migration.campaigns.members import leave_out_inactive, read_campaign_request
 from migration.campaigns.models import (
     CAMPAIGN_EVENT,
     GOALS,
@@ -345,6 +345,7 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
             if wave.find_unfinished_run() or wave.soaks_until(now):
                 return None
             campaign.waves.filter(pk=wave.pk).remove_former_members(campaign)
+            leave_out_inactive(wave)
             if step := wave.find_next_untried_step():
                 return _start_due_step(wave, *step, now)
             wave.finished_at = now
@@ -504,6 +505,7 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
         number = wave.begin(now=now)
         begun = WAVE_BEGUN(campaign=campaign.name_message, wave=wave.name_message, n=number)
         campaign.record_act(begun, by=None)
+        leave_out_inactive(wave)
         if step := wave.find_next_untried_step():
             return _start_due_step(wave, *step, now)
         wave.finished_at = now

@@ -43,10 +43,12 @@ from migration.clients.list import (
 from migration.clients.logins_tab import AwsStateView, get_logins_context
 from migration.clients.offboarding import LeavingView
 from migration.clients.page import (
+    NAME_NOT_ALLOWED,
     AwsReadQueriesView,
     FormerLayoutView,
     LiveClientView,
     get_client_context,
+    list_push_problems,
 )
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_selection
 from migration.core.pages import (
@@ -396,6 +398,13 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
                 context |= get_moves_context(request, client)
         if not client or tab == ClientTab.LOGINS:
             context |= get_logins_context(request, client, context)
+            if client and request.method == "GET":
+                problems = list_push_problems(client)
+                context["push_problems"] = problems
+                # The field to mend is open.
+                context["client_card"]["is_open"] |= NAME_NOT_ALLOWED.key in {
+                    each.key for each in problems
+                }
         if not client and request.user.has_perms(LEGACY_IMPORT_PERMISSIONS):
             context["legacy_url"] = get_legacy_url()
         response = super().render_change_form(request, context, *args, **kwargs)

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.localization import show_moment
+from credentials.models import name_rows
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
@@ -250,7 +251,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     title = _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label}
     if possible_at:
         day = show_moment(possible_at)
-        title = _("Next step: wait until %(day)s, then purge") % {"day": day}
+        title = _("Purge: from %(day)s, once all checks pass") % {"day": day}
     return {
         "phase": PhaseChoices(new).label,
         "title": title,
@@ -306,6 +307,14 @@ def _check_document(client: ClientRow) -> Iterator[Check]:
     too_large = documents.size_problem(document, slug, prefix=prefix, layout=layout)
     size = too_large or NOT_TOO_LARGE()
     yield Check("secret_too_large", not too_large, size, CheckFix.LOGINS)
+
+
+def list_push_problems(client: ClientRow) -> list[Message]:
+    """Say why a push of the client's rows would fail, with the logins by their names."""
+    if client.phase == Phase.PURGED:
+        return []
+    unmet = [each for each in _check_document(client) if not each.passed]
+    return name_rows([each.text for each in unmet if each.text.key != NO_LOGIN.key])
 
 
 def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:

@@ -217,6 +217,8 @@ class Problem:
     find: Find = field(repr=False)
     severity: Severity = Severity.WARNING
     found_by: Finder = Finder.WORKER
+    # In place of the title while something is wrong, where the title alone names the good state.
+    title_of_wrong: StrOrPromise = ""
     # How often workers look for what only `doctor` finds; None: never.
     every: timedelta | None = MINUTE
     # /readyz fails: this process can't do its work, and another may.

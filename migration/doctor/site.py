@@ -1095,6 +1095,7 @@ NOTICES_HAVE_RECIPIENTS = Sentence(
     "notices_reach_nobody",
     _("Notice recipients"),
     Area.NOTICES,
+    title_of_wrong=_("Nobody is notified"),
     found_by=Finder.PAGE,
     page="run_notices",
     button=_("See the notices"),

@@ -727,7 +727,7 @@ LABELS = {PlanClass.WILL: "success", PlanClass.REFUSED: "danger", PlanClass.NOTH
 # The words of a tab, and the sign of its clients.
 TABS = {
     PlanClass.WILL: (gettext_lazy("Will be done"), "check"),
-    PlanClass.REFUSED: (PlanClass.REFUSED.label, "block"),
+    PlanClass.REFUSED: (gettext_lazy("Not included"), "block"),
     PlanClass.NOTHING: (PlanClass.NOTHING.label, "remove"),
 }
 

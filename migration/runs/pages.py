@@ -34,6 +34,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import intcomma, localize
+from credentials.models import name_rows
 from migration.core.audit import (
     APPROVAL_EVENT,
     CANCELLATION_EVENT,
@@ -209,6 +210,10 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
 
 def list_rows(request: HttpRequest, items: Iterable[RunItem]) -> list[dict[str, object]]:
     """Return a dict for each item (with `is_mended`): the item, its remedies, whether a retry can succeed."""
+    items = list(items)
+    told = [item for item in items if item.message]
+    for item, message in zip(told, name_rows([item.message for item in told]), strict=True):
+        item.message = message
     return [
         {
             "item": item,

@@ -162,7 +162,7 @@ def _make_line(
     each = result.problem
     more = _("(and %(n)s more)") % {"n": len(others)} if others else ""
     sentence = " ".join(filter(None, [localize(first.message), more]))
-    lead, detail = str(each.title), sentence
+    lead, detail = str(each.title_of_wrong or each.title), sentence
     if not each.is_of_site:
         lead, *parts = map(localize, first.message.parts)
         detail = " ".join(filter(None, [*parts, more]))
@@ -216,6 +216,7 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
         url = reverse("admin:credentials_client_add")
         return NextStep(_("Add the first client."), _("Add a client"), url)
     ready = sorted((row for row in clients.phases if row.ready), key=lambda row: -row.ready)
+    left_to_campaigns = ""
     for row in ready:
         # A purge is none: it wants each slug typed.
         act = find_move_act(Phase(row.phase), Phase(row.next_phase))
@@ -235,12 +236,20 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
             waves_url = ""
             if number > 1 and may_start_campaign(request):
                 waves_url = reverse("admin:migration_campaign_start")
-            return NextStep(
-                describe_ready(number, row.label), f"{label}…", url, waves_url=waves_url
+            text = " ".join(
+                filter(
+                    None,
+                    [
+                        describe_ready(number, row.label),
+                        describe_left_to_campaigns(row.ready - number),
+                    ],
+                )
             )
+            return NextStep(text, f"{label}…", url, waves_url=waves_url)
+        left_to_campaigns = left_to_campaigns or describe_left_to_campaigns(row.ready)
     if ready:
         row = ready[0]
-        text = describe_ready(row.ready, row.label)
+        text = " ".join(filter(None, [describe_ready(row.ready, row.label), left_to_campaigns]))
         return NextStep(text, _("See them"), f"{page}?{row.ready_query}", is_main=False)
     blocked = sum(row.clients for row in clients.blockers if row.standing == Standing.BLOCKED)
     if blocked:
@@ -270,6 +279,14 @@ def describe_ready(number: int, phase: str) -> str:
         number,
     )
     return text % {"n": intcomma(number), "phase": phase}
+
+
+def describe_left_to_campaigns(number: int) -> str:
+    """Say how many of a phase's clients that are ready go on with their campaign; "" of none."""
+    text = ngettext(
+        "%(n)s more moves with its campaign.", "%(n)s more move with their campaign.", number
+    )
+    return text % {"n": intcomma(number)} if number else ""
 
 
 # What is at work: running campaigns, and runs that are not over

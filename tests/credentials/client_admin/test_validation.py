@@ -139,3 +139,29 @@ def test_more_stored_logins_than_that_are_shown(operator, idom):
         make_database(idom, label=f"login {number}", is_primary=False)
 
     assert "databases-130-db_host" in open_form(operator, change(idom))
+
+
+def problems(operator, pk) -> list[str]:
+    response = operator.get(f"{change(pk)}?tab=logins")
+    return [each.key for each in response.context.get("push_problems", [])]
+
+
+def test_the_logins_say_why_a_push_would_fail_and_name_the_logins_as_their_cards_do(operator, idom):
+    assert problems(operator, idom) == []
+    make_database(idom, label="second")
+
+    page = operator.get(f"{change(idom)}?tab=logins")
+
+    (problem,) = page.context["push_problems"]
+    assert problem.key == "several_rows_primary"
+    assert "second" in str(problem)
+
+
+def test_of_a_slug_that_no_secret_can_have_the_field_is_open_beside_the_reason(operator, idom):
+    assert not operator.get(f"{change(idom)}?tab=logins").context["client_card"]["is_open"]
+    make_odd(idom, "clients", slug="bad slug")
+
+    page = operator.get(f"{change(idom)}?tab=logins")
+
+    assert problems(operator, idom) == ["name_not_allowed"]
+    assert page.context["client_card"]["is_open"]

@@ -392,3 +392,26 @@ def test_the_failure_of_who_was_left_out_is_over_and_a_wave_without_clients_does
     assert count_failed_clients().by_act == {}
     assert wave.soaks_until(timezone.now()) is None
     assert [each.state for each in summarize_campaign(campaign).waves] == [WaveState.BEGUN]
+
+
+def test_who_became_inactive_before_dual_read_is_left_out_and_holds_nobody_up():
+    """NOVA reads no inactive client: there it would lack its reads for good, and its wave would stop over it."""
+    group = make_group("north", 3, Phase.DUAL_WRITE)
+    first, unset, _last = members(group)
+    all_clients().filter(pk=first).update(is_active=False)
+    all_clients().filter(pk=unset).update(is_active=None)
+    campaign = begin(group)
+
+    go(campaign)
+
+    assert stand(campaign) == (Campaign.State.FINISHED, [])
+    assert phases(group) == [Phase.DUAL_WRITE, Phase.DUAL_WRITE, Phase.AWS]
+    assert left_out() == ["north-0", "north-1"]
+    (wave,) = summarize_campaign(campaign).waves
+    assert (wave.clients, wave.left_out, wave.at_goal) == (1, 2, 1)
+    told = [
+        (event.slug, event.who)
+        for event in AuditEvent.objects.all()
+        if event.message.key == "left_out_as_inactive"
+    ]
+    assert set(told) == {("north-0", "system"), ("north-1", "system")}

@@ -261,7 +261,7 @@ def test_the_waves_that_are_yet_to_be_made_have_a_place(viewer):
 
     words = text(viewer.get(page(campaign)))
     assert "0 of 3 waves done" in words
-    assert "2 more waves Contains the rest of the group" in words
+    assert "2 more waves The rest of the group" in words
 
     campaign.waves.update(finished_at=timezone.now())
     do_next(campaign)
@@ -277,7 +277,7 @@ def test_of_several_groups_a_wave_names_its_own_and_one_that_is_called_like_its_
 
     names = [str(wave.name_message) for wave in campaign.waves.order_by("position", "part")]
 
-    assert names == ["wave 1", "wave 1, part 2", "wave 2 (Spain)"]
+    assert names == ["wave 1", "wave 2 (Wave 1, part 2)", "wave 3 (Spain)"]
 
 
 # History

@@ -177,7 +177,7 @@ def test_two_primary_rows_fail_as_data_and_are_named():
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "data")
-    assert f"{ids[0]}, {ids[1]}" in str(result.message)
+    assert f"mail login {ids[0]}, mail login {ids[1]}" in str(result.message)
 
 
 def test_no_credentials_and_inactive_are_skipped_with_the_reason():

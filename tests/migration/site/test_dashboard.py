@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration.campaigns.models import Campaign
+from migration.campaigns.steps import start_campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import SiteCounts
 from migration.core.clients import VIEW_CHECKS
@@ -28,6 +29,7 @@ from migration.runs.models import Run
 from migration.runs.progress import RUN_PAUSED
 from migration.site import dashboard
 from migration.site.client_problems import PUSHES_LATE
+from migration.site.dashboard import describe_left_to_campaigns
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -39,6 +41,7 @@ from tests.factories import (
     make_user,
     update,
 )
+from tests.migration.campaigns.taken import make_group
 
 HOME = reverse("admin:index")
 
@@ -362,3 +365,15 @@ def test_what_is_at_work_takes_two_queries_whatever_is(root):
         with CaptureQueriesContext(connection) as captured:
             dashboard.get_work_context(request)
         assert len(captured) == 2
+
+
+def test_who_goes_on_with_a_campaign_is_told_apart_from_who_the_button_moves(root):
+    """The strip counts all who are ready: beside a smaller number of the next step it says who has the others."""
+    north, _south = make_group("north", 2), make_group("south", 1)
+    before = root.get(HOME).context["next"].text
+    start_campaign(groups=[north])
+
+    found = root.get(HOME).context["next"].text
+
+    assert describe_left_to_campaigns(2) not in before
+    assert found.endswith(describe_left_to_campaigns(2))

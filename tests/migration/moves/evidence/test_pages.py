@@ -228,7 +228,7 @@ def test_no_page_offers_a_purge_before_its_time(cut_over, client, log_in, permis
     response = client.get(page_of(cut_over))
 
     assert purge(cut_over) not in response.content.decode()
-    assert "Next step: wait until " in text(response)
+    assert "Purge: from " in text(response)
     assert "needed: 7 days." in text(response)
     assert "overridden" not in text(response)
     assert ">Purge" not in response.content.decode()
