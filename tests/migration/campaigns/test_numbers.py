@@ -267,7 +267,7 @@ def test_the_waves_that_are_yet_to_be_made_have_a_place(viewer):
     do_next(campaign)
 
     words = text(viewer.get(page(campaign)))
-    assert "1 more wave Contains" in words
+    assert "1 more wave The rest of the group" in words
 
 
 def test_of_several_groups_a_wave_names_its_own_and_one_that_is_called_like_its_wave_is_named_once():
