@@ -172,11 +172,11 @@ GOES_ON_WITHOUT_INACTIVE = Sentence(
 
 
 def leave_out_inactive(wave: Wave) -> None:
-    """Leave out the wave's clients that became inactive and are not in dual read yet: NOVA would never read them there.
+    """Leave out the wave's inactive clients before they come into dual read: NOVA would never read them there.
 
-    In dual read they are refused at the cutover, where somebody may override that.
+    In PostgreSQL alone the first push refuses them, and in dual read the cutover does, which somebody may override.
     """
-    before = wave.list_clients().in_phases(Phase.POSTGRES, Phase.DUAL_WRITE)
+    before = wave.list_clients().in_phases(Phase.DUAL_WRITE)
     inactive = dict(before.exclude(is_active=True).values_list("pk", "slug"))
     if not inactive:
         return
