@@ -21,7 +21,8 @@ const watchRows = () => {
     page.checked = ticked === boxes.length;
     page.indeterminate = ticked > 0 && !page.checked;
     // All that there is is selected already.
-    across.parentElement.hidden = "onePage" in across.parentElement.dataset && page.checked && !across.checked;
+    const every = across.parentElement;
+    if ("onePage" in every.dataset) every.hidden = page.checked && !across.checked;
     const { one, many, all } = told.dataset;
     told.textContent = across.checked ? all : number === 1 ? one : many.replace("%s", number);
   };
