@@ -17,7 +17,7 @@ demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (
 # Some tests wait for servers and workers: four at a time keep two cores busy.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal
 
-# What goes over the acts, problems, events, permissions, sentences and documents of all drawers.
+# Tests of all drawers at once: of every act, problem, event, permission, sentence and document.
 SWEEPS := $(addprefix tests/migration/, runs/acts core/problems management/test_act_commands.py site/audit/test_acts.py \
 	site/test_menu.py site/test_permissions.py site/test_queries.py \
 	people/test_offers_to_roles.py people/test_roles.py people/test_roles_with_bodies.py) \

@@ -70,7 +70,7 @@ NOT_UNDERSTOOD = {
         "Not understood. Paste lines with AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=…."
     ),
 }
-# What such a text looks like, in the field while it is empty.
+# Shown in the field while it is empty.
 EXAMPLES = {
     CredentialType.DATABASE: "postgres://user:password@db.example.com:5432/name",
     CredentialType.EMAIL: "imaps://user:password@imap.example.com",

@@ -233,10 +233,10 @@ def keep_counting() -> None:
     for refusal in triggers.ensure_writes_are_counted():
         logger.warning("Writes to NOVA's tables are not counted: %s", escape_invisible(refusal.why))
     if CountingGap.objects.exclude(ended_at=None).count() > mended:
-        # Somebody took them off, which nothing else tells of once they are back.
+        # Once they are back, nothing else tells of it.
         logger.warning(
             "Writes to NOVA's tables were not counted for a time: a trigger was missing, changed or switched off;"
-            " it is back, and all clients are pushed again"
+            " it is back, and the next push looks at every client"
         )
 
 

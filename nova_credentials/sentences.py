@@ -87,7 +87,7 @@ SLUG_IS_EMPTY = Sentence("slug_is_empty", "the slug is empty")
 CHARACTER_NOT_ALLOWED = Sentence(
     "character_not_allowed",
     "AWS does not allow %(illegal)s in the name of a secret",
-    glue=", ",
+    glue=" or ",
 )
 A_SPACE = Sentence("a_space", "a space")
 SLASH_IN_SLUG = Sentence(

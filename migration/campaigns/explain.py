@@ -774,8 +774,11 @@ def summarize_campaign(
     """Sum up the campaign with all its waves, or with those of `waves` alone: a page shows some."""
     every_wave = list(campaign.waves.all())
     shown = list(every_wave if waves is None else waves)
+    places = {wave.pk: place for place, wave in enumerate(every_wave, 1)}
     for wave in shown:
         wave.campaign = campaign
+        if wave.pk in places:
+            wave.number = places[wave.pk]
     run = find_unfinished_run(campaign)
     wait = explain_waiting(campaign, run)
     summaries = tuple(_summarize_waves(campaign, shown, wait.step))

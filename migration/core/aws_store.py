@@ -32,7 +32,7 @@ from nova_credentials.document import Document
 from nova_credentials.messages import Message, Sentence
 
 logger = logging.getLogger(__name__)
-# Whether this thread's calls are trials, many of which AWS is meant to refuse.
+# True while permissions are tried, by calls that AWS is meant to refuse.
 _is_trial = ContextVar("_is_trial", default=False)
 
 

@@ -420,7 +420,7 @@ MAKE_A_ROLE = Sentence(
     "roles_not_apart",
     _("Separate database roles"),
     Area.DATABASE,
-    title_of_wrong=_("NOVA and the site don't have separate database roles"),
+    title_of_wrong=_("NOVA and this site don't have separate database roles"),
 )
 def find_roles_not_apart(look: Look) -> Iterator[Finding]:
     """Check that no role of NOVA's can do whatever the site can."""

@@ -34,6 +34,8 @@ REVEAL_PERMISSION = "migration.reveal_credential"
 
 # A password that was given longer ago is asked for again.
 FRESH_SECONDS = 5 * 60
+# Of a client that matched since then, no comparison is offered in place of its value.
+MATCHED_LATELY = timedelta(minutes=5)
 
 HIDDEN_AFTER_SECONDS = 30
 
@@ -156,9 +158,9 @@ class RevealView(ClientView):
     def has_just_matched(self) -> bool:
         """Say whether the newest comparison was a moment ago, and found both stores alike."""
         newest = Comparison.objects.newest().filter(client_id=self.client.pk).first()
-        since = timezone.now() - timedelta(seconds=FRESH_SECONDS)
-        is_match = newest is not None and newest.status == Comparison.Status.MATCH
-        return bool(newest and is_match and newest.compared_at > since)
+        if newest is None or newest.status != Comparison.Status.MATCH:
+            return False
+        return newest.compared_at > timezone.now() - MATCHED_LATELY
 
     def show_page(
         self, problems: list[str] | None = None, *, revealed: RevealedValue | None = None

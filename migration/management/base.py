@@ -52,7 +52,7 @@ LARGEST_ID = 2**63 - 1
 # Made once: `json.dumps` makes one for each call that has options.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
-# Where the units look for the site, and how its workers are started there.
+# The units name this folder of the site; and how its workers are started there.
 OWN_COMMAND_OF_UNITS = "/srv/nova-admin/nova-admin"
 START_UNIT = "systemctl start nova-admin-worker"
 QUEUE_NOT_REACHED = Sentence(
@@ -63,6 +63,7 @@ WAVE_IS_GROUP = Sentence(
 )
 
 
+# A command of this site in a text that was written for a checkout.
 MANAGE = re.compile(r"(?<![\w/.-])(?:python )?manage\.py (?=[a-z])")
 
 
@@ -71,10 +72,8 @@ def name_own_command(text: str) -> str:
     if not (own := os.environ.get("NOVA_COMMAND", "")):
         return text
     if own == OWN_COMMAND_OF_UNITS:  # one in the foreground would end with its terminal
-        text = text.replace("python manage.py qcluster", START_UNIT).replace(
-            "manage.py qcluster", START_UNIT
-        )
-    return MANAGE.sub(f"{own} ".replace("\\", r"\\"), text)
+        text = re.sub(rf"{MANAGE.pattern}qcluster", START_UNIT, text)
+    return MANAGE.sub(lambda _: f"{own} ", text)
 
 
 class OneLineOutput(OutputWrapper):

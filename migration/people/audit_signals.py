@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from migration.core.audit import USER_CHANGED_EVENT, AuditEvent, EventKind
 from migration.core.refused_acts import record_refused_login
+from migration.people.roles import ROLE_NAMES
 from migration.people.second_factors import USER_CHANGED
 from nova_credentials.messages import Sentence
 
@@ -130,13 +131,6 @@ TAKEN = Sentence("taken", "%(owner)s lost: %(names)s.", glue=", ")
 EVERYTHING = Sentence("everything", "all that there were")
 OF_USER = Sentence("of_user", "The user %(name)s")
 OF_GROUP = Sentence("of_group", "The group %(name)s")
-ROLE_NAMES = {
-    "Viewer": Sentence("role_viewer", "Viewer"),
-    "Operator": Sentence("role_operator", "Operator"),
-    "Approver": Sentence("role_approver", "Approver"),
-    "Administrator": Sentence("role_administrator", "Administrator"),
-    "User administrator": Sentence("role_user_administrator", "User administrator"),
-}
 
 
 def _record_relation(

@@ -12,8 +12,10 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from credentials.localization import localize
 from migration.core.audit import AuditEvent
 from migration.people.models import RoleGrant
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -72,13 +74,13 @@ ROLES: dict[str, set[str]] = {
     "User administrator": ADMINISTERS_USERS,
 }
 
-# What pages and the audit call them; the groups' names stay as they are stored.
-LABELS: dict[str, StrPromise] = {
-    "Viewer": gettext_lazy("Viewer"),
-    "Operator": gettext_lazy("Operator"),
-    "Approver": gettext_lazy("Approver"),
-    "Administrator": gettext_lazy("Administrator"),
-    "User administrator": gettext_lazy("User administrator"),
+# Names of roles in pages and in the audit. The groups' names stay as they are stored.
+ROLE_NAMES = {
+    "Viewer": Sentence("role_viewer", "Viewer"),
+    "Operator": Sentence("role_operator", "Operator"),
+    "Approver": Sentence("role_approver", "Approver"),
+    "Administrator": Sentence("role_administrator", "Administrator"),
+    "User administrator": Sentence("role_user_administrator", "User administrator"),
 }
 
 # What somebody in the role may do, for who gives it.
@@ -97,7 +99,7 @@ SUMMARIES: dict[str, StrPromise] = {
 
 def label_role(name: str) -> str:
     """Return what pages call the group of this name, in the page's language."""
-    return str(LABELS.get(name, name))
+    return localize(ROLE_NAMES[name]()) if name in ROLE_NAMES else name
 
 
 def describe_permission(permission: str) -> str:

@@ -216,7 +216,6 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
         url = reverse("admin:credentials_client_add")
         return NextStep(_("Add the first client."), _("Add a client"), url)
     ready = sorted((row for row in clients.phases if row.ready), key=lambda row: -row.ready)
-    left_to_campaigns = ""
     for row in ready:
         # A purge is none: it wants each slug typed.
         act = find_move_act(Phase(row.phase), Phase(row.next_phase))
@@ -236,20 +235,13 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
             waves_url = ""
             if number > 1 and may_start_campaign(request):
                 waves_url = reverse("admin:migration_campaign_start")
-            text = " ".join(
-                filter(
-                    None,
-                    [
-                        describe_ready(number, row.label),
-                        describe_left_to_campaigns(row.ready - number),
-                    ],
-                )
-            )
+            text = describe_ready(number, row.label)
+            if others := row.ready - number:
+                text = f"{text} {describe_left_to_campaigns(others)}"
             return NextStep(text, f"{label}…", url, waves_url=waves_url)
-        left_to_campaigns = left_to_campaigns or describe_left_to_campaigns(row.ready)
     if ready:
         row = ready[0]
-        text = " ".join(filter(None, [describe_ready(row.ready, row.label), left_to_campaigns]))
+        text = describe_ready(row.ready, row.label)
         return NextStep(text, _("See them"), f"{page}?{row.ready_query}", is_main=False)
     blocked = sum(row.clients for row in clients.blockers if row.standing == Standing.BLOCKED)
     if blocked:
@@ -282,11 +274,11 @@ def describe_ready(number: int, phase: str) -> str:
 
 
 def describe_left_to_campaigns(number: int) -> str:
-    """Say how many of a phase's clients that are ready go on with their campaign; "" of none."""
+    """Say how many of a phase's clients that are ready go on with their campaign."""
     text = ngettext(
         "%(n)s more moves with its campaign.", "%(n)s more move with their campaign.", number
     )
-    return text % {"n": intcomma(number)} if number else ""
+    return text % {"n": intcomma(number)}
 
 
 # What is at work: running campaigns, and runs that are not over

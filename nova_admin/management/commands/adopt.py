@@ -19,7 +19,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.grants import find_lacking_rights, make_grants, quote_role
 from credentials.site_schema import SCHEMA
-from migration.management.base import OneLineCommand
+from migration.management.base import OWN_COMMAND_OF_UNITS, OneLineCommand
 from nova_admin import environment
 from nova_admin.adoption.database import (
     PLACEHOLDER,
@@ -44,7 +44,7 @@ from nova_admin.adoption.site_settings import HOSTS, URL, SiteSettings, parse_ur
 SITE_ROLE = "nova_site"
 # As deploy/build.sh makes it; a checkout has none.
 BUILT_WHEEL = environment.BASE_DIR / "wheels" / WHEEL
-SITE = Path("/srv/nova-admin")  # where the units look for it, and for its settings
+SITE = Path(OWN_COMMAND_OF_UNITS).parent
 SETTINGS = Path("/etc/nova-admin.env")
 CHILD_SECONDS = 3600
 MAY_NOT = "{role} may not do this; a superuser of the server has to:"

@@ -23,7 +23,12 @@ from migration.campaigns.explain import (
     WaveState,
     summarize_campaign,
 )
-from migration.campaigns.models import STOPPED_BY_COMMAND, WAITS_FOR_APPROVAL, WaveCounts
+from migration.campaigns.models import (
+    STOPPED_BY_COMMAND,
+    WAITS_FOR_APPROVAL,
+    Wave,
+    WaveCounts,
+)
 from migration.campaigns.steps import advance_campaign
 from migration.core.sentences import NO_WORKER
 from migration.models import Campaign, WaveClient, Worker
@@ -238,3 +243,25 @@ def test_as_plain_data_it_holds_what_commands_print():
         1,
         "spain-0",
     )
+
+
+def test_waves_of_divided_groups_are_numbered_in_one_row_by_one_question():
+    campaign = make_campaign(make_group("a", 4), make_group("b", 4), wave_size=2)
+    for wave in campaign.waves.all():
+        Wave.objects.create(
+            campaign=campaign,
+            position=wave.position,
+            part=2,
+            group=wave.group,
+            group_name=wave.group_name,
+        )
+    waves = summarize_campaign(campaign).waves
+
+    with CaptureQueriesContext(connection) as asked:
+        named = [wave.wave.name_message.values["number"] for wave in waves]
+
+    # One for all of them: whether the campaign has one group.
+    assert (named, len(asked)) == (["1", "2", "3", "4"], 1)
+    assert [wave.wave.number for wave in waves] == [
+        Wave.objects.get(pk=wave.wave.pk).number for wave in waves
+    ]

@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from migration.people import roles
+from nova_credentials.messages import Message
 from tests.factories import VIEW, make_user
 
 PEOPLE = "/admin/people/"
@@ -12,7 +13,8 @@ PEOPLE = "/admin/people/"
 @pytest.fixture
 def root(db, client, monkeypatch):
     """Somebody who sees everything, in a language in which the operator is called otherwise."""
-    monkeypatch.setitem(roles.LABELS, "Operator", "Operador")
+    named = Message.from_json({"key": "of_a_test", "values": {}, "text": "Operador"})
+    monkeypatch.setitem(roles.ROLE_NAMES, "Operator", lambda: named)
     client.force_login(User.objects.create_superuser("root"))
     return client
 
