@@ -36,7 +36,7 @@ from migration.core.clients import (
 )
 from migration.core.comparisons import Comparison
 from migration.core.notices import SCHEDULE_CHANGED, Condition, Notice
-from migration.core.problems import look_at_problems
+from migration.core.problems import PROBLEMS, Look, ProblemRecord, look_at_problems, look_for
 from migration.core.secrets import PlannedVersion
 from migration.core.workers import QUEUE_ERRORS, Worker
 from migration.logins import models as rotation_schedules
@@ -162,6 +162,8 @@ def enqueue_search(search: CopySearch) -> bool:
 def search_copies(search_id: int) -> None:
     """Search NOVA's database for copies of clients' secret values."""
     copies.carry_out_search(search_id=search_id)
+    # Nobody should read for minutes that nothing was searched yet.
+    ProblemRecord.objects.store(look_for(PROBLEMS["copies_found"], Look()))
 
 
 def resume_dead_searches() -> None:

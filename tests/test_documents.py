@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 
 from migration.templatetags.help_words import WORDS
-from nova_admin.documents import MOVED, make_anchor, render_document
+from nova_admin.documents import MOVED, list_headings, make_anchor, read_title, render_document
 from tests.factories import VIEW, make_comparison, make_full_client, make_user
 from tests.migration.pages import DIFFERENT, EXTRA, REPORT, page_of
 
@@ -130,9 +130,10 @@ def simplify(text: str) -> str:
     return re.sub(r"%\(\w+\)[sd]", "…", re.sub(r"(?<=\S)[….:]+$", "", one_line)).lower()
 
 
-def list_shown_texts() -> set[str]:
+def list_shown_texts(language: str) -> set[str]:
+    entry = r"msgid(?:_plural)?" if language == "en" else r"msgstr(?:\[\d\])?"
     found = re.findall(
-        r'^msgid(?:_plural)? ((?:"(?:[^"\\]|\\.)*"\n)+)',
+        rf'^{entry} ((?:"(?:[^"\\]|\\.)*"\n)+)',
         (settings.BASE_DIR / "locale/es/LC_MESSAGES/django.po").read_text(),
         re.MULTILINE,
     )
@@ -142,10 +143,13 @@ def list_shown_texts() -> set[str]:
     }
 
 
-def test_pages_and_buttons_that_documents_name_are_called_so():
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_pages_and_buttons_that_documents_name_are_called_so(language):
     """In italics stands what a page shows; a part of a text is at least three words long."""
-    shown, stressed = list_shown_texts(), {simplify(text) for text in NO_TEXTS.split("/")}
-    files = [settings.BASE_DIR / "README.md", *FILES]
+    shown = list_shown_texts(language)
+    stressed = {simplify(text) for text in NO_TEXTS.split("/")} if language == "en" else set()
+    files = [path for path in FILES if (path.parent.name == "es") == (language == "es")]
+    files += [settings.BASE_DIR / "README.md"] if language == "en" else []
     named = {
         (path.name, simplify(name))
         for path in files
@@ -158,10 +162,11 @@ def test_pages_and_buttons_that_documents_name_are_called_so():
     parts = (text.split("…") for text in shown if re.search("\\w.*…|….*\\w", text))
     forms = [re.compile(".+".join(map(re.escape, each))) for each in parts]
     alerts = (settings.BASE_DIR / "deploy/alerts.yaml").read_text()
-    named |= {
-        ("alerts.yaml", simplify(name))
-        for name in re.findall(r'page "([^"]+)"', alerts, re.IGNORECASE)
-    }
+    if language == "en":
+        named |= {
+            ("alerts.yaml", simplify(name))
+            for name in re.findall(r'page "([^"]+)"', alerts, re.IGNORECASE)
+        }
 
     unknown = {
         (file, name)
@@ -171,7 +176,7 @@ def test_pages_and_buttons_that_documents_name_are_called_so():
         and not any(filled.fullmatch(name) for filled in forms)
     }
 
-    assert len(named) > 100
+    assert len(named) > 30
     assert unknown == set()
     assert stressed <= {name for _file, name in named}
 
@@ -190,6 +195,49 @@ def test_files_that_documents_name_are_there():
 
     assert len(named) > 50
     assert [each for each in named if not any(root.glob(each[1]))] == []
+
+
+TRANSLATED = sorted((settings.BASE_DIR / "docs/es").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", TRANSLATED, ids=lambda path: path.name)
+def test_a_translated_document_has_every_heading_command_and_link_of_the_english_one(path):
+    original = path.parent.parent / path.name
+
+    def skeleton(document):
+        text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+        links = [link.removeprefix("../") for link in re.findall(r"\]\(([^)]*)\)", text)]
+        own = [f"{path.name}{link}" if link.startswith("#") else link for link in links]
+        return (
+            [each.level for each in list_headings(document)],
+            [each.anchor for each in list_headings(document)],
+            sorted(own),
+            re.findall(r"```.*?```", document.read_text(), re.DOTALL),
+        )
+
+    assert skeleton(path) == skeleton(original)
+
+
+def test_who_reads_spanish_is_shown_what_there_is_in_spanish(reader):
+    reader.cookies["django_language"] = "es"
+    for path in TRANSLATED:
+        page = reader.get(LIST + path.name)
+        assert page.context["language"] == "es"
+        assert read_title(path) in page.content.decode()
+    others = reader.get(LIST).context["topics"]
+    spoken = {each.name: each.language for _topic, documents in others for each in documents}
+    assert {name for name, language in spoken.items() if language == "es"} == {
+        path.name for path in TRANSLATED
+    }
+
+
+def test_sections_are_found_by_their_words_first_those_that_are_called_so(reader):
+    found = reader.get(LIST, {"q": "soak time"}).context["found"]
+    assert ("migrate.md#campaigns", "Campaigns") in [(each.url, each.heading) for each in found]
+    by_heading = reader.get(LIST, {"q": "WORKER running"}).context["found"][0]
+    assert by_heading.url == "runbooks.md#no_worker"
+    assert reader.get(LIST, {"q": "no-such-word-anywhere"}).context["found"] == []
+    assert "Nothing found" in reader.get(LIST, {"q": "<b>"}).content.decode()
 
 
 def test_a_heading_in_words_has_its_code_as_anchor_and_a_link_says_a_title(tmp_path):

@@ -492,8 +492,9 @@ class AuditEvent(models.Model):
     is_ahead = False
     # `name_logins` sets it.
     named_message: Message | None = None
-    # The audit's pages set it.
+    # The audit's pages set these.
     doer = ""
+    brief: Message | None = None
 
     objects = AuditEventQuerySet.as_manager()
 

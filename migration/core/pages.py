@@ -270,6 +270,11 @@ class ReadOnlyAdmin(AdminWithOwnViews):
         return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
 
 
+def read_search(request: HttpRequest) -> str:
+    """Return what the address of a list looks for."""
+    return request.GET.get("q", "").replace("\0", "").strip()[:200]
+
+
 def read_number(text: str) -> int | None:
     """Return a whole number of an address or a form; None where it is none, or larger than any that is stored."""
     # PostgreSQL's bigint has 19 digits, and Python converts no text of thousands.

@@ -43,6 +43,8 @@ MINUTE = timedelta(minutes=1)
 # A page says that a stored look is old when the workers missed so many.
 LOOKS_MISSED = 3
 NEVER = datetime.min.replace(tzinfo=UTC)
+# What gave no answer is looked for again so soon, what is wrong after a twelfth of its usual time: both may be mended.
+AGAIN = timedelta(minutes=5)
 # Who takes on a slow look has this long. That of a killed process is taken on again after it.
 CLAIMED_FOR = timedelta(minutes=10)
 MOST_COUNTED = 1_000_000_000
@@ -333,6 +335,14 @@ class Result:
             return False
         return timezone.now() - self.looked_at > LOOKS_MISSED * every
 
+    @property
+    def is_due_after(self) -> timedelta | None:
+        """Return how long after this look workers look again; None: they never do."""
+        every = self.problem.looked_for_every
+        if every is None or every <= AGAIN or not self.findings or self.is_away:
+            return every
+        return max(AGAIN, every / 12) if self.is_open else AGAIN
+
 
 @contextmanager
 def read_briefly() -> Iterator[None]:
@@ -503,10 +513,12 @@ def look_at_problems(
     nobody has looked for longest, as no look is begun after so many seconds. `only`: such problems.
     """
     look, now, began = look or Look(briefly=True), timezone.now(), time.monotonic()
-    looked_at = dict(ProblemRecord.objects.values_list("code", "looked_at"))
+    records = ProblemRecord.objects.in_bulk()
     due = []
     for each in sort_problems(PROBLEMS.values()):
-        before, every = looked_at.get(each.code) or NEVER, each.looked_for_every
+        record = records.get(each.code)
+        newest = record.to_result(each) if record else Result(each, (), None)
+        before, every = newest.looked_at or NEVER, newest.is_due_after
         if every is None or each.of_process or not only(each):
             continue
         # A little early, as a look takes time. A time that is yet to come is none of ours.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -103,30 +104,30 @@ IAM_FOR_READING_MANY = Sentence(
 )
 IAM_FOR_DESCRIBING = Sentence(
     "iam_for_describing",
-    "seeing whose a secret is, its versions and a scheduled deletion: pushes, deletions, adoptions, gates",
+    "telling whose a secret is, its versions, and whether it is scheduled for deletion",
 )
 IAM_FOR_LISTING = Sentence(
-    "iam_for_listing", "finding secrets' keys for gates, and versions that wait to be current"
+    "iam_for_listing", "finding the KMS keys of secrets, and versions still marked AWSPENDING"
 )
 IAM_FOR_VERSIONS = Sentence("iam_for_versions", "listing a client's former versions")
-IAM_FOR_CREATING = Sentence("iam_for_creating", "the first push of a client, and changes of layout")
+IAM_FOR_CREATING = Sentence(
+    "iam_for_creating", "creating secrets: a client's first push, and changes of layout"
+)
 IAM_FOR_TAGGING = Sentence(
-    "iam_for_tagging", "the tags of new secrets, and adopting secrets that others made"
+    "iam_for_tagging", "tagging new secrets, and adopting secrets made by others"
 )
 IAM_FOR_WRITING = Sentence(
     "iam_for_writing",
-    "pushes, saves after a cutover, rotations, gates that prove the right to write",
+    "writing values: pushes, saves after a cutover, rotations, and the check of this right before a cutover",
 )
-IAM_FOR_STAGES = Sentence(
-    "iam_for_stages", "rotations of database passwords, and taking AWSPENDING off"
-)
+IAM_FOR_STAGES = Sentence("iam_for_stages", "rotating database passwords, and removing AWSPENDING")
 IAM_FOR_DELETING = Sentence(
     "iam_for_deleting",
-    "scheduling the deletion of secrets that nobody needs, with 30 days to restore them",
+    "scheduling the deletion of secrets that nobody needs; AWS keeps them for 30 more days",
 )
 IAM_FOR_RESTORING = Sentence(
     "iam_for_restoring",
-    "taking a secret back whose deletion is scheduled, when its client is pushed",
+    "cancelling a scheduled deletion when the client is pushed again",
 )
 IAM_FOR_DECRYPTING = Sentence(
     "iam_for_decrypting", "reading secrets that have a KMS key of your own"
@@ -135,17 +136,17 @@ IAM_FOR_ENCRYPTING = Sentence(
     "iam_for_encrypting", "writing secrets that have a KMS key of your own"
 )
 IAM_FOR_UPDATING = Sentence(
-    "iam_for_updating", "giving secrets the KMS key and the description that they should have"
+    "iam_for_updating", "setting the KMS key and the description of secrets"
 )
 IAM_FOR_REPLICATING = Sentence(
-    "iam_for_replicating", "replicas of secrets in the regions of NOVA_REPLICA_REGIONS"
+    "iam_for_replicating", "replicating secrets to the regions of NOVA_REPLICA_REGIONS"
 )
 IAM_FOR_REMOVING_REPLICAS = Sentence(
     "iam_for_removing_replicas",
-    "removing replicas that nobody wants any more, and before the deletion of a secret",
+    "removing replicas: those no longer wanted, and before a secret is deleted",
 )
 IAM_FOR_ANOTHER_KEY = Sentence(
-    "iam_for_another_key", "encrypting secrets anew that get another KMS key"
+    "iam_for_another_key", "encrypting secrets again when they get another KMS key"
 )
 IAM_FOR_REPLICA_KEYS = Sentence(
     "iam_for_replica_keys", "replicas that have a KMS key of your own in their region"
@@ -588,7 +589,7 @@ IAM_NO_SECRET_TO_TRY = Sentence(
 )
 IAM_NAME_IS_TAKEN = Sentence(
     "iam_name_is_taken",
-    "It is tried on a name that no secret has, and %(name)s exists. For: %(why)s.",
+    "Not tried: it needs a name that no secret has, and %(name)s exists. For: %(why)s.",
 )
 IAM_PENDING_THERE = Sentence(
     "iam_pending_there",
@@ -599,12 +600,11 @@ IAM_NEEDS_OTHER = Sentence(
 )
 IAM_NOT_HARMLESS = Sentence(
     "iam_not_harmless",
-    "No trial is harmless: on a name without a secret, a policy that asks for our tag refuses it; on one of ours it"
-    " would be done. For: %(why)s.",
+    "It can't be tried without being done, so this check leaves it out. For: %(why)s.",
 )
 IAM_KEY_NOT_PROVEN = Sentence(
     "iam_key_not_proven",
-    "AWS asks the key only when a new value is written, and the trial writes none. For: %(why)s.",
+    "AWS asks the key only when a value is written, and this check writes none. For: %(why)s.",
 )
 IAM_ATTACH_POLICY = Sentence(
     "iam_attach_policy",
@@ -612,7 +612,7 @@ IAM_ATTACH_POLICY = Sentence(
 )
 IAM_SEE_CREDENTIALS = Sentence(
     "iam_see_credentials",
-    "See whether AWS is reached, and with valid credentials. Then check again.",
+    "Check that this host reaches AWS, and with valid credentials. Then check again.",
 )
 
 
@@ -641,13 +641,17 @@ AWS_PERMITS_ALL = Sentence(
     _("Permissions in AWS"),
     Area.AWS,
     found_by=Finder.DOCTOR,
-    every=None,
+    every=timedelta(days=1),
     page="run_check_aws",
     button=_("See AWS permissions"),
 )
 def find_lacking_permissions(_look: Look) -> Iterator[Finding]:
     """Name what AWS doesn't permit the site, and what could not be tried."""
-    found = examine_account()
+    yield from report_permissions(examine_account())
+
+
+def report_permissions(found: Sequence[PermissionFinding]) -> Iterator[Finding]:
+    """Yield what the examination of the account says of the site."""
     wrong = [each for each in found if not each.ok and not each.is_untold]
     for each in wrong:
         message = ACTION_REFUSED(action=each.permission.action, what=each.message)
@@ -655,7 +659,7 @@ def find_lacking_permissions(_look: Look) -> Iterator[Finding]:
         report = report_failure if is_refused else report_unlooked
         yield report(message, each.remedy)
     if not wrong:
-        yield report_ok(AWS_PERMITS_ALL(n=sum(each.ok for each in found)))
+        yield report_ok(AWS_PERMITS_ALL(n=len(found)))
 
 
 @dataclass

@@ -513,7 +513,8 @@ NO_OTHER_ROLE = Sentence(
 )
 NAME_THE_ROLE = Sentence(
     "name_the_role",
-    "If NOVA connects as another role, run: python manage.py doctor --role ROLE.",
+    "If NOVA connects as another role, name it at the end of the page Health, or run: python manage.py doctor --role"
+    " ROLE.",
 )
 
 
@@ -842,7 +843,7 @@ MAKE_ROOM = Sentence("make_room", "One worker needs six. Raise max_connections, 
     _("Connection pooler"),
     Area.DATABASE,
     found_by=Finder.DOCTOR,
-    every=None,
+    every=timedelta(days=1),
 )
 def find_shared_backends(_look: Look) -> Iterator[Finding]:
     """Check that each connection has a backend of its own for as long as it lasts."""

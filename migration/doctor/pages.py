@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -15,17 +18,20 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials import prices
 from credentials.localization import intcomma, localize
 from credentials.nova_columns import read_nova_columns
-from credentials.nova_objects import ROLE_KINDS
+from credentials.secret_names import configured_layout
 from migration.core.audit_chain import read_head
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import VIEW_CHECKS
 from migration.core.pages import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
 from migration.core.problems import (
+    MINUTE,
+    PROBLEMS,
     Action,
     Area,
     Finder,
     FindingState,
     Look,
+    ProblemRecord,
     Result,
     Severity,
     list_results,
@@ -38,14 +44,17 @@ from migration.doctor.iam import (
     find_policy_facts,
     list_needed,
     make_policy,
+    report_permissions,
 )
 from migration.doctor.looks import list_site_problems, look_at_site
 from migration.doctor.nova import role_exists
-from migration.nova.tables import list_nova_objects, split_unknown_accepted
+from migration.nova.tables import list_nova_objects, sort_roles, split_unknown_accepted
 from migration.site.costs import ADVICE, estimate_costs
 from migration.site.environment import read_account_of_newest_secret
 from migration.site.menu import SETTINGS, get_menu_counts
 from migration.site.notices import list_recipients
+from nova_credentials.document import Layout
+from nova_credentials.messages import describe_duration
 
 # A page verifies an audit with as many entries: some seconds.
 MOST_VERIFIED = 50_000
@@ -91,7 +100,9 @@ class HealthView(AdminView):
     def _show(
         self, results: Sequence[Result], *, role: str = "", **context: object
     ) -> HttpResponse:
-        looked_at = [each.looked_at for each in results if each.looked_at]
+        # What is looked for once a day has its own time, in its area.
+        often = [each for each in results if (each.problem.looked_for_every or MINUTE) <= MINUTE]
+        looked_at = [each.looked_at for each in often if each.looked_at]
         get_menu_counts(self.request).give("problems", sum(each.is_open for each in results))
         return self.render_to_response(
             self.get_context_data(
@@ -102,9 +113,11 @@ class HealthView(AdminView):
                     if each.is_open
                 ],
                 areas=list(_list_areas(results, told=self.request.GET.get("area", ""))),
-                unanswered=[each for each in results if _lacks_answer(each)],
+                unanswered=[
+                    (each, self._find_action(each)) for each in results if _lacks_answer(each)
+                ],
                 # Each was looked at then, or later.
-                checked_at=min(looked_at) if len(looked_at) == len(results) else None,
+                checked_at=min(looked_at) if len(looked_at) == len(often) else None,
                 role=role,
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
@@ -118,7 +131,7 @@ class HealthView(AdminView):
         permission = each.page_permission or each.permission
         if not each.button or not may(permission):
             return None
-        places = (found.url for found in result.failed)
+        places = (found.url for found in result.findings)
         # A list elsewhere is not where this button leads.
         url = next((place for place in places if place.startswith(each.url)), each.url)
         return Action(str(each.button), url, permission)
@@ -181,9 +194,14 @@ class CheckAwsView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
-        return self._show(examine_account())
+        findings, known = examine_account(), PROBLEMS["aws_permissions"]
+        found = tuple(report_permissions(findings))
+        ProblemRecord.objects.store(Result(known, found, timezone.now()))
+        return self._show(findings)
 
     def _show(self, findings: Sequence[PermissionFinding]) -> HttpResponse:
+        (newest,) = list_results(Look(), anew=(), only=["aws_permissions"])
+        told = {each.permission.action: each for each in reversed(findings)}  # the worst of several
         account = self.request.GET.get("account", "").strip() or read_account_of_newest_secret()
         titles = {
             Role.READER: _("NOVA reads"),
@@ -206,13 +224,15 @@ class CheckAwsView(AdminView):
             ]
         return self.render_to_response(
             self.get_context_data(
+                newest=newest,
                 findings=findings,
-                failed=_count(findings, FindingState.FAILED),
-                unlooked=_count(findings, FindingState.NOT_LOOKED_AT),
                 account=account,
                 policies=policies,
                 problem=problem,
-                permissions=[{"action": each.action, "why": each.why()} for each in list_needed()],
+                permissions=[
+                    {"action": each.action, "why": each.why(), "found": told.get(each.action)}
+                    for each in list_needed()
+                ],
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
             )
@@ -235,14 +255,29 @@ class CostView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 cost=cost,
+                in_use=_split_cost(cost),
                 advice=ADVICE[cost["advice"]](),
                 priced_on=prices.AWS_PRICES_READ,
             )
         )
 
 
+def _split_cost(cost: dict[str, Any]) -> dict[str, Any]:
+    """Return the layout in use with what its secrets and its calls cost."""
+    layout: dict[str, Any] = next(each for each in cost["layouts"] if each["in_use"])
+    stored = layout["secrets"] + layout["replicas"]
+    for_secrets = float(prices.SECRET_A_MONTH * stored)
+    counted = cost["calls"]["reads"] + cost["calls"]["writes"]
+    return layout | {
+        "stored": stored,
+        "for_secrets": for_secrets,
+        "for_calls": round(layout["dollars"] - for_secrets, 2),
+        "for_comparing": layout["calls"] - counted,
+    }
+
+
 class SettingsView(AdminView):
-    """Shows what is set, a line for each page of settings that the user may open."""
+    """Shows what is set: a line for each page of settings that the user may open, then what the environment sets."""
 
     template_name = "admin/migration/settings.html"
     is_of_site = True
@@ -265,7 +300,70 @@ class SettingsView(AdminView):
             for place in SETTINGS.places
             if place.page in states and place.may_open(request)
         ]
-        return self.render_to_response(self.get_context_data(settings=shown))
+        return self.render_to_response(
+            self.get_context_data(settings=shown, rules=_list_rules(), of_site=_list_of_site())
+        )
+
+
+def _list_rules() -> list[tuple[str, str, str]]:
+    """Return what has to be so before a client moves forward: what it is, its value, the setting."""
+    on, off = _("On"), _("Off")
+    return [
+        (
+            _("Dual read before a cutover"),
+            localize(describe_duration(timedelta(hours=settings.NOVA_DUAL_READ_HOURS))),
+            "NOVA_DUAL_READ_HOURS",
+        ),
+        (
+            _("Reads by NOVA before a cutover"),
+            intcomma(settings.NOVA_MIN_READS),
+            "NOVA_MIN_READS",
+        ),
+        (
+            _("Matching comparisons in a row"),
+            intcomma(settings.NOVA_CLEAN_STREAK),
+            "NOVA_CLEAN_STREAK",
+        ),
+        (
+            _("In AWS before a purge"),
+            localize(describe_duration(timedelta(days=settings.NOVA_PURGE_AFTER_DAYS))),
+            "NOVA_PURGE_AFTER_DAYS",
+        ),
+        (
+            _("Approval by a second person"),
+            on if settings.NOVA_REQUIRE_APPROVAL else off,
+            "NOVA_REQUIRE_APPROVAL",
+        ),
+    ]
+
+
+def _list_of_site() -> list[tuple[str, str, str]]:
+    """Return what holds for the site: what it is, its value, the setting."""
+    is_by_client = configured_layout() == Layout.CLIENT
+    on, off = _("On"), _("Off")
+    return [
+        (_("Secrets are named"), f"{settings.NOVA_SECRET_PREFIX}/…", "NOVA_SECRET_PREFIX"),
+        (
+            _("Layout of new secrets"),
+            _("One secret per client") if is_by_client else _("One secret per service"),
+            "NOVA_SECRET_LAYOUT",
+        ),
+        (
+            _("Both stores are compared every"),
+            localize(describe_duration(timedelta(minutes=settings.NOVA_SWEEP_MINUTES))),
+            "NOVA_SWEEP_MINUTES",
+        ),
+        (
+            _("Second factor required"),
+            on if settings.NOVA_REQUIRE_SECOND_FACTOR else off,
+            "NOVA_REQUIRE_SECOND_FACTOR",
+        ),
+        (
+            _("Unused sessions end after"),
+            localize(describe_duration(timedelta(seconds=settings.SESSION_COOKIE_AGE))),
+            "SESSION_COOKIE_AGE",
+        ),
+    ]
 
 
 def _describe_notices() -> str:
@@ -279,8 +377,7 @@ def _describe_tables() -> str:
     columns = read_nova_columns()
     objects = list_nova_objects()
     unknown, _accepted = split_unknown_accepted(objects)
-    roles = [each for each in objects if each.kind in ROLE_KINDS]
-    n = len(columns.breaking) + len(columns.unmapped) + len(unknown) + len(roles)
+    n = len(columns.breaking) + len(columns.unmapped) + len(unknown) + len(sort_roles(objects))
     return (
         ngettext("%(n)s to review", "%(n)s to review", n) % {"n": n}
         if n
@@ -306,14 +403,10 @@ def _describe_cost() -> str:
     cost = estimate_costs()
     dollars = next(each["dollars"] for each in cost["layouts"] if each["in_use"])
     # The cents of a large sum change with each of NOVA's reads.
-    shown = intcomma(dollars, 0 if dollars >= WITHOUT_CENTS else 2)
+    shown = intcomma(round(dollars), 0) if dollars >= WITHOUT_CENTS else intcomma(dollars, 2)
     if cost["counted"]["reads_are_rough"]:
         return _("about $%(dollars)s a month, a rough estimate so far") % {"dollars": shown}
     return _("about $%(dollars)s a month") % {"dollars": shown}
-
-
-def _count(findings: Sequence[PermissionFinding], state: FindingState) -> int:
-    return sum(finding.state == state for finding in findings)
 
 
 add_pages(

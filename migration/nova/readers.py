@@ -416,7 +416,7 @@ OTHER_READS_NOT_COUNTED = Sentence(
 )
 INSTALL_STATISTICS = Sentence(
     "install_statistics",
-    "Put pg_stat_statements into shared_preload_libraries, start PostgreSQL anew and run, as a superuser:",
+    "Add pg_stat_statements to shared_preload_libraries, restart PostgreSQL, then run as a superuser:",
 )
 CREATE_STATISTICS = Sentence(
     "create_statistics",

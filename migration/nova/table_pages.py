@@ -21,7 +21,7 @@ from credentials.models import (
     ColumnUse,
 )
 from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
-from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind
+from credentials.nova_objects import NovaObject, ObjectKind
 from migration.core.audit import ReasonError
 from migration.core.pages import (
     AdminView,
@@ -37,6 +37,7 @@ from migration.nova.tables import (
     list_nova_objects,
     list_purged_with_values,
     map_column,
+    sort_roles,
     split_unknown_accepted,
 )
 from nova_credentials.shown_names import escape_name
@@ -79,7 +80,10 @@ class NovaTablesView(AdminView):
         columns, objects = read_nova_columns(), list_nova_objects()
         unknown, accepted = split_unknown_accepted(objects)
         digests = [each.digest for each in accepted]
-        roles = [_show_object(each) for each in objects if each.kind in ROLE_KINDS]
+        roles = [
+            {"kind": KIND_LABELS[kind], "owner": escape_name(owner), "tables": tables}
+            for (kind, owner), tables in sort_roles(objects).items()
+        ]
         records = {a.digest: a for a in AcceptedObject.objects.filter(digest__in=digests)}
         context = self.get_context_data(
             breaking=[localize(found.message) for found in columns.breaking],

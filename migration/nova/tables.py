@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from credentials.models import (
     quote_name_for_parametrized_sql,
 )
 from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
-from credentials.nova_objects import ROLE_KINDS, NovaObject, list_foreign_objects
+from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind, list_foreign_objects
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from credentials.values import POINTER
 from migration.core.audit import AuditEvent, EventKind, require_storable_reason
@@ -252,6 +252,16 @@ def list_nova_objects() -> list[NovaObject]:
     """Return every object of others on NOVA's tables, and the roles between which there is no boundary."""
     with connection.cursor() as cursor:
         return list_foreign_objects(cursor)
+
+
+def sort_roles(objects: Iterable[NovaObject]) -> dict[tuple[ObjectKind, str], list[str]]:
+    """Return kind and role of what is no boundary between roles -> the tables for which that is so."""
+    found: dict[tuple[ObjectKind, str], list[str]] = {}
+    for each in objects:
+        if each.kind in ROLE_KINDS:
+            tables = found.setdefault((each.kind, each.owner), [])
+            tables += [each.table] if each.table else []
+    return found
 
 
 def split_unknown_accepted(

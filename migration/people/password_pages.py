@@ -115,6 +115,7 @@ class ActorPasswordForm(forms.Form):
 
     current_password = forms.CharField(
         label=_("Your own password, or a code of your second factor"),
+        help_text=_("To confirm that it is you."),
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
     )

@@ -41,7 +41,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidg
 
 from credentials.localization import localize
 from migration.core.mails import mails_are_sent
-from migration.core.pages import AdminView, get_signed_in_user, link_to_audit
+from migration.core.pages import AdminView, get_signed_in_user, link_to_audit, read_search
 from migration.people.accounts import (
     ADD,
     CHANGE,
@@ -199,7 +199,7 @@ class PeopleView(AdminView):
     def get(self, request: HttpRequest) -> HttpResponse:
         by = get_signed_in_user(request)
         may_change = by.has_perm(CHANGE)
-        searched = request.GET.get("q", "").replace("\0", "").strip()[:200]
+        searched = read_search(request)
         found = select_people()
         for word in searched.split():
             found = found.filter(
@@ -643,7 +643,7 @@ class LinkView(PersonActView):
 
 
 class DetailsView(PersonActView):
-    offer = _("Edit name and mail…")
+    offer = _("Edit name and email…")
     form_class = DetailsForm
     button = _("Save")
 
@@ -653,7 +653,7 @@ class DetailsView(PersonActView):
 
     @property
     def title(self) -> str:
-        return gettext("Edit name and mail")
+        return gettext("Edit name and email")
 
     @property
     def note(self) -> str:
@@ -823,7 +823,7 @@ class FailedLoginsView(AdminView):
         return gettext("Failed logins")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        searched = request.GET.get("q", "").replace("\0", "").strip()[:200]
+        searched = read_search(request)
         found = WrongPassword.objects.all()
         if searched:
             found = found.filter(Q(username__icontains=searched) | Q(address__icontains=searched))

@@ -6,11 +6,13 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db import connection
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse, reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -29,6 +31,7 @@ from migration.core.pages import (
     ReadOnlyAdmin,
     get_signed_in_user,
     read_number,
+    read_search,
 )
 from migration.secrets.copies import request_background_search
 from migration.secrets.models import (
@@ -48,6 +51,9 @@ CLIENTS_A_PAGE = 50
 REDACTIONS_SHOWN = 20
 # Of an address: that the page shows a search already, and that it must not be loaded anew.
 SHOWN, KEEPS_PAGE = "shown", "keeps"
+# Of an address: which clients the list has, those to look at unless it says so.
+SHOW, TO_SEE, CLEAN, NEVER = "show", "", "clean", "never"
+IS_CLEAN = Q(rows_found=0, not_looked_at=0)
 # Tone and icon of each state.
 STATE_LOOKS = {
     SearchState.READING: ("info", "search"),
@@ -57,6 +63,7 @@ STATE_LOOKS = {
 }
 # Names without a character that a shell would take for something else.
 PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PLAIN_TABLE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
 PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
 
 
@@ -70,29 +77,60 @@ class CopiesView(AdminView):
         return gettext("Copies")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Show one page of clients, in nine queries."""
+        """Show a page of clients: those with copies or not fully searched, unless the address chooses others."""
         present = SearchedClient.objects.filter(client__in=Client.objects.values("pk"))
         newest = SearchedClient.objects.filter(pk__in=present.newest_of_each_client().values("pk"))
         counts = newest.aggregate(
             all=Count("pk"),
             with_copies=Count("pk", filter=Q(rows_found__gt=0)),
-            clean=Count("pk", filter=Q(rows_found=0, not_looked_at=0)),
+            clean=Count("pk", filter=IS_CLEAN),
         )
-        ordered = newest.order_by("-rows_found", "-not_looked_at", "slug")
-        paginator = Paginator(ordered, CLIENTS_A_PAGE)
-        paginator.count = counts["all"]
-        page = paginator.get_page(request.GET.get("page"))
-        clients = _load_clients(list(page.object_list))
+        to_see = counts["all"] - counts["clean"]
+        never_searched = Client.objects.count() - counts["all"]
+        shown = request.GET.get(SHOW, "")
+        shown = shown if shown in (CLEAN, NEVER) else TO_SEE
+        searched = read_search(request)
+        if shown == NEVER:
+            rest = Client.objects.exclude(pk__in=present.values("client_id")).order_by("slug", "pk")
+            chosen: QuerySet[Any] = rest.filter(slug__icontains=searched)
+        else:
+            of_kind = newest.filter(IS_CLEAN) if shown == CLEAN else newest.exclude(IS_CLEAN)
+            chosen = of_kind.filter(slug__icontains=searched)
+            chosen = chosen.order_by("-rows_found", "-not_looked_at", "slug")
+        page = Paginator(chosen, CLIENTS_A_PAGE).get_page(request.GET.get("page"))
+        rows = list(page.object_list)
+        clients = [] if shown == NEVER else _load_clients(rows)
         search = CopySearch.objects.first()
+        unread = list(search.unsearched_places.filter(client=None)) if search else []
+        chips = [
+            (TO_SEE, gettext("To look at"), to_see),
+            (NEVER, gettext("Not searched"), never_searched),
+            (CLEAN, gettext("None found"), counts["clean"]),
+        ]
         context = self.get_context_data(
             page=page,
+            query=urlencode({SHOW: shown, "q": searched}) + "&",
             clients=clients,
+            never=rows if shown == NEVER else [],
+            shown=shown,
+            searched=searched,
+            chips=[
+                {
+                    "url": f"?{SHOW}={name}" if name else "?",
+                    "label": label,
+                    "count": n,
+                    "is_chosen": name == shown,
+                }
+                for name, label, n in chips
+            ],
             commands=write_redaction_commands([copy for row in clients for copy in row.found]),
             with_copies=counts["with_copies"],
             clean=counts["clean"],
             # Nothing was found, but something was not looked at.
-            uncertain=counts["all"] - counts["with_copies"] - counts["clean"],
-            never_searched=Client.objects.count() - counts["all"],
+            uncertain=to_see - counts["with_copies"],
+            never_searched=never_searched,
+            unread=unread,
+            grants=write_grants(unread),
             redactions=list(Redaction.objects.all()[:REDACTIONS_SHOWN]),
             search=search,
             search_badge=make_search_badge(search) if search else "",
@@ -239,11 +277,6 @@ class ClientCopies:
     # The number of places that were not looked at for any client.
     unsearched: int
 
-    @property
-    def is_proven_clean(self) -> bool:
-        """Say whether nothing was found and nothing left unlooked at."""
-        return not (self.found or self.unknown or self.unsearched)
-
 
 def _load_clients(rows: list[SearchedClient]) -> list[ClientCopies]:
     searches, clients = {row.search_id for row in rows}, {row.client_id for row in rows}
@@ -266,6 +299,18 @@ def _load_clients(rows: list[SearchedClient]) -> list[ClientCopies]:
         )
         for row in rows
     ]
+
+
+def write_grants(unread: Collection[UnsearchedPlace]) -> list[str]:
+    """Return the statements that let this site's role read what it may not, of plain names, in one query."""
+    tables = sorted({".".join(each.place.split(".")[:2]) for each in unread if each.is_forbidden})
+    plain = [each for each in tables if PLAIN_TABLE.fullmatch(each)]
+    if not plain:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_user)")
+        (role,) = cursor.fetchone()
+    return [f"GRANT SELECT ON {table} TO {role};" for table in plain]
 
 
 @dataclass

@@ -239,6 +239,11 @@ class UnsearchedPlace(models.Model):
         detail = f" ({self.detail})" if self.detail else ""
         return f"{self.place}: {self.get_reason_display()}{detail}"
 
+    @property
+    def is_forbidden(self) -> bool:
+        """Say whether a right to read it is all that lacks."""
+        return self.reason == UnsearchedReason.NO_RIGHT
+
 
 class Redaction(models.Model):
     """The number of rows of one column in which values of one client were replaced by a pointer."""

@@ -77,7 +77,7 @@ from migration.core.problems import (
 from migration.core.refused_acts import record_repeats
 from migration.core.snapshots import repeatable_read_only
 from migration.runs.models import Run
-from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
@@ -772,6 +772,28 @@ def name_doers(events: Collection[AuditEvent]) -> None:
             event.doer = _("Command line") if is_command else "NOVA Admin"
 
 
+# More are counted in a list, and named on the entry's own page.
+MOST_NAMED = 4
+IN_BRIEF = {
+    "started": Sentence("brief_started", "Started. The entry lists its settings."),
+    "gate_passed": Sentence("brief_gate", "Checked for %(new)s. The entry lists each check."),
+    "given": Sentence("brief_given", "%(owner)s was given %(n)s permissions."),
+    "taken": Sentence("brief_taken", "%(owner)s lost %(n)s permissions."),
+}
+
+
+def shorten_message(message: Message) -> Message:
+    """Return what a list tells of an entry: what would take many lines there is told in one sentence."""
+    brief, names = IN_BRIEF.get(message.key), message.values.get("names")
+    if brief is None or not message.sentence:
+        return message
+    if message.key in ("given", "taken"):
+        if not isinstance(names, tuple) or len(names) <= MOST_NAMED:
+            return message
+        return brief(owner=message.values["owner"], n=len(names))
+    return brief(new=message.values["new"]) if "new" in message.values else brief()
+
+
 class AuditEntriesView(AdminView):
     """The entries, the newest first, a page at a time from one entry to the next ones."""
 
@@ -799,6 +821,8 @@ class AuditEntriesView(AdminView):
             rows = rows[:ROWS_A_PAGE]
         AuditEvent.name_logins(rows)
         name_doers(rows)
+        for row in rows:
+            row.brief = shorten_message(row.message)
         titles = {("code", code): title for code, title in list_kinds()}
         return self.render_to_response(
             self.get_context_data(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.db import DatabaseError
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import formats, timezone
-from django.utils.html import escape, format_html
+from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
@@ -40,6 +43,8 @@ register.filter("localize_message", localize_html)
 register.filter("shown_name", escape_name)
 # In a text, an attribute or on paper; elsewhere `exact_moment`.
 register.filter("moment_and_zone", show_moment)
+
+DOCUMENT = re.compile(r"docs/([a-z_-]+\.md)")
 
 LABELS = {
     **dict(PhaseChoices.choices),
@@ -214,6 +219,29 @@ def duration(seconds: float) -> str:
     if whole < 7200:
         return _("%(n)d minutes") % {"n": whole // 60}
     return _("%(n)d hours") % {"n": timedelta(seconds=whole) // timedelta(hours=1)}
+
+
+@register.filter
+def link_documents(text: str) -> SafeString:
+    """Have each document that a text names be a link to it, by its title."""
+    return mark_safe(DOCUMENT.sub(_link_document, conditional_escape(text)))  # noqa: S308  # escaped
+
+
+def _link_document(named: re.Match[str]) -> str:
+    title = _read_title(named[1])
+    if not title:
+        return named[0]
+    url = reverse("document", args=[named[1]])
+    return format_html('<a class="text-link underline" href="{}">{}</a>', url, _(title))
+
+
+@lru_cache(maxsize=32)
+def _read_title(name: str) -> str:
+    path = settings.BASE_DIR / "docs" / name
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8") as lines:
+        return next(lines).removeprefix("# ").strip()
 
 
 @register.filter

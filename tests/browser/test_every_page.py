@@ -382,6 +382,6 @@ def test_the_permissions_in_aws_the_cost_and_who_read_a_client(look_at, visit, c
     opened = violations(page)
 
     page.get_by_role("button", name="Check permissions").click()
-    page.get_by_text("Permissions of this site").wait_for()
+    page.get_by_role("columnheader", name="Answer").wait_for()
 
     assert (found, opened, violations(page)) == ({}, [], [])

@@ -56,3 +56,10 @@ document.addEventListener("DOMContentLoaded", () => {
     sessionStorage.setItem(key, JSON.stringify({ user: offer.dataset.user, fields }));
   });
 });
+
+// What the page waited for is there: it is loaded anew, unless something was typed on it that would be lost.
+const hasTyped = () =>
+  [...document.querySelectorAll("main :is(input:not([type=hidden]), textarea)")].some((field) => (field.matches("[type=checkbox], [type=radio]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue));
+document.addEventListener("htmx:load", ({ target }) => {
+  if (target.querySelector?.("[data-reload]") && !hasTyped()) location.replace(location.href.split("#")[0]);
+});

@@ -18,6 +18,7 @@ from migration.core.problems import Result, report_ok
 from migration.doctor.looks import list_site_problems
 from migration.doctor.pages import HealthView
 from migration.models import ProblemRecord, Worker
+from migration.templatetags.migration_pages import link_documents
 from nova_credentials.tables import COUNTED_TABLES
 from tests.factories import make_full_client, make_many, make_user
 from tests.migration.pages import text
@@ -250,5 +251,18 @@ def test_each_open_problem_has_one_button(as_role):
 
     open_ones = len(response.context["open"])
     assert open_ones > 1
+    unanswered = [
+        bool(action and result.findings) for result, action in response.context["unanswered"]
+    ]
     buttons = re.findall('<div class="health-button"><(?:a|button) ', response.content.decode())
-    assert len(buttons) == open_ones
+    assert len(buttons) == open_ones + sum(unanswered)
+
+
+def test_a_document_that_a_text_names_is_a_link_by_its_title():
+    shown = link_documents("<b> (docs/start.md), docs/none.md")
+
+    assert shown.startswith("&lt;b&gt; (")
+    assert re.findall('href="([^"]+)">([^<]+)<', shown) == [
+        ("/admin/docs/start.md", "Install the site")
+    ]
+    assert shown.endswith("docs/none.md")

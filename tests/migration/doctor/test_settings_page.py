@@ -57,6 +57,18 @@ def test_the_line_of_novas_tables_counts_what_their_page_asks_for(open_as, clien
     assert line == (f"{number} to review" if number else "Nothing to review")
 
 
+def test_it_names_the_rules_of_moves_and_their_settings(open_as, client, settings):
+    settings.NOVA_DUAL_READ_HOURS, settings.NOVA_MIN_READS = 36.0, 1234
+    open_as("Viewer")
+
+    context = client.get(PAGE).context
+
+    lines = {name: value for _label, value, name in context["rules"] + context["of_site"]}
+    assert lines["NOVA_DUAL_READ_HOURS"] == "36 hours"
+    assert lines["NOVA_MIN_READS"] == "1,234"
+    assert all(hasattr(settings, name) for name in lines)
+
+
 def test_who_has_no_role_sees_nothing(client, db):
     client.force_login(make_user("new"))
 

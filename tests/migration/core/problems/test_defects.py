@@ -1,10 +1,12 @@
 """One finder that fails hides no other problem, and no page; a problem that nobody looks for regularly ends at once."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db.models import F
 from django.urls import reverse
 
 from migration.core import problems
@@ -21,6 +23,7 @@ from migration.core.problems import (
     problem,
     report_failure,
     report_ok,
+    report_unlooked,
 )
 from migration.models import Notice
 from nova_credentials.messages import Message
@@ -83,6 +86,34 @@ def found(monkeypatch, db):
         lambda _look: found
     )
     return found
+
+
+@pytest.mark.parametrize(
+    ("finding", "minutes"),
+    [
+        (report_ok(SAID), 24 * 60),
+        (report_failure(SAID), 2 * 60),
+        (report_unlooked(SAID, SAID), 5),
+    ],
+)
+def test_what_is_wrong_or_gave_no_answer_is_looked_for_again_sooner(
+    monkeypatch, db, finding, minutes
+):
+    monkeypatch.setattr(problems, "PROBLEMS", {})
+    found, looks = [finding], []
+    every = timedelta(days=1)
+
+    @problem("example", "Example", Area.NOVA, found_by=Finder.DOCTOR, every=every)
+    def find(_look):
+        looks.append(1)
+        return found
+
+    look_at_problems()
+    found[:] = [report_ok(SAID)]
+    for passed, number in ((minutes - 2, 1), (2, 2)):
+        ProblemRecord.objects.update(looked_at=F("looked_at") - timedelta(minutes=passed))
+        look_at_problems()
+        assert len(looks) == number
 
 
 def look() -> ProblemRecord:

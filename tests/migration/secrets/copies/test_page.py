@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
+from migration.core.problems import Look, list_results
 from migration.models import (
     ClientMigration,
     CopySearch,
@@ -49,8 +50,7 @@ def test_a_site_that_never_searched_says_so(browser):
 
     shown = text_of(browser.get(REPORT))
 
-    assert "A search reads all text" in shown
-    assert "not searched" in shown
+    assert "Not searched yet" in shown
 
 
 def test_every_client_is_in_one_of_the_four_numbers(nova, browser):
@@ -64,7 +64,48 @@ def test_every_client_is_in_one_of_the_four_numbers(nova, browser):
 
     numbers = [shown[key] for key in ("with_copies", "clean", "uncertain", "never_searched")]
     assert numbers == [1, 0, 1, 1]
-    assert never not in [row.client_id for row in shown["clients"]]
+    assert [row.client_id for row in shown["clients"]] == [found, unsure]
+    assert [chip["count"] for chip in shown["chips"]] == [2, 1, 0]
+    assert [row.pk for row in browser.get(f"{REPORT}?show=never").context_data["never"]] == [never]
+
+
+def test_who_is_clean_is_listed_where_that_is_asked_for_and_found_by_slug(browser):
+    idom, other = make_full_client("idom"), make_full_client("other")
+    search_copies(client_ids=[idom, other])
+
+    def listed(query: str) -> list[int]:
+        return [row.client_id for row in browser.get(REPORT + query).context_data["clients"]]
+
+    assert listed("") == []
+    assert listed("?show=clean") == [idom, other]
+    assert listed("?show=clean&q=oth") == [other]
+    assert listed("?show=clean&q=none") == []
+
+
+def test_what_the_role_may_not_read_is_named_with_the_statement_that_grants_it(browser):
+    search = search_copies(client_ids=[make_full_client("idom")])
+    for place in ("public.notes.text", "public.notes.title", 'public."; DROP".x'):
+        UnsearchedPlace.objects.create(search=search, place=place, reason="no_right")
+    UnsearchedPlace.objects.create(search=search, place="public.blobs.x", reason="type")
+
+    shown = browser.get(REPORT).context_data
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_user)")
+        (role,) = cursor.fetchone()
+    assert len(shown["unread"]) == 4
+    assert shown["grants"] == [f"GRANT SELECT ON public.notes TO {role};"]
+
+
+def test_health_knows_at_once_what_a_search_found(nova, browser):
+    make_full_client("idom")
+    add_execution(nova, json.dumps([PASSWORD]))
+    browser.post(START)
+
+    tasks.search_copies(CopySearch.objects.get().pk)
+
+    (found,) = list_results(Look(), anew=(), only=["copies_found"])
+    assert found.count == 1
 
 
 def test_the_newest_result_of_each_client_is_shown_with_its_time_and_what_was_not_looked_at(

@@ -20,7 +20,13 @@ from migration.core.groups import CLIENT_GROUP_ADDED, CLIENT_GROUP_EVENT
 from migration.logins.reveals import REVEAL_EVENT, REVEALED
 from migration.models import AuditEvent
 from migration.moves.rules import NO_COPIES_FOUND
-from migration.people.audit_signals import LOGGED_IN, LOGIN_EVENT
+from migration.people.audit_signals import (
+    GIVEN,
+    GROUP_CHANGED_EVENT,
+    LOGGED_IN,
+    LOGIN_EVENT,
+    OF_GROUP,
+)
 from migration.people.lockouts import LET_IN, LET_IN_EVENT
 from migration.site.audit import ROWS_A_PAGE
 from migration.site.dashboard import list_activity
@@ -141,6 +147,21 @@ def test_each_filter_in_use_is_named_in_words_and_taken_away_by_a_link(maria, cl
         "?who=user+1",
     )
     assert 'href="?who=user+1"' in page.content.decode()
+
+
+@pytest.mark.parametrize(("number", "key"), [(4, "given"), (5, "brief_given")])
+def test_many_permissions_are_counted_in_the_list_and_named_on_the_entrys_page(
+    maria, client, number, key
+):
+    names = tuple(f"Can do thing {n}" for n in range(number))
+    facts = GIVEN(owner=OF_GROUP(name="Viewer"), names=names)
+    entry = AuditEvent.objects.record(GROUP_CHANGED_EVENT, facts, by=maria)
+
+    row, *_others = client.get(URL, {"code": GROUP_CHANGED_EVENT}).context["rows"]
+    page = client.get(reverse("admin:migration_auditevent_change", args=[entry.pk]))
+
+    assert (row.pk, row.brief.key) == (entry.pk, key)
+    assert all(name in page.content.decode() for name in names)
 
 
 @pytest.mark.parametrize("name", ["vera", 've"ra', "v\\n%_é"])
