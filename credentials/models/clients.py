@@ -52,7 +52,7 @@ DIGEST_LENGTH = 16
 NOVA_IS_WRITING = Sentence("nova_is_writing", "NOVA is writing this client's rows. Try again.")
 SEVERAL_ROWS_PRIMARY = Sentence(
     "several_rows_primary",
-    "%(slug)s: %(n)s %(kind)s rows are primary (%(ids)s); keep one primary.",
+    "%(slug)s: %(n)s logins of one kind are primary (%(ids)s); keep one primary.",
     glue=", ",
 )
 CLIENT_ROW = Sentence("client_row", "client %(id)s")
