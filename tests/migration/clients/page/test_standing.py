@@ -82,7 +82,7 @@ def test_the_next_step_is_named(viewer, idom, phase, title):
         (lambda: make_full_client("b d"), "does not allow a space"),
         (
             lambda: [pk := make_full_client("twice"), make_database(pk)][0],
-            "2 logins of one kind are primary",
+            "2 database logins are primary",
         ),
         (
             lambda: [pk := make_client("a"), make_database(pk, db_password_encrypted="x" * 66_000)][
@@ -103,7 +103,7 @@ def test_why_a_push_is_refused_is_told_in_every_phase_that_writes_to_both_stores
     make_database(idom)
 
     words = text(page(viewer, idom))
-    assert "2 logins of one kind are primary" in words
+    assert "2 database logins are primary" in words
     assert "See the logins" in words
 
 
