@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 
 from credentials.forms import (
@@ -103,6 +104,20 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
     ) -> None:
         """Store the logins, and say what may be a mistake in what was typed."""
         super().save_related(request, form, formsets, change)
+        # The script asks about them before it sends the form.
+        if not is_sent_by_script(request):
+            blank = sum(
+                not (login.instance.pk or login.has_changed())
+                for rows in formsets
+                for login in rows.forms
+            )
+            if blank:
+                text = ngettext(
+                    "%(n)s login was left blank and not saved.",
+                    "%(n)s logins were left blank and not saved.",
+                    blank,
+                )
+                _warn_later(request, text % {"n": blank})
         for login in (each for rows in formsets for each in rows.forms if each.has_changed()):
             for name, hint in find_hints(login).items():
                 if name in login.changed_data:

@@ -264,7 +264,7 @@ class CredentialForm(ChangedFieldsForm):
             self.fields[CONNECTION].label = _("Keys as text")
         if "label" in self.fields:
             self.fields["label"].help_text = _(
-                "With several logins of a kind, only a labelled one can be rotated."
+                "Needed to rotate a login that is not the primary one."
             )
         for name in self.instance.SECRET_FIELDS:
             self.initial.pop(name, None)

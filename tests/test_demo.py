@@ -31,7 +31,7 @@ BROKEN = {
     "café norte": "AWS does not allow 'é'",
     "sur/este": "a slug can't contain '/'",
     "acme-madrid": "ends in a hyphen and six characters",
-    "two_primaries": "2 database rows are primary",
+    "two_primaries": "2 database logins are primary",
     "no_credentials": "No credentials.",
     "inactive": "Inactive.",
     "too_large": "bytes; Secrets Manager takes up to 65,536.",

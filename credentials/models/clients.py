@@ -21,6 +21,7 @@ from credentials.models.columns import NovaColumn, read_extras_into
 from credentials.models.counting import ClientWrite
 from credentials.models.credentials import (
     CREDENTIAL_MODELS,
+    KIND_NAMES,
     AwsCredential,
     Credential,
     DatabaseCredential,
@@ -52,7 +53,7 @@ DIGEST_LENGTH = 16
 NOVA_IS_WRITING = Sentence("nova_is_writing", "NOVA is writing this client's rows. Try again.")
 SEVERAL_ROWS_PRIMARY = Sentence(
     "several_rows_primary",
-    "%(slug)s: %(n)s %(kind)s rows are primary (%(ids)s); keep one primary.",
+    "%(slug)s: %(n)s %(kind)s logins are primary (%(ids)s); keep one primary.",
     glue=", ",
 )
 CLIENT_ROW = Sentence("client_row", "client %(id)s")
@@ -266,7 +267,7 @@ class Client(models.Model):
                     SEVERAL_ROWS_PRIMARY(
                         slug=self.slug,
                         n=len(primary),
-                        kind=credential_type,
+                        kind=KIND_NAMES[credential_type](),
                         ids=tuple(primary),
                     )
                 )

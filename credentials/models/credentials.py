@@ -34,7 +34,12 @@ from nova_credentials.tables import CREDENTIALS
 if TYPE_CHECKING:
     from credentials.models.clients import Client
 
-# The name of one credential row, by its type.
+# A type of logins in a sentence, and the name of one row of it.
+KIND_NAMES = {
+    "database": Sentence("logins_of_databases", "database"),
+    "email": Sentence("logins_of_mail", "mail"),
+    "aws": Sentence("logins_of_aws", "AWS"),
+}
 ROW_NAMES = {
     "database": Sentence("row_database", "database login %(id)s"),
     "email": Sentence("row_email", "mail login %(id)s"),

@@ -41,6 +41,10 @@ class PhaseCount:
     next_label: str = ""
 
     @property
+    def description(self) -> str:
+        return describe_phase(Phase(self.phase))
+
+    @property
     def list_query(self) -> str:
         """Return the query of the client list that shows the clients in this phase."""
         return f"phase={self.phase}"

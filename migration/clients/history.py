@@ -7,18 +7,29 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from migration.campaigns.models import Campaign
 from migration.clients.models import COMMENT_EVENT, ClientComment
 from migration.core.audit import EVENT_KINDS, AuditEvent
 from migration.core.audit_chain import find_whole_since
+from migration.core.clients import read_move
 from migration.core.histories import HasPermission, HistoryLine, make_line
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs.models import Run
 from nova_credentials.messages import in_a_row
+from nova_credentials.phases import Phase
 
 SHOWN = 20
+# The moves that people call by a name, by the phases between which they lead.
+NAMED_MOVES: dict[tuple[Phase, Phase] | None, Promise] = {
+    (Phase.DUAL_READ, Phase.AWS): gettext_lazy("Cut over to AWS."),
+    (Phase.AWS, Phase.DUAL_READ): gettext_lazy("Rolled back to Dual read."),
+    (Phase.AWS, Phase.PURGED): gettext_lazy("Purged."),
+    (Phase.PURGED, Phase.AWS): gettext_lazy("Restored from the purge."),
+}
 # Beyond any history: PostgreSQL counts no further.
 MOST_PAGES = 10**9
 
@@ -92,11 +103,11 @@ def _name_groups(events: Iterable[AuditEvent], has_permission: HasPermission) ->
 
 def _make_event_line(event: AuditEvent, has_permission: HasPermission, group: str) -> HistoryLine:
     line, message = make_line(event, has_permission, part_of=group), event.message
-    if not group:
-        return line
     # The line names the run beside its link.
-    parts = (part for part in message.parts if part.key != MOVED_BY_RUN.key)
-    return replace(line, message=in_a_row(*parts) or message)
+    parts = [part for part in message.parts if not group or part.key != MOVED_BY_RUN.key]
+    line = replace(line, message=in_a_row(*parts) or message)
+    phases = read_move(parts[0]) if len(parts) == 1 else None
+    return replace(line, text=str(NAMED_MOVES[phases])) if phases in NAMED_MOVES else line
 
 
 def _make_comment_line(comment: ClientComment) -> HistoryLine:

@@ -35,6 +35,7 @@ from unfold.decorators import display
 
 from credentials.localization import find_local, intcomma, localize
 from credentials.models import Client
+from credentials.models.clients import SEVERAL_ROWS_PRIMARY
 from migration.clients.filters import NextStepFilter, covers_standing, get_site_gate_facts
 from migration.clients.models import read_or_count_blockers
 from migration.clients.status import has_push_pending
@@ -61,6 +62,7 @@ from migration.core.pages import (
     get_tab_url,
     select_without,
 )
+from migration.core.sentences import NOT_OURS
 from migration.core.text import make_csv_line
 from migration.moves.readiness import (
     NextStep,
@@ -74,6 +76,7 @@ from migration.moves.rules import (
     FEW_MATCHES,
     FEW_READS,
     FRESH,
+    PUSH_REFUSED,
     READY,
     SHORT_TIME,
     Blocker,
@@ -87,6 +90,13 @@ from migration.templatetags.client_lists import list_headers
 from migration.templatetags.migration_pages import error_class_label, tell_age
 from nova_credentials.messages import describe_age
 from nova_credentials.phases import Phase
+from nova_credentials.sentences import (
+    CHARACTER_NOT_ALLOWED,
+    NAME_TOO_LONG,
+    SECRET_TOO_LARGE,
+    SLASH_IN_SLUG,
+    SLUG_IS_EMPTY,
+)
 from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
@@ -257,6 +267,16 @@ SHORT_OF_SITE = {
     CheckFix.NOVA_TABLES: _("Check NOVA's tables"),
     CheckFix.READERS: _("No NOVA process seen"),
 }
+# And where its push was refused, or would be: what to mend, by the sentence that says why.
+SHORT_OF_PUSH = {
+    CHARACTER_NOT_ALLOWED.key: _("Change the slug"),
+    SLASH_IN_SLUG.key: _("Change the slug"),
+    SLUG_IS_EMPTY.key: _("Change the slug"),
+    NAME_TOO_LONG.key: _("Shorten the slug"),
+    SEVERAL_ROWS_PRIMARY.key: _("Keep one primary login"),
+    SECRET_TOO_LARGE.key: _("Too large for AWS"),
+    NOT_OURS.key: _("Adopt the secret"),
+}
 # A sign and a word, colour third.
 SIGNS = {
     Standing.READY: "good",
@@ -403,7 +423,7 @@ class ClientColumns(ModelAdmin):
         response.context_data = context | {
             "headers": list_headers(changelist, columns),
             "rows": list(self._show_rows(changelist.result_list, columns)),
-            "chips": list(list_quick_chips(changelist, request)),
+            **get_chips_context(changelist, request),
             "more_columns": [
                 (value, self.name_column(name), name in columns)
                 for value, name in self.find_more_columns(request).items()
@@ -441,12 +461,12 @@ class ClientColumns(ModelAdmin):
             else format_html(' <b class="list-tag">{}</b>', gettext("Inactive"))
         )
         return format_html(
-            '<a id="c{}" href="{}">{}</a> <small>{}</small>{}',
+            '<a id="c{}" href="{}">{}</a>{} <small>{}</small>',
             client.pk,
             client.url,
             client.name,
-            client.slug,
             label,
+            client.slug,
         )
 
     @display(description=_("phase"), ordering="phase")
@@ -482,7 +502,7 @@ class ClientColumns(ModelAdmin):
             _show_error(client.last_error),
         )
 
-    @display(description=_("both stores"), ordering="newest_status")
+    @display(description=_("comparison"), ordering="newest_status")
     def both_stores(self, client: ListedClient) -> SafeString:
         status = client.newest_status
         at, since = client.newest_compared_at, client.in_phase_since
@@ -541,6 +561,13 @@ def shorten_next_step(client: ListedClient) -> str:
     since, new = client.in_phase_since, step.new
     if new is None or client.standing == Standing.READY:
         return str(READY_FOR[new]) if new else gettext("Done")
+    if blocker in (READY, PUSH_REFUSED):
+        said = [check.text for check in step.shut]
+        if client.last_error and client.last_error.message:
+            said.append(client.last_error.message)
+        codes = {code for message in said for code in message.codes}
+        if mends := [text for code, text in SHORT_OF_PUSH.items() if code in codes]:
+            return str(mends[0])
     if blocker == READY:
         checks = [check for check in step.shut if check.fix in SHORT_OF_SITE]
         if not checks:
@@ -549,18 +576,20 @@ def shorten_next_step(client: ListedClient) -> str:
     if client.standing == Standing.IN_AWS or blocker == SHORT_TIME:
         opens = since + get_wanted_time(new) if since else None
         if opens and opens > timezone.now():
-            text = (
-                gettext("Purge from %(time)s") if new == Phase.PURGED else gettext("From %(time)s")
-            )
-            day = formats.date_format(find_local(opens), "MONTH_DAY_FORMAT")
-            at = day if new == Phase.PURGED else f"{day}, {find_local(opens):%H:%M}"
-            return text % {"time": at}
+            local = find_local(opens)
+            text = gettext("Wait until %(time)s")
+            if new == Phase.PURGED:
+                text = gettext("Purge from %(time)s")
+            if local.date() == find_local(timezone.now()).date():
+                return text % {"time": f"{local:%H:%M}"}
+            day = formats.date_format(local, "MONTH_DAY_FORMAT")
+            return text % {"time": day if new == Phase.PURGED else f"{day}, {local:%H:%M}"}
     if blocker in (FEW_READS, FEW_MATCHES):
-        text = gettext("%(n)s of %(wanted)s reads")
+        text = gettext("Wait for reads: %(n)s/%(wanted)s")
         if blocker == FEW_MATCHES:
-            text = gettext("%(n)s of %(wanted)s matches")
+            text = gettext("Wait for matches: %(n)s/%(wanted)s")
         if blocker == FEW_READS and new == Phase.PURGED:
-            return gettext("No read from AWS")
+            return gettext("Wait for a read")
         wanted = settings.NOVA_MIN_READS if blocker == FEW_READS else settings.NOVA_CLEAN_STREAK
         found: Any = client
         n = found.matches_since_entry if blocker == FEW_READS else found.matches_in_a_row
@@ -583,13 +612,23 @@ def _show_error(item: RunItem | None) -> SafeString | str:
 # Above the list: how many clients there are of each standing and phase
 
 
-def list_quick_chips(changelist: ChangeList, request: HttpRequest) -> Iterator[QuickChip]:
+def get_chips_context(changelist: ChangeList, request: HttpRequest) -> dict[str, object]:
+    """Return the chips; and when their numbers were counted, where that may be a moment ago."""
+    numbers, counted_at = count_standings_of_list(changelist, request)
+    chips = list(list_quick_chips(changelist, request, numbers))
+    return {"chips": chips, "chips_counted_at": counted_at}
+
+
+def list_quick_chips(
+    changelist: ChangeList,
+    request: HttpRequest,
+    numbers: Counter[tuple[str, Standing, Blocker]] | None,
+) -> Iterator[QuickChip]:
     """Yield all, each standing and each phase, with the number of clients as the other filters stand.
 
     One that shows nobody is left out.
     """
     chosen = {name: request.GET.get(name, "") for name in ("next", "phase")}
-    numbers = count_standings_of_list(changelist, request)
     total = None if numbers is None else numbers.total()
     everybody = changelist.get_query_string({"next": None, "phase": None})
     yield QuickChip(_("All"), total, everybody, not any(chosen.values()))
@@ -614,25 +653,26 @@ def _is_asked_for(asked: dict[str, str], phase: str, standing: Standing, blocker
 
 def count_standings_of_list(
     changelist: ChangeList, request: HttpRequest
-) -> Counter[tuple[str, Standing, Blocker]] | None:
+) -> tuple[Counter[tuple[str, Standing, Blocker]] | None, datetime | None]:
     """Count what the list shows without a chip, by phase and standing; None where it is narrowed to very many.
 
-    Of all clients the workers count it.
+    Where all of very many are shown, the workers counted it: then, when.
     """
     site = get_site_gate_facts(request)
     chips = ("next", "phase")
     filters = (spec for spec in changelist.filter_specs if isinstance(spec, ClientListFilter))
     used = {spec.parameter_name for spec in filters if spec.value() is not None}
     if not changelist.query and used <= {*chips}:
-        return add_up_standings(read_or_count_blockers(site.nova_schema), site)
+        rows, counted_at = read_or_count_blockers(site.nova_schema)
+        return add_up_standings(rows, site), counted_at
     if used & {*chips}:
         clients = select_without(chips, changelist, request)
         many = clients.order_by().values("pk")[: MOST_COUNTED + 1].count()
     else:
         clients, many = changelist.queryset, changelist.result_count
     if many > MOST_COUNTED:
-        return None
-    return add_up_standings(count_blockers(clients.order_by(), site.nova_schema), site)
+        return None, None
+    return add_up_standings(count_blockers(clients.order_by(), site.nova_schema), site), None
 
 
 # Downloads: the selected clients as a CSV file, and the audit's entries of one client up to its cutover

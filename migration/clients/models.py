@@ -33,10 +33,8 @@ COMMENT_EVENT = EventKind("comment", _("Comment"), icon="chat")
 
 # The counts of all clients
 
-# With so many clients, counting takes longer than all the rest of the dashboard.
+# With so many clients, counting takes longer than all the rest of the dashboard, or of their list.
 KEPT_FROM_CLIENTS = 20_000
-# And with so many, longer than the rest of their list.
-STANDINGS_KEPT_FROM = 1_000
 # The workers count every minute. Where they are late, the page counts itself.
 KEPT_FOR = timedelta(minutes=3)
 
@@ -139,35 +137,28 @@ def read_or_count_clients() -> SiteCounts:
 
 
 def renew_client_counts() -> None:
-    """Store new counts of a site with KEPT_FROM_CLIENTS clients or more; else delete the old ones.
-
-    And those of the list's chips, where there are STANDINGS_KEPT_FROM.
-    """
-    number = all_clients().count()
-    if number < STANDINGS_KEPT_FROM:
-        KeptCounts.objects.filter(pk=KeptCounts.STANDINGS).delete()
-    else:
-        at, rows = timezone.now(), count_blockers(None, read_nova_columns())
-        KeptCounts.objects.update_or_create(
-            pk=KeptCounts.STANDINGS, defaults={"counted_at": at, "counts": {"rows": rows}}
-        )
-    if number < KEPT_FROM_CLIENTS:
-        KeptCounts.objects.filter(pk=KeptCounts.CLIENTS).delete()
+    """Store new counts of a site with KEPT_FROM_CLIENTS clients or more, and of its list's chips; else delete both."""
+    if all_clients().count() < KEPT_FROM_CLIENTS:
+        KeptCounts.objects.filter(pk__in=(KeptCounts.CLIENTS, KeptCounts.STANDINGS)).delete()
         return
+    at, rows = timezone.now(), count_blockers(None, read_nova_columns())
+    KeptCounts.objects.update_or_create(
+        pk=KeptCounts.STANDINGS, defaults={"counted_at": at, "counts": {"rows": rows}}
+    )
     found = SiteCounts.count_now()
     KeptCounts.objects.update_or_create(
         pk=KeptCounts.CLIENTS, defaults={"counted_at": found.at, "counts": found.to_json()}
     )
 
 
-def read_or_count_blockers(schema: NovaSchema) -> list[CountedRow]:
-    """Return what keeps all clients, as the workers counted it lately; where they have not, count now."""
+def read_or_count_blockers(schema: NovaSchema) -> tuple[list[CountedRow], datetime | None]:
+    """Return what keeps all clients, and when the workers counted it; where they have not lately, None: count now."""
     since = timezone.now() - KEPT_FOR
     kept = KeptCounts.objects.filter(pk=KeptCounts.STANDINGS, counted_at__gt=since).first()
     rows = [(*row,) for row in kept.counts["rows"]] if kept else []
     # A worker of another release may know other rules.
     is_known = rows and all(code in BLOCKERS for _phase, code, _fits, _n in rows)
-    return rows if is_known else count_blockers(None, schema)
+    return (rows, kept.counted_at) if kept and is_known else (count_blockers(None, schema), None)
 
 
 def _count_rows() -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
 from django.conf import settings
 from django.db.models import Q
@@ -244,6 +245,9 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         # Of a push after the first, only what it will be refused for.
         checks = [each for each in of_push if phase == Phase.POSTGRES or not each.passed] + checks
     possible_at = find_end_of_purge_wait(client.phase_since) if new == Phase.PURGED else None
+    # A login has the name that its card has, and not its id.
+    named = name_rows([check.text for check in checks])
+    checks = [replace(check, text=text) for check, text in zip(checks, named, strict=True)]
     # No page offers a purge before its time, with an override or without.
     shown = show_checks(
         request, client.pk, checks, back=request.get_full_path(), marks_overridable=not possible_at

@@ -603,6 +603,16 @@ class MovingClient(NamedTuple):
 MOVED = Sentence("moved", "Moved from %(old)s to %(new)s.")
 
 
+def read_move(message: Message) -> tuple[Phase, Phase] | None:
+    """Return the phases between which a client moved, as `MOVED` names them; None of another sentence."""
+    phases = {phase.label.key: phase for phase in Phase}
+    old, new = (
+        phases.get(value.key) if isinstance(value := message.values.get(name), Message) else None
+        for name in ("old", "new")
+    )
+    return (old, new) if message.key == MOVED.key and old and new else None
+
+
 class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]):
     def exclude_deleted_clients(self) -> Self:
         """Leave out the clients that NOVA has deleted."""

@@ -183,8 +183,10 @@ class TestLoginsView(ClientView):
             return
         show = messages.success if all(test.works for test in tests) else messages.warning
         results = describe_login(tests) if self.read_key() else describe_results(tests)
-        told = [results, describe_verdict(tests)]
-        show(self.request, " ".join(filter(None, told)))
+        # The tab of the comparison says beside its buttons which way to copy.
+        is_said_there = f"tab={ClientTab.COMPARISON}" in self.request.POST.get("back", "")
+        verdict = "" if is_said_there else describe_verdict(tests)
+        show(self.request, " ".join(filter(None, [results, verdict])))
 
 
 def describe_verdict(tests: Collection[LoginTest]) -> str:

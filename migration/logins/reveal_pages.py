@@ -103,9 +103,8 @@ class RevealView(ClientView):
 
     @property
     def title(self) -> str:
-        # The way to the page names the client.
-        what = f"{self.field.label} › {self.field.credential.describe_host_or_address()}"
-        return _("Reveal %(field)s") % {"field": what}
+        # The way to the page names the client, and its card the login.
+        return _("Reveal %(field)s") % {"field": self.field.label}
 
     def has_permission(self) -> bool:
         may_view = self.model_admin.has_view_permission(self.request)
@@ -170,6 +169,8 @@ class RevealView(ClientView):
         context = self.get_context_data(
             here=request.get_full_path(),
             hidden_after=HIDDEN_AFTER_SECONDS,
+            label=self.field.label,
+            place=self.field.credential.describe_host_or_address(),
             input_classes=" ".join(BASE_INPUT_CLASSES),
             revealed=revealed,
             problems=problems or [],

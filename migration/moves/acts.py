@@ -314,7 +314,7 @@ class MoveAct(Act):
         except (IllegalMove, ApprovalStepRefused) as refusal:
             raise ActRefused(refusal.message) from None
         return Done(
-            describe_move(moved.slug, moved.new, moved.message),
+            describe_move(moved.slug, moved.new, moved.message, old=self.old),
             notes=[localize(moved.message_about_overridden)]
             if moved.message_about_overridden
             else (),
@@ -373,9 +373,11 @@ def show_check(
     )
 
 
-def describe_move(slug: str, new: Phase, message: Message | None) -> str:
+def describe_move(slug: str, new: Phase, message: Message | None, *, old: Phase) -> str:
     """Say in which phase the client is now, and what else came of its move."""
     done = _("%(slug)s is purged.") if new == Phase.PURGED else _("%(slug)s is in %(phase)s.")
+    if (old, new) == (Phase.AWS, Phase.DUAL_READ):
+        done = _("%(slug)s was rolled back to %(phase)s. NOVA reads both stores again.")
     text = done % {"slug": slug, "phase": PhaseChoices(new).label}
     return f"{text} {localize(message)}".strip()
 

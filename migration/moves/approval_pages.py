@@ -63,7 +63,8 @@ class ApproveRunView(AdminView):
             messages.error(request, localize(refusal.message))
         else:
             if (item := run.only_item) and (moves := run.moves):
-                messages.success(request, describe_move(item.slug, moves.new, item.message))
+                told = describe_move(item.slug, moves.new, item.message, old=moves.old)
+                messages.success(request, told)
             else:
                 messages.success(request, gettext("Approved: the run begins."))
                 enqueue_run(request, run)

@@ -467,7 +467,7 @@ class ActiveForFirstPush(Rule):
 
 
 NO_LOGIN = Sentence("no_login", "No login yet. Add one.")
-WITHOUT_LOGIN = Blocker("no_login", _("No login to push"), _("No login yet"))
+WITHOUT_LOGIN = Blocker("no_login", _("No login to push"), _("Add a login"))
 
 
 class HasLogin(Rule):
@@ -580,7 +580,7 @@ NOT_COMPARED = Blocker(
     usual=tell_usual_comparison,
     by_comparison=True,
 )
-DIFFERS = Blocker("differs", _("Stores differ"), _("Stores differ"))
+DIFFERS = Blocker("differs", _("Stores differ"), _("Resolve the mismatch"))
 UNCHECKED = Blocker("unchecked", _("Could not be checked"), _("Not checked"))
 TOO_OLD = Blocker(
     "too_old",

@@ -123,7 +123,7 @@ class ActorPasswordForm(forms.Form):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         if not may_give_code(self.request):
-            self.fields[PASSWORD_FIELD].label = _("Your own password")
+            self.fields[PASSWORD_FIELD].label = _("Your own password, to confirm")
 
     def clean_current_password(self) -> str:
         """Check the password, or a code in its place, and keep nothing of it."""

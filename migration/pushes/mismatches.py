@@ -28,6 +28,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from credentials.models import name_rows
 from migration.core.clients import ClientMigration, ClientMigrationQuerySet, ReadCount
 from migration.core.comparisons import (
     Comparison,
@@ -109,8 +110,12 @@ def get_client_numbers_context() -> dict[str, Any]:
 
 
 def _list_results() -> Choices:
-    """Return value and label of each result of a comparison, in the order of the report."""
-    found = [(status.value, str(status.label)) for status in Comparison.Status]
+    """Return value and label of each result of a comparison, in the order of the report.
+
+    All that differ are the mismatches of the menu and the dashboard: none of them alone is called so.
+    """
+    labels = {Comparison.Status.MISMATCH: _("Values differ")}
+    found = [(each.value, labels.get(each, str(each.label))) for each in Comparison.Status]
     place = [value for value, _label in found].index(Comparison.Status.MISSING_IN_AWS) + 1
     return [*found[:place], (TO_BE_DELETED, _("Scheduled for deletion")), *found[place:]]
 
@@ -285,7 +290,6 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
     counted = named.values_list("difference", "path").annotate(n=Count("pk"))
     differing: list[FieldCount] = list(counted)
     people = list(list_possible_owners())
-    unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)
     return {
         **get_client_numbers_context(),
@@ -299,9 +303,20 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         "choices": choices,
         "sections": [] if by_client else _list_sections(choices, filters, differing),
         "to_resolve": count_clients_to_resolve(),
-        "unchecked": unchecked.select_related("comparison")[:UNCHECKED_SHOWN],
+        "unchecked": _list_unchecked(),
         "reads": ReadCount.objects.aggregate(matches=Sum("matches"), last=Max("last_read_at")),
     }
+
+
+def _list_unchecked() -> list[ClientMigration]:
+    """Return the first clients that could not be checked, each with its comparison, which names logins as pages do."""
+    unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
+    rows = list(unchecked.select_related("comparison")[:UNCHECKED_SHOWN])
+    compared = [row.comparison for row in rows if row.comparison and row.comparison.message]
+    named = name_rows([each.message for each in compared])
+    for each, message in zip(compared, named, strict=True):
+        each.message = message
+    return rows
 
 
 def _get_page(rows: QuerySet[Any], query: QueryDict, *, number: int) -> Page[Any]:

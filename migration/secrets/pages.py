@@ -78,7 +78,8 @@ class SecretVersionsView(ClientView):
         context = {
             "client": client,
             "secrets": list(list_secrets(client)),
-            "values": describe_known_values(client_id),
+            "values": (values := describe_known_values(client_id)),
+            "opens_values": any(value["is_to_rotate"] for value in values),
             "may_view_runs": request.user.has_perm(VIEW_RUNS)
             or request.user.has_perm(RUN_PERMISSION),
             "may_run": request.user.has_perm(RUN_PERMISSION),

@@ -23,7 +23,13 @@ from migration.clients.counts import ClientCounts, add_up_counts
 from migration.clients.filters import NEEDS_SOMEBODY, get_ready_url
 from migration.clients.models import KEPT_FROM_CLIENTS, read_or_count_clients
 from migration.core.audit import EVENT_KINDS, RUN_EVENT, AuditEvent, is_by_hand
-from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_RUNS, all_clients
+from migration.core.clients import (
+    VIEW_CAMPAIGNS,
+    VIEW_CLIENTS,
+    VIEW_RUNS,
+    all_clients,
+    read_move,
+)
 from migration.core.pages import RUN_PERMISSION, AdminView, add_pages
 from migration.core.problems import (
     Action,
@@ -455,13 +461,10 @@ class Activity:
 
 def _find_short(message: Message) -> str:
     """Return the key of `SHORT` for a sentence: of a move that has a name of its own by its phases."""
-    if message.key != "moved":
+    phases = read_move(message)
+    if phases is None:
         return message.key
-    phases = {phase.label.key: phase for phase in Phase}
-    old, new = (
-        phases.get(value.key) if isinstance(value := message.values.get(name), Message) else None
-        for name in ("old", "new")
-    )
+    old, new = phases
     if new in (Phase.AWS, Phase.PURGED) and old != Phase.PURGED:
         return f"moved to {new}"
     return f"moved from {old}" if old in (Phase.AWS, Phase.PURGED) else message.key

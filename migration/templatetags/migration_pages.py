@@ -370,10 +370,15 @@ def describe_length_and_blanks(revealed: RevealedValue) -> list[str]:
     """Return what the eye misses in a value: its length, blanks at its ends, line breaks."""
     value = revealed.value
     number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}
+    before, after = len(value) - len(value.lstrip()), len(value) - len(value.rstrip())
+    breaks = value.count("\n")
     rest = (
-        (_("spaces at the beginning: %(n)d"), len(value) - len(value.lstrip())),
-        (_("spaces at the end: %(n)d"), len(value) - len(value.rstrip())),
-        (_("line breaks: %(n)d"), value.count("\n")),
+        (
+            ngettext("%(n)d space at the beginning", "%(n)d spaces at the beginning", before),
+            before,
+        ),
+        (ngettext("%(n)d space at the end", "%(n)d spaces at the end", after), after),
+        (ngettext("%(n)d line break", "%(n)d line breaks", breaks), breaks),
     )
     return [number, *(text % {"n": n} for text, n in rest if n)]
 

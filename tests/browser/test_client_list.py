@@ -245,7 +245,7 @@ def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):
     row = page.locator("#result_list .data-row", has_text="Café Norte")
     expect(row.get_by_role("link", name="Café Norte")).to_be_visible()
     expect(row.locator(".field-phase_shown")).to_contain_text("PostgreSQL")
-    expect(row.get_by_text("No login yet")).to_be_visible()
+    expect(row.get_by_text("Add a login")).to_be_visible()
     assert row.bounding_box()["height"] < 100
     assert is_as_wide_as_the_screen(page)
 

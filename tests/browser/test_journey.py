@@ -54,7 +54,8 @@ def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, 
     assert standing() == Phase.AWS
 
     somebody.presses("Roll back")
-    somebody.reads("%(slug)s is in %(phase)s.", slug="acme", phase="Dual read")
+    rolled_back = "%(slug)s was rolled back to %(phase)s. NOVA reads both stores again."
+    somebody.reads(rolled_back, slug="acme", phase="Dual read")
     assert standing() == Phase.DUAL_READ
     assert PhaseChange.objects.filter(by__username="root").count() == 4
 

@@ -104,5 +104,5 @@ def test_the_watch_renews_its_numbers_beside_a_rollback_of_one_click(idom, open_
 
     expect(reads).to_have_text("7")
     page.get_by_role("button", name="Roll back").click()
-    expect(page.get_by_text("idom is in Dual read.")).to_be_visible()
+    expect(page.get_by_text("idom was rolled back to Dual read.")).to_be_visible()
     assert phase_of(idom) == Phase.DUAL_READ

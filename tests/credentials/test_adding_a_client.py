@@ -203,6 +203,19 @@ def test_without_scripts_a_button_adds_an_empty_login_and_keeps_what_was_typed(r
     assert not Client.objects.exists()
 
 
+def test_without_scripts_a_login_that_was_left_blank_is_told_of(root, send):
+    answer = send(**CLIENT, **EMAIL)
+
+    # The page opens with one, of a database.
+    assert answer.status_code == 302
+    assert sum("1 login was left blank" in each for each in told(answer)) == 1
+    answer = root.post(
+        ADD,
+        sent_form(root.get(ADD).content.decode()) | CLIENT | {"slug": "other"} | DATABASE,
+    )
+    assert not any("left blank" in each for each in told(answer))
+
+
 def test_without_scripts_the_first_error_has_the_focus_and_secrets_are_asked_again(root):
     typed = sent_form(root.get(ADD).content.decode()) | CLIENT | DATABASE
 

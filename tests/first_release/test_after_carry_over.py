@@ -74,7 +74,7 @@ PUSHES = {
     "dual_read_pending": ("updated", ""),
     "changed_in_aws": ("failed", "somebody else wrote"),
     "refused_in_aws": ("failed", "somebody else wrote"),
-    "two_primaries": ("failed", "2 database rows are primary"),
+    "two_primaries": ("failed", "2 database logins are primary"),
 }
 
 

@@ -126,14 +126,21 @@ def test_a_chip_shows_as_many_clients_as_it_says(viewer, clients, chip):
 def test_of_many_clients_the_workers_count_the_chips_and_a_late_count_is_made_anew(
     viewer, monkeypatch
 ):
-    monkeypatch.setattr(models, "STANDINGS_KEPT_FROM", 2)
+    monkeypatch.setattr(models, "KEPT_FROM_CLIENTS", 2)
     make_client("a"), make_client("b")
     renew_client_counts()
     make_client("c")
 
-    assert chips_above(viewer.get(CLIENTS))["All"][0] == 2
+    shown = viewer.get(CLIENTS)
+    assert chips_above(shown)["All"][0] == 2
+    assert (
+        shown.context["chips_counted_at"]
+        == KeptCounts.objects.get(pk=KeptCounts.STANDINGS).counted_at
+    )
     # With a search it is counted.
-    assert chips_above(viewer.get(f"{CLIENTS}?q=example"))["All"][0] == 0
+    searched = viewer.get(f"{CLIENTS}?q=example")
+    assert chips_above(searched)["All"][0] == 0
+    assert searched.context["chips_counted_at"] is None
     KeptCounts.objects.update(counts={"rows": [["postgres", "of another release", True, 9]]})
     assert chips_above(viewer.get(CLIENTS))["All"][0] == 3
     renew_client_counts()

@@ -8,15 +8,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from migration.clients.filters import read_blocker
-from migration.clients.list import READY_FOR, SHORT_OF_SITE, shorten_next_step
+from migration.clients.list import READY_FOR, SHORT_OF_PUSH, SHORT_OF_SITE, shorten_next_step
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
-from migration.models import ClientGroup
+from migration.core.sentences import NOT_OURS
+from migration.models import ClientGroup, ClientMigration
 from migration.moves.readiness import Standing, has_next_phase, is_ready, judge_next_steps
 from migration.moves.rules import BLOCKERS
 from migration.runs.models import Run
 from nova_credentials.messages import Message
-from tests.factories import make_full_client
+from tests.factories import make_client, make_database, make_full_client
 from tests.migration.clients.list.conftest import put_in_phase
 from tests.migration.pages import CLIENTS, text
 
@@ -65,11 +66,14 @@ def test_the_list_says_who_is_ready_and_what_keeps_the_others(operator, clients)
         "gone": "Done",
     }
     assert {short[slug] for slug in ("no-login", "pending", "in-run", "met")} == {
-        "No login yet", "Push pending", "In a run", "NOVA had read problems",
+        "Add a login", "Push pending", "In a run", "NOVA had read problems",
     }  # fmt: skip
-    assert (short["few-reads"], short["streak"]) == ("19 of 20 reads", "2 of 3 matches")
-    assert (short["unanswered"], short["copies"]) == ("No read from AWS", "Search for copies")
-    assert short["soon"].startswith("From ")
+    assert (short["few-reads"], short["streak"]) == (
+        "Wait for reads: 19/20",
+        "Wait for matches: 2/3",
+    )
+    assert (short["unanswered"], short["copies"]) == ("Wait for a read", "Search for copies")
+    assert short["soon"].startswith("Wait until ")
     # On hover all of it.
     assert "NOVA&#x27;s reader: 19 of 20 reads since dual read began." in page.content.decode()
     assert "30 days" in text(page)
@@ -85,9 +89,41 @@ def test_what_keeps_a_client_is_said_in_five_words_at_most(language):
     said = [each.short for each in BLOCKERS.values()]
 
     with translation.override(language):
-        long = [str(each) for each in (*said, *READY_FOR.values(), *SHORT_OF_SITE.values())]
+        texts = (READY_FOR, SHORT_OF_SITE, SHORT_OF_PUSH)
+        long = [*map(str, said), *(str(text) for each in texts for text in each.values())]
 
     assert [words for words in long if not 1 <= len(words.split()) <= 5] == []
+
+
+def test_what_a_push_would_refuse_is_said_as_what_to_mend(operator, stores):
+    make_full_client("a/b"), make_full_client("a b"), make_full_client("a" * 100)
+    make_database(make_full_client("twice"))
+    make_database(make_client("large"), db_password_encrypted="x" * 66_000)
+
+    short = shorten_all(operator.get(CLIENTS))
+
+    assert short == {
+        "a/b": "Change the slug",
+        "a b": "Change the slug",
+        "a" * 100: "Ready for dual write",
+        "twice": "Keep one primary login",
+        "large": "Too large for AWS",
+    }
+
+
+def test_whose_secret_is_somebody_elses_is_told_to_adopt_it(operator, stores):
+    pk = make_full_client("idom")
+    run = Run.objects.create(kind=Run.Kind.MIGRATE)
+    run.add_items([(pk, "idom")])
+    why = NOT_OURS(name="nova/clients/idom")
+    run.items.update(
+        outcome="failed", error_class="conflict", message=why, finished_at=timezone.now()
+    )
+    row = ClientMigration.objects.create(client_id=pk)
+    revision = all_clients().with_revision().get(pk=pk).revision
+    ClientMigration.objects.filter(pk=row.pk).update(refused_revision=revision)
+
+    assert shorten_all(operator.get(CLIENTS)) == {"idom": "Adopt the secret"}
 
 
 def test_what_keeps_all_clients_is_said_of_each_in_a_few_words(operator, clients):

@@ -1,6 +1,7 @@
 """History of a client: its events and its comments, newest first."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from django.contrib.auth.models import User
@@ -94,6 +95,25 @@ def test_each_act_on_the_client_is_told_with_who_and_why(idom):
     assert resolution.codes == ["resolution_acknowledge_until", ""]
     assert move.codes == [MOVED.key, ""]
     assert str(move).endswith(str(NOTE))
+
+
+def test_a_move_that_has_a_name_is_called_by_it_and_its_reason_stands_beside_it(viewer, idom):
+    line = [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS]
+    for old, new in [*pairwise(line), (Phase.AWS, Phase.DUAL_READ)]:
+        ClientMigration.objects.change_phases({idom: PlannedChange(None)}, old, new, reason="INC-7")
+
+    assert told(idom) == [
+        "Rolled back to Dual read.",
+        "Cut over to AWS.",
+        "Moved from Dual write to Dual read.",
+        "Moved from PostgreSQL to Dual write.",
+    ]
+    assert (
+        page(viewer, idom, "history")
+        .content.decode()
+        .count('<span class="history-reason">INC-7</span>')
+        == 4
+    )
 
 
 def test_a_request_is_told_with_what_it_waits_for_and_what_became_of_it(idom):

@@ -82,7 +82,7 @@ def test_the_next_step_is_named(viewer, idom, phase, title):
         (lambda: make_full_client("b d"), "does not allow a space"),
         (
             lambda: [pk := make_full_client("twice"), make_database(pk)][0],
-            "2 database rows are primary",
+            "2 database logins are primary",
         ),
         (
             lambda: [pk := make_client("a"), make_database(pk, db_password_encrypted="x" * 66_000)][
@@ -98,12 +98,12 @@ def test_what_a_first_push_wants_is_told_before_it(viewer, make, words):
 
 def test_why_a_push_is_refused_is_told_in_every_phase_that_writes_to_both_stores(viewer, idom):
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
-    assert "rows are primary" not in text(page(viewer, idom))
+    assert "are primary" not in text(page(viewer, idom))
 
     make_database(idom)
 
     words = text(page(viewer, idom))
-    assert "2 database rows are primary" in words
+    assert "2 database logins are primary" in words
     assert "See the logins" in words
 
 

@@ -333,6 +333,8 @@ def test_try_both_recommends_a_direction(client_pk, browser):
     post(browser, client_pk, store="both", back=tab)
 
     shown = browser.get(tab)
+    # Said once, beside the buttons.
+    assert shown.content.decode().count("Copy AWS to PostgreSQL.") == 1
     assert shown.context["advised"] == "Copy AWS to PostgreSQL"
     # The page that copies says it too, and the other one that it is the wrong way.
     advice = {
