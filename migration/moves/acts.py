@@ -314,7 +314,7 @@ class MoveAct(Act):
         except (IllegalMove, ApprovalStepRefused) as refusal:
             raise ActRefused(refusal.message) from None
         return Done(
-            describe_move(moved.slug, moved.new, moved.message),
+            describe_move(moved.slug, moved.new, moved.message, old=moved.old),
             notes=[localize(moved.message_about_overridden)]
             if moved.message_about_overridden
             else (),
@@ -373,11 +373,17 @@ def show_check(
     )
 
 
-def describe_move(slug: str, new: Phase, message: Message | None) -> str:
-    """Say in which phase the client is now, and what else came of its move."""
+def describe_move(
+    slug: str, new: Phase, message: Message | None, *, old: Phase | None = None
+) -> str:
+    """Say in which phase the client is now, and what else came of its move; of a rollback what became of its values."""
     done = _("%(slug)s is purged.") if new == Phase.PURGED else _("%(slug)s is in %(phase)s.")
+    told = localize(message)
+    if (old, new) == (Phase.AWS, Phase.DUAL_READ):
+        done = _("%(slug)s was rolled back to %(phase)s.")
+        told = told or _("Both stores held the same values, so nothing was copied.")
     text = done % {"slug": slug, "phase": PhaseChoices(new).label}
-    return f"{text} {localize(message)}".strip()
+    return f"{text} {told}".strip()
 
 
 class ToDualWrite(MoveAct):
