@@ -18,7 +18,12 @@ from unfold.decorators import display
 from credentials.localization import intcomma, localize_html
 from migration.campaigns.explain import explain_waits_briefly
 from migration.campaigns.members import CampaignProgress, measure_campaigns
-from migration.campaigns.models import WAITS_FOR_APPROVAL, Campaign, Wave
+from migration.campaigns.models import (
+    WAITS_FOR_APPROVAL,
+    Campaign,
+    Wave,
+    leave_out_first_wave,
+)
 from migration.campaigns.pages import (
     ApproveCampaignView,
     CampaignView,
@@ -107,7 +112,8 @@ class CampaignAdmin(ReadOnlyAdmin):
         return badge(campaign.goal)
 
     def name_groups(self, campaign: CountedCampaign) -> str:
-        names = [escape_name(wave.group_name) for wave in campaign.first_parts]
+        groups = leave_out_first_wave([wave.group_name for wave in campaign.first_parts])
+        names = [escape_name(name) for name in groups]
         named = ", ".join(names[:GROUPS_NAMED])
         more = len(names) - GROUPS_NAMED
         return (

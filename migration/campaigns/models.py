@@ -327,9 +327,10 @@ class Campaign(models.Model):
         return timedelta(minutes=self.soak_minutes)
 
     @cached_property
-    def has_one_group(self) -> bool:
-        """Say whether all its waves are of one group: then a wave's number alone says which it is."""
-        return not self.waves.filter(position__gt=1).exists()
+    def numbers_tell_waves(self) -> bool:
+        """Say whether a wave's number alone says which it is: they are of one group, or of one and its first wave."""
+        names = self.waves.filter(part=1).order_by("position").values_list("group_name", flat=True)
+        return len(leave_out_first_wave(list(names[:3]))) < 2
 
     @property
     def is_over(self) -> bool:
@@ -522,6 +523,17 @@ def is_name_in_any_language(name: str, message: Message) -> bool:
     return False
 
 
+# Of a campaign that was started without groups, the group of those that go first.
+GROUP_OF_FIRST_WAVE = Sentence("group_of_first_wave", "%(name)s: first wave")
+
+
+def leave_out_first_wave(names: list[str]) -> list[str]:
+    """Return the names of a campaign's groups without the first, where the only other one says its name too."""
+    if len(names) == 2 and is_name_in_any_language(names[0], GROUP_OF_FIRST_WAVE(name=names[1])):
+        return names[1:]
+    return names
+
+
 def members_for_approval(campaign: Campaign) -> models.QuerySet[GroupMember]:
     """Select the members of groups that the campaign may take: where it was requested, who was there then."""
     members = GroupMember.objects.all()
@@ -594,7 +606,7 @@ def _note_reads(wave_ids: list[int]) -> None:
 
 
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
-# Of a campaign with one group, and of a group that is called so.
+# Where numbers tell the waves, and of a group that is called so.
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
 # A further part of a group that has more clients than a wave may.
 WAVE_PART = Sentence("wave_part", "wave %(number)s (%(group)s, part %(part)s)")
@@ -646,9 +658,9 @@ class Wave(models.Model):
     @property
     def name_message(self) -> Message:
         """Return its place in the campaign, and its group where there are several, as part of a sentence."""
-        if self.position == 1 and self.campaign.has_one_group:
-            return WAVE_OF_THAT_NAME(number=str(self.part))
         names = {"number": str(self.number)}
+        if self.campaign.numbers_tell_waves:
+            return WAVE_OF_THAT_NAME(**names)
         group = escape_name(self.group_name)
         has_that_name = is_name_in_any_language(self.group_name, WAVE_OF_THAT_NAME(**names))
         # The first part has no number: nobody knows yet whether there will be a second.

@@ -34,7 +34,7 @@ from credentials.localization import localize, show_moment
 from credentials.models import Client
 from migration.campaigns.explain import describe_time_of_reads, measure_pace_of_reads
 from migration.campaigns.members import list_clients_in_campaigns
-from migration.campaigns.models import GOALS, Campaign, Wave
+from migration.campaigns.models import GOALS, GROUP_OF_FIRST_WAVE, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
 from migration.campaigns.steps import (
     GROUP_TWICE,
@@ -73,6 +73,7 @@ from migration.moves.rules import BLOCKERS
 from migration.pushes.pushable import select_unpushable
 from migration.runs.act_pages import CLIENTS_SHOWN, LABELS, TABS
 from migration.runs.acts import ReasonForm
+from migration.runs.failures import select_failed_pushes
 from migration.runs.plans import PlanClass
 from nova_credentials.messages import Sentence, describe_duration
 from nova_credentials.phases import Phase
@@ -133,6 +134,13 @@ class CampaignPlan:
     found: dict[PlanClass, dict[tuple[str, str], list[tuple[int, str]]]] = field(repr=False)
     # Of a campaign that has groups these, else the clients that it takes.
     shown: str = field(default="", repr=False)
+    takes_groups: bool = False
+
+    @property
+    def blocked(self) -> int:
+        """Return how many clients of its groups it takes although something keeps them: each is refused in its turn."""
+        taken = self.taken - len(self.ids)
+        return taken if self.takes_groups else 0
 
     @property
     def phases(self) -> list[Phase]:
@@ -180,6 +188,9 @@ class CampaignPlan:
             for verdict, kinds in self.found.items()
         }
         ids = [pk for each in shown.values() for pk, _slug, _label in each[:CLIENTS_SHOWN]]
+        refused = [pk for pk, _slug, _label in shown[PlanClass.REFUSED][:CLIENTS_SHOWN]]
+        failed = select_failed_pushes().filter(client__in=refused).order_by()
+        reasons = dict(failed.values_list("client_id", "message"))
         names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
         url = reverse("admin:credentials_client_changelist")
         link = '<a class="text-link underline" href="{}?{}">{}</a>'
@@ -187,7 +198,9 @@ class CampaignPlan:
         return [
             {
                 "verdict": verdict.value,
-                "label": TABS[verdict][0],
+                "label": gettext("Blocked now")
+                if self.takes_groups and verdict == PlanClass.REFUSED
+                else TABS[verdict][0],
                 "number": len(shown[verdict]),
                 "kind": LABELS[verdict],
                 "icon": TABS[verdict][1],
@@ -196,7 +209,15 @@ class CampaignPlan:
                     for (label, query), clients in kinds.items()
                 ],
                 "clients": [
-                    ({"client_id": pk, "slug": slug, "kind": label}, names.get(pk, slug))
+                    (
+                        {
+                            "client_id": pk,
+                            "slug": slug,
+                            "kind": label,
+                            "message": reasons.get(pk),
+                        },
+                        names.get(pk, slug),
+                    )
                     for pk, slug, label in shown[verdict][:CLIENTS_SHOWN]
                 ],
                 "more": len(shown[verdict]) - CLIENTS_SHOWN,
@@ -232,7 +253,9 @@ def plan_campaign(
         only = members
     clients = all_clients() if only is None else all_clients().with_ids(only)
     rows = [PlannedGroup(each, campaign) for each in map(str, groups or names)]
-    plan = CampaignPlan(campaign, rows, {verdict: {} for verdict in SHOWN_VERDICTS})
+    plan = CampaignPlan(
+        campaign, rows, {verdict: {} for verdict in SHOWN_VERDICTS}, takes_groups=bool(groups)
+    )
     before = [old.value for old, _new in campaign.steps]
     busy, unfit = list_clients_in_campaigns(), set(select_unpushable().values_list("pk", flat=True))
     # The client list knows neither a selection, nor who is in some campaign.
@@ -256,7 +279,7 @@ def plan_campaign(
             label = f"{label}: {UNFIT}"
         else:
             verdict = PlanClass.WILL
-        if groups and verdict == PlanClass.REFUSED:
+        if len(groups) > 1 and verdict == PlanClass.REFUSED:
             label = f"{row.name}: {label}"
         plan.found[verdict].setdefault((label, query), []).append((pk, slug))
         stays = bool(groups) and verdict == PlanClass.REFUSED and not is_busy
@@ -528,7 +551,7 @@ class CampaignForm(ReasonForm):
         name = self.new_group_name
         if not self.cleaned_data.get("first_wave"):
             return [name]
-        return [gettext("%(name)s: first wave") % {"name": name}, name]
+        return [localize(GROUP_OF_FIRST_WAVE(name=name)), name]
 
     @property
     def sections(self) -> list[tuple[str, list[forms.BoundField], str]]:
@@ -676,6 +699,7 @@ class StartCampaignView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 form=form,
+                is_own_page=True,
                 sections=form.sections,
                 source=form["source"].value() or Source.GROUPS.value,
                 may_make_group=may_make_group(self.request),

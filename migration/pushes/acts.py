@@ -144,6 +144,10 @@ class Push(Act):
         )
 
     def sum_up_plan(self, counts: PlanCounts) -> list[str]:
+        if counts.clients == 1:
+            # Of one only what it costs counts for who reads it.
+            new = summarize_plan(counts).new_dollars_a_month
+            return [_("About $%(new)s more a month.") % {"new": intcomma(new, 2)}] if new else []
         return describe_summary(counts) if counts.clients else []
 
     def list_plan_files(self, run: Run) -> list[tuple[str, str]]:

@@ -224,13 +224,14 @@ class BaseActView(AdminView):
         """Return the kinds of evidence that the page is asked to let be missing, whoever asks."""
         return self.act.evidence_kinds.intersection(self.request.GET.getlist(OVERRIDE))
 
-    def describe_overrides(self, missing: Counter[str]) -> list[dict[str, object]]:
+    def describe_overrides(self, missing: Counter[str]) -> list[dict[str, Any]]:
         """Return each kind of evidence that clients lack and an override may stand in for, and whether one does."""
         chosen = self.list_overrides()
         if not self.act.may_override(self.request.user):
             return []
         return [
             {
+                "kind": kind,
                 "label": self.act.name_evidence(kind),
                 "number": missing[kind],
                 "is_on": kind in chosen,
@@ -501,6 +502,9 @@ class ActView(BaseActView):
         will_ids = [each.client_id for each in will]
         # The title asks about those to whom it would be done; where it is none, about all that were selected.
         asked = will or planned
+        overrides = self.describe_overrides(count_missing(planned))
+        # Of one client each is offered beside the line that it stands in for, and only the others apart.
+        on_lines = {each.evidence for each in planned[0].reasons} if len(planned) == 1 else set()
         return self.show(
             self.act.ask(len(asked), get_name(asked[0]) if len(asked) == 1 else ""),
             groups=describe_groups(
@@ -509,15 +513,20 @@ class ActView(BaseActView):
                 {each: len(groups[each]) for each in VERDICTS},
                 counts,
                 self.address,
+                {each["kind"]: each for each in overrides if each["kind"] in on_lines},
             ),
             number=len(will),
             selected=len(planned),
+            is_refused=bool(groups[PlanClass.REFUSED]),
+            # The page of one client stands below it.
+            original=all_clients().with_ids(ids).first() if len(ids) == 1 else None,
             sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
             way_back=self.act.name_way_back(will_ids),
             button=self.act.name_button(len(will)) if will else "",
             form=self.make_form(len(will), will[0].slug if will else "", will_ids),
             shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
-            overrides=self.describe_overrides(count_missing(planned)),
+            overrides=overrides,
+            overrides_apart=[each for each in overrides if each["kind"] not in on_lines],
             override_all=self.describe_override_of_all(count_missing(planned)),
             campaign_notes=self.act.list_notes(self.request, ids),
             advice=self.act.advise(*ids) if len(ids) == 1 else [],
@@ -684,6 +693,7 @@ class ActPlanView(BaseActView):
             groups=describe_groups(self.request, groups, self.numbers, self.counts, self.address),
             number=number,
             selected=selected,
+            is_refused=bool(self.numbers[PlanClass.REFUSED]),
             sums=[
                 *self.act.sum_up(work),
                 *self.act.sum_up_plan(self.counts),
@@ -693,7 +703,8 @@ class ActPlanView(BaseActView):
             button=self.act.name_button(number) if number else "",
             may_start=self.may_start,
             form=self.make_form(number, ""),
-            overrides=self.describe_overrides(self.counts.missing),
+            overrides=(overrides := self.describe_overrides(self.counts.missing)),
+            overrides_apart=overrides,
             override_all=self.describe_override_of_all(self.counts.missing),
             overridden=sorted(self.read_overrides()),
             campaign_notes=notes,
@@ -722,6 +733,8 @@ SHOWN_CLASSES: Sequence[str] = [
 ]
 ONLY_MOVED = gettext_lazy("In AWS already: only moved to dual write")
 
+NO_OVERRIDES: Mapping[str, dict[str, Any]] = {}
+
 # Of Unfold's labels.
 LABELS = {PlanClass.WILL: "success", PlanClass.REFUSED: "danger", PlanClass.NOTHING: "default"}
 # The words of a tab, and the sign of its clients.
@@ -732,14 +745,23 @@ TABS = {
 }
 
 
-def show_client(request: HttpRequest, planned: PlannedClient, back: str) -> dict[str, Any]:
-    """Return a client of a plan as the page shows it: what is not met with its remedies, and what is, folded."""
+def show_client(
+    request: HttpRequest,
+    planned: PlannedClient,
+    back: str,
+    overrides: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Return a client of a plan as the page shows it: what is not met with its remedies, and what is, folded.
+
+    `overrides`: what may be overridden beside the line itself, by its kind of evidence.
+    """
     lines = [
         {
             "code": reason.code,
             "passed": reason.passed,
             "is_off": reason.is_off,
             "overridden": reason.overridden,
+            "override": overrides.get(reason.evidence),
             "text": localize(reason.text),
             "remedy": reason.find_remedy(request, back)
             if reason.find_remedy and not reason.passed
@@ -766,10 +788,11 @@ def describe_groups(
     numbers: dict[PlanClass, int],
     counts: PlanCounts,
     back: str,
+    overrides: Mapping[str, dict[str, Any]] = NO_OVERRIDES,
 ) -> list[dict[str, Any]]:
     """Return the clients by what the plan says of them; the refused stand open, or else what is done, if anything.
 
-    What mends a refusal leads back to the address.
+    What mends a refusal leads back to the address. `overrides`: of the page of one client.
     """
     ids = [each.client_id for planned in groups.values() for each in planned]
     names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
@@ -784,7 +807,7 @@ def describe_groups(
             "icon": icon,
             "kinds": list_kinds(verdict, numbers, counts),
             "clients": [
-                (show_client(request, each, back), names.get(each.client_id, each.slug))
+                (show_client(request, each, back, overrides), names.get(each.client_id, each.slug))
                 for each in groups[verdict]
             ],
             "more": numbers[verdict] - len(groups[verdict]),

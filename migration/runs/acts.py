@@ -240,7 +240,7 @@ class Act:
     # How the page speaks of them. Of a stored plan an override has another one made.
     override_heading: ClassVar[StrOrPromise] = _("Missing evidence:")
     override_label: ClassVar[StrOrPromise] = _("Override it")
-    wait_label: ClassVar[StrOrPromise] = _("Wait for it")
+    wait_label: ClassVar[StrOrPromise] = _("Don’t override")
     # What is overridden may be lost by it: then the button is red.
     override_loses: ClassVar[bool] = False
 

@@ -38,10 +38,15 @@ def select_current_failures(act: Act | None = None) -> RunItemQuerySet:
     return found if act is None else found.filter(act=act)
 
 
+def select_failed_pushes() -> RunItemQuerySet:
+    """Select the newest push of each client where it failed, also of those that are named as refused."""
+    found: RunItemQuerySet = RunItem.objects.needing_attention().filter(act=Act.PUSH).order_by()
+    return found
+
+
 def select_failed_push_client_ids() -> QuerySet[RunItem, Any]:
     """Select the ids of the clients whose newest push failed, also of those that are named as refused."""
-    failed = RunItem.objects.needing_attention().filter(act=Act.PUSH).order_by()
-    return failed.values("client_id")
+    return select_failed_pushes().values("client_id")
 
 
 @dataclass(frozen=True)

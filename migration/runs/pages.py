@@ -621,7 +621,7 @@ class OpenFailuresView(AdminView):
                     gettext("Outcome"),
                     gettext("Message"),
                     gettext("Run"),
-                    gettext("Failed"),
+                    gettext("When"),
                 ],
                 may_view_clients=request.user.has_perm(VIEW_CLIENTS),
             )

@@ -16,7 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from credentials.localization import intcomma, localize
-from migration.campaigns.members import list_running_campaigns, select_taken_further
+from migration.campaigns.members import (
+    count_in_campaigns,
+    list_running_campaigns,
+    select_taken_further,
+)
 from migration.campaigns.models import CAMPAIGN, Campaign
 from migration.campaigns.starts import may_start_campaign
 from migration.clients.counts import ClientCounts, add_up_counts
@@ -229,9 +233,13 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
             continue
         # The button moves only clients that no campaign takes further. Looking for these takes long where there are
         # very many: there the page behind the button counts them.
-        number, label = row.ready, act.name_button(row.ready)
+        number, label, told = row.ready, act.name_button(row.ready), ""
         if found.has_campaigns and clients.total >= KEPT_FROM_CLIENTS:
             label = str(act.label)
+            there = all_clients().in_phases(Phase(row.phase)).order_by()
+            shares = count_in_campaigns(there.values_list("pk", flat=True), in_finished_waves=False)
+            if in_campaigns := sum(share.clients for share in shares):
+                told = describe_phase_in_campaigns(in_campaigns)
         elif found.has_campaigns:
             own = select_with_blocker(all_clients().in_phases(Phase(row.phase)), READY)
             number = own.exclude(select_taken_further()).count()
@@ -241,9 +249,9 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
             waves_url = ""
             if number > 1 and may_start_campaign(request):
                 waves_url = reverse("admin:migration_campaign_start")
-            text = describe_ready(number, row.label)
             if others := row.ready - number:
-                text = f"{text} {describe_left_to_campaigns(others)}"
+                told = describe_left_to_campaigns(others)
+            text = f"{describe_ready(number, row.label)} {told}".strip()
             return NextStep(text, f"{label}…", url, waves_url=waves_url)
     if ready:
         row = ready[0]
@@ -283,6 +291,16 @@ def describe_left_to_campaigns(number: int) -> str:
     """Say how many of a phase's clients that are ready go on with their campaign."""
     text = ngettext(
         "%(n)s more moves with its campaign.", "%(n)s more move with their campaign.", number
+    )
+    return text % {"n": intcomma(number)}
+
+
+def describe_phase_in_campaigns(number: int) -> str:
+    """Say how many of all clients in a phase go on with their campaign, where nobody looks which are ready."""
+    text = ngettext(
+        "%(n)s client in this phase moves with its campaign.",
+        "%(n)s clients in this phase move with their campaign.",
+        number,
     )
     return text % {"n": intcomma(number)}
 

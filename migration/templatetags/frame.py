@@ -26,7 +26,8 @@ def find_heading(context: Context) -> Heading:
     """Return the page's heading: a page of the menu is called what the menu calls it."""
     request, original = context["request"], context.get("original")
     here = find_here(request) if request.user.is_authenticated else None
-    if here and here.is_place:
+    # The list of clients answers with the page of an act on those that are selected: it has a title of its own.
+    if here and here.is_place and not context.get("is_own_page"):
         return Heading(here.place.title, [])
     cl = context.get("cl")
     title = str(capfirst(cl.opts.verbose_name_plural) if cl else _read_title(context))

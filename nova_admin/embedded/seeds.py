@@ -16,6 +16,8 @@ from psycopg import sql
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.core.aws_store import record_planned_versions
+from migration.core.clients import all_clients
+from migration.core.groups import ClientGroup
 from migration.core.keys import load_version_keys
 from migration.core.secrets import Secret
 from nova_admin.embedded.client_servers import (
@@ -99,6 +101,16 @@ BROKEN = {
     "two_primaries",
     "too_large",
 }
+
+# A campaign of this group stops at its first step, as two of its clients differ.
+PILOT = "Pilot"
+PILOT_SLUGS = ("changed_in_aws", "ebro_water", "idom", "levante_tiles", "norte_rail")
+
+
+def seed_group() -> None:
+    """Put the clients of the pilot into their group."""
+    clients = all_clients().filter(slug__in=PILOT_SLUGS)
+    ClientGroup.objects.get_or_add(PILOT).put_clients(clients)
 
 
 def seed_clients_and_secrets(sm: SecretsManager) -> int:

@@ -353,7 +353,7 @@ def test_gates_that_missing_evidence_keeps_shut(look_at, client_in, visit, setti
     page = visit(f"{CLIENT}?phase=dual_read")
     page.get_by_role("checkbox").first.check()
     choose_act(page, "Move", "Cut over to AWS…")
-    page.get_by_text("Missing evidence:").first.wait_for()
+    page.get_by_text("Override it").first.wait_for()
 
     assert (found, violations(page)) == ({}, [])
 

@@ -84,7 +84,7 @@ def test_a_shut_gate_offers_what_opens_it_and_no_form(stores, somebody):
     ClientMigration.objects.filter(pk=pk).update(phase=Phase.DUAL_READ)
     operator = somebody(page_of(pk), user=make_in_role("ana", "Operator"))
     operator.follows("Cut over to AWS")
-    operator.reads("Nothing to do.")
+    operator.reads("Not possible now.")
     typed = operator.page.get_by_label(operator.say(TYPE, wanted="idom"))
     expect(typed).to_have_count(0)
 

@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import F
 
 from migration.campaigns import starts
+from migration.campaigns.models import WAVE_OF_THAT_NAME
 from migration.core.clients import all_clients, digest_clients
 from migration.models import Campaign, ClientGroup, RunItem
 from migration.runs.items import Outcome
@@ -116,6 +117,8 @@ def test_a_small_first_wave_is_a_group_of_its_own_which_goes_first(client, clien
         ("Spring: first wave", ["further"]),
         ("Spring", ["new"]),
     ]
+    # The number alone says which wave it is.
+    assert [wave.name_message.key for wave in waves] == [WAVE_OF_THAT_NAME.key] * 2
 
 
 def test_a_first_wave_that_takes_all_is_the_only_one(client, clients):

@@ -29,7 +29,7 @@ from migration.runs.models import Run
 from migration.runs.progress import RUN_PAUSED
 from migration.site import dashboard
 from migration.site.client_problems import PUSHES_LATE
-from migration.site.dashboard import describe_left_to_campaigns
+from migration.site.dashboard import describe_left_to_campaigns, describe_phase_in_campaigns
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -377,3 +377,15 @@ def test_who_goes_on_with_a_campaign_is_told_apart_from_who_the_button_moves(roo
 
     assert describe_left_to_campaigns(2) not in before
     assert found.endswith(describe_left_to_campaigns(2))
+
+
+def test_of_very_many_clients_it_says_how_many_of_the_phase_go_on_with_a_campaign(
+    root, monkeypatch
+):
+    monkeypatch.setattr(dashboard, "KEPT_FROM_CLIENTS", 3)
+    north, _south = make_group("north", 2), make_group("south", 1)
+    start_campaign(groups=[north])
+
+    found = root.get(HOME).context["next"].text
+
+    assert found.endswith(describe_phase_in_campaigns(2))

@@ -106,7 +106,8 @@ class Command(OneLineCommand):
             # Each of the two can approve what the other asks for.
             User.objects.get(username="operator").groups.add(Group.objects.get(name="Approver"))
         stack.enter_context(serve_logins())
-        new = seeds.seed_clients_and_secrets(secrets_manager())
+        if new := seeds.seed_clients_and_secrets(secrets_manager()):
+            seeds.seed_group()
         self._print_step(f"Clients: {new} new; {add_clients_up_to(options['clients'])} more")
         stack.enter_context(start_manage("qcluster"))
         migrate = self._finish_run("Bulk migration", Run.Kind.MIGRATE)
@@ -131,6 +132,7 @@ class Command(OneLineCommand):
             f"  The logins of {', '.join(seeds.SERVED_SLUGS)} work: test them, rotate their databases' passwords.",
             *(["  One asks for a cutover or a purge, the other approves."] * options["approval"]),
             "  Two clients differ: PostgreSQL is right about changed_in_aws, AWS about levante_tiles.",
+            f"  A campaign of the group {seeds.PILOT} stops at these two, and says how to go on.",
             "  Ctrl-C ends it all.",
         )
         site.wait()
