@@ -601,7 +601,6 @@ class MovingClient(NamedTuple):
 
 
 MOVED = Sentence("moved", "Moved from %(old)s to %(new)s.")
-ROLLED_BACK = Sentence("rolled_back", "Rolled back from %(old)s to %(new)s.")
 
 
 def read_move(message: Message) -> tuple[Phase, Phase] | None:
@@ -672,8 +671,7 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
             now = timezone.now()
             reads = self._enter_phase([row.client_id for row in moving], new, now)
             changes, events = list[dict[str, Any]](), list[AuditEvent]()
-            rolls_back = (old, new) == (Phase.AWS, Phase.DUAL_READ)
-            moved = (ROLLED_BACK if rolls_back else MOVED)(old=old.label, new=new.label)
+            moved = MOVED(old=old.label, new=new.label)
             for row in moving:
                 plan = planned[row.client_id]
                 changes.append(
