@@ -117,8 +117,8 @@ def test_a_slug_that_changes_while_the_first_push_runs_is_noted_with_what_it_wro
     pk = make_full_client("idom")
     write = pushes._write_clients
 
-    def write_and_rename(*arguments: object) -> None:
-        write(*arguments)
+    def write_and_rename(*arguments: object, run: object) -> None:
+        write(*arguments, run=run)
         update("clients", pk, slug="renamed")
 
     monkeypatch.setattr(pushes, "_write_clients", write_and_rename)
