@@ -33,8 +33,10 @@ COMMENT_EVENT = EventKind("comment", _("Comment"), icon="chat")
 
 # The counts of all clients
 
-# With so many clients, counting takes longer than all the rest of the dashboard, or of their list.
+# With so many clients, counting takes longer than all the rest of the dashboard.
 KEPT_FROM_CLIENTS = 20_000
+# And with so many, longer than the rest of their list.
+STANDINGS_KEPT_FROM = 1_000
 # The workers count every minute. Where they are late, the page counts itself.
 KEPT_FOR = timedelta(minutes=3)
 
@@ -137,14 +139,21 @@ def read_or_count_clients() -> SiteCounts:
 
 
 def renew_client_counts() -> None:
-    """Store new counts of a site with KEPT_FROM_CLIENTS clients or more, and of its list's chips; else delete both."""
-    if all_clients().count() < KEPT_FROM_CLIENTS:
-        KeptCounts.objects.filter(pk__in=(KeptCounts.CLIENTS, KeptCounts.STANDINGS)).delete()
+    """Store new counts of a site with KEPT_FROM_CLIENTS clients or more; else delete the old ones.
+
+    And those of the list's chips, where there are STANDINGS_KEPT_FROM.
+    """
+    number = all_clients().count()
+    if number < STANDINGS_KEPT_FROM:
+        KeptCounts.objects.filter(pk=KeptCounts.STANDINGS).delete()
+    else:
+        at, rows = timezone.now(), count_blockers(None, read_nova_columns())
+        KeptCounts.objects.update_or_create(
+            pk=KeptCounts.STANDINGS, defaults={"counted_at": at, "counts": {"rows": rows}}
+        )
+    if number < KEPT_FROM_CLIENTS:
+        KeptCounts.objects.filter(pk=KeptCounts.CLIENTS).delete()
         return
-    at, rows = timezone.now(), count_blockers(None, read_nova_columns())
-    KeptCounts.objects.update_or_create(
-        pk=KeptCounts.STANDINGS, defaults={"counted_at": at, "counts": {"rows": rows}}
-    )
     found = SiteCounts.count_now()
     KeptCounts.objects.update_or_create(
         pk=KeptCounts.CLIENTS, defaults={"counted_at": found.at, "counts": found.to_json()}

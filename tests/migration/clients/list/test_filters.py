@@ -126,7 +126,7 @@ def test_a_chip_shows_as_many_clients_as_it_says(viewer, clients, chip):
 def test_of_many_clients_the_workers_count_the_chips_and_a_late_count_is_made_anew(
     viewer, monkeypatch
 ):
-    monkeypatch.setattr(models, "KEPT_FROM_CLIENTS", 2)
+    monkeypatch.setattr(models, "STANDINGS_KEPT_FROM", 2)
     make_client("a"), make_client("b")
     renew_client_counts()
     make_client("c")
