@@ -33,7 +33,7 @@ NAME = re.compile(r"[a-z][a-z_-]*\.(?:md|png|svg)")
 PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 HEADING = re.compile(r"#{1,4} ")
 # Of Markdown: what a reader of plain text is not shown, links, and the code that ends a heading.
-PLAIN = re.compile(r"[`*|#]")
+PLAIN = re.compile(r"[`*|#]|-{3,}")
 CODE_AT_END = re.compile(r" `\w+`$")
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 MOST_FOUND = 30
