@@ -117,7 +117,9 @@ class Reason:
         return cls(**data | {"text": Message.from_json(data["text"])})
 
 
-@dataclass(frozen=True)
+@dataclass(
+    frozen=True, slots=True
+)  # a page of an act that is done at once holds one of every client
 class PlannedClient:
     """One client of a plan: where it stands, and what the run would do with it."""
 
