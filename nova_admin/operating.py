@@ -1,7 +1,7 @@
 """Answers the machines that watch the site: whether it lives, whether it is ready and, with its token, its metrics.
 
 Anybody may ask whether it is ready. So an answer is kept for some seconds, and says of each part only whether it is
-well, and by name which settings differ from those of other hosts.
+well or could not be looked at, and by name which settings differ from those of other hosts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KEPT_SECONDS_OF_SLOW = 30.0
 # So long somebody waits for an answer; what isn't known by then has failed.
 WAIT_SECONDS = 3.0
 
-WELL, FAILED = "ok", "failed"
+WELL, FAILED, NOT_LOOKED_AT = "ok", "failed", "not_looked_at"
 NEVER = FAILED, float("-inf")
 # The one part that no problem says.
 DATABASE = "database"
@@ -148,6 +148,8 @@ def look_at_part(part: str) -> tuple[str, str]:
     state = look_for(each, Look()).state
     if state == FindingState.OK:
         return WELL, state
+    if state == FindingState.NOT_LOOKED_AT:
+        return NOT_LOOKED_AT, state
     differing = find_differences(get_aws_write_state().facts) if each.of_process else ()
     return (f"{FAILED}: {', '.join(differing)}" if differing else FAILED), state
 

@@ -65,11 +65,28 @@ def _compare_once(
     # The tables of a purged client hold pointers: there is nothing to compare.
     candidates = [snapshot for snapshot in read.values() if snapshot.phase != Phase.PURGED]
     found = read_secrets(candidates, sm=sm)
+    never_pushed = _find_never_pushed(candidates, found)
     return {
         snapshot.client_id: make_unsaved_comparison(snapshot, found, run=run)
         for snapshot in candidates
-        if _is_worth_comparing(snapshot, found)
+        if snapshot.client_id not in never_pushed and _is_worth_comparing(snapshot, found)
     }
+
+
+def _find_never_pushed(batch: Collection[ClientSnapshot], found: Answers) -> set[int]:
+    """Return the clients in `postgres` that have no secret in AWS, and never had one: nothing is missing there."""
+    absent = {
+        snapshot.client_id: set(snapshot.names.values())
+        for snapshot in batch
+        if snapshot.phase == Phase.POSTGRES
+        and all(_is_not_found(found.get(name)) for name in snapshot.names.values())
+    }
+    pushed = Secret.objects.find(set().union(*absent.values())) if absent else {}
+    return {pk for pk, names in absent.items() if names.isdisjoint(pushed)}
+
+
+def _is_not_found(answer: SecretValue | SecretsManagerError | None) -> bool:
+    return isinstance(answer, SecretsManagerError) and answer.not_found
 
 
 def read_secrets(batch: Collection[ClientSnapshot], *, sm: SecretsManager) -> Answers:

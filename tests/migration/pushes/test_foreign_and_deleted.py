@@ -192,16 +192,27 @@ def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
     assert compared.message == SCHEDULED_FOR_DELETION(name=name)
 
 
-def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each_secret(
-    aws_server, monkeypatch
+@pytest.mark.parametrize("layout", Layout)
+def test_a_client_that_was_never_pushed_is_no_mismatch_and_no_secret_of_it_is_described(
+    aws_server, monkeypatch, settings, layout
 ):
+    settings.NOVA_SECRET_LAYOUT = layout
     described = []
     monkeypatch.setattr(SecretsManager, "describe_secret", lambda _, name: described.append(name))
 
-    compared = compare(client_ids=[make_full_client("idom")])
+    assert compare(client_ids=[make_full_client("idom")]) == {}
 
-    assert [c.status for c in compared.values()] == [Comparison.Status.MISSING_IN_AWS]
     assert described == []
+    assert not Comparison.objects.exists()
+
+
+def test_a_client_that_went_back_to_postgres_and_whose_secret_somebody_deleted_is_a_mismatch(sm):
+    pk = make_full_client("idom")
+    push_one(pk)
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": "postgres"})
+    sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
+
+    assert compare(client_ids=[pk])[pk].status == Comparison.Status.MISSING_IN_AWS
 
 
 def test_a_service_client_whose_secrets_are_all_gone_is_missing_in_aws(settings, sm):

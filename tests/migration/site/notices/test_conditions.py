@@ -174,7 +174,7 @@ def test_another_problem_of_the_site_is_told_by_its_sentence_with_the_page_that_
 
     send_now()
     (text,) = (text for text in webhook.taken if "Unreadable tasks" in text)
-    assert text.startswith("*[Production] Other problem with the site*")
+    assert text.startswith("*[Production] Dropped tasks (tasks_dropped)*")
     assert text.endswith("https://nova.example.com/admin/migration/run/health/")
 
 
