@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import get_aws_write_state
-from migration.core.comparisons import Comparison
+from migration.core.comparisons import Comparison, OpenMismatch
 from migration.core.keys import fingerprint_key
 from migration.core.secrets import Secret
 from migration.core.shared_facts import explain_differences
@@ -38,8 +38,9 @@ RECHECK_AFTER_SECONDS = 0.5
 def compare(
     *, client_ids: Collection[int], run: Run | None = None, interactive: bool = False
 ) -> dict[int, Comparison]:
-    """Compare both stores and store each client's result; a client with nothing in either store is left out.
+    """Compare both stores and store each client's result; a client that has nothing to compare is left out.
 
+    So is one that was never pushed: that AWS lacks it is no mismatch.
     A host that differs from what all share may have read other secrets: its results say so, and none is stored.
     """
     sm = secrets_manager(interactive=interactive)
@@ -55,6 +56,8 @@ def compare(
         again = _compare_once(in_doubt, run, sm)
         results = {pk: again.get(pk, result) for pk, result in results.items()}
     Comparison.objects.record(results.values())
+    if left_out := set(client_ids) - results.keys():
+        OpenMismatch.objects.close_of_never_pushed(left_out)
     return results
 
 
