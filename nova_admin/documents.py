@@ -27,16 +27,17 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from migration.core.pages import read_search
+from migration.templatetags.migration_pages import read_title
 
 NAME = re.compile(r"[a-z][a-z_-]*\.(?:md|png|svg)")
 PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
-# What tests and tools find in the files is for nobody to read.
 HEADING = re.compile(r"#{1,4} ")
 # Of Markdown: what a reader of plain text is not shown, links, and the code that ends a heading.
-PLAIN = re.compile(r"[`*|#]")
+PLAIN = re.compile(r"[`*|#]|-{3,}")
 CODE_AT_END = re.compile(r" `\w+`$")
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 MOST_FOUND = 30
+# What tests and tools find in the files is for nobody to read.
 COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
 # The documents by what somebody comes for, most used first.
 TOPICS = {
@@ -295,12 +296,6 @@ def find_file(name: str) -> Path:
             if (folder / name).is_file():
                 return folder / name
     raise Http404
-
-
-def read_title(path: Path) -> str:
-    """Return the first heading of a document."""
-    with path.open(encoding="utf-8") as lines:
-        return next((line[2:].strip() for line in lines if line.startswith("# ")), path.stem)
 
 
 @lru_cache(maxsize=64)

@@ -436,9 +436,9 @@ def test_logins_a_rotation_a_mismatch_a_campaign_a_purge_and_a_restore_succeed_w
         psycopg.connect(former)
     manage_seeded(seeded, "test_logins", "olivar_oils")
 
-    manage_seeded(seeded, "group", "add", "Pilot", "galerna_shipping", "olivar_oils")
+    manage_seeded(seeded, "group", "add", "Trial", "galerna_shipping", "olivar_oils")
     by = ("--by", "operator", "--reason", "trial", "--soak-hours", "0")
-    manage_seeded(seeded, "campaign", "start", "Pilot", *by, NOVA_REQUIRE_APPROVAL="1")
+    manage_seeded(seeded, "campaign", "start", "Trial", *by, NOVA_REQUIRE_APPROVAL="1")
     assert {each["phase"] for each in statuses(*WITH_LOGINS)} == {"dual_write"}
     admin.press("/admin/migration/campaign/1/change/", "/campaign/1/approve/")
     wait_for_phase("aws", "galerna_shipping", "olivar_oils")

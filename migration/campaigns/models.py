@@ -606,7 +606,7 @@ def _note_reads(wave_ids: list[int]) -> None:
 
 
 WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
-# Where numbers tell the waves, and of a group that is called so.
+# The whole name of a wave whose number alone tells it from the others, or whose group has that very name.
 WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
 # A further part of a group that has more clients than a wave may.
 WAVE_PART = Sentence("wave_part", "wave %(number)s (%(group)s, part %(part)s)")

@@ -43,7 +43,7 @@ MINUTE = timedelta(minutes=1)
 # A page says that a stored look is old when the workers missed so many.
 LOOKS_MISSED = 3
 NEVER = datetime.min.replace(tzinfo=UTC)
-# What gave no answer is looked for again so soon, what is wrong after a twelfth of its usual time: both may be mended.
+# Workers look again this soon where a look got no answer; for what was wrong, after a twelfth of its usual time.
 AGAIN = timedelta(minutes=5)
 # Who takes on a slow look has this long. That of a killed process is taken on again after it.
 CLAIMED_FOR = timedelta(minutes=10)

@@ -100,7 +100,7 @@ class HealthView(AdminView):
     def _show(
         self, results: Sequence[Result], *, role: str = "", **context: object
     ) -> HttpResponse:
-        # What is looked for once a day has its own time, in its area.
+        # The page's time is that of what is looked for each minute; the rest tells its own time, in its area.
         often = [each for each in results if (each.problem.looked_for_every or MINUTE) <= MINUTE]
         looked_at = [each.looked_at for each in often if each.looked_at]
         get_menu_counts(self.request).give("problems", sum(each.is_open for each in results))
@@ -305,9 +305,12 @@ class SettingsView(AdminView):
         )
 
 
+def _name_switch(is_on: bool) -> str:
+    return _("On") if is_on else _("Off")
+
+
 def _list_rules() -> list[tuple[str, str, str]]:
     """Return what has to be so before a client moves forward: what it is, its value, the setting."""
-    on, off = _("On"), _("Off")
     return [
         (
             _("Dual read before a cutover"),
@@ -331,7 +334,7 @@ def _list_rules() -> list[tuple[str, str, str]]:
         ),
         (
             _("Approval by a second person"),
-            on if settings.NOVA_REQUIRE_APPROVAL else off,
+            _name_switch(settings.NOVA_REQUIRE_APPROVAL),
             "NOVA_REQUIRE_APPROVAL",
         ),
     ]
@@ -340,7 +343,6 @@ def _list_rules() -> list[tuple[str, str, str]]:
 def _list_of_site() -> list[tuple[str, str, str]]:
     """Return what holds for the site: what it is, its value, the setting."""
     is_by_client = configured_layout() == Layout.CLIENT
-    on, off = _("On"), _("Off")
     return [
         (_("Secrets are named"), f"{settings.NOVA_SECRET_PREFIX}/…", "NOVA_SECRET_PREFIX"),
         (
@@ -355,7 +357,7 @@ def _list_of_site() -> list[tuple[str, str, str]]:
         ),
         (
             _("Second factor required"),
-            on if settings.NOVA_REQUIRE_SECOND_FACTOR else off,
+            _name_switch(settings.NOVA_REQUIRE_SECOND_FACTOR),
             "NOVA_REQUIRE_SECOND_FACTOR",
         ),
         (

@@ -298,7 +298,7 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter, *, run: Run
 
 @contextmanager
 def _take_turn_to_write(until: float) -> Iterator[None]:
-    """Wait for the turn until this time; who comes later finds that the time of each client is over."""
+    """Wait for the turn, no longer than until this time: after it the writer begins no client."""
     taken = TURN_TO_WRITE.acquire(timeout=min(max(until - time.monotonic(), 0), BATCH_SECONDS))
     try:
         yield

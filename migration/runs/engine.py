@@ -64,7 +64,8 @@ HEAD_START_SECONDS = 0.03
 RETRY_POLL_SECONDS = 0.5
 # No client is begun later in a batch; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
-# The outcomes of a batch are stored part by part, each of about so long, so that pages see progress every second.
+# The outcomes of a batch are stored part by part, each of about so long, so that pages see progress every second. Work
+# that takes many together, such as pushes, may take longer.
 PART_SECONDS = 1.0
 # How much larger a part may be than the one before.
 GROWTH = 5

@@ -45,6 +45,7 @@ from migration.core.audit import (
 from migration.core.audit_chain import (
     LAST_POSITION,
     LATE_AFTER,
+    STARTED,
     AuditHead,
     find_unsealed_since,
     link_parts,
@@ -53,7 +54,7 @@ from migration.core.audit_chain import (
     select_unsealed,
 )
 from migration.core.audit_export import AuditFilter, ExportFormat, export_audit, write_events
-from migration.core.clients import VIEW_AUDIT
+from migration.core.clients import GATE_PASSED, VIEW_AUDIT
 from migration.core.notices import NoticeEvent
 from migration.core.pages import (
     AdminView,
@@ -76,6 +77,7 @@ from migration.core.problems import (
 )
 from migration.core.refused_acts import record_repeats
 from migration.core.snapshots import repeatable_read_only
+from migration.people.audit_signals import GIVEN, TAKEN
 from migration.runs.models import Run
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_name
@@ -775,10 +777,10 @@ def name_doers(events: Collection[AuditEvent]) -> None:
 # More are counted in a list, and named on the entry's own page.
 MOST_NAMED = 4
 IN_BRIEF = {
-    "started": Sentence("brief_started", "Started. The entry lists its settings."),
-    "gate_passed": Sentence("brief_gate", "Checked for %(new)s. The entry lists each check."),
-    "given": Sentence("brief_given", "%(owner)s was given %(n)s permissions."),
-    "taken": Sentence("brief_taken", "%(owner)s lost %(n)s permissions."),
+    STARTED.key: Sentence("brief_started", "Started. The entry lists its settings."),
+    GATE_PASSED.key: Sentence("brief_gate", "Checked for %(new)s. The entry lists each check."),
+    GIVEN.key: Sentence("brief_given", "%(owner)s was given %(n)s permissions."),
+    TAKEN.key: Sentence("brief_taken", "%(owner)s lost %(n)s permissions."),
 }
 
 
@@ -787,7 +789,7 @@ def shorten_message(message: Message) -> Message:
     brief, names = IN_BRIEF.get(message.key), message.values.get("names")
     if brief is None or not message.sentence:
         return message
-    if message.key in ("given", "taken"):
+    if message.key in (GIVEN.key, TAKEN.key):
         if not isinstance(names, tuple) or len(names) <= MOST_NAMED:
             return message
         return brief(owner=message.values["owner"], n=len(names))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from django import template
@@ -224,24 +225,21 @@ def duration(seconds: float) -> str:
 @register.filter
 def link_documents(text: str) -> SafeString:
     """Have each document that a text names be a link to it, by its title."""
-    return mark_safe(DOCUMENT.sub(_link_document, conditional_escape(text)))  # noqa: S308  # escaped
+    return mark_safe(DOCUMENT.sub(_link_document, conditional_escape(text)))  # noqa: S308  # each part is escaped
 
 
 def _link_document(named: re.Match[str]) -> str:
-    title = _read_title(named[1])
-    if not title:
+    path = settings.BASE_DIR / "docs" / named[1]
+    if not path.is_file():
         return named[0]
     url = reverse("document", args=[named[1]])
-    return format_html('<a class="text-link underline" href="{}">{}</a>', url, _(title))
+    return format_html('<a class="text-link underline" href="{}">{}</a>', url, _(read_title(path)))
 
 
-@lru_cache(maxsize=32)
-def _read_title(name: str) -> str:
-    path = settings.BASE_DIR / "docs" / name
-    if not path.is_file():
-        return ""
+def read_title(path: Path) -> str:
+    """Return the first heading of a document."""
     with path.open(encoding="utf-8") as lines:
-        return next(lines).removeprefix("# ").strip()
+        return next((line[2:].strip() for line in lines if line.startswith("# ")), path.stem)
 
 
 @register.filter

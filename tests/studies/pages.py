@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Measured = dict[str, tuple[float, int]]
 
-# What these say of many clients the workers have counted.
+# Of many clients these pages show what the workers have counted, and so ask less.
 COUNTED_BY_WORKERS = ("clients", "clients, one phase", "dashboard")
 FEW, LISTED, MANY, HUGE = 50, 2_000, 10_000, 100_000
 ROUNDS = 12
