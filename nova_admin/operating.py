@@ -23,6 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
 from migration.core.aws_writes import get_aws_write_state, learn_facts
+from migration.core.correlation import name_cause
 from migration.core.problems import PROBLEMS, Finder, FindingState, Look, Problem, look_for
 from migration.core.shared_facts import find_differences
 from migration.site.metrics import SiteNumbers, load_site_numbers
@@ -215,7 +216,7 @@ def _ask(part: str) -> tuple[str, str]:
     try:
         return look_at_part(part)
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
-        return FAILED, type(error).__name__
+        return FAILED, name_cause(error)
 
 
 readiness_book = ReadinessBook()

@@ -774,7 +774,7 @@ LOOK_SECONDS = 30.0
 WORKERS_GONE_AFTER = timedelta(minutes=5)
 WORKERS_WERE_GONE = Sentence(
     "workers_were_gone",
-    "No worker was running for %(n)s minutes: nothing was pushed or compared. Workers run again.",
+    "No worker took tasks for %(n)s minutes: nothing was pushed or compared. Workers take them again.",
 )
 
 

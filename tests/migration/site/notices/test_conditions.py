@@ -214,7 +214,7 @@ def test_workers_that_were_gone_tell_it_when_they_are_back():
     look(3)
 
     assert told(NoticeEvent.WORKERS_GONE) == [
-        "No worker was running for 42 minutes: nothing was pushed or compared. Workers run again."
+        "No worker took tasks for 42 minutes: nothing was pushed or compared. Workers take them again."
     ]
 
 
