@@ -117,9 +117,7 @@ class Reason:
         return cls(**data | {"text": Message.from_json(data["text"])})
 
 
-@dataclass(
-    frozen=True, slots=True
-)  # a page of an act that is done at once holds one of every client
+@dataclass(frozen=True)
 class PlannedClient:
     """One client of a plan: where it stands, and what the run would do with it."""
 

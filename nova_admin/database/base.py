@@ -193,8 +193,8 @@ class NoConnectionError(psycopg.OperationalError):
         check = "user and password" if refused else "that it runs, and host, port"
         with override("en"):
             super().__init__(
-                f"no connection to PostgreSQL at {place} as {user}: {self.why}. Check {check} and database"
-                f" ({conn_params.get('dbname') or 'none'}) of DATABASE_URL: docs/runbooks.md#database"
+                f"no connection to PostgreSQL at {place} as {user}: {self.why}. Check {check} and database of"
+                " DATABASE_URL: docs/runbooks.md#database"
             )
 
 

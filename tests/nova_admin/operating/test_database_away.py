@@ -111,7 +111,7 @@ def test_a_login_that_is_refused_is_told_with_server_role_and_database_and_no_pa
     error = NoConnectionError(given, refused=True)
 
     assert "db.example:5432 as nova_site: the login is refused" in str(error)
-    assert "database (nova) of DATABASE_URL" in str(error)
+    assert "database of DATABASE_URL: docs/runbooks.md#database" in str(error)
     assert "example-pw" not in str(error) + repr(vars(error))
 
 
