@@ -10,6 +10,7 @@ from credentials.models.clients import (
     RowsBusyError,
     RowsChangedError,
     read_rows,
+    write_array,
 )
 from credentials.models.columns import (
     AcceptedObject,
@@ -84,6 +85,7 @@ __all__ = [
     "read_extras_into",
     "read_rows",
     "save_columns",
+    "write_array",
     "write_changed_values",
     "write_extra",
 ]

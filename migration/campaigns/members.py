@@ -13,6 +13,7 @@ from django.db import connection, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from credentials.models import write_array
 from migration.campaigns.models import (
     CAMPAIGN_EVENT,
     Campaign,
@@ -271,7 +272,7 @@ def count_in_campaigns(
     if isinstance(client_ids, QuerySet):
         chosen, values = client_ids.query.sql_with_params()
     else:
-        chosen, values = "SELECT unnest(%s::int[])", ([*client_ids],)
+        chosen, values = "SELECT unnest(%s::bigint[])", (write_array(client_ids),)
     of_campaign = _OF_CAMPAIGN if in_finished_waves else _UNFINISHED
     found = Campaign.objects.raw(
         f"""

@@ -171,12 +171,12 @@ class ClientGroup(models.Model):
             held.delete()
             self._record(CLIENT_GROUP_DELETED, by=by, name=held.name, n=number)
 
-    def put_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
-        """Put the clients into the group, in one transaction; return the slugs of those that were not in it.
+    def put_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[int]:
+        """Put the clients into the group, in one transaction; return the ids of those that were not in it.
 
         Raise `ClientGroupError` if the group is gone.
         """
-        changed: list[str] = []
+        changed: list[int] = []
         with self._hold() as held:
             for slugs in chosen.iterate_slugs():
                 new = slugs.keys() - self._find_members(slugs)
@@ -185,22 +185,22 @@ class ClientGroup(models.Model):
                     ignore_conflicts=True,
                 )
                 self._record_clients(PUT_INTO_CLIENT_GROUP, held, slugs, new, by=by)
-                changed += [slugs[pk] for pk in new]
-        return sorted(changed)
+                changed += new
+        return changed
 
-    def remove_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
-        """Take the clients out of the group, in one transaction; return the slugs of those that were in it.
+    def remove_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[int]:
+        """Take the clients out of the group, in one transaction; return the ids of those that were in it.
 
         Raise `ClientGroupError` if the group is gone.
         """
-        changed: list[str] = []
+        changed: list[int] = []
         with self._hold() as held:
             for slugs in chosen.iterate_slugs():
                 old = self._find_members(slugs)
                 held.members.filter(client__in=old).delete()
                 self._record_clients(TAKEN_OUT_OF_CLIENT_GROUP, held, slugs, old, by=by)
-                changed += [slugs[pk] for pk in old]
-        return sorted(changed)
+                changed += old
+        return changed
 
     @contextmanager
     def _hold(self) -> Iterator[ClientGroup]:
@@ -277,23 +277,23 @@ OWNER_TAKEN = Sentence("owner_taken", "The client now has no owner.")
 class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
     def set_owner(
         self, chosen: ClientPhaseQuerySet, owner: User | None, *, by: User | None = None
-    ) -> list[str]:
-        """Have this user look after the clients, or nobody; return the slugs of those for whom that changed.
+    ) -> list[int]:
+        """Have this user look after the clients, or nobody; return the ids of those for whom that changed.
 
         In one transaction.
         """
-        changed: list[str] = []
+        changed: list[int] = []
         with transaction.atomic():
             with connection.cursor() as cursor:
                 # Two people at once wait for each other here, and not half way with clients that the other wants.
                 cursor.execute("LOCK TABLE migration_clientowner IN SHARE ROW EXCLUSIVE MODE")
             for slugs in chosen.iterate_slugs():
                 changed += self._set_owner_of_some(slugs, owner, by=by)
-        return sorted(changed)
+        return changed
 
     def _set_owner_of_some(
         self, slugs: dict[int, str], owner: User | None, *, by: User | None
-    ) -> list[str]:
+    ) -> list[int]:
         before = dict(self.filter(pk__in=slugs).values_list("pk", "owner_id"))
         new = owner.pk if owner else None
         changed = [pk for pk in slugs if before.get(pk) != new]
@@ -315,7 +315,7 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
                 for pk in changed
             ]
         )
-        return [slugs[pk] for pk in changed]
+        return changed
 
 
 class ClientOwner(models.Model):

@@ -462,7 +462,8 @@ class ActView(BaseActView):
         form = self.make_form(len(shown), slug, list(shown))
         if self.is_no_longer_approved() or not form.is_valid():
             return self.get(request, act)
-        meant = {pk: shown[pk] for pk in form.choose_clients(list(shown))}
+        chosen = form.choose_clients(list(shown))
+        meant = shown if len(chosen) == len(shown) else {pk: shown[pk] for pk in chosen}
         try:
             if len(shown) > 1 or not self.act.waits_for_one:
                 return self.start(meant, form)
@@ -501,7 +502,9 @@ class ActView(BaseActView):
         )
         counts = PlanCounts()
         groups: dict[PlanClass, list[PlannedClient]] = {each: [] for each in VERDICTS}
-        will: dict[int, str] = {}
+        will: list[int] = []
+        # Each with what was seen of it, as the form sends them back.
+        shown: list[str] = []
         # There are very many only of an act that is done at once.
         for some in split_ids(ids):
             planned = mark_seen(self.act.plan(some, order), self.act.see(some))
@@ -509,8 +512,11 @@ class ActView(BaseActView):
             for each in planned:
                 if len(group := groups[each.verdict]) < CLIENTS_SHOWN:
                     group.append(each)
-                if each.verdict == PlanClass.WILL:
-                    will[each.client_id] = each.seen
+            pairs = [
+                (each.client_id, each.seen) for each in planned if each.verdict == PlanClass.WILL
+            ]
+            will += [pk for pk, _seen in pairs]
+            shown.append(" ".join(f"{pk}:{seen}" for pk, seen in pairs))
         # The title asks about those to whom it would be done; where it is none, about all that were selected.
         asked = len(will) or counts.clients
         first = next((group[0] for group in groups.values() if group), None)
@@ -534,10 +540,10 @@ class ActView(BaseActView):
             # The page of one client stands below it.
             original=all_clients().with_ids(ids).first() if len(ids) == 1 else None,
             sums=[*self.act.sum_up(will), *self.act.sum_up_plan(counts)],
-            way_back=self.act.name_way_back(list(will)),
+            way_back=self.act.name_way_back(will),
             button=self.act.name_button(len(will)) if will else "",
-            form=self.make_form(len(will), first.slug if first and will else "", list(will)),
-            shown=" ".join(f"{pk}:{seen}" for pk, seen in will.items()),
+            form=self.make_form(len(will), first.slug if first and will else "", will),
+            shown=" ".join(filter(None, shown)),
             overrides=overrides,
             overrides_apart=[each for each in overrides if each["kind"] not in on_lines],
             override_all=self.describe_override_of_all(counts.missing),

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.localization import find_site_day, intcomma
+from credentials.localization import find_site_day
 from migration.core.clients import SET_NOTICES, VIEW_CAMPAIGNS, VIEW_CHECKS, VIEW_CLIENTS
 from migration.core.comparisons import CLIENTS_TO_RESOLVE
 from migration.core.problems import PROBLEMS
@@ -191,9 +191,11 @@ def find_here(request: HttpRequest) -> Here | None:
 class MenuCounts:
     """The numbers beside the menu's entries: read in one query where a page is drawn, and only there."""
 
+    # Every page counts so far and no further: above it says "999+".
+    MOST = 999
     # The site's own tables alone: NOVA's may be locked.
     _QUERY = f"""
-        SELECT ({CLIENTS_TO_RESOLVE}),
+        SELECT (SELECT count(*) FROM ({CLIENTS_TO_RESOLVE} LIMIT {MOST + 1}) AS differing),
             (SELECT count(*) FROM migration_run WHERE state = 'requested'),
             (SELECT count(*) FROM migration_problemrecord
                 WHERE code = ANY(%s) AND findings @> '[{{"state": "failed"}}]')
@@ -244,7 +246,9 @@ class _Shown:
     def number(self) -> str:
         """Return the number beside the entry; "" where there is nothing to count."""
         count = self._counts[self._entry.count] if self._entry.count else 0
-        return intcomma(count) if count else ""
+        if count > MenuCounts.MOST:
+            return f"{MenuCounts.MOST}+"
+        return str(count) if count else ""
 
     @property
     def is_shown(self) -> bool:

@@ -72,7 +72,7 @@ def measure(options: Namespace) -> list[Table]:
         if options.profile:
             profile(options.profile, options.clients, memory=options.memory)
             return []
-        table = Table()
+        table = Table(name="whole commands")
         measure_by_workers(table, options.clients)
         measure_in_one_process(table, options.few, options.many)
         return [table]
@@ -341,4 +341,5 @@ STUDY = Study(
             "help": "with --profile: what of its memory is held at the end, by line",
         },
     },
+    writes=True,
 )

@@ -40,19 +40,22 @@ class ChangeCommand(ClientsCommand):
             group, changed = self.change(options["name"], self.find_clients(options), by)
         except ClientGroupError as refusal:
             raise CommandError(str(refusal), returncode=2) from None
+        slugs = list(
+            all_clients().with_ids(changed).order_by("slug").values_list("slug", flat=True)
+        )
         number = all_clients().in_group(group.pk).count()
         if options["format"] == "json":
-            lists = {"added": [], "removed": [], self.changed_are: changed}
+            lists = {"added": [], "removed": [], self.changed_are: slugs}
             self.print_json({"group": group.name, "clients": number, **lists})
             return
-        for slug in changed:
+        for slug in slugs:
             self.stdout.write(escape_name(slug))
-        self.stdout.write(f"{len(changed)} {self.verb} {group}, which has {number} clients now")
+        self.stdout.write(f"{len(slugs)} {self.verb} {group}, which has {number} clients now")
 
     def change(
         self, name: str, chosen: ClientPhaseQuerySet, by: User | None
-    ) -> tuple[ClientGroup, list[str]]:
-        """Change the group; return it, and the slugs of the clients that were not so before."""
+    ) -> tuple[ClientGroup, list[int]]:
+        """Change the group; return it, and the ids of the clients that were not so before."""
         raise NotImplementedError
 
 
@@ -62,7 +65,7 @@ class Add(ChangeCommand):
 
     def change(
         self, name: str, chosen: ClientPhaseQuerySet, by: User | None
-    ) -> tuple[ClientGroup, list[str]]:
+    ) -> tuple[ClientGroup, list[int]]:
         with transaction.atomic():
             group = ClientGroup.objects.get_or_add(name, by=by)
             return group, group.put_clients(chosen, by=by)
@@ -74,7 +77,7 @@ class Remove(ChangeCommand):
 
     def change(
         self, name: str, chosen: ClientPhaseQuerySet, by: User | None
-    ) -> tuple[ClientGroup, list[str]]:
+    ) -> tuple[ClientGroup, list[int]]:
         group = find_client_group(name)
         return group, group.remove_clients(chosen, by=by)
 

@@ -6,13 +6,16 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 
+from migration.core.clients import all_clients
+from migration.core.comparisons import count_clients_to_resolve
 from migration.core.problems import FindingState
 from migration.models import OpenMismatch, ProblemRecord
 from migration.people.roles import ROLES
 from migration.runs.models import Run
 from migration.site.menu import ENTRIES, REQUESTS, find_here, get_menu_counts, list_pages
-from tests.factories import make_client, make_comparison, make_in_role
+from tests.factories import make_client, make_comparison, make_in_role, make_many
 from tests.migration.pages import DIFFERENT, every_page, login
 
 MENU = re.compile(r'(?s)<ol class="menu".*?</ol>')
@@ -186,6 +189,25 @@ def test_its_numbers_are_those_of_what_is_open(root, settings):
         "Mismatches": "1",
         "Health": "1",
     }
+
+
+def test_above_999_it_counts_no_further(root):
+    make_many(1000)
+    pk = all_clients().values_list("pk", flat=True)[0]
+    make_comparison(pk, "mismatch", mismatches=[DIFFERENT])
+    kept = OpenMismatch.objects.get()
+    OpenMismatch.objects.bulk_create(
+        OpenMismatch(
+            client_id=pk, slug="many", path="email", kind="changed", comparison_id=kept.comparison_id, times=1,
+            first_seen_at=timezone.now(), last_seen_at=timezone.now(),
+        )
+        for pk in all_clients().exclude(pk=pk).values_list("pk", flat=True)
+    )  # fmt: skip
+
+    menu = read_links(MENU, root.get(reverse("admin:migration_run_notices")).content.decode())
+
+    assert count_clients_to_resolve() == 1000
+    assert menu["Mismatches"][2] == "999+"
 
 
 def test_its_numbers_take_one_query_and_where_a_page_belongs_takes_none(

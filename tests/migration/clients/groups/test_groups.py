@@ -87,14 +87,15 @@ def test_the_longest_name_is_stored_however_many_letters_its_small_ones_are(lett
 
 
 def test_every_change_is_in_the_audit_with_names_and_only_what_changed(entries):
-    make_client("idom"), make_client("acme")
+    idom = make_client("idom")
+    make_client("acme")
     group = put("wave 1", "idom")
     put("Wave 1", "idom", "acme")
     taken = group.remove_clients(all_clients().filter(slug__in=["idom", "none"]))
     group.rename("Wave 1", by=None), group.rename("wave 2"), group.rename("wave 2")
     group.delete_group()
 
-    assert taken == ["idom"]
+    assert taken == [idom]
     assert [(slug, words) for _, slug, words in entries()] == [
         ("", "Added the group wave 1."),
         ("idom", "Put the client into the group wave 1."),
