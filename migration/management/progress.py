@@ -437,14 +437,14 @@ def _describe_items(_run: Run, items: Sequence[ItemRow]) -> Iterator[Item]:
 
 def _describe_compared_items(run: Run, items: Sequence[ItemRow]) -> Iterator[Item]:
     """Describe items of a comparison, with what differs."""
-    differing = [i.client_id for i in items if i.comparison_status in Comparison.DIFFERS]
-    compared = run.comparisons.filter(client_id__in=differing)
-    mismatches = dict(compared.values_list("client_id", "mismatches"))
-    pending = set(
-        select_waiting_for_push(run)
-        .filter(client_id__in=differing)
-        .values_list("client_id", flat=True)
-    )
+    mismatches: dict[int, Any] = {}
+    pending: set[int] = set()
+    # Where nothing differs, making the questions would take as long as all the rest of the report.
+    if differing := [i.client_id for i in items if i.comparison_status in Comparison.DIFFERS]:
+        compared = run.comparisons.filter(client_id__in=differing)
+        mismatches = dict(compared.values_list("client_id", "mismatches"))
+        waiting = select_waiting_for_push(run).filter(client_id__in=differing)
+        pending = set(waiting.values_list("client_id", flat=True))
     for item in items:
         message = describe_message(item.message)
         status = PENDING if item.client_id in pending else item.comparison_status
