@@ -376,26 +376,28 @@ THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = curre
 
 SAME_ROLE = Sentence(
     "same_role",
-    "NOVA and this site share the database role %(role)s: anyone with NOVA's database password can change this site's"
-    " phases, users and audit.",
+    "The site works, and clients can move. But anyone with NOVA's database password can change this site's phases,"
+    " users and audit: NOVA and this site share the database role %(role)s.",
 )
 NOVA_IS_SUPERUSER = Sentence(
     "nova_is_superuser",
-    "NOVA's database role %(role)s is a superuser: anyone with NOVA's database password can change this site's phases,"
-    " users and audit.",
+    "The site works, and clients can move. But anyone with NOVA's database password can change this site's phases,"
+    " users and audit: NOVA's database role %(role)s is a superuser.",
 )
 NOVA_IS_MEMBER = Sentence(
     "nova_is_member",
-    "NOVA's database role %(role)s is a member of the site's role %(site)s and can act as it.",
+    "Anyone with NOVA's database password can act as this site: NOVA's database role %(role)s is a member of the site's"
+    " role %(site)s.",
 )
 NOVA_MAKES_MEMBERS = Sentence(
     "nova_makes_members",
-    "NOVA's database role %(role)s has CREATEROLE: on this PostgreSQL it can make itself a member of the site's role"
-    " %(site)s.",
+    "Anyone with NOVA's database password can act as this site: NOVA's database role %(role)s has CREATEROLE, so on"
+    " this PostgreSQL it can make itself a member of the site's role %(site)s.",
 )
 NOVA_HAS_POWERS = Sentence(
     "nova_has_powers",
-    "NOVA's database role %(role)s is a member of %(powers)s, so it can reach the site's tables.",
+    "Anyone with NOVA's database password can reach this site's tables: NOVA's database role %(role)s is a member of"
+    " %(powers)s.",
 )
 
 
@@ -412,7 +414,8 @@ SITE_IS_SUPERUSER = Sentence(
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Create separate roles for NOVA and this site, neither of them a superuser (docs/start.md).",
+    "Before production, the database administrator gives each its own role, neither of them a superuser"
+    " (docs/start.md).",
 )
 
 
@@ -508,13 +511,12 @@ def find_lacking_site_rights(_look: Look) -> Iterator[Finding]:
 
 NO_OTHER_ROLE = Sentence(
     "no_other_role",
-    "NOVA's tables belong to the site's own role, so the role by which NOVA connects is not known. The site's role"
-    " needs no grants.",
+    "Not known whether NOVA's reader has the database rights it needs: NOVA's tables belong to the site's own role, so"
+    " the role by which NOVA connects is not known. The site's own role needs nothing more.",
 )
 NAME_THE_ROLE = Sentence(
     "name_the_role",
-    "If NOVA connects as another role, name it at the end of the page Health, or run: python manage.py doctor --role"
-    " ROLE.",
+    "If NOVA connects as another role, name it at the end of Health, or run: python manage.py doctor --role ROLE.",
 )
 
 

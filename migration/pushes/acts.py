@@ -462,7 +462,8 @@ class CopyToPostgres(Copy):
         "number",
     )
     effect = gettext_lazy(
-        "Writes AWS's values to NOVA's tables. What these hold now is first kept in AWS, as the version NOVA_REPLACED."
+        "Writes AWS's values to NOVA's tables. What the tables hold now is kept in AWS first, as the version"
+        " NOVA_REPLACED."
     )
 
     def may_override(self, user: Any) -> bool:
