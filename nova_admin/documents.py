@@ -364,7 +364,7 @@ def mark_english_links(tokens: list[Token], language: str) -> Iterator[Token]:
             is_document = name.endswith(".md") and NAME.fullmatch(name)
             note = note_english(name, language) if is_document else ""
         elif token.type == "link_close" and note:
-            yield Token("text", "", 0, content=note)
+            yield Token("html_inline", "", 0, content=note)
 
 
 def is_document_or_https_address(href: str) -> bool:

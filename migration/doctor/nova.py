@@ -59,7 +59,8 @@ from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
 
 # Said of several problems
 TAKE_THE_RIGHT_AWAY = Sentence(
-    "take_the_right_away", "Take the right away, as the owner or as a superuser:"
+    "take_the_right_away",
+    "The database administrator takes the right away, as the owner or as a superuser:",
 )
 
 # Whether every write to NOVA's tables is counted: by the catalogue, and by updates that are undone
@@ -71,7 +72,9 @@ TRIGGERS_COUNT = Sentence(
     "triggers_count", "The triggers are on all four tables, unchanged, and count every write."
 )
 TRIGGERS_ARE_MISSING = Sentence(
-    "triggers_are_missing", "Writes are not counted on %(tables)s.", glue=", "
+    "triggers_are_missing",
+    "A write by NOVA may not be pushed, so no client moves forward: writes are not counted on %(tables)s.",
+    glue=", ",
 )
 FUNCTION_IS_ANOTHER = Sentence(
     "function_is_another", "The triggers' function is not this release's."
@@ -173,7 +176,7 @@ TABLES_ARE_EMPTY = Sentence(
 )
 UPDATE_WAS_NOT_COUNTED = Sentence(
     "update_was_not_counted",
-    "A test update was not counted on %(tables)s.",
+    "A write by NOVA may not be pushed, so no client moves forward: a test update was not counted on %(tables)s.",
     glue=", ",
 )
 LOOK_FOR_THE_CAUSE = Sentence(
@@ -479,12 +482,12 @@ SITE_HAS_RIGHTS = Sentence(
 )
 SITE_LACKS_RIGHTS = Sentence(
     "site_lacks_rights",
-    "%(role)s is missing %(n)s rights that the site needs on NOVA's tables.",
-    one="%(role)s is missing %(n)s right that the site needs on NOVA's tables.",
+    "Pushes, saves or counting fail: %(role)s is missing %(n)s rights that the site needs on NOVA's tables.",
+    one="Pushes, saves or counting fail: %(role)s is missing %(n)s right that the site needs on NOVA's tables.",
 )
 GRANT_AS_OWNER = Sentence(
     "grant_as_owner",
-    "Run, as the owner of NOVA's tables or as a superuser, and then python manage.py migrate:",
+    "The database administrator runs this as the owner of NOVA's tables or as a superuser, then python manage.py migrate:",
 )
 
 
@@ -545,10 +548,12 @@ RIGHTS_OF_EVERYTHING = Sentence(
 )
 RIGHTS_ARE_LACKING = Sentence(
     "rights_are_lacking",
-    "%(role)s is missing %(n)s rights that NOVA's reader needs.",
-    one="%(role)s is missing %(n)s right that NOVA's reader needs.",
+    "NOVA's reader may fail: %(role)s is missing %(n)s rights that it needs.",
+    one="NOVA's reader may fail: %(role)s is missing %(n)s right that it needs.",
 )
-GRANT_THEM = Sentence("grant_them", "Run, as the site's role or as a superuser:")
+GRANT_THEM = Sentence(
+    "grant_them", "The database administrator runs, as the site's role or as a superuser:"
+)
 NOTHING_TO_GRANT_ON = Sentence(
     "nothing_to_grant_on",
     "These do not exist yet, so nobody can have rights on them: %(objects)s.",
@@ -559,7 +564,10 @@ RIGHTS_TOO_MANY = Sentence(
     "%(role)s has %(n)s rights on the site's tables that NOVA's reader doesn't need.",
     one="%(role)s has %(n)s right on the site's tables that NOVA's reader doesn't need.",
 )
-REVOKE_THEM = Sentence("revoke_them", "Take them away, as the site's role or as a superuser:")
+REVOKE_THEM = Sentence(
+    "revoke_them",
+    "The database administrator takes them away, as the site's role or as a superuser:",
+)
 
 
 def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
@@ -769,7 +777,7 @@ LOG_MAY_HOLD_VALUES = Sentence(
 )
 QUIET_THE_LOG = Sentence(
     "quiet_the_log",
-    "Run what stands here as a superuser (docs/start.md), then start the site and its workers anew:",
+    "The database administrator runs this as a superuser (docs/start.md); then restart the site and its workers:",
 )
 
 

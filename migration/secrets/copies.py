@@ -1040,7 +1040,7 @@ COPIES_NOT_LOOKED_FOR = Sentence(
 )
 LOOK_FOR_COPIES = Sentence(
     "look_for_copies",
-    "Search for them in Copies before the first purge. On the command line:",
+    "Search for them in Copies before the first purge, or run: python manage.py find_copies --all.",
 )
 COPIES_WERE_FOUND = Sentence(
     "copies_were_found",
@@ -1049,7 +1049,7 @@ COPIES_WERE_FOUND = Sentence(
 )
 LIST_THE_COPIES = Sentence(
     "list_the_copies",
-    "Copies lists table, column and rows, never a value. A purge leaves them there. On the command line:",
+    "Copies lists table, column and rows, never a value. A purge leaves them there.",
 )
 COPIES_SOUGHT_IN_PART = Sentence(
     "copies_sought_in_part",
@@ -1058,11 +1058,12 @@ COPIES_SOUGHT_IN_PART = Sentence(
 )
 GRANT_AND_SEARCH_AGAIN = Sentence(
     "grant_and_search_again",
-    "This site's role may not read some tables. Run as their owner or a superuser, then search again:",
+    "This site's role may not read some tables. Copies has what the database administrator runs as their owner or as a"
+    " superuser; then search again.",
 )
 SEE_WHAT_WAS_LEFT = Sentence(
     "see_what_was_left",
-    "Copies says what was left out and why. Put that right, then search again:",
+    "Copies says what was left out and why. Put that right, then search again.",
 )
 NO_COPIES = Sentence(
     "no_copies",
@@ -1137,7 +1138,7 @@ def find_copies(_look: Look) -> Iterator[Finding]:
             oldest=Min("searched_at"),
         )
     if not numbers["all"]:
-        yield report_unlooked(COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES(), statements=(SEARCH_ALL,))
+        yield report_unlooked(COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES())
         return
     if with_copies := numbers["with_copies"]:
         yield report_failure(

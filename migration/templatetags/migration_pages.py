@@ -242,13 +242,13 @@ def _link_document(named: re.Match[str]) -> str:
 
 
 @register.simple_tag
-def note_english(name: str, language: str = "") -> str:
+def note_english(name: str, language: str = "") -> SafeString | str:
     """Return what stands after a link to this document where it is shown in English on a page in another language."""
     language = language or (get_language() or "en").partition("-")[0]
     if language == "en" or (settings.BASE_DIR / f"docs/{language}/{name}").is_file():
         return ""
     with override(language):
-        return f" ({_('in English')})"
+        return format_html(" <small>{}</small>", _("in English"))
 
 
 def read_title(path: Path) -> str:

@@ -112,7 +112,7 @@ def test_readers_that_fail_or_are_gone_are_told():
     look(2)
 
     failing, gone = told(NoticeEvent.READERS_GONE)
-    assert failing == "AWS failed for 1 process of NOVA in the last 30 minutes."
+    assert failing == "AWS failed for 1 NOVA process in the last 30 minutes."
     assert gone.startswith("No NOVA process has used the reader in the last hour")
 
 
@@ -224,7 +224,7 @@ def test_the_command_tells_of_gone_workers_at_once_and_they_that_it_is_over(told
     for _ in range(2):
         ProblemRecord.objects.update(looked_at=None)
         call_command("send_notices")
-    assert "Notices have no recipients, so nobody is told" in capsys.readouterr().out
+    assert "Notices have no recipients." in capsys.readouterr().out
     let_time_pass(minutes=7)
     look(2)
 
