@@ -487,7 +487,8 @@ SITE_LACKS_RIGHTS = Sentence(
 )
 GRANT_AS_OWNER = Sentence(
     "grant_as_owner",
-    "The database administrator runs this as the owner of NOVA's tables or as a superuser, then python manage.py migrate:",
+    "The database administrator runs this as the owner of NOVA's tables or as a superuser, then python manage.py"
+    " migrate:",
 )
 
 

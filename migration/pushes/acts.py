@@ -168,7 +168,8 @@ class Push(Act):
         )
         if result.outcome not in PUSHED:
             raise ActRefused(result.summary_message)
-        said = [f"{result.outcome.label}.", localize(result.message)]
+        outcome = str(result.outcome.label).lower()
+        said = [_("Secret in AWS: %(outcome)s.") % {"outcome": outcome}, localize(result.message)]
         if is_moved:
             said.append(_("Writes go to both stores from now on."))
         return Done(" ".join(filter(None, said)))
