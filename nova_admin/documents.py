@@ -27,7 +27,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from migration.core.pages import read_search
-from migration.templatetags.migration_pages import read_title
+from migration.templatetags.migration_pages import note_english, read_title
 
 NAME = re.compile(r"[a-z][a-z_-]*\.(?:md|png|svg)")
 PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -67,7 +67,7 @@ TITLES = {
 # One sentence each, for the index.
 SUMMARIES = {
     "start": gettext_lazy(
-        "From an empty server to the first log-in, and how to remove it all again."
+        "From an empty server to the first login, and how to remove it all again."
     ),
     "people": gettext_lazy("Invite somebody, what each role may do, second factors, lost phones."),
     "migrate": gettext_lazy(
@@ -178,7 +178,7 @@ class ListedDocument(NamedTuple):
 
 
 def _list_documents(names: tuple[str, ...]) -> list[ListedDocument]:
-    return [
+    listed = [
         ListedDocument(
             f"{name}.md",
             str(TITLES[name]),
@@ -187,6 +187,8 @@ def _list_documents(names: tuple[str, ...]) -> list[ListedDocument]:
         )
         for name in names
     ]
+    # First what is in the reader's own language, where not all is.
+    return sorted(listed, key=lambda each: each.language == "en")
 
 
 def find_language(path: Path) -> str:
@@ -315,6 +317,7 @@ def render_document(path: Path, _written_ns: int) -> SafeString:
         if token.children:
             token.children = list(drop_dead_links(token.children))
             name_links(token.children, path.parent)
+            token.children = list(mark_english_links(token.children, find_language(path)))
     html = markdown.renderer.render(tokens, markdown.options, {})
     # A wide table scrolls in itself, and the keyboard has to come to it.
     html = html.replace("<table>", '<div class="scrolls" tabindex="0"><table>')
@@ -349,6 +352,19 @@ def name_links(tokens: list[Token], folder: Path) -> None:
             continue
         places = (folder / name[1], folder.parent / name[1])
         text.content = next((read_title(each) for each in places if each.is_file()), text.content)
+
+
+def mark_english_links(tokens: list[Token], language: str) -> Iterator[Token]:
+    """Yield the tokens of a document, with a word after each link to one that isn't in its language, but in English."""
+    note = ""
+    for token in tokens:
+        yield token
+        if token.type == "link_open":
+            name = str(token.attrGet("href")).partition("#")[0]
+            is_document = name.endswith(".md") and NAME.fullmatch(name)
+            note = note_english(name, language) if is_document else ""
+        elif token.type == "link_close" and note:
+            yield Token("html_inline", "", 0, content=note)
 
 
 def is_document_or_https_address(href: str) -> bool:

@@ -4,8 +4,10 @@ import re
 
 import pytest
 from django.conf import settings
+from django.utils import translation
 
 from migration.templatetags.help_words import WORDS
+from migration.templatetags.migration_pages import link_documents
 from nova_admin.documents import MOVED, list_headings, make_anchor, read_title, render_document
 from tests.factories import VIEW, make_comparison, make_full_client, make_user
 from tests.migration.pages import DIFFERENT, EXTRA, REPORT, page_of
@@ -229,6 +231,24 @@ def test_who_reads_spanish_is_shown_what_there_is_in_spanish(reader):
     assert {name for name, language in spoken.items() if language == "es"} == {
         path.name for path in TRANSLATED
     }
+    # Of each topic those in the reader's language are first.
+    for _topic, documents in others:
+        languages = [each.language for each in documents]
+        assert languages == sorted(languages, reverse=True)
+
+
+def test_a_link_to_a_page_in_english_says_so_on_a_page_that_is_not():
+    says = ">Instalar el sitio</a> <small>en inglés</small>"
+    with translation.override("es"):
+        assert says in link_documents("docs/start.md, docs/people.md")
+        assert link_documents("docs/people.md").endswith("</a>")
+    html = render_document(settings.BASE_DIR / "docs/es/runbooks.md", 0)
+    assert says in html
+    for name, after in re.findall(r'<a href="([a-z-]+\.md)[^>]*>[^<]*</a>(.{17})', html):
+        is_english = not (settings.BASE_DIR / "docs/es" / name).is_file()
+        assert (after == " <small>en inglés") == is_english
+    assert "en inglés" not in render_document(settings.BASE_DIR / "docs/runbooks.md", 0)
+    assert link_documents("docs/start.md").endswith("</a>")
 
 
 def test_sections_are_found_by_their_words_first_those_that_are_called_so(reader):

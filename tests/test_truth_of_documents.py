@@ -150,7 +150,7 @@ FIGURES = {
         f"met no mismatch in the last {MINUTES} minutes",
         f"failures at AWS in the last {MINUTES} minutes | none, or {GOOD_READS} good reads since",
         f"For {pages.WATCHED_FOR // timedelta(minutes=1)} minutes the client's page counts",
-        f"Of more than {FEW_CLIENTS} clients workers make the plan",
+        f"For more than {FEW_CLIENTS} clients, workers make the plan",
         f"every {default_of('NOVA_SWEEP_MINUTES')} minutes (`NOVA_SWEEP_MINUTES`)",
         f"up to {imports.MOST_LINES:,} lines and {MEGABYTES} MB",
         f"`client_max_body_size {MEGABYTES + 1}m;`",

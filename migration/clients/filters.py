@@ -323,7 +323,7 @@ class ActiveFilter(ClientListFilter):
         ("yes", _("Yes")),
         ("no", _("No, or not set")),
         ("left", _("Offboarded")),
-        ("interrupted", _("Offboarded or brought back in part")),
+        ("interrupted", _("Offboarding or return not finished")),
     ]
 
     def find_condition(self, value: str) -> Q | None:

@@ -53,7 +53,7 @@ MOVE_EVENT = EventKind("move", _("Move"), icon="trending_flat", in_history=True,
 OVERRIDE_EVENT = EventKind(
     "override", _("Override"), icon="warning", in_history=True, in_activity=True
 )
-GATE_EVENT = EventKind("gate", _("Gate"))
+GATE_EVENT = EventKind("gate", _("Checks before a move"))
 OFFBOARDING_EVENT = EventKind(
     "offboarding", _("Client offboarded or brought back"), icon="logout", in_history=True
 )

@@ -59,7 +59,8 @@ from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
 
 # Said of several problems
 TAKE_THE_RIGHT_AWAY = Sentence(
-    "take_the_right_away", "Take the right away, as the owner or as a superuser:"
+    "take_the_right_away",
+    "The database administrator takes the right away, as the owner or as a superuser:",
 )
 
 # Whether every write to NOVA's tables is counted: by the catalogue, and by updates that are undone
@@ -71,7 +72,9 @@ TRIGGERS_COUNT = Sentence(
     "triggers_count", "The triggers are on all four tables, unchanged, and count every write."
 )
 TRIGGERS_ARE_MISSING = Sentence(
-    "triggers_are_missing", "Writes are not counted on %(tables)s.", glue=", "
+    "triggers_are_missing",
+    "A write by NOVA may not be pushed, so no client moves forward: writes are not counted on %(tables)s.",
+    glue=", ",
 )
 FUNCTION_IS_ANOTHER = Sentence(
     "function_is_another", "The triggers' function is not this release's."
@@ -173,7 +176,7 @@ TABLES_ARE_EMPTY = Sentence(
 )
 UPDATE_WAS_NOT_COUNTED = Sentence(
     "update_was_not_counted",
-    "A test update was not counted on %(tables)s.",
+    "A write by NOVA may not be pushed, so no client moves forward: a test update was not counted on %(tables)s.",
     glue=", ",
 )
 LOOK_FOR_THE_CAUSE = Sentence(
@@ -376,26 +379,28 @@ THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = curre
 
 SAME_ROLE = Sentence(
     "same_role",
-    "NOVA and this site share the database role %(role)s: anyone with NOVA's database password can change this site's"
-    " phases, users and audit.",
+    "The site works, and clients can move. But anyone with NOVA's database password can change this site's phases,"
+    " users and audit: NOVA and this site share the database role %(role)s.",
 )
 NOVA_IS_SUPERUSER = Sentence(
     "nova_is_superuser",
-    "NOVA's database role %(role)s is a superuser: anyone with NOVA's database password can change this site's phases,"
-    " users and audit.",
+    "The site works, and clients can move. But anyone with NOVA's database password can change this site's phases,"
+    " users and audit: NOVA's database role %(role)s is a superuser.",
 )
 NOVA_IS_MEMBER = Sentence(
     "nova_is_member",
-    "NOVA's database role %(role)s is a member of the site's role %(site)s and can act as it.",
+    "Anyone with NOVA's database password can act as this site: NOVA's database role %(role)s is a member of the site's"
+    " role %(site)s.",
 )
 NOVA_MAKES_MEMBERS = Sentence(
     "nova_makes_members",
-    "NOVA's database role %(role)s has CREATEROLE: on this PostgreSQL it can make itself a member of the site's role"
-    " %(site)s.",
+    "Anyone with NOVA's database password can act as this site: NOVA's database role %(role)s has CREATEROLE, so on"
+    " this PostgreSQL it can make itself a member of the site's role %(site)s.",
 )
 NOVA_HAS_POWERS = Sentence(
     "nova_has_powers",
-    "NOVA's database role %(role)s is a member of %(powers)s, so it can reach the site's tables.",
+    "Anyone with NOVA's database password can reach this site's tables: NOVA's database role %(role)s is a member of"
+    " %(powers)s.",
 )
 
 
@@ -412,7 +417,8 @@ SITE_IS_SUPERUSER = Sentence(
 )
 MAKE_A_ROLE = Sentence(
     "make_a_role",
-    "Create separate roles for NOVA and this site, neither of them a superuser (docs/start.md).",
+    "Before production, the database administrator gives each its own role, neither of them a superuser"
+    " (docs/start.md).",
 )
 
 
@@ -476,12 +482,13 @@ SITE_HAS_RIGHTS = Sentence(
 )
 SITE_LACKS_RIGHTS = Sentence(
     "site_lacks_rights",
-    "%(role)s is missing %(n)s rights that the site needs on NOVA's tables.",
-    one="%(role)s is missing %(n)s right that the site needs on NOVA's tables.",
+    "Pushes, saves or counting fail: %(role)s is missing %(n)s rights that the site needs on NOVA's tables.",
+    one="Pushes, saves or counting fail: %(role)s is missing %(n)s right that the site needs on NOVA's tables.",
 )
 GRANT_AS_OWNER = Sentence(
     "grant_as_owner",
-    "Run, as the owner of NOVA's tables or as a superuser, and then python manage.py migrate:",
+    "The database administrator runs this as the owner of NOVA's tables or as a superuser, then python manage.py"
+    " migrate:",
 )
 
 
@@ -508,13 +515,12 @@ def find_lacking_site_rights(_look: Look) -> Iterator[Finding]:
 
 NO_OTHER_ROLE = Sentence(
     "no_other_role",
-    "NOVA's tables belong to the site's own role, so the role by which NOVA connects is not known. The site's role"
-    " needs no grants.",
+    "Not known whether NOVA's reader has the database rights it needs: NOVA's tables belong to the site's own role, so"
+    " the role by which NOVA connects is not known. The site's own role needs nothing more.",
 )
 NAME_THE_ROLE = Sentence(
     "name_the_role",
-    "If NOVA connects as another role, name it at the end of the page Health, or run: python manage.py doctor --role"
-    " ROLE.",
+    "If NOVA connects as another role, name it at the end of Health, or run: python manage.py doctor --role ROLE.",
 )
 
 
@@ -543,10 +549,12 @@ RIGHTS_OF_EVERYTHING = Sentence(
 )
 RIGHTS_ARE_LACKING = Sentence(
     "rights_are_lacking",
-    "%(role)s is missing %(n)s rights that NOVA's reader needs.",
-    one="%(role)s is missing %(n)s right that NOVA's reader needs.",
+    "NOVA's reader may fail: %(role)s is missing %(n)s rights that it needs.",
+    one="NOVA's reader may fail: %(role)s is missing %(n)s right that it needs.",
 )
-GRANT_THEM = Sentence("grant_them", "Run, as the site's role or as a superuser:")
+GRANT_THEM = Sentence(
+    "grant_them", "The database administrator runs, as the site's role or as a superuser:"
+)
 NOTHING_TO_GRANT_ON = Sentence(
     "nothing_to_grant_on",
     "These do not exist yet, so nobody can have rights on them: %(objects)s.",
@@ -557,7 +565,10 @@ RIGHTS_TOO_MANY = Sentence(
     "%(role)s has %(n)s rights on the site's tables that NOVA's reader doesn't need.",
     one="%(role)s has %(n)s right on the site's tables that NOVA's reader doesn't need.",
 )
-REVOKE_THEM = Sentence("revoke_them", "Take them away, as the site's role or as a superuser:")
+REVOKE_THEM = Sentence(
+    "revoke_them",
+    "The database administrator takes them away, as the site's role or as a superuser:",
+)
 
 
 def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
@@ -767,7 +778,7 @@ LOG_MAY_HOLD_VALUES = Sentence(
 )
 QUIET_THE_LOG = Sentence(
     "quiet_the_log",
-    "Run what stands here as a superuser (docs/start.md), then start the site and its workers anew:",
+    "The database administrator runs this as a superuser (docs/start.md); then restart the site and its workers:",
 )
 
 

@@ -87,12 +87,13 @@ WORKERS_ARE_ALIVE = Sentence(
     one="%(n)s worker is running: %(names)s.",
 )
 WORKERS_DO_NOTHING = Sentence(
-    "workers_do_nothing", "The workers are alive, and have ended no task for %(ago)s."
+    "workers_do_nothing",
+    "Nothing is pushed, compared or rotated: the workers are running, but have finished no task for %(ago)s.",
 )
 START_WORKERS_ANEW = Sentence(
     "start_workers_anew",
-    "Look whether all of them are on long searches or runs, and at the task queue. Otherwise start them anew: what they"
-    " had begun is done again.",
+    "Look in Runs whether all of them are on long searches or runs. If not, restart them: what they had begun is done"
+    " again.",
 )
 NO_WORKER_IS_ALIVE = Sentence("no_worker_is_alive", "No worker is taking tasks.")
 WORKERS_ARE_GONE = Sentence(
@@ -580,7 +581,7 @@ CORRECT_THE_SETTINGS = Sentence(
 )
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
-    "The page AWS writes shows what this database is, and lets writes go on (docs/run.md). Never claim staging.",
+    "“AWS writes” shows what this database is, and lets writes go on (docs/run.md). Never claim staging.",
 )
 
 
@@ -672,7 +673,7 @@ CORRECT_THE_POLICY = Sentence(
 )
 SEE_CHECK_AWS = Sentence(
     "see_check_aws",
-    "The page AWS permissions, or python manage.py check_aws, says what AWS refuses. If AWS itself is away, wait.",
+    "“AWS permissions”, or python manage.py check_aws, says what AWS refuses. If AWS itself is away, wait.",
 )
 
 
@@ -942,7 +943,7 @@ SECRETS_OF_DELETED_CLIENTS = Sentence(
 )
 DELETE_THEM = Sentence(
     "delete_them",
-    "Who may purge clients schedules their deletion on the page “Key and regions”.",
+    "Somebody who may purge clients schedules their deletion in “Key and regions”.",
 )
 NO_SECRET_ORPHANED = Sentence(
     "no_secret_orphaned", "AWS has no secret of a client that NOVA deleted."
@@ -1057,8 +1058,8 @@ RECIPIENTS_UNREADABLE = Sentence(
 )
 BRING_SECRET_KEY_BACK_FOR_RECIPIENTS = Sentence(
     "bring_secret_key_back_for_recipients",
-    "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, remove these recipients on the page"
-    " “Notices” and add them again.",
+    "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, remove these recipients in “Notices”"
+    " and add them again.",
 )
 BRING_VERSION_KEY_BACK = Sentence(
     "bring_version_key_back",
@@ -1094,12 +1095,11 @@ WAITS_TOO_LONG = timedelta(minutes=10)
 
 NOTICES_REACH_NOBODY = Sentence(
     "notices_reach_nobody",
-    "Notices have no recipients.",
+    "Notices have no recipients, so nobody is told when a campaign stops, stores differ or AWS does not answer.",
 )
 SET_WHOM_NOTICES_REACH = Sentence(
     "set_whom_notices_reach",
-    "An Administrator has to add a recipient on the page “Notices”. Until then nobody is told when a campaign stops, "
-    "stores differ or AWS does not answer.",
+    "An Administrator has to add a recipient in “Notices”.",
 )
 NOBODY_NEED_BE_TOLD = Sentence(
     "nobody_need_be_told",
@@ -1107,7 +1107,7 @@ NOBODY_NEED_BE_TOLD = Sentence(
 )
 ADD_A_RECIPIENT = Sentence(
     "add_a_recipient",
-    "An Administrator adds a recipient on the page “Notices” before the first campaign.",
+    "An Administrator adds a recipient in “Notices” before the first campaign.",
 )
 NOTICES_HAVE_RECIPIENTS = Sentence(
     "notices_have_recipients",
@@ -1149,7 +1149,7 @@ NOTICES_WAIT = Sentence(
 NO_NOTICE_FAILS = Sentence("no_notice_fails", "No notice waits or fails.")
 SEE_THE_NOTICES = Sentence(
     "see_the_notices",
-    "The page “Notices” has a test. docs/runbooks.md says what each problem means; a worker has to run.",
+    "“Notices” can send a test. docs/runbooks.md says what each problem means; a worker has to run.",
 )
 NOTICES_REACH = Sentence(
     "notices_reach",

@@ -23,7 +23,9 @@ from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
-REVEAL_EVENT = EventKind("reveal", gettext_lazy("Reveal"), icon="visibility", in_history=True)
+REVEAL_EVENT = EventKind(
+    "reveal", gettext_lazy("Value revealed"), icon="visibility", in_history=True
+)
 
 
 class NotRevealed(MessageError):  # noqa: N818  # nothing went wrong: it may not be done

@@ -59,7 +59,6 @@ from migration.secrets.models import SearchedClient
 from nova_credentials.messages import (
     Message,
     Sentence,
-    describe_age,
     describe_duration,
     name_moment,
 )
@@ -631,7 +630,7 @@ class FreshMatch(Rule):
 IN_A_RUN = Sentence("in_a_run", "This client is still waiting in %(run)s.")
 IN_NO_RUN = Sentence("in_no_run", "No run is working on this client.")
 KEPT_IN_A_RUN = Sentence("kept_in_a_run", "%(n)s in a run")
-USUAL_RUN = Sentence("usual_run", "Usually a run takes some minutes.")
+USUAL_RUN = Sentence("usual_run", "A run usually takes a few minutes.")
 TAKEN_BY_RUN = Blocker(
     "in_a_run",
     _("In a run"),
@@ -831,6 +830,7 @@ class CleanStreak(Rule):
         yield self.unmet(text) if kept_by else self.met(text)
 
 
+ONE_SECOND = timedelta(seconds=1)
 TIME_IN_PHASE = Sentence("time_in_phase", "In %(phase)s for %(age)s; needed: %(wanted)s.")
 
 
@@ -886,7 +886,8 @@ class TimeInPhase(Rule):
 
     def say(self, client: Any, kept_by: Blocker | None, new: Phase, ask: Ask) -> Iterator[Check]:
         since = client.in_phase_from
-        age = describe_age(ask.now - since if since else timedelta(0))
+        # As exact as what is needed: "1 minute" of 118 seconds would seem less than 72 seconds.
+        age = describe_duration(max(ask.now - since if since else ONE_SECOND, ONE_SECOND))
         wanted = describe_duration(get_wanted_time(new))
         text = TIME_IN_PHASE(phase=Phase(client.phase).label, age=age, wanted=wanted)
         yield self.unmet(text) if kept_by else self.met(text)
@@ -902,7 +903,7 @@ READS_IN_DUAL_READ = Sentence(
 )
 NOT_ANSWERED_BY_AWS = Sentence(
     "not_answered_by_aws",
-    "NOVA's reader: AWS has answered no read since this phase began, or none in the last day.",
+    "NOVA's reader: no read in this phase was answered by AWS in the last day.",
 )
 ANSWERED_BY_AWS = Sentence(
     "answered_by_aws", "NOVA's reader: its last read answered by AWS was %(ago)s ago."

@@ -218,7 +218,7 @@ ADOPTION_STEPS = (
     AdoptionStep(
         gettext_lazy("Deploy and look"),
         gettext_lazy(
-            "Start all processes of NOVA anew. Each appears on the page “NOVA's processes” with its first read."
+            "Restart every NOVA process. Each appears in “NOVA's processes” with its first read."
         ),
     ),
 )
@@ -243,7 +243,7 @@ READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s 
 READER_NEVER_READ = Sentence("reader_never_read", "No NOVA process has used the reader yet.")
 READER_HAS_TO_READ = Sentence(
     "reader_has_to_read",
-    "Clients are read from AWS, but no NOVA process has ever used the reader.",
+    "Clients are cut over, but no NOVA process has ever used the reader: NOVA seems to read PostgreSQL itself still.",
 )
 READERS_ARE_GONE = Sentence(
     "readers_are_gone",
@@ -252,14 +252,13 @@ READERS_ARE_GONE = Sentence(
 LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA use the reader: docs/nova.md.")
 READERS_FAIL = Sentence(
     "readers_fail",
-    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
-    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
+    "AWS failed for %(n)s NOVA processes in the last 30 minutes.",
+    one="AWS failed for %(n)s NOVA process in the last 30 minutes.",
 )
 NO_READER_FAILS = Sentence("no_reader_fails", "AWS has not failed for NOVA in the last 30 minutes.")
 SEE_THE_READERS = Sentence(
     "see_the_readers",
-    "The page “NOVA's processes” shows them with the class of the error. docs/nova.md has the IAM policy that NOVA"
-    " needs.",
+    "“NOVA's processes” shows which ones, and the kind of error. docs/nova.md has the IAM policy that NOVA needs.",
 )
 
 
@@ -328,8 +327,8 @@ MORE_OTHER_READS = Sentence(
 )
 REPLACE_THE_HELPER = Sentence(
     "replace_the_helper",
-    "After a purge they get a pointer instead of the password. Find the program on the page “NOVA's processes” "
-    "and let it use the reader (docs/nova.md).",
+    "After a purge they get a pointer instead of the password. Find the program in “NOVA's processes” and "
+    "let it use the reader (docs/nova.md).",
 )
 OTHERS_HAVE_STOPPED = Sentence(
     "others_have_stopped",
@@ -412,25 +411,31 @@ def _judge(row: OtherStatement, *, matters: bool) -> Finding | None:
 
 OTHER_READS_NOT_COUNTED = Sentence(
     "other_reads_not_counted",
-    "PostgreSQL keeps no statistics of statements here, so nobody can say whether NOVA's old helper still reads.",
+    "Not known whether NOVA's old helper still reads the tables directly, which has to end before the first purge:"
+    " PostgreSQL does not count statements here.",
 )
 INSTALL_STATISTICS = Sentence(
     "install_statistics",
-    "Add pg_stat_statements to shared_preload_libraries, restart PostgreSQL, then run as a superuser:",
+    "The database administrator adds pg_stat_statements to shared_preload_libraries, restarts PostgreSQL, then runs in"
+    " this database, as a superuser:",
 )
 CREATE_STATISTICS = Sentence(
     "create_statistics",
-    "PostgreSQL counts statements already. Run in this database, as a superuser:",
+    "PostgreSQL counts statements already. The database administrator runs in this database, as a superuser:",
 )
 OTHER_READS_NOT_READABLE = Sentence(
     "other_reads_not_readable",
-    "pg_stat_statements is installed, but this site can't read it: its role lacks the right, or the library is not in"
-    " shared_preload_libraries.",
+    "Not known whether NOVA's old helper still reads the tables directly: pg_stat_statements is installed, but this"
+    " site can't read it. Its role lacks the right, or the library is not in shared_preload_libraries.",
 )
 OTHER_READS_HIDDEN = Sentence(
-    "other_reads_hidden", "PostgreSQL hides the statements of other roles from this site."
+    "other_reads_hidden",
+    "Not known whether NOVA's old helper still reads the tables directly: PostgreSQL hides the statements of other"
+    " roles from this site.",
 )
-GRANT_STATISTICS = Sentence("grant_statistics", "Run, as somebody who may:")
+GRANT_STATISTICS = Sentence(
+    "grant_statistics", "The database administrator runs, as a role that may grant it:"
+)
 
 
 def _explain_unseen(report: StatementReport) -> Finding:
@@ -529,6 +534,7 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
                 "readers_sentence": describe_readers(readers),
                 "adoption_steps": () if readers.last_read_at else ADOPTION_STEPS,
                 "others": others,
+                "unseen": _explain_unseen(others) if others.unseen_reason else None,
                 "other_statements": sorted(
                     OtherStatement.objects.compare_counts(others.statements),
                     key=lambda row: row.called_at.timestamp() if row.called_at else 0,

@@ -21,7 +21,7 @@ from credentials.models import (
     ColumnUse,
 )
 from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
-from credentials.nova_objects import NovaObject, ObjectKind
+from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind
 from migration.core.audit import ReasonError
 from migration.core.pages import (
     AdminView,
@@ -37,7 +37,6 @@ from migration.nova.tables import (
     list_nova_objects,
     list_purged_with_values,
     map_column,
-    sort_roles,
     split_unknown_accepted,
 )
 from nova_credentials.shown_names import escape_name
@@ -59,10 +58,6 @@ KIND_LABELS = {
     ObjectKind.CHILD: gettext_lazy("Child table"),
     ObjectKind.PARENT: gettext_lazy("Parent table"),
     ObjectKind.RELATION: gettext_lazy("Not an ordinary table"),
-    ObjectKind.SHARED_ROLE: gettext_lazy("NOVA and this site share one role"),
-    ObjectKind.OWNER_IS_SUPERUSER: gettext_lazy("The table's owner is a superuser"),
-    ObjectKind.SITE_IS_SUPERUSER: gettext_lazy("This site's role is a superuser"),
-    ObjectKind.OWNER_IS_MEMBER: gettext_lazy("The table's owner may act as this site's role"),
 }
 
 
@@ -80,10 +75,6 @@ class NovaTablesView(AdminView):
         columns, objects = read_nova_columns(), list_nova_objects()
         unknown, accepted = split_unknown_accepted(objects)
         digests = [each.digest for each in accepted]
-        roles = [
-            {"kind": KIND_LABELS[kind], "owner": escape_name(owner), "tables": tables}
-            for (kind, owner), tables in sort_roles(objects).items()
-        ]
         records = {a.digest: a for a in AcceptedObject.objects.filter(digest__in=digests)}
         context = self.get_context_data(
             breaking=[localize(found.message) for found in columns.breaking],
@@ -95,8 +86,8 @@ class NovaTablesView(AdminView):
             columns=list(_list_columns(columns)),
             unknown=[_show_object(each) for each in unknown],
             accepted=[_show_object(each, records.get(each.digest)) for each in accepted],
-            roles=roles,
-            asks=bool(columns.breaking or columns.unmapped or unknown or roles),
+            roles_are_shared=any(each.kind in ROLE_KINDS for each in objects),
+            asks=bool(columns.breaking or columns.unmapped or unknown),
             may_view_clients=may("credentials.view_client"),
             may_map=may(MAP_PERMISSION),
             may_accept=may(ACCEPT_PERMISSION),

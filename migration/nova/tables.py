@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from credentials.models import (
     quote_name_for_parametrized_sql,
 )
 from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
-from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind, list_foreign_objects
+from credentials.nova_objects import ROLE_KINDS, NovaObject, list_foreign_objects
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from credentials.values import POINTER
 from migration.core.audit import AuditEvent, EventKind, require_storable_reason
@@ -254,16 +254,6 @@ def list_nova_objects() -> list[NovaObject]:
         return list_foreign_objects(cursor)
 
 
-def sort_roles(objects: Iterable[NovaObject]) -> dict[tuple[ObjectKind, str], list[str]]:
-    """Return kind and role of what is no boundary between roles -> the tables for which that is so."""
-    found: dict[tuple[ObjectKind, str], list[str]] = {}
-    for each in objects:
-        if each.kind in ROLE_KINDS:
-            tables = found.setdefault((each.kind, each.owner), [])
-            tables += [each.table] if each.table else []
-    return found
-
-
 def split_unknown_accepted(
     objects: Collection[NovaObject],
 ) -> tuple[list[NovaObject], list[NovaObject]]:
@@ -339,8 +329,8 @@ class NovaTablesVerdict(NamedTuple):
 
 COLUMNS_UNMAPPED = Sentence(
     "columns_unmapped",
-    "NOVA added %(n)s columns that nobody has mapped: %(names)s. Say what they hold on the page NOVA's tables.",
-    one="NOVA added a column that nobody has mapped: %(names)s. Say what it holds on the page NOVA's tables.",
+    "NOVA added %(n)s columns that nobody has mapped: %(names)s. Say what they hold in “NOVA's tables”.",
+    one="NOVA added a column that nobody has mapped: %(names)s. Say what it holds in “NOVA's tables”.",
     glue=", ",
 )
 COLUMNS_MAPPED = Sentence("columns_mapped", "Every column of NOVA's tables is known or mapped.")
@@ -404,7 +394,7 @@ def read_nova_tables(columns: NovaSchema | None = None) -> NovaTables:
 
 SEE_NOVA_TABLES = Sentence(
     "see_nova_tables",
-    "Ask NOVA's developers what it is for, then decide on the page “NOVA's tables” (docs/nova.md).",
+    "Ask NOVA's developers what it is for, then decide in “NOVA's tables” (docs/nova.md).",
 )
 GIVE_IT_BACK = Sentence(
     "give_it_back",
@@ -416,7 +406,7 @@ COLUMNS_ARE_KNOWN = Sentence(
 )
 PURGE_AGAIN = Sentence(
     "purge_again",
-    "The page NOVA's tables names them all; docs/nova.md says how to restore and purge them.",
+    "“NOVA's tables” names them all; docs/nova.md says how to restore and purge them.",
 )
 NONE_PURGED_WITH_VALUES = Sentence(
     "none_purged_with_values", "No purged client has a value left in a column that NOVA added."

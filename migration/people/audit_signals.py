@@ -19,7 +19,7 @@ from nova_credentials.messages import Sentence
 
 LOGIN_EVENT = EventKind("login", gettext_lazy("Login"))
 LOGOUT_EVENT = EventKind("logout", gettext_lazy("Logout"))
-GROUP_CHANGED_EVENT = EventKind("group_changed", gettext_lazy("Group changed"))
+GROUP_CHANGED_EVENT = EventKind("group_changed", gettext_lazy("User group changed"))
 
 
 # The column that each login writes; the login itself is an entry.
@@ -154,7 +154,11 @@ def _record_relation(
         ROLE_NAMES[name]() if model is Group and name in ROLE_NAMES else name for name in named
     )
     is_user = isinstance(instance, User)
-    owner = (OF_USER if is_user else OF_GROUP)(name=_name_of(instance))
+    name = _name_of(instance)
+    if not is_user and name in ROLE_NAMES:
+        owner = OF_GROUP(name=ROLE_NAMES[name]())
+    else:
+        owner = (OF_USER if is_user else OF_GROUP)(name=name)
     code = USER_CHANGED_EVENT if is_user else GROUP_CHANGED_EVENT
     AuditEvent.objects.using(using).record(
         code, sentence(owner=owner, names=names or (EVERYTHING(),))

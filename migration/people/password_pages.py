@@ -114,8 +114,7 @@ class ActorPasswordForm(forms.Form):
     request: HttpRequest
 
     current_password = forms.CharField(
-        label=_("Your own password, or a code of your second factor"),
-        help_text=_("To confirm that it is you."),
+        label=_("Your own password, or a code of your second factor, to confirm"),
         strip=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
     )

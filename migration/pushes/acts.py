@@ -168,7 +168,8 @@ class Push(Act):
         )
         if result.outcome not in PUSHED:
             raise ActRefused(result.summary_message)
-        said = [f"{result.outcome.label}.", localize(result.message)]
+        outcome = str(result.outcome.label).lower()
+        said = [_("Secret in AWS: %(outcome)s.") % {"outcome": outcome}, localize(result.message)]
         if is_moved:
             said.append(_("Writes go to both stores from now on."))
         return Done(" ".join(filter(None, said)))
@@ -462,7 +463,8 @@ class CopyToPostgres(Copy):
         "number",
     )
     effect = gettext_lazy(
-        "Writes AWS's values to NOVA's tables. What these hold now is first kept in AWS, as the version NOVA_REPLACED."
+        "Writes AWS's values to NOVA's tables. What the tables hold now is kept in AWS first, as the version"
+        " NOVA_REPLACED."
     )
 
     def may_override(self, user: Any) -> bool:

@@ -1036,11 +1036,11 @@ def _encode(text: str) -> bytes:
 SEARCH_ALL = "python manage.py find_copies --all"
 COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
-    "Not searched yet.",
+    "Not known whether secret values stand elsewhere in NOVA's database too: no search was made yet.",
 )
 LOOK_FOR_COPIES = Sentence(
     "look_for_copies",
-    "Search for them on the page Copies, or run: python manage.py find_copies --all.",
+    "Search for them in Copies before the first purge, or run: python manage.py find_copies --all.",
 )
 COPIES_WERE_FOUND = Sentence(
     "copies_were_found",
@@ -1049,20 +1049,21 @@ COPIES_WERE_FOUND = Sentence(
 )
 LIST_THE_COPIES = Sentence(
     "list_the_copies",
-    "The page Copies lists table, column and rows, never a value. A purge leaves them there. On the command line:",
+    "Copies lists table, column and rows, never a value. A purge leaves them there.",
 )
 COPIES_SOUGHT_IN_PART = Sentence(
     "copies_sought_in_part",
-    "For %(n)s clients the database was not searched whole.",
-    one="For %(n)s client the database was not searched whole.",
+    "For %(n)s clients not the whole database was searched.",
+    one="For %(n)s client not the whole database was searched.",
 )
 GRANT_AND_SEARCH_AGAIN = Sentence(
     "grant_and_search_again",
-    "This site's role may not read some tables. Run as their owner or a superuser, then search again:",
+    "This site's role may not read some tables. Copies has what the database administrator runs as their owner or as a"
+    " superuser; then search again.",
 )
 SEE_WHAT_WAS_LEFT = Sentence(
     "see_what_was_left",
-    "The page Copies says what was left out and why. After that was put right, search again:",
+    "Copies says what was left out and why. Put that right, then search again.",
 )
 NO_COPIES = Sentence(
     "no_copies",

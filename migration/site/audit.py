@@ -75,10 +75,11 @@ from migration.core.problems import (
     report_failure,
     report_ok,
 )
-from migration.core.refused_acts import record_repeats
+from migration.core.refused_acts import PAGE_REFUSED, record_repeats
 from migration.core.snapshots import repeatable_read_only
 from migration.people.audit_signals import GIVEN, TAKEN
 from migration.runs.models import Run
+from migration.site.menu import find_title
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_name
 
@@ -777,10 +778,16 @@ def name_doers(events: Collection[AuditEvent]) -> None:
 # More are counted in a list, and named on the entry's own page.
 MOST_NAMED = 4
 IN_BRIEF = {
-    STARTED.key: Sentence("brief_started", "Started. The entry lists its settings."),
-    GATE_PASSED.key: Sentence("brief_gate", "Checked for %(new)s. The entry lists each check."),
+    STARTED.key: Sentence(
+        "brief_started",
+        "A web server or worker of this site started. The entry lists its settings.",
+    ),
+    GATE_PASSED.key: Sentence(
+        "brief_gate", "Checks before the move to %(new)s. The entry lists each check."
+    ),
     GIVEN.key: Sentence("brief_given", "%(owner)s was given %(n)s permissions."),
     TAKEN.key: Sentence("brief_taken", "%(owner)s lost %(n)s permissions."),
+    PAGE_REFUSED.key: Sentence("brief_page_refused", "No permission for the page %(page)s."),
 }
 
 
@@ -789,6 +796,9 @@ def shorten_message(message: Message) -> Message:
     brief, names = IN_BRIEF.get(message.key), message.values.get("names")
     if brief is None or not message.sentence:
         return message
+    if message.key == PAGE_REFUSED.key:
+        title = find_title(str(message.values["page"]))
+        return brief(page=title) if title else message
     if message.key in (GIVEN.key, TAKEN.key):
         if not isinstance(names, tuple) or len(names) <= MOST_NAMED:
             return message

@@ -38,7 +38,7 @@ class Environment:
     refusal: str  # why nothing is written to AWS, in a word or two
     account: str  # "" where no push has told it yet
     region: str
-    endpoint: str  # "" where it is AWS's own
+    endpoint: str  # in words; "" where it is AWS's own
 
 
 def describe_environment() -> Environment:
@@ -48,6 +48,11 @@ def describe_environment() -> Environment:
         refusal = find_write_refusal()
     except DatabaseError:
         refusal = None  # the page itself says what is wrong with the database
+    endpoint = ""
+    if settings.EMBEDDED_STORES:
+        endpoint = _("AWS is simulated")
+    elif settings.AWS_ENDPOINT_URL:
+        endpoint = _("endpoint %(endpoint)s") % {"endpoint": settings.AWS_ENDPOINT_URL}
     refusals = {
         WRITES_STOPPED.key: _("AWS writes are stopped"),
         HOST_DIFFERS.key: _("Differs from the other hosts: writes nothing to AWS"),
@@ -59,7 +64,7 @@ def describe_environment() -> Environment:
         refusal=refusals.get(refusal.key, _("Writes nothing to AWS")) if refusal else "",
         account=account_cache.find_account(),
         region=settings.AWS_REGION,
-        endpoint=_("embedded") if settings.EMBEDDED_STORES else settings.AWS_ENDPOINT_URL,
+        endpoint=endpoint,
     )
 
 

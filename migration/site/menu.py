@@ -162,6 +162,13 @@ ENTRIES = (
 )
 
 
+def find_title(view_name: str) -> str:
+    """Return what the page of this name is called, such as `admin:people`; "" of one that the menu doesn't have."""
+    page = view_name.removeprefix("admin:")
+    places = (place for entry in ENTRIES for place in entry.places if place.page == page)
+    return next((place.title for place in places), "")
+
+
 class Here(NamedTuple):
     """Where a page belongs; `is_place`: it is the place itself, and not a page below it."""
 

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from smtplib import SMTPException
 from socket import gaierror
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
@@ -78,6 +78,9 @@ from migration.runs.requests import REQUESTS_URL
 from migration.site.environment import name_environment
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_invisible
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 NOTICES_EVENT = EventKind("notices", gettext_lazy("Notices set"))
 
@@ -826,6 +829,32 @@ NEWEST_SHOWN = 20
 TEST_SECONDS = 15.0
 
 
+# What each event means to who is told, for who chooses.
+MEANINGS: dict[NoticeEvent, StrPromise] = {
+    NoticeEvent.MISMATCH: gettext_lazy("A client's values differ between PostgreSQL and AWS."),
+    NoticeEvent.RUN_ENDED: gettext_lazy("Work over many clients has ended, or was stopped."),
+    NoticeEvent.WAVE_STOPPED: gettext_lazy("A campaign waits for somebody to look."),
+    NoticeEvent.ROTATION_FAILED: gettext_lazy("A password change did not go through."),
+    NoticeEvent.ROTATION_OVERDUE: gettext_lazy("A password should have been rotated by now."),
+    NoticeEvent.APPROVAL_WANTED: gettext_lazy("A second person has to decide."),
+    NoticeEvent.APPROVAL_DECIDED: gettext_lazy("Someone has decided about a request."),
+    NoticeEvent.AWS_GONE: gettext_lazy("Nothing can be pushed or compared."),
+    NoticeEvent.WORKERS_GONE: gettext_lazy("Nothing is pushed, compared or rotated."),
+    NoticeEvent.READERS_GONE: gettext_lazy("NOVA may be without logins that it reads from AWS."),
+    NoticeEvent.DUPLICATE: gettext_lazy(
+        "This site may run on a copy of the database. It writes nothing to AWS."
+    ),
+    NoticeEvent.COPIES_FOUND: gettext_lazy("A purge would leave these values in NOVA's database."),
+    NoticeEvent.WRITES_STOPPED: gettext_lazy("Somebody stopped or resumed all writes to AWS."),
+    NoticeEvent.SETTINGS_DIFFER: gettext_lazy(
+        "Secrets in AWS have another key, regions or tags than set here."
+    ),
+    NoticeEvent.AUDIT_BROKEN: gettext_lazy("Somebody may have changed or removed entries."),
+    NoticeEvent.AUDIT_UNSEALED: gettext_lazy("If new entries are removed now, nobody notices."),
+    NoticeEvent.PROBLEM: gettext_lazy("Whatever else Health shows as open."),
+}
+
+
 def get_notices_url() -> str:
     return reverse("admin:migration_run_notices")
 
@@ -854,7 +883,8 @@ class NoticesView(AdminView):
         tests = {delivery.target: delivery for delivery in tested}
         context = self.get_context_data(
             events=[
-                (event, switches.get(event) or NoticeSwitch(event=event)) for event in CHOSEN_EVENTS
+                (event, MEANINGS[event], switches.get(event) or NoticeSwitch(event=event))
+                for event in CHOSEN_EVENTS
             ],
             recipients=[
                 (report, tests.get(report.recipient.target)) for report in list_recipient_reports()

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import get_language, ngettext
+from django.utils.translation import get_language, ngettext, override
 from django.utils.translation import gettext as _
 
 from credentials.localization import find_local, localize, localize_html, show_moment
@@ -233,7 +233,22 @@ def _link_document(named: re.Match[str]) -> str:
     if not path.is_file():
         return named[0]
     url = reverse("document", args=[named[1]])
-    return format_html('<a class="text-link underline" href="{}">{}</a>', url, _(read_title(path)))
+    return format_html(
+        '<a class="text-link underline" href="{}">{}</a>{}',
+        url,
+        _(read_title(path)),
+        note_english(named[1]),
+    )
+
+
+@register.simple_tag
+def note_english(name: str, language: str = "") -> SafeString | str:
+    """Return what stands after a link to this document where it is shown in English on a page in another language."""
+    language = language or (get_language() or "en").partition("-")[0]
+    if language == "en" or (settings.BASE_DIR / f"docs/{language}/{name}").is_file():
+        return ""
+    with override(language):
+        return format_html(" <small>{}</small>", _("in English"))
 
 
 def read_title(path: Path) -> str:

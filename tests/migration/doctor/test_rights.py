@@ -22,9 +22,10 @@ def test_where_nova_and_the_site_share_one_role_it_says_that_no_boundary_exists(
     found = run_doctor(migrated, "--role", migrated.site)
 
     assert found.codes("roles_not_apart") == ["same_role", "roles_are_apart"]
-    assert found.of("roles_not_apart")[0]["message"].startswith(
-        "NOVA and this site share the database role"
-    )
+    # First what it means for who looks after clients, then the cause.
+    message = found.of("roles_not_apart")[0]["message"]
+    assert message.startswith("The site works, and clients can move.")
+    assert "NOVA and this site share the database role" in message
     assert "docs/start.md" in found.of("roles_not_apart")[0]["remedy"]
 
 

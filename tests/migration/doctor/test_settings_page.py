@@ -4,7 +4,10 @@ import pytest
 from django.contrib.auth.models import Group
 from django.urls import reverse
 
+from credentials.nova_objects import NovaObject, ObjectKind
 from migration.core.aws_writes import stop_aws_writes
+from migration.doctor import pages
+from migration.nova import table_pages
 from tests.factories import make_user
 
 PAGE = reverse("admin:migration_run_settings")
@@ -52,9 +55,23 @@ def test_the_line_of_novas_tables_counts_what_their_page_asks_for(open_as, clien
     line = open_as("Viewer")["NOVA's tables"]
 
     shown = client.get(reverse("admin:credentials_columnmapping_changelist")).context
-    number = sum(len(shown[name]) for name in ("breaking", "unknown", "roles"))
+    number = sum(len(shown[name]) for name in ("breaking", "unknown"))
     assert shown["asks"] == bool(number)
     assert line == (f"{number} to review" if number else "Nothing to review")
+
+
+def test_roles_that_are_not_apart_are_nothing_to_review_there_but_healths(
+    open_as, client, monkeypatch
+):
+    shared = NovaObject(ObjectKind.SHARED_ROLE, "", "public.clients", "nova")
+    for module in (pages, table_pages):
+        monkeypatch.setattr(module, "list_nova_objects", lambda: [shared])
+
+    assert open_as("Viewer")["NOVA's tables"] == "Nothing to review"
+
+    page = client.get(reverse("admin:credentials_columnmapping_changelist"))
+    assert not page.context["asks"]
+    assert "/health/#roles_not_apart" in page.content.decode()
 
 
 def test_it_names_the_rules_of_moves_and_their_settings(open_as, client, settings):

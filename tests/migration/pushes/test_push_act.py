@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.contrib.messages import get_messages
 from django_q.models import OrmQ
 
 from credentials.models import Client
@@ -73,6 +74,15 @@ def stored(name: str = "nova/clients/idom") -> dict:
 
 
 # Few
+
+
+def test_a_push_of_one_says_what_was_created(operator):
+    pk = make_client("idom")
+    make_database(pk)
+
+    said = get_messages(press_act(operator, act_page("push", pk)).wsgi_request)
+
+    assert "Secret in AWS: created." in " ".join(map(str, said))
 
 
 def test_the_page_says_what_would_be_done_with_each_and_stores_nothing(operator, differing):

@@ -72,7 +72,7 @@ def test_production_is_red_by_its_name_or_as_it_has_none(viewer, elsewhere, fiel
     looks, words = bar(viewer)
 
     assert (looks, words.split(" AWS account")[0]) == shown
-    assert words.endswith("endpoint embedded") == ("EMBEDDED_STORES" in fields)
+    assert words.endswith("AWS is simulated") == ("EMBEDDED_STORES" in fields)
 
 
 def test_account_and_endpoint_are_what_the_site_knows(viewer, elsewhere):

@@ -23,7 +23,7 @@ def test_a_cutover_wants_a_day_in_dual_read(proven):
     enter_before(proven, timedelta(hours=23, minutes=59))
     refusal = refusal_of(proven, Phase.AWS)
     assert refusal.codes == ["time_in_phase"]
-    assert "In Dual read for 23 hours; needed: 24 hours." in str(refusal)
+    assert "In Dual read for 23 hours 59 minutes; needed: 24 hours." in str(refusal)
 
     enter_before(proven, timedelta(hours=24))
     move(client_id=proven, new=Phase.AWS)
@@ -43,9 +43,17 @@ def test_a_purge_wants_a_week_since_the_cutover(proven):
 def test_times_take_decimals(proven, settings):
     settings.NOVA_DUAL_READ_HOURS = 0.02
     enter_before(proven, timedelta(seconds=60))
-    assert "needed: 72 seconds." in str(refusal_of(proven, Phase.AWS))
+    assert "In Dual read for 60 seconds; needed: 72 seconds." in str(refusal_of(proven, Phase.AWS))
 
-    enter_before(proven, timedelta(seconds=72))
+    # As exact as what is needed: not "1 minute", which would seem less than 72 seconds.
+    enter_before(proven, timedelta(seconds=118))
+    (line,) = [
+        each for each in judge_gates(Ask([proven]), Phase.AWS)[proven] if each.evidence == "time"
+    ]
+    assert (line.passed, str(line.text)) == (
+        True,
+        "In Dual read for 118 seconds; needed: 72 seconds.",
+    )
     move(client_id=proven, new=Phase.AWS)
 
 

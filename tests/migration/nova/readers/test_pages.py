@@ -12,8 +12,9 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from migration import tasks
+from migration.core.problems import Look
 from migration.models import ClientMigration, OtherStatement, ReaderProcess
-from migration.nova.readers import ADOPTION_STEPS
+from migration.nova.readers import ADOPTION_STEPS, find_reads_past_package
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT
 from tests.factories import VIEW, make_client, make_many, make_reader_process
@@ -151,7 +152,13 @@ def test_the_page_asks_no_more_queries_for_more_processes(viewer):
 
 
 def test_without_statistics_the_page_says_that_it_is_not_known(viewer):
-    assert "Not known. To see it, add pg_stat_statements" in text(viewer.get(READERS))
+    shown = text(viewer.get(READERS))
+
+    # The very text of Health, with the restart and the statement to paste.
+    (finding,) = find_reads_past_package(Look())
+    for each in (finding.message, finding.remedy, *finding.statements):
+        assert str(each) in shown
+    assert "restarts PostgreSQL" in shown
 
 
 def test_statements_of_others_are_shown_by_role_table_calls_and_time_and_never_their_text(viewer):

@@ -12,11 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import NAMED_ROWS, ROW_NAMES, DatabaseCredential
-from migration.core.audit import WRITES_STARTED_EVENT, Actor, acting
+from migration.core.audit import REFUSAL_EVENT, WRITES_STARTED_EVENT, Actor, acting
 from migration.core.audit_chain import seal_audit
 from migration.core.aws_writes import STARTED_WRITES
 from migration.core.clients import GATE_EVENT
 from migration.core.groups import CLIENT_GROUP_ADDED, CLIENT_GROUP_EVENT
+from migration.core.refused_acts import PAGE_REFUSED
 from migration.logins.reveals import REVEAL_EVENT, REVEALED
 from migration.models import AuditEvent
 from migration.moves.rules import NO_COPIES_FOUND
@@ -162,6 +163,22 @@ def test_many_permissions_are_counted_in_the_list_and_named_on_the_entrys_page(
 
     assert (row.pk, row.brief.key) == (entry.pk, key)
     assert all(name in page.content.decode() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("admin:people", "No permission for the page People."),
+        ("admin:migration_run_health", "No permission for the page Health."),
+        ("admin:person_role", "No permission for the page admin:person_role (GET)."),
+    ],
+)
+def test_a_refused_page_is_told_by_its_title_where_the_menu_has_it(maria, client, page, told):
+    AuditEvent.objects.record(REFUSAL_EVENT, PAGE_REFUSED(method="GET", page=page), by=maria)
+
+    row, *_others = client.get(URL, {"code": REFUSAL_EVENT}).context["rows"]
+
+    assert str(row.brief) == told
 
 
 @pytest.mark.parametrize("name", ["vera", 've"ra', "v\\n%_é"])

@@ -112,7 +112,7 @@ def test_readers_that_fail_or_are_gone_are_told():
     look(2)
 
     failing, gone = told(NoticeEvent.READERS_GONE)
-    assert failing == "AWS failed for 1 process of NOVA in the last 30 minutes."
+    assert failing == "AWS failed for 1 NOVA process in the last 30 minutes."
     assert gone.startswith("No NOVA process has used the reader in the last hour")
 
 
