@@ -43,7 +43,7 @@ from tests.languages.stored_keys import NOT_STORED, list_declared, read_stored
 VALUES = {
     "n": (65_536, "65,536", "65\xa0536"),
     "day": (date(2026, 12, 24), "24 Dec 2026", "24 dic 2026"),
-    "rows": ((ROW_NAMES["email"](id="3"),), "mail login 3", "acceso a correo 3"),
+    "rows": ((ROW_NAMES["email"](id="3"),), "mail login 3", "acceso de correo 3"),
     "result": (STATUSES["mismatch"](), "Mismatch", "Discrepancia"),
     "run": (RUN_NAMES["push"](id="1234"), "Push 1234", "Envío 1234"),
     "error": (NOT_PUSHED_INACTIVE(), "Inactive.", "Inactivo."),
