@@ -511,10 +511,10 @@ NO_OTHER_ROLE = Sentence(
     "NOVA's tables belong to the site's own role, so the role by which NOVA connects is not known. The site's role"
     " needs no grants.",
 )
+EXAMINE_ROLE = "python manage.py doctor --role ROLE"
 NAME_THE_ROLE = Sentence(
     "name_the_role",
-    "If NOVA connects as another role, name it at the end of the page Health, or run: python manage.py doctor --role"
-    " ROLE.",
+    "If NOVA connects as another role, name it below on Health, or run, with its name:",
 )
 
 
@@ -530,7 +530,7 @@ def find_wrong_reader_rights(look: Look) -> Iterator[Finding]:
         found = [finding for role in roles for finding in _examine_role(cursor, role)]
     yield from found
     if not roles:
-        yield report_unlooked(NO_OTHER_ROLE(), NAME_THE_ROLE())
+        yield report_unlooked(NO_OTHER_ROLE(), NAME_THE_ROLE(), statements=(EXAMINE_ROLE,))
 
 
 RIGHTS_ARE_RIGHT = Sentence(
