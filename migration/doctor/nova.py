@@ -514,7 +514,7 @@ NO_OTHER_ROLE = Sentence(
 EXAMINE_ROLE = "python manage.py doctor --role ROLE"
 NAME_THE_ROLE = Sentence(
     "name_the_role",
-    "If NOVA connects as another role, name it below on Health, or run, with its name:",
+    "If NOVA connects as another role, name it on the page Health, or run, with its name:",
 )
 
 

@@ -130,7 +130,7 @@ def describe_copy_advice(client_id: int, code: str) -> SafeString:
             return SafeString()
         return format_html(
             '{} <a class="text-link underline" href="{}">{}</a>',
-            _("Not tested yet which store's logins work."),
+            _("Nobody has tested which store's logins work."),
             get_tab_url(client_id, ClientTab.COMPARISON, "try-both"),
             _("Try both first"),
         )
