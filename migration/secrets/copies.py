@@ -1040,7 +1040,7 @@ COPIES_NOT_LOOKED_FOR = Sentence(
 )
 LOOK_FOR_COPIES = Sentence(
     "look_for_copies",
-    "Search for them on the page Copies, or run:",
+    "Search for them on the page Copies, or run: python manage.py find_copies --all.",
 )
 COPIES_WERE_FOUND = Sentence(
     "copies_were_found",
@@ -1137,7 +1137,7 @@ def find_copies(_look: Look) -> Iterator[Finding]:
             oldest=Min("searched_at"),
         )
     if not numbers["all"]:
-        yield report_unlooked(COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES(), statements=(SEARCH_ALL,))
+        yield report_unlooked(COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES())
         return
     if with_copies := numbers["with_copies"]:
         yield report_failure(
@@ -1155,8 +1155,7 @@ def find_copies(_look: Look) -> Iterator[Finding]:
                 )
                 statements = write_grants(everywhere.filter(reason=UnsearchedReason.NO_RIGHT))
             remedy = GRANT_AND_SEARCH_AGAIN() if statements else SEE_WHAT_WAS_LEFT()
-        yield report_unlooked(
-            message, remedy, statements=(*statements, SEARCH_ALL), is_harmless=True
-        )
+            statements.append(SEARCH_ALL)
+        yield report_unlooked(message, remedy, statements=tuple(statements), is_harmless=True)
     if not (with_copies or left):
         yield report_ok(NO_COPIES(n=numbers["all"], ago=numbers["oldest"]))
