@@ -6,6 +6,7 @@ The values are read, tried and forgotten: nothing that is returned, stored or lo
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -306,28 +307,32 @@ TYPED_TEST_COUNTS_FOR = timedelta(minutes=10)
 
 
 def sign_typed_test(row: Credential, result: LoginResult) -> str:
-    """Return the result of trying a form's values as a text that the form takes along; it holds none of them."""
-    found = [_digest_values(row), result.outcome.value, result.service]
+    """Return the result of trying a form's values as a text that the form takes along; it holds none of them.
+
+    Nor does it say of two forms that their values are equal.
+    """
+    once = secrets.token_urlsafe(12)
+    found = [once, _digest_values(row, once), result.outcome.value, result.service]
     return signing.dumps(found, salt=TYPED_TEST)
 
 
 def read_typed_test(signed: str, row: Credential) -> LoginResult | None:
     """Return what `sign_typed_test` signed a few minutes ago; None where the row has other values than were tried."""
     try:
-        digest, outcome, service = signing.loads(
+        once, digest, outcome, service = signing.loads(
             signed, salt=TYPED_TEST, max_age=TYPED_TEST_COUNTS_FOR
         )
     except signing.BadSignature:
         return None
-    if not constant_time_compare(digest, _digest_values(row)):
+    if not constant_time_compare(digest, _digest_values(row, once)):
         return None
     return LoginResult(LoginOutcome(outcome), service)
 
 
-def _digest_values(row: Credential) -> str:
+def _digest_values(row: Credential, once: str) -> str:
     values = _make_values(row.TYPE, row)
     tried = {key: value for key, value in values.items() if key not in ("label", "is_primary")}
-    return salted_hmac(TYPED_TEST, json.dumps(tried), algorithm="sha256").hexdigest()
+    return salted_hmac(f"{TYPED_TEST} {once}", json.dumps(tried), algorithm="sha256").hexdigest()
 
 
 def keep_typed_test(row: Credential, result: LoginResult, *, by: User) -> None:
