@@ -11,6 +11,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
@@ -93,7 +94,7 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
         elif form.changed_data:
             save_columns(obj, form.changed_data)
         if "slug" in form.changed_data and (warning := find_name_warning(obj.slug)):
-            _warn_later(request, f"{warning}.")
+            warn_later(request, f"{warning}.")
 
     def save_related(
         self,
@@ -117,16 +118,16 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
                     "%(n)s logins were left blank and not saved.",
                     blank,
                 )
-                _warn_later(request, text % {"n": blank})
+                warn_later(request, text % {"n": blank})
         for login in (each for rows in formsets for each in rows.forms if each.has_changed()):
+            row = capfirst(localize(login.instance.make_login_name_message()))
             for name, hint in find_hints(login).items():
                 if name in login.changed_data:
-                    row = login.instance.describe_host_or_address()
-                    _warn_later(request, f"{row}: {login.fields[name].label}: {hint}.")
+                    warn_later(request, f"{row}: {login.fields[name].label}: {hint}.")
             secrets = login.typed_secrets().items()
             typed = {str(login.fields[name].label): value for name, value in secrets}
             for warning in warn_of_outer_blanks(typed):
-                _warn_later(request, localize(warning))
+                warn_later(request, f"{row}: {localize(warning)}")
 
     def get_url_after_save(self, request: HttpRequest, client: Client) -> str:
         """Return the page that a saved form leads to."""
@@ -144,14 +145,17 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
     def response_change(self, request: HttpRequest, obj: Client) -> HttpResponse:
         if IS_POPUP_VAR in request.POST:
             return super().response_change(request, obj)
-        messages.success(request, _("Saved."))
+        if "says_saved" not in vars(request):
+            messages.success(request, _("Saved."))
         _show_warnings(request)
         return HttpResponseRedirect(self.get_url_after_save(request, obj))
 
 
-def _warn_later(request: HttpRequest, text: str) -> None:
-    """Keep a warning about what is being saved for the page that says first that it was."""
+def warn_later(request: HttpRequest, text: str, *, says_saved: bool = False) -> None:
+    """Keep a warning about what is being saved for the page that says first that it was, unless this does."""
     vars(request).setdefault("warnings_of_save", []).append(text)
+    if says_saved:
+        vars(request)["says_saved"] = True
 
 
 def _show_warnings(request: HttpRequest) -> None:

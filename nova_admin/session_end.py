@@ -65,6 +65,8 @@ class RenewOrEndSessions:
             if "HX-Request" not in request.headers:
                 return None
             if is_poll(request, view):
+                # The cookie stays in the browser: by it the login says why it is shown to who leaves this page.
+                request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
                 return show_session_ended_in_poll(request)
             return lead_page(request, reverse("admin:login"))
         if not is_poll(request, view):
@@ -160,6 +162,8 @@ def lead_page(request: HttpRequest, address: str) -> HttpResponse:
     What a redirect leads to it would show inside the page.
     """
     query = urlencode({"next": find_open_page(request)})
+    if lost_session(request):
+        query += f"&{ENDED}=1"
     return HttpResponse(status=204, headers={"HX-Redirect": f"{address}?{query}"})
 
 

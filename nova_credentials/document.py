@@ -317,13 +317,15 @@ def secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, str]:
     }
 
 
-def _name_character(character: str) -> Message | str:
+def _name_character(character: str) -> Message:
     """Return how a sentence names it: with its number where it may look like one that AWS allows."""
     if character == " ":
         return sentences.A_SPACE()
-    shown = f"'{escape_name(character)}'"
+    shown = escape_name(character)
     # Beyond the accented letters of Latin are those of other scripts, some of which look the same.
-    return f"{shown} (U+{ord(character):04X})" if ord(character) > 0x17F else shown
+    if ord(character) > 0x17F:
+        return sentences.CHARACTER_WITH_CODE(character=shown, code=f"U+{ord(character):04X}")
+    return sentences.QUOTED_CHARACTER(character=shown)
 
 
 def name_problem(slug: str, *, prefix: str, layout: Layout) -> Message | None:

@@ -90,6 +90,8 @@ CHARACTER_NOT_ALLOWED = Sentence(
     glue=" or ",
 )
 A_SPACE = Sentence("a_space", "a space")
+QUOTED_CHARACTER = Sentence("quoted_character", "'%(character)s'")
+CHARACTER_WITH_CODE = Sentence("character_with_code", "'%(character)s' (%(code)s)")
 SLASH_IN_SLUG = Sentence(
     "slash_in_slug",
     "a slug can't contain '/'",

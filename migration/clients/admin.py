@@ -12,6 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.options import IncorrectLookupParameters, InlineModelAdmin
 from django.contrib.admin.views.main import ChangeList
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
@@ -20,10 +21,11 @@ from django.utils.translation import ngettext
 from unfold.decorators import action
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
-from credentials.admin import answer_refusal
+from credentials.admin import answer_refusal, warn_later
 from credentials.forms import ClientForm, CredentialFormSet
 from credentials.localization import localize
-from credentials.models import Client
+from credentials.models import Client, Credential
+from credentials.pointers import is_purged
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
 from migration.clients.filters import CLIENT_FILTERS, get_ready_url
@@ -50,13 +52,21 @@ from migration.clients.page import (
     get_client_context,
     list_push_problems,
 )
-from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_selection
+from migration.core.clients import (
+    ClientMigration,
+    ClientPhaseQuerySet,
+    all_clients,
+    digest_selection,
+)
+from migration.core.comparisons import Comparison
+from migration.core.outgoing import LoginResult
 from migration.core.pages import (
     RUN_PERMISSION,
     AdminView,
     AdminWithOwnViews,
     ClientRow,
     ClientTab,
+    get_signed_in_user,
     get_tab_url,
     list_visible_logins,
     read_number,
@@ -64,6 +74,7 @@ from migration.core.pages import (
     read_tab,
 )
 from migration.core.refused_acts import record_refused_save
+from migration.core.sentences import LOGIN_OUTCOMES
 from migration.logins.pages import (
     EditedLoginTestView,
     RotateView,
@@ -71,8 +82,10 @@ from migration.logins.pages import (
     TestLoginOfNewClientView,
     TestLoginsView,
     TestNewLoginView,
+    name_typed_test,
 )
 from migration.logins.reveal_pages import RevealView
+from migration.logins.testing import keep_typed_test, read_typed_test
 from migration.moves.pages import (
     CutoverNumbersView,
     FormerCutoverView,
@@ -272,14 +285,26 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         change: bool,
     ) -> None:
         save = AdminSave(form.instance.pk)
+        tested = []
         for formset in formsets:
             for row in formset.forms:
                 if row.has_changed():
+                    signed = read_raw_form_text(request, name_typed_test(row))
+                    if result := read_typed_test(signed, row.instance):
+                        tested.append((row.instance, result))
                     credential_type = formset.model.TYPE
                     save.keep_secrets_out_if_purged(
                         credential_type, row.instance, row.typed_secrets()
                     )
         super().save_related(request, form, formsets, change)
+        for row, result in tested:
+            _tell_typed_test(request, row, result)
+        if change and "slug" in form.changed_data:
+            # What could not be checked was a secret of the former name.
+            rows = ClientMigration.objects.filter(pk=form.instance.pk)
+            rows.filter(comparison_status=Comparison.Status.UNCHECKED).update(
+                comparison=None, comparison_status=None, compared_at=None
+            )
         record_save(
             form.instance,
             [form, *(row for rows in formsets for row in rows.forms)],
@@ -419,6 +444,18 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         if request.method == "POST":
             return HttpResponseRedirect(request.get_full_path())
         return self.change_view(request, object_id)
+
+
+def _tell_typed_test(request: HttpRequest, row: Credential, result: LoginResult) -> None:
+    """Keep how the values that are being saved did when they were tried from the form; warn where that went wrong."""
+    if not is_purged(row):  # the test would be one of PostgreSQL's values
+        by = get_signed_in_user(request)
+        transaction.on_commit(lambda: keep_typed_test(row, result, by=by), robust=True)
+    if not result.works:
+        text = _("Saved, though these values failed their test: %(login)s, %(why)s.")
+        why = localize(LOGIN_OUTCOMES[result.outcome]())
+        login = localize(row.make_login_name_message())
+        warn_later(request, text % {"login": login, "why": why}, says_saved=True)
 
 
 def _has_form(request: HttpRequest, client: Client | ClientRow | None) -> bool:

@@ -274,7 +274,7 @@ SHORT_OF_PUSH = {
     SLUG_IS_EMPTY.key: _("Change the slug"),
     NAME_TOO_LONG.key: _("Shorten the slug"),
     SEVERAL_ROWS_PRIMARY.key: _("Keep one primary login"),
-    SECRET_TOO_LARGE.key: _("Too large for AWS"),
+    SECRET_TOO_LARGE.key: _("Shorten its logins"),
     NOT_OURS.key: _("Adopt the secret"),
 }
 # A sign and a word, colour third.

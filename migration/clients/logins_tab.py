@@ -34,6 +34,7 @@ from migration.logins.models import (
 from migration.logins.pages import link_new_test, link_typed_test
 from migration.logins.reveal_pages import REVEAL_PERMISSION
 from migration.logins.testing import LoginKey
+from migration.pushes.models import CredentialKey, KnownValue
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
@@ -92,6 +93,10 @@ def get_logins_context(
     """Return the cards of the client's page, or of a page that adds one, around the forms of Django's context."""
     tests = _read_newest_tests(request, client) if client else {}
     restored_at = _find_restore(client) if client else None
+    # A purge and a restore write every row, and change no login: when a secret changed before is known by its value.
+    changes: dict[CredentialKey, datetime] = {}
+    if client and (restored_at or client.phase == Phase.PURGED):
+        changes = KnownValue.objects.find_last_changes(client.pk)
     general, fields = find_errors(context)
     focus = _Focus()
     form = context["adminform"].form
@@ -107,7 +112,7 @@ def get_logins_context(
         asked_for = _find_asked_for([login.instance for login in formset.forms])
         for login in formset.forms:
             if login.instance.pk or inline.has_add_permission:
-                card = _make_card(request, login, client, tests, focus, restored_at)
+                card = _make_card(request, login, client, tests, focus, restored_at, changes)
                 if card.get("rotate_url") and login.instance.pk not in asked_for:
                     card |= {"rotate_url": "", "needs_label_to_rotate": True}
                 if not inline.has_change_permission:
@@ -176,6 +181,7 @@ def _make_card(
     tests: dict[tuple[LoginKey, str], LoginTest],
     focus: _Focus,
     restored_at: datetime | None = None,
+    changes: Mapping[CredentialKey, datetime] | None = None,
 ) -> dict[str, Any]:
     """Return what the card of one login shows: its row as it is stored, its tests, and its form."""
     row, user = form.instance, request.user
@@ -206,7 +212,6 @@ def _make_card(
     tested = [test for store in LoginStore if (test := tests.get((key, store)))]
     found = [test for test in tested if not _is_of_former_values(test, client, row)]
     stored, changed_at = form.initial, _find_change(row)
-    # A restore writes every row, and changes no login.
     is_restored = bool(changed_at and restored_at and abs(changed_at - restored_at) < RESTORING)
     return card | {
         "row": row,
@@ -222,7 +227,9 @@ def _make_card(
         "is_tested_alike": len({test.outcome for test in found}) == 1,
         "changed_since_test": len(found) < len(tested),
         "is_restored": is_restored,
-        "changed_at": None if is_restored else changed_at,
+        "changed_at": changed_at
+        if changed_at and not is_restored
+        else (changes or {}).get((kind.value, row.pk)),
         "stores": _describe_stores(client, row),
         "store_to_test": LoginStores.BOTH
         if client and client.pushed_revision

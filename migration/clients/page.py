@@ -41,6 +41,7 @@ from migration.core.pages import (
     ClientRow,
     ClientTab,
     ClientView,
+    get_act_url,
     link_to_audit,
     read_number,
     read_tab,
@@ -56,6 +57,8 @@ from migration.core.sentences import NOT_OURS
 from migration.logins.models import Reveal
 from migration.logins.pages import get_advice_context
 from migration.moves.checklists import show_checks
+from migration.moves.gates import OVERRIDE_PERMISSION
+from migration.moves.pages import find_move_act
 from migration.moves.readiness import NO_DOCUMENT
 from migration.moves.rules import (
     NEXT_PHASE,
@@ -69,6 +72,7 @@ from migration.moves.rules import (
 )
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
+from migration.people.roles import label_role, list_roles_with
 from migration.pushes.pages import get_undo_context, list_resolving_pages
 from migration.runs.act_pages import list_client_menu
 from migration.runs.items import RunItem
@@ -252,6 +256,12 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     shown = show_checks(
         request, client.pk, checks, back=request.get_full_path(), marks_overridable=not possible_at
     )
+    act = find_move_act(phase, new)
+    may_move = act is not None and act.may(request.user)
+    done_by = ""
+    if act and not may_move:
+        roles = ", ".join(map(label_role, list_roles_with(act.permission)))
+        done_by = _("Your role can't do this step. Roles that can: %(roles)s.") % {"roles": roles}
     title = _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label}
     if possible_at:
         day = show_moment(possible_at)
@@ -261,6 +271,11 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         "title": title,
         "checks": shown.lines,
         "override_note": shown.override_note,
+        # The page on which that is done.
+        "override_url": get_act_url(act.code, [client.pk])
+        if act and may_move and request.user.has_perm(OVERRIDE_PERMISSION)
+        else "",
+        "done_by": done_by,
         "left": sum(not check.passed for check in checks),
         "shut_button": {"disabled": True},
         # Beside the button of another step stands how many lines do not pass.

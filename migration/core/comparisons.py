@@ -240,9 +240,9 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
             )
 
     def close_of_never_pushed(self, client_ids: Collection[int]) -> None:
-        """Close what was found missing in AWS of these clients in `postgres`, which no push has brought there yet.
+        """Forget what was said of these clients in `postgres`, which no push has brought to AWS yet.
 
-        Earlier releases called that a mismatch.
+        Earlier releases called what AWS lacks a mismatch, and under another slug it may not have been possible to look.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -251,7 +251,8 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
                     UPDATE migration_clientmigration
                     SET comparison_id = NULL, comparison_status = NULL, compared_at = NULL, clean_streak = 0,
                         streak_counted_at = NULL
-                    WHERE client_id = ANY(%s) AND phase = 'postgres' AND comparison_status = 'missing_in_aws'
+                    WHERE client_id = ANY(%s) AND phase = 'postgres'
+                        AND comparison_status IN ('missing_in_aws', 'unchecked')
                     RETURNING client_id
                 )
                 DELETE FROM migration_openmismatch WHERE client_id IN (SELECT client_id FROM left_out)

@@ -30,7 +30,7 @@ from credentials.pointers import is_purged
 from migration.core.audit import ReasonError, require_reason
 from migration.core.clients import all_clients
 from migration.core.comparisons import OpenMismatch
-from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
+from migration.core.outgoing import PROVEN_WRONG, LoginOutcome, LoginResult
 from migration.core.pages import (
     AdminView,
     ClientRow,
@@ -72,6 +72,7 @@ from migration.logins.testing import (
     CopyAdvice,
     LoginKey,
     advise_copy,
+    sign_typed_test,
     try_client_logins,
     try_typed_login,
 )
@@ -125,7 +126,14 @@ def describe_copy_advice(client_id: int, code: str) -> SafeString:
     """Say on the page that copies the client which way to copy; with a sign where that is the other way."""
     advice, tested_at = find_copy_advice(client_id)
     if advice is None:
-        return SafeString()
+        if not OpenMismatch.objects.filter(client_id=client_id).exists():
+            return SafeString()
+        return format_html(
+            '{} <a class="text-link underline" href="{}">{}</a>',
+            _("Nobody has tested which store's logins work."),
+            get_tab_url(client_id, ClientTab.COMPARISON, "try-both"),
+            _("Try both first"),
+        )
     other = advice in ACTS_ADVISED and ACTS_ADVISED[advice].code != code
     sign = attention(_("The other way")) if other else ""
     # Its whole sentence is translated; the time has a tag of its own.
@@ -270,6 +278,11 @@ def _describe_outcomes(tests: Collection[LoginTest]) -> str:
     return f"{'; '.join(parts)}."
 
 
+def name_typed_test(form: CredentialForm) -> str:
+    """Return the name by which a login's form takes the result of its test along."""
+    return f"{form.prefix}-tested"
+
+
 class TypedLoginView(AdminView):
     """The base of the tests of what a login's form holds now: each answers beside the form's secret."""
 
@@ -291,12 +304,14 @@ class TypedLoginView(AdminView):
     def show_login_not_in_form(self) -> HttpResponse:
         return self.show_problems([_("This login is missing in the form. Reload the page.")])
 
-    def show_outcome(self, outcome: LoginOutcome, service: str) -> HttpResponse:
+    def show_result(self, result: LoginResult, form: CredentialForm) -> HttpResponse:
         return self.render_to_response(
             self.get_context_data(
-                outcome=outcome,
-                service=service.upper(),
-                explanation=LOGIN_OUTCOMES[outcome](),
+                outcome=result.outcome,
+                service=result.service.upper(),
+                explanation=LOGIN_OUTCOMES[result.outcome](),
+                # For the save of the same values.
+                tested=(name_typed_test(form), sign_typed_test(form.instance, result)),
             )
         )
 
@@ -339,7 +354,6 @@ class EditedLoginTestView(TypedLoginView, ClientView):
             )
         if form.has_changed():
             result = try_typed_login(form.instance, client=self.client, by=by)
-            outcome, service = result.outcome, result.service
         else:
             tests = try_client_logins(
                 client_id=self.client_id,
@@ -349,8 +363,8 @@ class EditedLoginTestView(TypedLoginView, ClientView):
             )
             if not tests:
                 raise Http404  # NOVA has deleted the row meanwhile
-            outcome, service = LoginOutcome(tests[0].outcome), tests[0].service
-        return self.show_outcome(outcome, service)
+            result = LoginResult(LoginOutcome(tests[0].outcome), tests[0].service)
+        return self.show_result(result, form)
 
     def make_form(self) -> CredentialForm | None:
         """Return the form of this row, as the page sent it; None where the page had none."""
@@ -417,7 +431,7 @@ class UnstoredLoginTestView(TypedLoginView):
         result = try_typed_login(
             form.instance, client=self.find_client(), by=get_signed_in_user(request)
         )
-        return self.show_outcome(result.outcome, result.service)
+        return self.show_result(result, form)
 
     def make_form(self) -> CredentialForm | None:
         """Return the form of the row that the page names; None where there can be none."""

@@ -5,15 +5,19 @@ The values are read, tried and forgotten: nothing that is returned, stored or lo
 
 from __future__ import annotations
 
+import json
+import secrets
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.contrib.auth.models import User
+from django.core import signing
 from django.db import transaction
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy
 
 from credentials.copying import match_rows
@@ -295,6 +299,54 @@ def try_typed_login(row: Credential, *, client: Client | None, by: User) -> Logi
         slug=client.slug if client else "",
     )
     return result
+
+
+# A result goes with the form to its save, signed, with a digest in place of the values that were tried.
+TYPED_TEST = "migration.typed_login_test"
+TYPED_TEST_COUNTS_FOR = timedelta(minutes=10)
+
+
+def sign_typed_test(row: Credential, result: LoginResult) -> str:
+    """Return the result of trying a form's values as a text that the form takes along; it holds none of them.
+
+    Nor does it say of two forms that their values are equal.
+    """
+    once = secrets.token_urlsafe(12)
+    found = [once, _digest_values(row, once), result.outcome.value, result.service]
+    return signing.dumps(found, salt=TYPED_TEST)
+
+
+def read_typed_test(signed: str, row: Credential) -> LoginResult | None:
+    """Return what `sign_typed_test` signed a few minutes ago; None where the row has other values than were tried."""
+    try:
+        once, digest, outcome, service = signing.loads(
+            signed, salt=TYPED_TEST, max_age=TYPED_TEST_COUNTS_FOR
+        )
+    except signing.BadSignature:
+        return None
+    if not constant_time_compare(digest, _digest_values(row, once)):
+        return None
+    return LoginResult(LoginOutcome(outcome), service)
+
+
+def _digest_values(row: Credential, once: str) -> str:
+    values = _make_values(row.TYPE, row)
+    tried = {key: value for key, value in values.items() if key not in ("label", "is_primary")}
+    return salted_hmac(f"{TYPED_TEST} {once}", json.dumps(tried), algorithm="sha256").hexdigest()
+
+
+def keep_typed_test(row: Credential, result: LoginResult, *, by: User) -> None:
+    """Keep the result for the row, which now has the values that were tried as its form was filled in."""
+    test = LoginTest(
+        client_id=row.client_id,
+        kind=row.TYPE.value,
+        credential_id=row.pk,
+        store=LoginStore.POSTGRES.value,
+        outcome=result.outcome.value,
+        service=result.service,
+        by=by,
+    )
+    LoginTest.objects.record([test], client_id=row.client_id, store=LoginStore.POSTGRES)
 
 
 AWS_NOT_READ = Sentence("aws_not_read", "AWS could not be read: %(error)s")

@@ -524,7 +524,9 @@ class Restore(MoveAct):
     question_for_one = gettext_lazy("Restore %(name)s?")
     question = ngettext_lazy("Restore %(n)s client?", "Restore %(n)s clients?", "number")
     button = ngettext_lazy("Restore client", "Restore %(n)s clients", "number")
-    effect = gettext_lazy("Copies the secret values from AWS to PostgreSQL.")
+    effect = gettext_lazy(
+        "Copies the secret values from AWS to PostgreSQL, and goes back to the phase AWS (cut over)."
+    )
     way_back = gettext_lazy("purge again, once all checks pass.")
 
 

@@ -87,7 +87,7 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
 
 
 def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[MoveOption]:
-    """Return the moves that the user may make, the rollback first, and no purge before its time.
+    """Return the moves that the user may make, and no purge before its time.
 
     A client that was offboarded, or is about to be, makes none: it is brought back first.
     """
@@ -103,7 +103,7 @@ def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[Mo
         found.append(MoveOption(kind, act, url, f"{client.pk}:{shown}"))
     if find_end_of_purge_wait(client.phase_since):
         found = [move for move in found if not move.is_purge]
-    return sorted(found, key=lambda move: not move.is_rollback)
+    return found
 
 
 def find_move_act(old: Phase, new: Phase) -> Act | None:

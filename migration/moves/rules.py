@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
+from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.conf import settings
@@ -446,7 +447,7 @@ class LastPushRefused(Rule):
             yield self.unmet(LAST_PUSH_REFUSED())
 
 
-INACTIVE = Blocker("inactive", _("Inactive"), _("Inactive"), before_purge=True)
+INACTIVE = Blocker("inactive", _("Inactive"), _("Activate or offboard it"), before_purge=True)
 
 
 class ActiveForFirstPush(Rule):
@@ -830,8 +831,8 @@ class CleanStreak(Rule):
         yield self.unmet(text) if kept_by else self.met(text)
 
 
-ONE_SECOND = timedelta(seconds=1)
 TIME_IN_PHASE = Sentence("time_in_phase", "In %(phase)s for %(age)s; needed: %(wanted)s.")
+TIME_TO_GO = Sentence("time_to_go", "%(wanted)s (%(left)s to go)")
 
 
 def get_wanted_time(new: Phase) -> timedelta:
@@ -885,11 +886,16 @@ class TimeInPhase(Rule):
         return {"in_phase_from": F("client_migration__phase_changed_at")}
 
     def say(self, client: Any, kept_by: Blocker | None, new: Phase, ask: Ask) -> Iterator[Check]:
-        since = client.in_phase_from
-        # As exact as what is needed: "1 minute" of 118 seconds would seem less than 72 seconds.
-        age = describe_duration(max(ask.now - since if since else ONE_SECOND, ONE_SECOND))
-        wanted = describe_duration(get_wanted_time(new))
-        text = TIME_IN_PHASE(phase=Phase(client.phase).label, age=age, wanted=wanted)
+        since, needed = client.in_phase_from, get_wanted_time(new)
+        age = max(ask.now - since if since else timedelta(0), timedelta(seconds=1))
+        wanted = describe_duration(needed)
+        if kept_by:
+            left = timedelta(seconds=max(1, ceil((needed - age).total_seconds())))
+            wanted = TIME_TO_GO(wanted=wanted, left=describe_duration(left))
+        # Both in the same units: that it is enough, or not yet, is to be seen.
+        text = TIME_IN_PHASE(
+            phase=Phase(client.phase).label, age=describe_duration(age), wanted=wanted
+        )
         yield self.unmet(text) if kept_by else self.met(text)
 
 

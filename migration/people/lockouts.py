@@ -88,6 +88,15 @@ def find_username_or_make_code(typed: str) -> str:
     return NO_USER + salted_hmac(SALT, typed.casefold()).hexdigest()[:16]
 
 
+def find_owner_of_address(typed: str) -> str:
+    """Return the name of the one user with this email address; "" where there is none, or where several have it."""
+    if "@" not in typed:
+        return ""
+    users = get_user_model().objects.filter(email__iexact=typed.replace("\0", ""))
+    found = list(users.values_list("username", flat=True)[:2])
+    return found[0] if len(found) == 1 else ""
+
+
 def clear_form_data(instance: AccessAttempt, **_: object) -> None:
     """Empty what django-axes would store of the form: it knows the name of one field that holds a password."""
     instance.get_data = instance.post_data = ""
@@ -206,12 +215,15 @@ def record_failed_login(
     if request is None or count is None:
         return  # whoever is locked out is refused without a look at the password, a thousand times a minute perhaps
     account, address = get_client_username(request, credentials), request.axes_ip_address  # type: ignore[attr-defined]
-    username = "" if account.startswith(NO_USER) else account
+    is_name = not account.startswith(NO_USER)
+    username = account if is_name else find_owner_of_address(credentials.get("username", ""))
     address_locked = is_address_locked(address)
-    shut_out = count >= settings.AXES_FAILURE_LIMIT or address_locked
+    # Whoever typed an email address is not locked out by the name.
+    is_last = count >= settings.AXES_FAILURE_LIMIT and (is_name or not username)
+    shut_out = is_last or address_locked
     # Anybody can make up names without end. The audit has the number of what is left out here. By the record that locks
     # the address somebody can end that lock.
-    if not username and not address_locked and not refusal_limit.admits_made_up_name(address):
+    if not is_name and not address_locked and not refusal_limit.admits_made_up_name(address):
         return
     WrongPassword.objects.create(
         username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out

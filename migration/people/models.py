@@ -195,7 +195,7 @@ class WrongPasswordQuerySet(models.QuerySet["WrongPassword"]):
 class WrongPassword(models.Model):
     """A wrong password that somebody typed: whose account, from where, on which page and when. Never what was typed."""
 
-    # Empty where no user has the name that was typed.
+    # Empty where no user has the name, nor the email address, that was typed.
     username = models.CharField(_("user"), max_length=150, blank=True)
     address = models.CharField(_("address"), max_length=200, blank=True)
     place = models.CharField(_("page"), max_length=16, choices=PasswordPlace.choices)

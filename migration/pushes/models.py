@@ -346,6 +346,16 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
             self.filter(client_id=client_id, replaced_at=None).order_by("kind", "credential_id")
         )
 
+    def find_last_changes(self, client_id: int) -> dict[CredentialKey, datetime]:
+        """Return when each of a client's credentials got its present value, of those that had another one before."""
+        rows = list(self.filter(client_id=client_id))
+        changed = {(row.kind, row.credential_id) for row in rows if row.replaced_at}
+        return {
+            key: row.set_at
+            for row in rows
+            if row.replaced_at is None and (key := (row.kind, row.credential_id)) in changed
+        }
+
     def list_present_maybe_former(self, client_id: int, *, key_id: str) -> list[KnownValue]:
         """List the present values that count as to be rotated only as they can't be told from former ones.
 

@@ -16,10 +16,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse, reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
+from credentials.localization import intcomma
 from credentials.models import Client
 from migration import tasks
 from migration.core.clients import SEARCH_PERMISSION, ClientMigration, PhaseChoices
@@ -217,9 +218,32 @@ class LiveSearchView(AdminView):
                 "keeps_page": keeps_page,
             }
         )
-        if not search.is_under_way and not keeps_page:
-            response["HX-Refresh"] = "true"
+        if not search.is_under_way:
+            # Of the page that is loaded anew: where nothing is left to do, its line is gone.
+            _tell_result(request, search)
+            if not keeps_page:
+                response["HX-Refresh"] = "true"
         return response
+
+
+def _tell_result(request: HttpRequest, search: CopySearch) -> None:
+    """Say what came of the search that has just ended."""
+    if search.state != SearchState.FINISHED:
+        return
+    clients = search.searched_clients.all()
+    found = clients.filter(rows_found__gt=0).count()
+    if found:
+        text = ngettext(
+            "The search for copies has ended: it found copies of the secret values of %(n)s client.",
+            "The search for copies has ended: it found copies of the secret values of %(n)s clients.",
+            found,
+        )
+        messages.warning(request, text % {"n": intcomma(found)})
+    elif clients.filter(not_looked_at__gt=0).exists():
+        text = gettext("The search for copies has ended: it found none, but not all was searched.")
+        messages.warning(request, text)
+    else:
+        messages.success(request, gettext("The search for copies has ended: it found none."))
 
 
 class CopySearchAdmin(ReadOnlyAdmin):

@@ -80,6 +80,7 @@ class SecretVersionsView(ClientView):
             "secrets": list(list_secrets(client)),
             "values": (values := describe_known_values(client_id)),
             "opens_values": any(value["is_to_rotate"] for value in values),
+            "has_values_in_tables": any(value["is_in_tables"] for value in values),
             "may_view_runs": request.user.has_perm(VIEW_RUNS)
             or request.user.has_perm(RUN_PERMISSION),
             "may_run": request.user.has_perm(RUN_PERMISSION),
@@ -204,6 +205,7 @@ def describe_known_values(client_id: int) -> list[dict[str, object]]:
             "since": value.since,
             "places": _describe_places(value),
             "is_to_rotate": value.is_to_rotate,
+            "is_in_tables": value.stands_in_tables,
             "is_in_doubt": value in in_doubt,
         }
         for value in known

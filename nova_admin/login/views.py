@@ -16,6 +16,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_login_failed
 from django.contrib.auth.views import LoginView, RedirectURLMixin
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -77,6 +78,13 @@ class PasswordForm(UnfoldAuthenticationForm):
         **AdminAuthenticationForm.error_messages,
         "invalid_login": gettext_lazy("Wrong username or password."),
     }
+
+    def get_invalid_login_error(self) -> ValidationError:
+        """Say, where an address was typed, that the name may be another; not whether somebody has that address."""
+        if "@" not in self.cleaned_data.get("username", ""):
+            return super().get_invalid_login_error()
+        text = _("Wrong username or password. Your username may differ from your email address.")
+        return ValidationError(text, code="invalid_login")
 
 
 class PasswordView(LoginView):

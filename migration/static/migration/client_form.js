@@ -129,7 +129,8 @@ document.addEventListener("DOMContentLoaded", () => {
       errorsOf(field)?.querySelectorAll(".field-error, .field-hint").forEach((line) => line.remove());
     }
   };
-  const showErrors = ({ general, fields, hints = {} }) => {
+  let hasMarked = false;
+  const showErrors = ({ general, fields, hints = {} }, asked) => {
     for (const field of form.elements) {
       if (field.name in hints) errorsOf(field)?.append(makeLine("field-warning field-hint", hints[field.name]));
     }
@@ -142,11 +143,15 @@ document.addEventListener("DOMContentLoaded", () => {
     const lines = general.length ? general : [form.dataset.correct];
     problems.replaceChildren(...lines.map((text) => makeLine("", text)));
     problems.hidden = false;
-    const first = inputs[0] ?? problems;
+    hasMarked = inputs.length > 0 && !general.length;
+    const first = inputs[0] ?? asked ?? problems;
     first.scrollIntoView({ block: "center" });
     first.focus({ preventScroll: true });
   };
-  form.addEventListener("input", ({ target }) => clearErrors([target]));
+  form.addEventListener("input", ({ target }) => {
+    clearErrors([target]);
+    if (hasMarked && !form.querySelector("[aria-invalid=true]")) problems.hidden = true;
+  });
   // What is said on leaving a field would move the button under a pressed mouse, and its click would be lost: it waits for it.
   let isPressed = false;
   const waiting = [];
@@ -181,6 +186,9 @@ document.addEventListener("DOMContentLoaded", () => {
     problems.hidden = true;
     const blank = findBlank()?.querySelector("textarea[name$=-connection]");
     if (blank) return showErrors({ general: [], fields: { [blank.name]: [form.dataset.blank] } });
+    const undecided = [...form.querySelectorAll("[data-take-off]")].find((button) => !button.closest("[hidden]"));
+    undecided?.closest("details")?.setAttribute("open", "");
+    if (undecided) return showErrors({ general: [form.dataset.undecided], fields: {} }, undecided);
     isSending = true;
     form.setAttribute("aria-busy", "true");
     try {

@@ -3,8 +3,15 @@
 import pytest
 
 from credentials.models import Client
+from migration.models import ClientMigration
 from tests.credentials.client_admin.forms import SECRETS, TABLES, changed_columns, make_odd, stored
-from tests.factories import make_aws_secret, make_database, make_full_client, update
+from tests.factories import (
+    make_aws_secret,
+    make_comparison,
+    make_database,
+    make_full_client,
+    update,
+)
 
 SECRET_COLUMNS = {
     "client_database_credentials": "db_password_encrypted",
@@ -129,6 +136,16 @@ def test_a_change_writes_its_column_and_no_other(edit, idom, field, value, table
     assert changed_columns(before, after) == {f"{table}.{column}", f"{table}.updated_at"}
     assert after[table][0][column] == expected
     assert after["revisions"][idom] == before["revisions"][idom] + 1
+
+
+def test_what_could_not_be_checked_by_a_former_slug_is_forgotten(edit, idom):
+    make_comparison(idom, "unchecked")
+    found = []
+    for change in ({"name": "New name"}, {"slug": "new-slug"}):
+        assert edit(idom, **change).status_code == 302
+        found.append(ClientMigration.objects.get(pk=idom).comparison_status)
+
+    assert found == ["unchecked", None]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,8 @@ def test_the_logins_say_why_a_push_would_fail_and_name_the_logins_as_their_cards
     (problem,) = page.context["push_problems"]
     assert problem.key == "several_rows_primary"
     assert "second" in str(problem)
+    state = page.content.decode().partition('id="aws-state"')[2].partition("</div>")[0]
+    assert "<a" not in state
 
 
 def test_of_a_slug_that_no_secret_can_have_the_field_is_open_beside_the_reason(operator, idom):

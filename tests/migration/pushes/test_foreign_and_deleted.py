@@ -206,11 +206,12 @@ def test_a_client_that_was_never_pushed_is_no_mismatch_and_no_secret_of_it_is_de
     assert not Comparison.objects.exists()
 
 
-def test_what_an_earlier_release_found_missing_of_a_client_that_was_never_pushed_is_closed(sm):
+@pytest.mark.parametrize("status", ["missing_in_aws", "unchecked"])
+def test_what_was_said_before_of_a_client_that_was_never_pushed_is_forgotten(sm, status):
     pk = make_full_client("idom")
-    make_comparison(pk, "missing_in_aws")
+    make_comparison(pk, status)
 
-    assert OpenMismatch.objects.filter(client_id=pk).exists()
+    assert OpenMismatch.objects.filter(client_id=pk).exists() == (status == "missing_in_aws")
     assert compare(client_ids=[pk]) == {}
 
     assert not OpenMismatch.objects.filter(client_id=pk).exists()

@@ -172,6 +172,27 @@ def test_wrong_passwords_are_on_record_with_user_address_and_time(maria, log_in)
     assert [row.shut_out for row in rows] == [False] * 4 + [True]
 
 
+def test_a_try_with_an_email_address_is_on_record_for_who_has_it_and_told_what_to_type(
+    maria, log_in
+):
+    User.objects.filter(pk=maria.pk).update(email="maria@example.com")
+    for name in ("juan", "eva"):
+        make_user(name, email="team@example.com")
+
+    names = ("Maria@Example.com", "team@example.com", "x@example.com")
+    # Of one address few made-up names are on record.
+    pages = [log_in(name, address=f"10.0.1.{n}") for n, name in enumerate(names)]
+
+    rows = WrongPassword.objects.order_by("pk").values_list("username", "shut_out")
+    assert list(rows) == [("maria", False), ("", False), ("", False)]
+    told = "Wrong username or password. Your username may differ from your email address."
+    assert [told in page.content.decode() for page in pages] == [True] * 3
+    guess(log_in, username="maria@example.com")
+    # Nobody is locked out by her name.
+    assert not WrongPassword.objects.filter(username="maria", shut_out=True).exists()
+    assert gets_in(log_in("maria"))
+
+
 def test_made_up_names_write_a_bounded_number_of_rows_and_are_counted(db, monkeypatch):
     """The count is an entry once the minute is over; a user is locked out as ever meanwhile."""
     now = 1_800_000_000.0

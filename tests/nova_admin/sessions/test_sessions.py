@@ -185,7 +185,7 @@ def test_a_part_that_somebody_asks_for_after_the_end_leads_the_whole_page_to_the
 
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["HX-Redirect"] == (
-        "/admin/login/?next=%2Fadmin%2Fmigration%2Frun%2F7%2F%3Fq%3Da"
+        "/admin/login/?next=%2Fadmin%2Fmigration%2Frun%2F7%2F%3Fq%3Da&ended=1"
     )
 
 
@@ -315,4 +315,14 @@ def test_the_login_says_that_the_session_has_ended_where_there_was_one(maria, cl
 
     assert led.url == f"/admin/login/?next={PAGE}&ended=1"
     assert maria.get(led.url).context["session_has_ended"]
+
+
+def test_it_says_so_to_who_leaves_a_page_that_has_asked_meanwhile(maria, clock):
+    clock.turn(minutes=30)
+    assert maria.get(END, headers=HTMX).status_code == 286
+
+    assert maria.get(PAGE).url == f"/admin/login/?next={PAGE}&ended=1"
+
+
+def test_who_had_no_session_is_not_told_of_one(db):
     assert not Client().get(f"/admin/login/?next={PAGE}").context["session_has_ended"]

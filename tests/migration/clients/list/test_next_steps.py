@@ -107,7 +107,7 @@ def test_what_a_push_would_refuse_is_said_as_what_to_mend(operator, stores):
         "a b": "Change the slug",
         "a" * 100: "Ready for dual write",
         "twice": "Keep one primary login",
-        "large": "Too large for AWS",
+        "large": "Shorten its logins",
     }
 
 
@@ -180,7 +180,7 @@ def test_an_inactive_client_is_not_ready_for_its_first_push(operator, stores):
 
     shown = operator.get(CLIENTS)
 
-    assert shorten_all(shown) == {"off": "Inactive"}
+    assert shorten_all(shown) == {"off": "Activate or offboard it"}
     assert not operator.get(f"{CLIENTS}?next=ready").context["cl"].result_list
     assert operator.get(f"{CLIENTS}?next=inactive").context["cl"].result_count == 1
 

@@ -8,11 +8,13 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.core.outgoing import LoginOutcome
 from migration.core.sentences import LOGIN_OUTCOMES
-from migration.models import LoginTest
+from migration.models import KnownValue, LoginTest
+from migration.moves.moves import move
+from migration.pushes.known_values import note_rows
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_database, make_full_client, make_user, update
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import advance, write_password
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -156,6 +158,22 @@ def test_a_test_of_former_values_is_not_shown_once_a_login_changed(stores, admin
     assert [test.store for test in before["tests"]] == ["aws"]
     assert not after["tests"]
     assert (after["changed_since_test"], after["changed_at"]) == (True, changed_at)
+
+
+def test_when_a_secret_changed_is_still_told_after_a_purge_and_a_restore(stores, admin_client):
+    pk = make_full_client("idom")
+    note_rows([pk])
+    write_password(pk, "example-new")
+    note_rows([pk])
+    known = KnownValue.objects.get(client_id=pk, kind="database", replaced_at=None)
+
+    advance(pk, Phase.PURGED)
+    purged = [card["changed_at"] for card in cards_of(admin_client, pk)]
+    move(client_id=pk, new=Phase.AWS)
+    restored = [card["changed_at"] for card in cards_of(admin_client, pk)]
+
+    # Of the other two nobody knows another value.
+    assert purged == restored == [known.set_at, None, None]
 
 
 def test_a_login_that_cannot_be_rotated_says_why(stores, admin_client):

@@ -329,6 +329,8 @@ def test_try_both_recommends_a_direction(client_pk, browser):
     compare(client_ids=[client_pk])
     tab = reverse("admin:credentials_client_change", args=[client_pk]) + "?tab=comparison"
     assert "Try both" in browser.get(tab).content.decode()
+    (advice,) = browser.get(act_page("copy_to_postgres", client_pk)).context["advice"]
+    assert f'href="{tab}#try-both">Try both first' in advice
 
     post(browser, client_pk, store="both", back=tab)
 

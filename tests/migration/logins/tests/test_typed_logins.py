@@ -1,6 +1,9 @@
 """What is typed into a login's form is tested as it is; a stored secret goes to its stored destination alone."""
 
+import re
+
 import pytest
+from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from credentials.models import Client
@@ -9,7 +12,7 @@ from migration.logins.testing import LOGIN_TEST_EVENT
 from migration.models import AuditEvent, LoginTest
 from tests.factories import make_client, make_database, update
 from tests.migration.logins.tests.servers import HOST, PASSWORD, USER
-from tests.page_forms import open_form
+from tests.page_forms import open_form, send_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,6 +70,59 @@ def test_what_is_typed_is_tested_and_not_kept(browser, row, typed):
     facts = [event.facts for event in AuditEvent.objects.filter(code=LOGIN_TEST_EVENT)]
     assert len(facts) == 2
     assert "wrong" not in "".join(facts)
+
+
+def save_after_test(browser, row, typed, tried, saved):
+    """Test what `tried` changes in the form, save it as `saved` changes it, and return what the page says."""
+    change = {f"databases-0-{name}": value for name, value in saved.items()}
+    if tried:
+        answer = send(browser, row, typed, **tried).content.decode()
+        (change["databases-0-tested"],) = re.findall(
+            r'name="databases-0-tested" value="(.+)"', answer
+        )
+    page = f"{reverse('admin:credentials_client_change', args=[row.client_id])}?tab=logins"
+    answer = send_form(browser, page, typed | change)
+    assert answer.status_code == 302
+    return [(each.level_tag, str(each)) for each in get_messages(answer.wsgi_request)]
+
+
+def test_values_that_were_refused_and_are_saved_all_the_same_are_told_and_shown(
+    browser, row, typed
+):
+    wrong = {"db_password": "wrong"}
+
+    told = save_after_test(browser, row, typed, tried=wrong, saved=wrong)
+
+    login = f"database login {HOST} › postgres"
+    why = "the server refuses user or password"
+    assert told == [("warning", f"Saved, though these values failed their test: {login}, {why}.")]
+    test = LoginTest.objects.get()
+    assert (test.credential_id, test.store, test.outcome) == (row.pk, "postgres", "refused")
+    page = reverse("admin:credentials_client_change", args=[row.client_id])
+    (card,) = browser.get(page, {"tab": "logins"}).context["login_cards"]
+    assert [each.outcome for each in card["tests"]] == ["refused"]
+
+
+def test_values_that_work_are_saved_with_their_test(browser, row, typed):
+    other = {"db_name": "template1"}
+
+    told = save_after_test(browser, row, typed, tried=other, saved=other)
+
+    assert told == [("success", "Saved.")]
+    assert LoginTest.objects.get().works
+
+
+@pytest.mark.parametrize(
+    ("tried", "saved"),
+    [
+        ({"db_password": "wrong"}, {"db_password": "another"}),
+        ({"db_password": "wrong"}, {"db_password": "wrong", "db_name": "template1"}),
+        ({}, {"db_password": "wrong", "tested": "WyJ4Il0:forged"}),
+    ],
+)
+def test_other_values_than_were_tested_have_no_test(browser, row, typed, tried, saved):
+    assert save_after_test(browser, row, typed, tried, saved) == [("success", "Saved.")]
+    assert not LoginTest.objects.exists()
 
 
 def test_a_stored_secret_goes_to_its_stored_destination_alone(browser, row, typed, servers):

@@ -93,7 +93,7 @@ def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase(read
     line = tell(reads, Phase.AWS, "time")
 
     assert not line.passed
-    assert str(line.text) == "In Dual read for 1 second; needed: 24 hours."
+    assert str(line.text) == "In Dual read for 0 seconds; needed: 24 hours (24 hours to go)."
 
 
 def test_reads_that_are_enough_are_told_with_their_number(reads):

@@ -104,7 +104,26 @@ def test_everything_is_seen_on_the_clients_page_by_who_may_only_look(idom, clien
     assert NO_READ in said
     assert "Matching comparisons in a row in this phase: 0 of 3" in said
     assert "No NOVA process" in said
-    assert re.search(r"In Dual read for \d+ seconds?; needed: 24 hours\.", said)
+    assert re.search(r"In Dual read for \d+ seconds?; needed: 24 hours \(.+ to go\)\.", said)
+
+
+def test_who_may_not_take_the_next_step_is_told_who_can(idom, client, log_in):
+    log_in()
+    told = "Your role can't do this step. Roles that can: Operator, Administrator."
+    assert told in text(client.get(page_of(idom)))
+
+    client.force_login(make_user("mover", *VIEW, MOVE))
+    assert "Roles that can" not in text(client.get(page_of(idom)))
+
+
+def test_the_offer_of_an_override_leads_to_where_that_is_done(idom, client, log_in):
+    log_in(MOVE)
+    assert "Override checks" not in text(client.get(page_of(idom)))
+
+    client.force_login(make_user("administrator", *VIEW, MOVE, OVERRIDE))
+    page = client.get(page_of(idom))
+    assert "You can override these checks with a reason. Override checks…" in text(page)
+    assert f'href="{cutover(idom)}">Override checks…' in page.content.decode()
 
 
 def test_what_is_switched_off_is_amber(idom, client, log_in, settings):
@@ -229,7 +248,7 @@ def test_no_page_offers_a_purge_before_its_time(cut_over, client, log_in, permis
 
     assert purge(cut_over) not in response.content.decode()
     assert "Purge: from " in text(response)
-    assert "needed: 7 days." in text(response)
+    assert "needed: 7 days (7 days to go)." in text(response)
     assert "overridden" not in text(response)
     assert ">Purge" not in response.content.decode()
 
@@ -278,7 +297,7 @@ def test_kinds_of_no_evidence_override_nothing(idom, client, log_in, kinds):
     assert phase_of(idom) == Phase.DUAL_READ
 
 
-def test_once_it_is_time_the_rollback_is_the_bigger_button_and_comes_first(
+def test_once_it_is_time_the_purge_comes_first_and_the_rollback_is_the_bigger_button(
     cut_over, client, log_in
 ):
     log_in(MOVE, PURGE)
@@ -290,8 +309,8 @@ def test_once_it_is_time_the_rollback_is_the_bigger_button_and_comes_first(
 
     there = html.index(purge(cut_over))
     back = html.index(move_page(Phase.AWS, Phase.DUAL_READ, cut_over))
-    assert back < there
-    assert "px-5.5 py-3" in html[back:there]
+    assert there < back
+    assert "px-5.5 py-3" in html[back:]
     assert "px-2.5 py-1.5" in html[there : there + 1000]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -25,7 +26,14 @@ from migration.models import (
 )
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_database, make_full_client, make_many, make_user
+from tests.factories import (
+    make_client,
+    make_copy_search,
+    make_database,
+    make_full_client,
+    make_many,
+    make_user,
+)
 from tests.migration.secrets.copies.nova_tables import add_execution
 
 PASSWORD = "example-password-1"
@@ -188,8 +196,26 @@ def test_an_open_page_asks_how_far_the_search_is_and_is_loaded_anew_at_its_end(b
     assert "hx-get" not in done.content.decode()
     assert "HX-Refresh" not in kept.headers
     assert "Reload" in text_of(kept)
+    *_begun, said = get_messages(done.wsgi_request)
+    assert str(said) == "The search for copies has ended: it found none."
     # Nobody waits for one that has ended.
     assert browser.get(live).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({"rows_found": 3}, "it found copies of the secret values of 1 client."),
+        ({"not_looked_at": 1}, "it found none, but not all was searched."),
+    ],
+)
+def test_who_waited_for_a_search_is_told_what_it_found(browser, result, words):
+    make_copy_search(make_full_client("idom"), **result).search.finish()
+
+    answer = browser.get(f"{reverse('admin:migration_copysearch_live')}?shown=1")
+
+    (said,) = get_messages(answer.wsgi_request)
+    assert (said.level_tag, str(said)) == ("warning", f"The search for copies has ended: {words}")
 
 
 def test_who_may_not_see_searches_is_not_told_how_far_one_is(stores, client):
