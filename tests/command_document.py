@@ -75,8 +75,8 @@ Each is `python manage.py NAME`. This page is made of what `--help` says (`make 
 | `--yes` | without a question, also over a selection |
 | `--format json` | one object or list on standard output, instead of text |
 
-`--help` has all that a command takes. It exits with 0 if all is well, 1 if something failed, was refused, differs or was
-not begun, 2 if it was used wrongly.
+`--help` has all that a command takes. It exits with 0 if all is well, 1 if something failed, was refused, differs or
+was not begun, 2 if it was used wrongly.
 
 What does something to clients begins at once if they are named by slug, or with `--inline` or `--yes`. Over a selection
 it shows on a terminal how many would be done, and asks. Where nobody can be asked, as in a script, it begins, but for
@@ -86,9 +86,9 @@ ask: `compare_clients` and `test_logins` change nothing, and `push_pending` does
 `group add` and `group remove`, as groups are labels.
 
 A command that waits for a run, makes a plan or moves up to 50 clients by itself shows on standard error how far it is:
-a bar in a terminal, otherwise a line where something has changed. Ctrl-C leaves a run to the workers; with `--inline` it ends the
-batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits with 130,
-after a line that says what is done, what is not, and the `run resume` that goes on with the rest.
+a bar in a terminal, otherwise a line where something has changed. Ctrl-C leaves a run to the workers; with `--inline`
+it ends the batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits
+with 130, after a line that says what is done, what is not, and the `run resume` that goes on with the rest.
 """
 # Every command of Django's has these.
 OF_DJANGO = {
