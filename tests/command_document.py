@@ -53,7 +53,7 @@ SUBJECTS = {
         "invite_administrator": "people",
         "createsuperuser": "people",
         "changepassword": "people",
-        "qcluster": "run",
+        "qcluster": "start",
         "send_notices": "run",
         "audit": "audit",
         "reset_second_factor": "people",
@@ -69,11 +69,14 @@ Each is `python manage.py NAME`. This page is made of what `--help` says (`make 
 | most take | |
 |---|---|
 | `SLUG…`, `--group NAME`, `--all-in PHASE`, `--all` | these clients, those of a group or in a phase, or all |
-| `--by USER` | the user in whose name it is done |
+| `--by USER`, `--reason REASON` | the user in whose name it is done, and why; both are kept |
+| `--dry-run` | print what would be done, write nothing |
+| `--inline` | in this process, without workers |
+| `--yes` | without a question, also over a selection |
 | `--format json` | one object or list on standard output, instead of text |
 
-A command exits with 0 if all is well, 1 if something failed, was refused, differs or was not begun, 2 if it was used
-wrongly.
+`--help` has all that a command takes. It exits with 0 if all is well, 1 if something failed, was refused, differs or
+was not begun, 2 if it was used wrongly.
 
 What does something to clients begins at once if they are named by slug, or with `--inline` or `--yes`. Over a selection
 it shows on a terminal how many would be done, and asks. Where nobody can be asked, as in a script, it begins, but for
@@ -83,9 +86,9 @@ ask: `compare_clients` and `test_logins` change nothing, and `push_pending` does
 `group add` and `group remove`, as groups are labels.
 
 A command that waits for a run, makes a plan or moves up to 50 clients by itself shows on standard error how far it is:
-a bar in a terminal, otherwise a line a second. Ctrl-C leaves a run to the workers; with `--inline` it ends the
-batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits with 130,
-after a line that says what is done, what is not, and the `run resume` that goes on with the rest.
+a bar in a terminal, otherwise a line where something has changed. Ctrl-C leaves a run to the workers; with `--inline`
+it ends the batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits
+with 130, after a line that says what is done, what is not, and the `run resume` that goes on with the rest.
 """
 # Every command of Django's has these.
 OF_DJANGO = {
@@ -95,7 +98,9 @@ OF_DJANGO = {
 # Helps of what the head of the page tells.
 TOLD_ONCE = {
     "the clients, by slug", "the clients of this group", "every client in this phase", "every client",
-    "the user in whose name it is done", "json: one object on stdout",
+    "the user in whose name it is done", "json: one object on stdout", "kept with what is done",
+    "print what would be done, write nothing", "in this process, without workers",
+    "without a question, also over a selection",
 }  # fmt: skip
 
 
@@ -141,6 +146,7 @@ def describe_command(name: str, command: BaseCommand, page: str) -> Iterator[str
         if action.dest not in OF_DJANGO and action.help != argparse.SUPPRESS
     ]
     names = {action.dest for action in actions}
+    djangos = list_djangos(command)
     usage = [name, *(show_action(action) for action in actions if not action.option_strings)]
     usage += ["| --group NAME | --all-in PHASE | --all"] * ("all_in" in names)
     yield f"### `{' '.join(usage)}`"
@@ -148,10 +154,18 @@ def describe_command(name: str, command: BaseCommand, page: str) -> Iterator[str
     rows = [
         f"| `{escape_cell(show_action(action))}` | {escape_cell((action.help or '') % vars(action))} |"
         for action in actions
-        if action.help not in TOLD_ONCE and (action.option_strings or action.help)
+        if action.help not in TOLD_ONCE | djangos and (action.option_strings or action.help)
     ]
     if rows:
         yield "\n".join(["| | |", "|---|---|", *rows, ""])
+
+
+def list_djangos(command: BaseCommand) -> set[str]:
+    """Return the helps of what a command of Django's takes that this one is made of."""
+    base = next(each for each in type(command).__mro__ if each.__module__.startswith("django."))
+    if base.__module__ == BaseCommand.__module__:
+        return set()
+    return {action.help for action in base().create_parser("manage.py", "")._actions if action.help}
 
 
 def escape_cell(text: str) -> str:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.checkout import ROOT, manage
+from tests.checkout import ROOT, manage, manage_on_terminal
 
 PRODUCTION = {
     "DEBUG": "",
@@ -279,6 +279,19 @@ def test_the_demo_serves_names_of_this_machine_alone(places):
 
 def test_a_level_of_logging_may_be_in_small_letters():
     assert manage("check", **PRODUCTION | {"LOG_LEVEL": "debug"}).returncode == 0
+
+
+@pytest.mark.parametrize(("set_to", "level"), [({}, "WARNING"), ({"LOG_LEVEL": "INFO"}, "INFO")])
+def test_at_a_terminal_what_a_command_says_is_not_mixed_with_its_log(set_to, level):
+    show = "import nova_admin.settings as s; print(f'The level is {s.LOG_LEVEL}.')"
+    environment = PRODUCTION | set_to
+
+    waits = f"{show}; input()"  # its terminal lasts as long as it does
+    with manage_on_terminal("shell", "-c", waits, columns=80, **environment) as terminal:
+        terminal.wait_for(f"The level is {level}.")
+
+    # A script keeps the log of what it does.
+    assert "The level is INFO." in manage("shell", "-c", show, **environment).stdout
 
 
 def test_a_profile_that_is_not_there_is_told_in_development_too_where_aws_is_named():

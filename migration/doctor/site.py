@@ -59,6 +59,7 @@ from migration.site.background import read_background_facts
 from migration.site.notices import (
     list_recipient_reports,
     list_recipients,
+    list_refused_webhooks,
     list_unreadable_recipients,
 )
 from nova_credentials.aws.answers import ErrorClass
@@ -1184,3 +1185,34 @@ def find_failing_notices(look: Look) -> Iterator[Finding]:
         yield report_failure(message, SEE_THE_NOTICES())
     if is_well:
         yield report_ok(NOTICES_REACH(n=len(reports)) if reports else NO_NOTICE_FAILS())
+
+
+WEBHOOK_IS_REFUSED = Sentence(
+    "webhook_is_refused", "No notice gets to the webhook at %(host)s. %(why)s"
+)
+CORRECT_THE_WEBHOOK = Sentence(
+    "correct_the_webhook",
+    "Correct it in NOVA_NOTIFY_URLS and restart, or remove it on the page “Notices” and add another one.",
+)
+WEBHOOKS_ARE_ALLOWED = Sentence("webhooks_are_allowed", "Every webhook may be called.")
+
+
+@problem(
+    "webhooks_refused",
+    _("Webhooks"),
+    Area.NOTICES,
+    title_of_wrong=_("Webhooks can't be called"),
+    found_by=Finder.DOCTOR,
+    every=timedelta(hours=1),
+    page="run_notices",
+    button=_("See the notices"),
+    page_permission=SET_NOTICES,
+    told_as=None,
+)
+def find_refused_webhooks(look: Look) -> Iterator[Finding]:
+    """Find the webhooks that this site never calls, before a notice has to get there. Calls none."""
+    refused = list_refused_webhooks(look.read(list_recipients))
+    for each, why in refused:
+        yield report_failure(WEBHOOK_IS_REFUSED(host=each.host, why=why), CORRECT_THE_WEBHOOK())
+    if not refused:
+        yield report_ok(WEBHOOKS_ARE_ALLOWED())

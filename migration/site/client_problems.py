@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from functools import partial
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,6 +20,7 @@ from migration.core.clients import (
     VIEW_CLIENTS,
     VIEW_COMPARISONS,
     VIEW_RUNS,
+    all_clients,
 )
 from migration.core.comparisons import Comparison, OpenMismatch, count_clients_to_resolve
 from migration.core.notices import ClientCondition, NoticeEvent
@@ -81,9 +84,16 @@ MISMATCHES_OPENED = Sentence(
 )
 
 
+# A worker pushes what NOVA wrote within a minute, and compares it then.
+PUSHED_WITHIN = timedelta(minutes=5)
+
+
 def list_open_mismatches() -> Iterable[str]:
-    """Return the fields that differ."""
-    rows = OpenMismatch.objects.order_by().values_list("client_id", "pk")
+    """Return the fields that differ, without those that were just found while a write of NOVA's is on its way."""
+    lately = timezone.now() - PUSHED_WITHIN
+    on_its_way = all_clients().push_due().values("pk")
+    told = OpenMismatch.objects.exclude(first_seen_at__gt=lately, client_id__in=on_its_way)
+    rows = told.order_by().values_list("client_id", "pk")
     return (f"{client_id}:{pk}" for client_id, pk in rows.iterator())
 
 

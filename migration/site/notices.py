@@ -399,7 +399,8 @@ NO_MAIL_SERVER_SET = Sentence(
 )
 WEBHOOK_NOT_ALLOWED = Sentence(
     "webhook_not_allowed",
-    "The site may not call this address: it is of this machine, its cloud or a private network.",
+    "The site may not call this address: it is of this machine, its cloud or a private network. One in a private"
+    " network can stand in NOVA_NOTIFY_URLS.",
 )
 WEBHOOK_UNKNOWN = Sentence("webhook_unknown", "Unknown host. Check the address.")
 
@@ -430,7 +431,11 @@ def add_recipient(address: str, *, by: User) -> Recipient:
     if sum(each.row is not None for each in known) >= notify.most:
         raise RecipientRefusedError(TOO_MANY_RECIPIENTS(n=notify.most))
     if made.way == NoticeWay.WEBHOOK:
-        _require_allowed(address)
+        with Deadline(JUDGED_WITHIN) as deadline:
+            if why := find_refusal(
+                address, deadline=deadline, private_allowed=is_private_allowed()
+            ):
+                raise RecipientRefusedError(why)
     row = NoticeRecipient(
         way=made.way,
         target=made.target,
@@ -447,21 +452,37 @@ def add_recipient(address: str, *, by: User) -> Recipient:
     return Recipient(made.way, made.target, made.host, address, row)
 
 
-def _require_allowed(url: str) -> None:
-    """Refuse a webhook that this site may not call. Whatever is wrong now and may be right later is told by a test."""
+def find_refusal(url: str, *, deadline: Deadline, private_allowed: bool) -> Message | None:
+    """Say why this webhook can't be called; None where it may be. What may be right later is told by a test."""
     try:
-        with Deadline(JUDGED_WITHIN) as deadline:
-            judge_host(
-                urlsplit(url),
-                deadline=deadline,
-                loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed,
-                private_allowed=is_private_allowed(),
-            )
+        judge_host(
+            urlsplit(url),
+            deadline=deadline,
+            loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed,
+            private_allowed=private_allowed,
+        )
     except LoginFailedError as error:
         if error.outcome == LoginOutcome.NOT_ALLOWED:
-            raise RecipientRefusedError(WEBHOOK_NOT_ALLOWED()) from None
+            return WEBHOOK_NOT_ALLOWED()
         if error.outcome == LoginOutcome.NO_SUCH_HOST:
-            raise RecipientRefusedError(WEBHOOK_UNKNOWN()) from None
+            return WEBHOOK_UNKNOWN()
+    return None
+
+
+def list_refused_webhooks(recipients: Collection[Recipient]) -> list[tuple[Recipient, Message]]:
+    """Return the webhooks that can't be called, each with why, after one look-up of each host."""
+    hooks = [each for each in recipients if each.way == NoticeWay.WEBHOOK and each.is_readable]
+    with Deadline(JUDGED_WITHIN) as deadline:
+        judged = [
+            (
+                each,
+                find_refusal(
+                    each.address, deadline=deadline, private_allowed=each.is_private_allowed
+                ),
+            )
+            for each in hooks
+        ]
+    return [(each, why) for each, why in judged if why]
 
 
 @transaction.atomic

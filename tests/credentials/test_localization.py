@@ -41,7 +41,11 @@ def test_what_this_release_cannot_read_is_shown_by_its_text(stored, shown, langu
         (FIELDS_OF_CLIENT(fields="name, is_active"), "client: name, active", "cliente: nombre, activo"),
         (LOGIN_CHANGED(row="x", fields="db_host, db_password_encrypted"), "x: host, password", "x: host, contraseña"),
         (LOGIN_CHANGED(row="x", fields="Host, a column"), "x: Host, a column", "x: Host, a column"),
-        (REVEALED(row="x", field="email_password"), "Revealed password of x.", "Ha revelado un valor: contraseña de x."),
+        (
+            REVEALED(row="x", field="email_password"),
+            "Revealed password of x.",
+            "Ha revelado un valor: contraseña de x.",
+        ),
     ],
 )  # fmt: skip
 def test_fields_are_named_as_in_forms(message, english, spanish):

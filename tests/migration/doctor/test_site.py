@@ -1,6 +1,10 @@
 """Problems of the site that are found by what others have stored, or by what AWS answers now."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from django.utils import timezone
@@ -12,6 +16,7 @@ from migration.models import ClientMigration, Comparison, Run
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import make_many
+from tests.migration.logins.tests.servers import HOST, Certificates
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -75,6 +80,51 @@ def test_aws_that_refuses_every_call_is_away_and_lacks_permissions(aws):
 
     assert told(find_missing_aws) == [("failed", "aws_refuses")]
     assert ("failed", "action_refused") in told(find_lacking_permissions)
+
+
+class AwsWithoutSecrets(BaseHTTPRequestHandler):
+    """Answers every call that there is no such secret."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(400)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.end_headers()
+        self.wfile.write(b'{"__type": "ResourceNotFoundException"}')
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@contextmanager
+def aws_with_a_certificate(certificates: Certificates) -> Iterator[str]:
+    """Its address, at a port of its own: clients are kept by address."""
+    with HTTPServer((HOST, 0), AwsWithoutSecrets) as server:
+        server.socket = certificates.right.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"https://{HOST}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_certificate_that_this_host_does_not_trust_is_told_with_what_makes_it_trusted(
+    settings, monkeypatch, tmp_path
+):
+    """As where a proxy or an endpoint has one of the company's own authority."""
+    certificates = Certificates(tmp_path)
+    with aws_with_a_certificate(certificates) as settings.AWS_ENDPOINT_URL:
+        (found,) = find_missing_aws(Look())
+    assert (found.state, found.message.key) == ("failed", "aws_is_away")
+    assert "SSLError" in str(found.message)
+    assert found.remedy.key == "trust_aws"
+
+    monkeypatch.setenv("AWS_CA_BUNDLE", certificates.file)
+    with aws_with_a_certificate(certificates) as settings.AWS_ENDPOINT_URL:
+        (found,) = find_missing_aws(Look())
+    assert found.ok
 
 
 @pytest.mark.parametrize(

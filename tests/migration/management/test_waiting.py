@@ -17,6 +17,8 @@ from migration.models import RunItem, Worker
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.runs.progress import RUN_PAUSED
+from nova_credentials.aws.answers import ErrorClass
+from nova_credentials.aws.secrets_manager import SecretsManagerError
 from tests.factories import make_full_client
 
 COMMANDS = {
@@ -191,6 +193,34 @@ def test_five_seconds_are_five_seconds_of_a_real_clock(idom, monkeypatch):
 
     assert 5 <= time.monotonic() - began < 8
     assert ADVICE in errors.getvalue()
+
+
+@pytest.mark.parametrize("is_worker_alive", [True, False])
+def test_without_progress_it_ends_with_the_reason_for_which_workers_try_on(
+    idom, clock, is_worker_alive
+):
+    """AWS gives no answer that counts, as behind a certificate that this host doesn't trust."""
+    error = SecretsManagerError(
+        ErrorClass.UNAVAILABLE, "SSLError", "BatchGetSecretValue", "nova/clients/idom"
+    )
+
+    def fail_once() -> None:
+        open_items = RunItem.objects.filter(run__finished_at=None)
+        open_items.update(
+            attempts=1, next_try_at=timezone.now() + timedelta(hours=1), message=error.message
+        )
+        if is_worker_alive:
+            Worker.objects.create(name="host:1")
+
+    clock.at = {2: fail_once}
+    with pytest.raises(CommandError) as given_up:
+        call_command("compare_clients", "idom", stderr=io.StringIO(), stdout=io.StringIO())
+
+    run = Run.objects.get(finished_at=None)
+    told = f"{run} has made no progress for {progress.NO_PROGRESS_SECONDS} s. It stays queued"
+    assert str(given_up.value).startswith(told)
+    assert ("AWS_CA_BUNDLE" in str(given_up.value)) is is_worker_alive
+    assert (ADVICE in str(given_up.value)) is not is_worker_alive
 
 
 def test_commands_are_named_as_they_are_typed_here(monkeypatch):

@@ -599,3 +599,10 @@ def name_a_webhook_that_is_not_there(world: World) -> Iterator[None]:
     send_notices(seconds=5)
     yield
     world.settings.NOVA_NOTIFY = NotifySettings()
+
+
+@causes("webhooks_refused")
+def name_a_webhook_of_this_machine(world: World) -> Iterator[None]:
+    world.settings.NOVA_NOTIFY = NotifySettings(("https://127.0.0.1/services/x",))
+    yield
+    world.settings.NOVA_NOTIFY = NotifySettings()

@@ -1,6 +1,7 @@
 """What is told: acts in the transaction in which they become true, and what holds for clients by a look."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -14,7 +15,14 @@ from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.clients import all_clients
 from migration.core.notices import NoticeEvent
 from migration.logins.models import RotationOutcome
-from migration.models import ClientGroup, Comparison, Notice, OpenMismatch, Rotation
+from migration.models import (
+    ClientGroup,
+    ClientMigration,
+    Comparison,
+    Notice,
+    OpenMismatch,
+    Rotation,
+)
 from migration.moves.approvals import (
     approve_run,
     cancel_run_request,
@@ -78,6 +86,25 @@ def test_what_differs_still_is_not_told_again_and_what_differs_anew_is():
     is_over = Notice.objects.order_by("pk").values_list("is_over", flat=True)
     assert list(is_over) == [False, False, True, False]
     assert OpenMismatch.objects.count() == 1
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_what_differs_while_novas_write_is_on_its_way_is_told_once_it_stays_or_is_refused(
+    is_refused,
+):
+    pk = make_full_client("idom")
+    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
+    written = all_clients().push_due().get()
+    if is_refused:
+        ClientMigration.objects.filter(pk=pk).update(refused_revision=written.revision)
+    make_comparison(pk, "mismatch", mismatches=[DIFFERENT], slug="idom")
+    look_at_clients()
+    assert len(told(NoticeEvent.MISMATCH)) == is_refused
+
+    OpenMismatch.objects.update(first_seen_at=timezone.now() - timedelta(minutes=6))
+    for _ in range(2):
+        look_at_clients()
+    assert len(told(NoticeEvent.MISMATCH)) == 1
 
 
 def test_clients_that_nova_deleted_are_not_told():

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from migration.core.notices import NoticeEvent, is_told
 from migration.core.problems import Look
-from migration.doctor.site import find_lost_keys
+from migration.doctor.site import find_lost_keys, find_refused_webhooks
 from migration.models import AuditEvent, NoticeDelivery, NoticeRecipient
 from migration.site import notices
 from migration.site.menu import find_here, list_tabs
@@ -215,6 +215,28 @@ def test_a_private_network_is_for_those_who_allowed_it_to_tests_of_logins(
     assert test.outcome == "not_allowed"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "169.254.169.254", "a..b"])
+def test_the_doctor_tells_a_webhook_of_the_settings_that_is_never_called(db, settings, host):
+    settings.NOVA_NOTIFY = NotifySettings((f"https://{host}/{SECRET}",), (TEAM,))
+
+    (found,) = find_refused_webhooks(Look())
+
+    assert (found.state, found.message.key) == ("failed", "webhook_is_refused")
+    assert f" {host}. " in str(found.message)
+    assert SECRET not in str(found.message)
+
+
+def test_whoever_sets_the_site_up_may_name_a_webhook_in_a_private_network(ana, settings):
+    private = f"https://10.0.0.1/{SECRET}"
+    settings.NOVA_LOGIN_PRIVATE_ADDRESSES = True
+    add_recipient(private, by=ana)
+    settings.NOVA_LOGIN_PRIVATE_ADDRESSES = False
+    assert [each.state for each in find_refused_webhooks(Look())] == ["failed"]
+
+    settings.NOVA_NOTIFY = NotifySettings((private,))
+    assert [each.state for each in find_refused_webhooks(Look())] == ["ok"]
+
+
 def test_no_mail_without_a_mail_server(administrator, settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
     page = administrator.post(ADD, {"address": TEAM})
@@ -224,7 +246,7 @@ def test_no_mail_without_a_mail_server(administrator, settings):
 
 
 def test_the_same_again_and_too_many_are_refused(administrator, monkeypatch):
-    monkeypatch.setattr(notices, "_require_allowed", lambda url: None)
+    monkeypatch.setattr(notices, "find_refusal", lambda url, **how: None)
     assert administrator.post(ADD, {"address": HOOK}).status_code == 302
     assert refused(administrator, HOOK)
     for number in range(MOST_RECIPIENTS - 1):
