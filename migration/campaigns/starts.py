@@ -191,8 +191,9 @@ class CampaignPlan:
         ids = [pk for each in shown.values() for pk, _slug, _label in each[:CLIENTS_SHOWN]]
         refused = [pk for pk, _slug, _label in shown[PlanClass.REFUSED][:CLIENTS_SHOWN]]
         failed = select_failed_pushes().filter(client__in=refused).order_by()
-        found = dict(failed.values_list("client_id", "message"))
-        reasons = dict(zip(found, name_rows([*found.values()]), strict=True))
+        told = [(pk, why) for pk, why in failed.values_list("client_id", "message") if why]
+        named = name_rows([why for _pk, why in told])
+        reasons = dict(zip([pk for pk, _why in told], named, strict=True))
         names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
         url = reverse("admin:credentials_client_changelist")
         link = '<a class="text-link underline" href="{}?{}">{}</a>'
