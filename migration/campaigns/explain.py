@@ -654,7 +654,7 @@ class WaveState(models.TextChoices):
     """Where a wave stands."""
 
     NOT_BEGUN = "not_begun", _("Not started")
-    IN_WORK = "in_work", _("In work")
+    IN_WORK = "in_work", _("In progress")
     SOAKING = "soaking", _("Being watched")
     WAITING = "waiting", _("Waiting")
     BEGUN = "begun", _("Next step soon")
