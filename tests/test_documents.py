@@ -252,7 +252,7 @@ def test_a_link_to_a_page_in_english_says_so_on_a_page_that_is_not():
 
 
 def test_sections_are_found_by_their_words_first_those_that_are_called_so(reader):
-    found = reader.get(LIST, {"q": "soak time"}).context["found"]
+    found = reader.get(LIST, {"q": "watch time"}).context["found"]
     assert ("migrate.md#campaigns", "Campaigns") in [(each.url, each.heading) for each in found]
     by_heading = reader.get(LIST, {"q": "WORKER taking"}).context["found"][0]
     assert by_heading.url == "runbooks.md#no_worker"

@@ -54,6 +54,12 @@ DIGEST_LENGTH = 16
 
 NOVA_IS_WRITING = Sentence("nova_is_writing", "NOVA is writing this client's rows. Try again.")
 SEVERAL_ROWS_PRIMARY = Sentence(
+    "several_logins_primary",
+    "%(n)s %(kind)s logins are primary (%(ids)s); keep one primary.",
+    glue=", ",
+)
+# Of failures that were stored before, which name the client once more.
+SEVERAL_ROWS_PRIMARY_OF_CLIENT = Sentence(
     "several_rows_primary",
     "%(slug)s: %(n)s %(kind)s logins are primary (%(ids)s); keep one primary.",
     glue=", ",
@@ -282,7 +288,6 @@ class Client(models.Model):
             if len(primary) > 1:
                 raise DocumentError(
                     SEVERAL_ROWS_PRIMARY(
-                        slug=self.slug,
                         n=len(primary),
                         kind=KIND_NAMES[credential_type](),
                         ids=tuple(primary),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -311,12 +312,23 @@ CREDENTIAL_MODELS: dict[CredentialType, type[Credential]] = {
 
 
 def find_row_names(ids: Mapping[str, Collection[int]]) -> dict[tuple[str, int], str]:
-    """Return (type, id) -> what names the login, of the rows that are there still; a query for each type, no secret."""
-    return {
-        (kind, pk): row.short_name
+    """Return (type, id) -> what names the login, of the rows that are there still; a query for each type, no secret.
+
+    Of two of a client that have the same name the ids tell them apart.
+    """
+    rows = {
+        (kind, pk): row
         for kind, pks in ids.items()
         for model in [CREDENTIAL_MODELS[CredentialType(kind)]]
         for pk, row in model._default_manager.defer(*model.SECRET_FIELDS).in_bulk(pks).items()
+    }
+    named = Counter((kind, row.client_id, row.short_name) for (kind, _pk), row in rows.items())
+    numbered = gettext("%(name)s (no. %(id)s)")
+    return {
+        (kind, pk): numbered % {"name": row.short_name, "id": pk}
+        if row.short_name and named[kind, row.client_id, row.short_name] > 1
+        else row.short_name
+        for (kind, pk), row in rows.items()
     }
 
 

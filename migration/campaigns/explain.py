@@ -160,18 +160,18 @@ def _name_wave(wave: Wave) -> str:
     return f"{wave.campaign}, {localize(wave.name_message)}"
 
 
-# Explains what a campaign waits for: an approval, a run, a soak time, clients, an hour of the day, or a worker.
+# Explains what a campaign waits for: an approval, a run, its watch time, clients, an hour of the day, or a worker.
 
 SOAKED_AND_WAITS = Sentence(
     "soaked_and_waits",
-    "%(wave)s has soaked and is waiting for %(n)s clients, until %(until)s at the latest: %(kept)s.",
-    one="%(wave)s has soaked and is waiting for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    "%(wave)s was watched, and waits for %(n)s clients until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s was watched, and waits for %(n)s client until %(until)s at the latest: %(kept)s.",
     glue=", ",
 )
 BEGUN_AND_WAITS = Sentence(
     "begun_and_waits",
-    "%(wave)s is waiting for %(n)s clients, until %(until)s at the latest: %(kept)s.",
-    one="%(wave)s is waiting for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    "%(wave)s waits for %(n)s clients until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s waits for %(n)s client until %(until)s at the latest: %(kept)s.",
     glue=", ",
 )
 
@@ -307,45 +307,62 @@ RUN_SENTENCES: dict[str, Sentence] = {
 WAITS_FOR_ROLLBACK = Sentence(
     "waits_for_rollback", "The rollback of %(wave)s begins once its moves have ended."
 )
-SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
+SOAKS = Sentence("soaks", "%(wave)s is watched until %(until)s.")
 STEP_IS_DUE = Sentence("step_is_due", "The next step begins within a minute.")
+
+
+def _describe_run(run: Run, wave: Wave) -> Message:
+    sentence = RUN_SENTENCES.get(run.state, WAITS_FOR_RUN)
+    return sentence(run=run.name_message, wave=wave.name_message)
+
+
+def _explain_hold(
+    campaign: Campaign,
+    wave: Wave | None,
+    until: datetime | None,
+    now: datetime,
+    worker_seen_at: datetime | None,
+) -> Message | None:
+    """Say what holds a running campaign without a run up, whoever its clients are: a time, or no worker; else None.
+
+    `wave` is the one that has begun and isn't finished, and is watched until `until`.
+    """
+    if wave and until and now < until:
+        watched = SOAKS(wave=wave.name_message, until=show_moment(until))
+        return in_a_row(watched, _name_hours(campaign, until))
+    if hours := _name_hours(campaign, now):
+        return hours
+    is_gone = worker_seen_at is None or now - worker_seen_at > Worker.GONE_AFTER
+    return NO_WORKER() if is_gone else None
 
 
 def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
     """Say what the campaign waits for now; `run` is `find_unfinished_run` of it."""
     if campaign.state == Campaign.State.REQUESTED:
         return Wait(WAITS_FOR_APPROVAL())
-    if campaign.is_over and run is None:
-        return Wait(None)
     if run and run.wave:
-        sentence = RUN_SENTENCES.get(run.state, WAITS_FOR_RUN)
-        return Wait(sentence(run=run.name_message, wave=run.wave.name_message))
+        return Wait(_describe_run(run, run.wave))
     if campaign.state == Campaign.State.STOPPED:
         due = campaign.waves.filter(rollback_is_due=True).first()
         return Wait(WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None)
+    if campaign.is_over:
+        return Wait(None)
 
     # It is running, and none of its runs is in work: when does it make its next step?
     now = timezone.now()
     wave = campaign.waves.begun().filter(finished_at=None).first()
     if wave:
         wave.campaign = campaign
-    if wave and (until := wave.soaks_until(now)):
-        soaks = SOAKS(wave=wave.name_message, until=show_moment(until))
-        return Wait(in_a_row(soaks, _name_hours(campaign, until)))
-    if hours := _name_hours(campaign, now):
-        return Wait(hours)
-    seen_at = Worker.objects.last_seen_at()
-    if seen_at is None or now - seen_at > Worker.GONE_AFTER:
-        return Wait(NO_WORKER())
+    until = wave.soaks_until(now) if wave else None
+    if hold := _explain_hold(campaign, wave, until, now, Worker.objects.last_seen_at()):
+        return Wait(hold)
     ended = (
         wave.find_end_of_last_soak()
         if wave
         else campaign.waves.aggregate(last=Max("finished_at"))["last"]
     )
     step = wave and _find_waiting_step(wave, now, has_soaked=ended is not None)
-    if step:
-        return Wait(step.message, step)
-    return Wait(STEP_IS_DUE())
+    return Wait(step.message, step) if step else Wait(STEP_IS_DUE())
 
 
 WAITS_FOR_CLIENTS = Sentence(
@@ -361,36 +378,25 @@ def explain_waits_briefly(campaigns: Collection[Campaign]) -> dict[int, Message]
     running = {each.pk: each for each in campaigns if each.state == Campaign.State.RUNNING}
     if not running:
         return {}
-    now, found = timezone.now(), dict[int, Message]()
-    unfinished = Run.objects.filter(wave__campaign__in=running, finished_at=None)
-    for run in unfinished.select_related("wave__campaign").order_by("-pk"):
-        if run.wave:
-            sentence = RUN_SENTENCES.get(run.state, WAITS_FOR_RUN)
-            found[run.wave.campaign_id] = sentence(run=run.name_message, wave=run.wave.name_message)
+    now, seen_at, found = timezone.now(), Worker.objects.last_seen_at(), dict[int, Message]()
     waves: dict[int, Wave] = {}
     begun = Wave.objects.begun().filter(campaign__in=running, finished_at=None)
     for wave in begun.annotate(ended=Max("runs__finished_at")).select_related("campaign"):
         waves.setdefault(wave.campaign_id, wave)
     clients = _count_awaited_by_wave(waves.values())
-    seen_at = Worker.objects.last_seen_at()
     for pk, campaign in running.items():
-        if pk in found:
-            continue
         of_wave = waves.get(pk)
         ended = of_wave and of_wave.ended  # type: ignore[attr-defined]  # annotated
         until = ended + campaign.soak if ended else None
         awaited = clients[of_wave.pk] if of_wave else {}
-        if of_wave and until and now < until:
-            found[pk] = SOAKS(wave=of_wave.name_message, until=show_moment(until))
-        elif hours := _name_hours(campaign, now):
-            found[pk] = hours
-        elif seen_at is None or now - seen_at > Worker.GONE_AFTER:
-            found[pk] = NO_WORKER()
-        elif awaited:
-            kept = [each.awaited(n) for each, n in awaited.items() if each.awaited]
-            found[pk] = WAITS_FOR_CLIENTS(n=sum(awaited.values()), kept=tuple(kept))
-        else:
-            found[pk] = STEP_IS_DUE()
+        kept = tuple(each.awaited(n) for each, n in awaited.items() if each.awaited)
+        waits = WAITS_FOR_CLIENTS(n=sum(awaited.values()), kept=kept) if awaited else STEP_IS_DUE()
+        found[pk] = _explain_hold(campaign, of_wave, until, now, seen_at) or waits
+    # After the clients were counted: those of a run that began meanwhile are its own.
+    unfinished = Run.objects.filter(wave__campaign__in=running, finished_at=None)
+    for run in unfinished.select_related("wave__campaign").order_by("-pk"):
+        if run.wave:
+            found[run.wave.campaign_id] = _describe_run(run, run.wave)
     return found
 
 
@@ -553,18 +559,19 @@ def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
         )
 
 
-# Lists what keeps clients of a stopped campaign now, as far as the database can tell. The reason why it stopped may be
-# over by then.
+# Lists what keeps clients of a stopped campaign, as far as the database can tell. The reason why it stopped may be over
+# by then.
 
 # How many clients are named of each reason.
 NAMED = 5
 
 
 @dataclass(frozen=True)
-class BlockedNow:
-    """Clients of the campaign that one thing keeps now, which doesn't pass by itself."""
+class BlockedClients:
+    """Clients of the campaign that one thing keeps now, which doesn't pass by itself; `counted`: which of them."""
 
     campaign: Campaign
+    counted: CountedClients
     blocker: Blocker
     clients: tuple[tuple[int, str], ...]  # id and slug
     passes_at: datetime | None = None  # where it is enough to wait
@@ -604,13 +611,23 @@ class BlockedNow:
 
     @property
     def list_query(self) -> str:
-        """Return the query of the client list that shows the clients kept by this blocker now."""
-        return make_list_query(CountedClients.KEPT_NOW, self.campaign.pk, next=self.blocker.code)
+        """Return the query of the client list that shows the clients kept by this blocker."""
+        return make_list_query(self.counted, self.campaign.pk, next=self.blocker.code)
 
 
-def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
+def list_blocked_now(campaign: Campaign) -> list[BlockedClients]:
     """Return what keeps clients of its waves now, the most frequent first, in three queries."""
-    kept = select_blocked_now(campaign)
+    return _list_blocked(campaign, CountedClients.KEPT_NOW, select_blocked_now(campaign))
+
+
+def list_blocked_later(campaign: Campaign) -> list[BlockedClients]:
+    """Return what keeps clients that wait for their wave, in the same way."""
+    return _list_blocked(campaign, CountedClients.KEPT_LATER, select_blocked_later(campaign))
+
+
+def _list_blocked(
+    campaign: Campaign, counted: CountedClients, kept: ClientPhaseQuerySet
+) -> list[BlockedClients]:
     found: dict[str, list[tuple[int, str]]] = {}
     for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
         found.setdefault(blocker, []).append((pk, slug))
@@ -622,7 +639,8 @@ def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
             newest = Max(Greatest("last_mismatch_at", "last_failure_at"))
             last = counts.aggregate(last=newest)["last"]
         passes_at = last + FRESH if last else None
-        numbers.append(BlockedNow(campaign, BLOCKERS[code], tuple(clients), passes_at))
+        blocked = BlockedClients(campaign, counted, BLOCKERS[code], tuple(clients), passes_at)
+        numbers.append(blocked)
     return sorted(numbers, key=lambda each: -len(each.clients))
 
 
@@ -636,8 +654,8 @@ class WaveState(models.TextChoices):
     """Where a wave stands."""
 
     NOT_BEGUN = "not_begun", _("Not started")
-    IN_WORK = "in_work", _("In work")
-    SOAKING = "soaking", _("Soaking")
+    IN_WORK = "in_work", _("In progress")
+    SOAKING = "soaking", _("Being watched")
     WAITING = "waiting", _("Waiting")
     BEGUN = "begun", _("Next step soon")
     ROLLING_BACK = "rolling_back", _("Rolling back")
@@ -781,6 +799,9 @@ def summarize_campaign(
             wave.number = places[wave.pk]
     run = find_unfinished_run(campaign)
     wait = explain_waiting(campaign, run)
+    if wait.step and (run := find_unfinished_run(campaign)):
+        # It began while the clients for which the step waits were counted.
+        wait = explain_waiting(campaign, run)
     summaries = tuple(_summarize_waves(campaign, shown, wait.step))
     rows = WaveClient.objects.filter(wave__campaign=campaign, left_out_at__isnull=False)
     left_out = rows.count()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from operator import attrgetter
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Count, Max, Q
@@ -15,6 +16,7 @@ from django.utils.translation import ngettext
 
 from credentials.localization import intcomma, localize
 from migration.campaigns.models import (
+    CAMPAIGN,
     CAMPAIGN_ASKED_AGAIN,
     CAMPAIGN_CANCELLED,
     CAMPAIGN_FINISHED,
@@ -27,6 +29,8 @@ from migration.campaigns.models import (
 from migration.core.audit import ORIGIN, AuditEvent, is_ahead
 from migration.core.clients import MOVE_EVENT, VIEW_RUNS, PhaseChange, PhaseChoices, is_move_back
 from migration.core.histories import HasPermission, HistoryLine, make_line
+from migration.core.pages import read_number
+from migration.runs.models import Run
 from nova_credentials.messages import Message
 
 # Whether anything that a campaign's page shows has changed: in one query, as open pages ask every few seconds
@@ -79,6 +83,27 @@ FORMER_STATES = {
 }
 
 
+def name_campaigns(events: Collection[AuditEvent]) -> dict[UUID, str]:
+    """Return the names of the campaigns that did some of these events by themselves, by the ids of the events.
+
+    Asks once, for the campaigns of runs.
+    """
+    groups = {}
+    for event in events:
+        ran = ORIGIN.fullmatch(event.origin)
+        word, _blank, digits = event.correlation.partition(" ")
+        if ran and not ran["command"] and (number := read_number(digits)) is not None:
+            groups[event.pk] = word, number
+    runs = {number for word, number in groups.values() if word == "run"}
+    of_campaigns = Run.objects.filter(pk__in=runs, wave__isnull=False)
+    campaigns = dict(of_campaigns.values_list("pk", "wave__campaign")) if runs else {}
+    found = {
+        pk: number if word == "campaign" else campaigns.get(number) if word == "run" else None
+        for pk, (word, number) in groups.items()
+    }
+    return {pk: localize(CAMPAIGN(id=str(each))) for pk, each in found.items() if each is not None}
+
+
 def list_history(
     campaign: Campaign, *, has_permission: HasPermission, most: int = EVENTS_SHOWN
 ) -> tuple[list[HistoryLine], bool]:
@@ -96,10 +121,9 @@ def list_history(
 
 def _tell(campaign: Campaign, entry: AuditEvent, has_permission: HasPermission) -> HistoryLine:
     line, message = make_line(entry, has_permission), entry.message
-    ran = ORIGIN.fullmatch(entry.origin)
-    if line.who and ran and not ran["command"]:
-        # It began it by itself, in the name of who started it.
-        line = replace(line, who=localize(campaign.name_message))
+    if name := name_campaigns([entry]).get(entry.pk):
+        # It did it by itself, in the name of who started it.
+        line = replace(line, who=name)
     if message.key == CAMPAIGN_STEERED.key:
         former = FORMER_STATES.get(str(message.values.get("state")))
         return replace(line, message=former(campaign=campaign.name_message)) if former else line

@@ -106,6 +106,12 @@ def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
     return find_slugs_unmoved_by_steps(campaign) | dict(kept.values_list("pk", "slug"))
 
 
+def find_stuck_slugs_of_all_waves(campaign: Campaign) -> dict[int, str]:
+    """Return id and slug of the stuck clients, and of those that would stop it again when their wave begins."""
+    later = select_blocked_later(campaign).exclude(blocker__in=[each.code for each in PASSES_SOON])
+    return find_stuck_slugs(campaign) | dict(later.values_list("pk", "slug"))
+
+
 RUN_STILL_IN_WORK = Sentence(
     "run_still_in_work",
     "Nothing was done: %(run)s is still running. Try again once it has finished.",
@@ -117,8 +123,8 @@ OTHERS_ARE_STUCK = Sentence(
 )
 GOES_ON_WITHOUT = Sentence(
     "goes_on_without",
-    "Continued %(campaign)s without %(n)s clients that held it up.",
-    one="Continued %(campaign)s without %(n)s client that held it up.",
+    "Continued %(campaign)s and left out %(n)s clients.",
+    one="Continued %(campaign)s and left out %(n)s client.",
 )
 LEFT_OUT_OF_CAMPAIGN = Sentence(
     "left_out_of_campaign",
@@ -150,8 +156,10 @@ def go_on_without(
         stuck = find(campaign)
         if digest is not None and digest != digest_clients(stuck):
             raise CampaignNotChangedError(OTHERS_ARE_STUCK(n=len(stuck)))
-        taken = WaveClient.objects.not_left_out().filter(wave__campaign=campaign, client__in=stuck)
-        taken.update(left_out_at=timezone.now())
+        taken = WaveClient.objects.filter(wave__campaign=campaign, client__in=stuck)
+        taken.not_left_out().update(left_out_at=timezone.now())
+        in_waves = taken.values_list("client_id", flat=True)
+        _keep_out_of_waves(campaign, {pk: stuck[pk] for pk in stuck.keys() - set(in_waves)})
         name = campaign.name_message
         with campaign.grouping_audit_entries():
             facts = GOES_ON_WITHOUT(campaign=name, n=len(stuck))
@@ -159,6 +167,20 @@ def go_on_without(
             _record_left_out(LEFT_OUT_OF_CAMPAIGN(campaign=name), stuck, by=by, reason=reason)
         campaign.go_on(by=by, seen=seen)
     return len(stuck)
+
+
+def _keep_out_of_waves(campaign: Campaign, clients: dict[int, str]) -> None:
+    """Note clients that wait for a wave as left out of the newest one of their group: none takes them any more."""
+    wave_of = {wave.group_id: wave for wave in campaign.waves.order_by("part")}
+    members = GroupMember.objects.filter(
+        client__in=clients, group__in=campaign.waves.values("group")
+    )
+    group_of = dict(members.values_list("client_id", "group_id"))
+    now = timezone.now()
+    WaveClient.objects.bulk_create(
+        WaveClient(wave=wave_of[group], client_id=pk, slug=clients[pk], left_out_at=now)
+        for pk, group in group_of.items()
+    )
 
 
 LEFT_OUT_AS_INACTIVE = Sentence(
@@ -228,6 +250,11 @@ _WAITING = f"""
 _OF_CAMPAIGN = f"{_TAKEN} UNION ALL {_WAITING}"
 # The same without the waves that are finished: nothing more is done to their clients.
 _UNFINISHED = f"{_TAKEN} AND wave.finished_at IS NULL UNION ALL {_WAITING}"
+# Nor to a client that `stands` at the goal, unless the campaign may roll it back.
+_NOT_AT_GOAL = """
+    AND (campaign.rolls_back OR stands.phase IS NULL
+        OR array_position(%s, stands.phase::text) < array_position(%s, campaign.goal::text))
+"""
 # Who is counted in how far a `campaign` is: also who got to its goal by another way before the wave of its group began.
 _COUNTED = f"""
     {_OF_CAMPAIGN}
@@ -273,7 +300,10 @@ def count_in_campaigns(
         chosen, values = client_ids.query.sql_with_params()
     else:
         chosen, values = "SELECT unnest(%s::bigint[])", (write_array(client_ids),)
-    of_campaign = _OF_CAMPAIGN if in_finished_waves else _UNFINISHED
+    of_campaign, not_at_goal, line = _OF_CAMPAIGN, "", list[list[str]]()
+    if not in_finished_waves:
+        of_campaign, not_at_goal = _UNFINISHED, _NOT_AT_GOAL
+        line = [[phase.value for phase in Phase]] * 2
     found = Campaign.objects.raw(
         f"""
         SELECT campaign.*, counted.number, campaign.state = %s OR EXISTS (
@@ -283,14 +313,15 @@ def count_in_campaigns(
         ) AS moves_clients
         FROM migration_campaign AS campaign
         JOIN LATERAL (
-            SELECT count(DISTINCT client_id) AS number
+            SELECT count(DISTINCT every_client.client_id) AS number
             FROM ({of_campaign}) AS every_client
-            WHERE client_id IN ({chosen})
+            LEFT JOIN migration_clientmigration AS stands USING (client_id)
+            WHERE every_client.client_id IN ({chosen}) {not_at_goal}
         ) AS counted ON counted.number > 0
         WHERE campaign.state = ANY(%s)
         ORDER BY campaign.id
         """,  # noqa: S608  # a constant, and Django's own query
-        [Campaign.State.RUNNING, *values, [state.value for state in Campaign.NOT_OVER]],
+        [Campaign.State.RUNNING, *values, *line, [state.value for state in Campaign.NOT_OVER]],
     )
     return [CampaignShare(each, each.number, each.moves_clients) for each in found]  # type: ignore[attr-defined]  # selected
 
@@ -389,6 +420,7 @@ class NewMemberVerdict(Enum):
     """Whether a campaign takes a client that comes into a group of it now."""
 
     LATER = auto()  # when its wave begins
+    IN_ANOTHER_PART = auto()  # its wave has begun, and what is left of the group makes another one
     NOT_APPROVED = auto()  # it was requested for the clients that were there
     TOO_LATE = auto()  # its wave has begun
 
@@ -404,6 +436,8 @@ def _judge_wave(wave: Wave) -> NewMemberVerdict:
     # One that is stopped waits for another approval, once it is to go on.
     if wave.campaign.asked_at and wave.campaign.state != Campaign.State.STOPPED:
         return NewMemberVerdict.NOT_APPROVED
+    if wave.began_at is None:
+        return NewMemberVerdict.LATER
     # A group of more clients than a wave may have is taken in parts, while some are left.
-    waits = wave.began_at is None or (wave.campaign.wave_size and wave.finished_at is None)
-    return NewMemberVerdict.LATER if waits else NewMemberVerdict.TOO_LATE
+    has_parts = wave.campaign.wave_size and wave.finished_at is None
+    return NewMemberVerdict.IN_ANOTHER_PART if has_parts else NewMemberVerdict.TOO_LATE

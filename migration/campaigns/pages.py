@@ -28,13 +28,14 @@ from credentials.localization import intcomma, localize
 from credentials.models import Client
 from migration.campaigns.explain import (
     NAMED_IN_ALL,
-    BlockedNow,
+    BlockedClients,
     CampaignSummary,
     ClientIds,
     CountedClients,
     WaveState,
     WaveSummary,
     find_counted_clients,
+    list_blocked_later,
     list_blocked_now,
     make_list_query,
     summarize_campaign,
@@ -45,10 +46,10 @@ from migration.campaigns.members import (
     count_in_campaigns,
     count_new_members,
     find_stuck_slugs,
+    find_stuck_slugs_of_all_waves,
     go_on_without,
     list_newest_waves_of_groups,
     read_campaign_request,
-    select_blocked_later,
     select_items_unmoved_by_steps,
     select_taken_further,
 )
@@ -165,6 +166,7 @@ def get_campaign_context(
     summary = summarize_campaign(campaign, waves=list(page.object_list))
     is_stopped = campaign.state == Campaign.State.STOPPED
     kept_now = list_blocked_now(campaign) if is_stopped else []
+    kept_later = list_blocked_later(campaign) if is_stopped else []
     named = {item.client_id for left in summary.left for item in left.items}
     may_stop_by_itself = campaign.state in (Campaign.State.REQUESTED, Campaign.State.RUNNING)
     # The progress of the run that is in work, as its own page shows it
@@ -185,9 +187,8 @@ def get_campaign_context(
         # Of whom the list of clients that were not moved doesn't tell
         "kept_now": [each for each in kept_now if not named.issuperset(dict(each.clients))],
         "kept_ids": {pk for each in kept_now for pk, _slug in each.clients},
-        "kept_later": select_blocked_later(campaign).count() if is_stopped else 0,
+        "kept_later": sum(each.number for each in kept_later),
         "kept_later_query": make_list_query(CountedClients.KEPT_LATER, campaign.pk),
-        "to_correct": any(each.passes_at is None for each in kept_now),
         "differ_now": any(each.blocker == DIFFERS for each in kept_now),
         "may_view_report": may("migration.view_comparison"),
         "history": events,
@@ -211,7 +212,7 @@ def get_campaign_context(
         ),
         "frequent_reason": summary.frequent_reason,
         **({"progress": measure_progress(run), "run_badge": make_run_badge(run)} if run else {}),
-        **get_buttons_context(request, campaign, summary, kept_now),
+        **get_buttons_context(request, campaign, summary, kept_now, kept_later),
     }
 
 
@@ -219,22 +220,35 @@ def get_buttons_context(
     request: HttpRequest,
     campaign: Campaign,
     summary: CampaignSummary,
-    kept_now: Collection[BlockedNow],
+    kept_now: Collection[BlockedClients],
+    kept_later: Collection[BlockedClients],
 ) -> dict[str, object]:
-    """Return which buttons the campaign's state and the user's permissions allow."""
+    """Return which buttons the campaign's state and the user's permissions allow, and which of them is advised."""
     user, state = get_signed_in_user(request), campaign.state
     may_steer = user.has_perm(STEER_PERMISSION)
     approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_MOVES)
     why_not = find_approval_refusal(campaign, user) if approves else None
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
-    stuck: set[int] = set()
+    stuck, later = set[int](), set[int]()
     if may_go_on and not summary.unfinished_run:  # while a run is in work it may leave more
-        stuck = {pk for each in kept_now if not each.passes_soon for pk, _slug in each.clients}
+        stuck, later = (
+            {pk for each in kept if not each.passes_soon for pk, _slug in each.clients}
+            for kept in (kept_now, kept_later)
+        )
         refused = select_items_unmoved_by_steps(campaign).order_by()
         stuck |= set(refused.values_list("client_id", flat=True))
+    # One button stands out, as the text advises it, and none while the page asks whether to cancel.
+    to_fix = sum(each.number for each in kept_now if each.passes_at is None)
+    may_see = user.has_perm("credentials.view_client")
+    advised = ("fix" if may_see else "without") if to_fix else "go_on"
+    variants = {
+        f"{name}_variant": "primary"
+        if name == advised and "cancel" not in request.GET
+        else "default"
+        for name in ("fix", "without", "go_on")
+    }
     return {
-        "may_roll_back": user.has_perm(MOVE_PERMISSION)
-        and user.has_perm("credentials.view_client"),
+        "may_roll_back": user.has_perm(MOVE_PERMISSION) and may_see,
         "may_compare": may_steer
         and summary.waiting is not None
         and summary.waiting.lacks_comparison
@@ -242,9 +256,10 @@ def get_buttons_context(
         "may_stop": may_steer and state == Campaign.State.RUNNING,
         "may_go_on": may_go_on,
         "stuck": len(stuck),  # clients that hold it up
-        # One button stands out, and none while the page asks whether to cancel.
-        "go_on_variant": "default" if stuck or "cancel" in request.GET else "primary",
-        "without_variant": "default" if "cancel" in request.GET else "primary",
+        "to_leave_out": len(stuck | later),
+        "to_fix": to_fix,
+        "fix_url": _find_fix_url(campaign, kept_now) if to_fix and may_see else "",
+        **variants,
         "may_cancel": not campaign.is_over and may_cancel(request, campaign),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,
@@ -257,6 +272,17 @@ def get_buttons_context(
             else {}
         ),
     }
+
+
+def _find_fix_url(campaign: Campaign, kept_now: Collection[BlockedClients]) -> str:
+    """Return the address of what is to be fixed: the page of the only client, or the list of them."""
+    to_fix = [each for each in kept_now if each.passes_at is None]
+    if sum(each.number for each in to_fix) > 1:
+        query = make_list_query(CountedClients.KEPT_NOW, campaign.pk)
+        return f"{reverse('admin:credentials_client_changelist')}?{query}"
+    (kept,) = to_fix
+    page = reverse("admin:credentials_client_change", args=[kept.clients[0][0]])
+    return f"{page}{kept.client_page_query}"
 
 
 def get_stop_notice_context(request: HttpRequest) -> dict[str, bool]:
@@ -446,10 +472,14 @@ class ApproveCampaignView(CampaignButtonView):
 
 
 class GoOnForm(ReasonForm):
-    """Why a campaign goes on without clients, and what the page showed of it and of them."""
+    """Why a campaign goes on without clients, and what the page showed of it and of them.
+
+    Digests of those that hold it up now, and of all: also of those that would in a later wave.
+    """
 
     seen = forms.DateTimeField(required=False, widget=forms.HiddenInput)
     clients = forms.CharField(widget=forms.HiddenInput)
+    every_client = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -457,7 +487,7 @@ class GoOnForm(ReasonForm):
 
 
 class GoOnWithoutView(CampaignButtonView):
-    """Has the campaign go on without the clients that hold it up, which it names first.
+    """Has the campaign go on without the clients that hold it up, or would in a later wave, which it names first.
 
     Their digest is sent along, so that nobody leaves out others than were shown.
     """
@@ -466,7 +496,7 @@ class GoOnWithoutView(CampaignButtonView):
 
     @property
     def title(self) -> str:
-        return gettext("Continue %(campaign)s without the clients that hold it up") % {
+        return gettext("Continue %(campaign)s without blocked clients") % {
             "campaign": self.campaign
         }
 
@@ -474,22 +504,28 @@ class GoOnWithoutView(CampaignButtonView):
         return all(map(self.request.user.has_perm, (STEER_PERMISSION, MOVE_PERMISSION)))
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        stuck = find_stuck_slugs(self.campaign)
-        seen = self.campaign.changed_at.isoformat()
-        return self.show(GoOnForm(initial={"seen": seen, "clients": digest_clients(stuck)}))
+        return self.show()
 
-    def show(self, form: GoOnForm) -> HttpResponse:
-        """Show who holds it up, and the form."""
+    def show(self, form: GoOnForm | None = None) -> HttpResponse:
+        """Show who holds it up, or would, and the form."""
+        stuck = find_stuck_slugs(self.campaign)
+        every_client = find_stuck_slugs_of_all_waves(self.campaign)
+        shown = {
+            "seen": self.campaign.changed_at.isoformat(),
+            "clients": digest_clients(stuck),
+            "every_client": digest_clients(every_client),
+        }
         refused = select_items_unmoved_by_steps(self.campaign).order_by("client_id", "-pk")
         newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
         named = {item.client_id for item in newest[:NAMED_IN_ALL]}
         number_refused = refused.order_by().values("client_id").distinct().count()
         return self.render_to_response(
             self.get_context_data(
-                form=form,
+                form=form or GoOnForm(initial=shown),
                 original=self.campaign,
                 is_stopped=self.campaign.state == self.campaign.State.STOPPED,
-                number=len(find_stuck_slugs(self.campaign)),
+                number=len(stuck),
+                number_of_all=len(every_client),
                 items=newest[:NAMED_IN_ALL],
                 not_named=max(0, number_refused - NAMED_IN_ALL),
                 # Of whom the list of refused clients doesn't tell
@@ -498,12 +534,15 @@ class GoOnWithoutView(CampaignButtonView):
                     for each in list_blocked_now(self.campaign)
                     if not each.passes_soon and not named.issuperset(dict(each.clients))
                 ],
+                kept_later=[
+                    each for each in list_blocked_later(self.campaign) if not each.passes_soon
+                ],
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
             )
         )
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        form = GoOnForm(request.POST)
+        form, of_all = GoOnForm(request.POST), "of_all" in request.POST
         if {"seen", "clients"} & set(form.errors):
             raise BadRequest
         if not form.is_valid():
@@ -512,17 +551,17 @@ class GoOnWithoutView(CampaignButtonView):
             number = go_on_without(
                 self.campaign,
                 by=get_signed_in_user(request),
-                find=find_stuck_slugs,
+                find=find_stuck_slugs_of_all_waves if of_all else find_stuck_slugs,
                 seen=form.cleaned_data["seen"],
-                digest=form.cleaned_data["clients"],
+                digest=form.cleaned_data["every_client" if of_all else "clients"],
                 reason=form.cleaned_data["reason"],
             )
         except CampaignNotChangedError as refusal:
             messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(request.path)
         text = ngettext(
-            "The campaign continues without the client that held it up: it was left out.",
-            "The campaign continues without the clients that held it up: %(n)d were left out.",
+            "The campaign continues. %(n)d client was left out.",
+            "The campaign continues. %(n)d clients were left out.",
             number,
         )
         messages.success(request, text % {"n": number})
@@ -617,6 +656,9 @@ def describe_new_member_verdicts(
     texts = {
         NewMemberVerdict.LATER: gettext(
             "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."
+        ),
+        NewMemberVerdict.IN_ANOTHER_PART: gettext(
+            "{campaign} has begun with {group}, and takes the clients that you put into it now in another wave."
         ),
         NewMemberVerdict.NOT_APPROVED: gettext(
             "{campaign} takes {group}, but leaves out who comes into it now: it was requested without them."

@@ -31,7 +31,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, SELECT_CLASSES
 
 from credentials.localization import localize, show_moment
-from credentials.models import Client
+from credentials.models import Client, name_rows
 from migration.campaigns.explain import describe_time_of_reads, measure_pace_of_reads
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, GROUP_OF_FIRST_WAVE, Campaign, Wave
@@ -191,7 +191,9 @@ class CampaignPlan:
         ids = [pk for each in shown.values() for pk, _slug, _label in each[:CLIENTS_SHOWN]]
         refused = [pk for pk, _slug, _label in shown[PlanClass.REFUSED][:CLIENTS_SHOWN]]
         failed = select_failed_pushes().filter(client__in=refused).order_by()
-        reasons = dict(failed.values_list("client_id", "message"))
+        told = [(pk, why) for pk, why in failed.values_list("client_id", "message") if why]
+        named = name_rows([why for _pk, why in told])
+        reasons = dict(zip([pk for pk, _why in told], named, strict=True))
         names = dict(all_clients().with_ids(ids).order_by().values_list("pk", "name"))
         url = reverse("admin:credentials_client_changelist")
         link = '<a class="text-link underline" href="{}?{}">{}</a>'
@@ -465,7 +467,7 @@ class CampaignForm(ReasonForm):
         required=False,
     )
     soak_time = SoakTimeField(
-        label=_("Soak time"),
+        label=_("Watch time"),
         max_length=40,
     )
     most_mismatches = limit_field(_("Mismatched clients"))
@@ -654,7 +656,7 @@ class StartCampaignView(AdminView):
             source = Source.GROUPS
         number = len(plan_campaign(Campaign(goal=GOALS[-1]), only=ids or None).ids)
         form = CampaignForm(source=source, client_ids=ids, number=number)
-        return self.show_form(form, None if ids else number)
+        return self.show_form(form)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.selected is not None:
@@ -691,8 +693,8 @@ class StartCampaignView(AdminView):
         messages.success(request, text % {"campaign": campaign, "when": when})
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 
-    def show_form(self, form: CampaignForm, number: int | None = None) -> HttpResponse:
-        """Show the form, and bring its first wrong field into view; `number`: of all clients that can move."""
+    def show_form(self, form: CampaignForm) -> HttpResponse:
+        """Show the form, and bring its first wrong field into view."""
         if wrong := next((name for name in form.fields if name in form.errors), None):
             form.fields[wrong].widget.attrs["autofocus"] = True
         groups = list(ClientGroup.objects.with_counts().order_by("key")[: GROUPS_SHOWN + 1])
@@ -707,7 +709,7 @@ class StartCampaignView(AdminView):
                 source=form["source"].value() or Source.GROUPS.value,
                 may_make_group=may_make_group(self.request),
                 selected=len(str(form["clients"].value() or "").split()),
-                number=number,
+                number=len(plan_campaign(Campaign(goal=GOALS[-1])).ids),
                 rows=[
                     {
                         "group": group,

@@ -164,11 +164,11 @@ GOAL_NOT_POSSIBLE = Sentence(
 SOAKS_TOO_SHORT = Sentence(
     "soaks_too_short",
     "Nothing was started: the gate to AWS wants %(wanted)s in dual read, and the campaign would try it after %(soak)s."
-    " Every client would be refused. Make the soak time longer.",
+    " Every client would be refused. Make the watch time longer.",
 )
 LIMIT_TOO_LOW = Sentence(
     "limit_too_low",
-    "Nothing was started: a limit of the stop rule is 1 or more, the size and the soak time 0 or more.",
+    "Nothing was started: a limit of the stop rule is 1 or more, the size and the watch time 0 or more.",
 )
 LIMIT_TOO_HIGH = Sentence(
     "limit_too_high", "Nothing was started: %(number)s is more than can be stored."

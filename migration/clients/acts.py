@@ -238,7 +238,8 @@ class TakeOutOfGroup(GroupAct):
         "number",
     )
     effect = gettext_lazy(
-        "Groups are labels. Clients are not moved or pushed. A wave that has begun keeps its clients."
+        "Groups are labels. Clients are not moved or pushed. A campaign of the group goes on without them after its"
+        " current step."
     )
 
     def plan(self, client_ids: Collection[int], order: Order) -> list[PlannedClient]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from operator import attrgetter
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from migration.campaigns.history import name_campaigns
 from migration.campaigns.models import Campaign
 from migration.clients.models import COMMENT_EVENT, ClientComment
 from migration.core.audit import EVENT_KINDS, AuditEvent
 from migration.core.audit_chain import find_whole_since
-from migration.core.clients import read_move
+from migration.core.clients import MOVE_EVENT, OVERRIDE_EVENT, VIEW_CAMPAIGNS, read_move
 from migration.core.histories import HasPermission, HistoryLine, make_line
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs.models import Run
@@ -55,7 +57,8 @@ class HistoryPage:
 def load_history(client_id: int, *, has_permission: HasPermission, page: int = 1) -> HistoryPage:
     """Load one page of the client's history; `has_permission` says what the user may see.
 
-    Takes a query for the events, one for the comments, and one each for the names of runs and of campaigns.
+    Takes a query for the events, one for the comments, and one each for the names of runs, of campaigns, and of the
+    campaigns of runs. An override is told in place of the move that it let pass.
     """
     page = min(max(page, 1), MOST_PAGES)
     end = page * SHOWN
@@ -72,15 +75,30 @@ def load_history(client_id: int, *, has_permission: HasPermission, page: int = 1
     newest: list[AuditEvent | ClientComment] = [*events, *comments]
     newest.sort(key=attrgetter("place"), reverse=True)
     shown = newest[end - SHOWN - before : end - before]
-    names = _name_groups((each for each in shown if isinstance(each, AuditEvent)), has_permission)
-    lines = [
-        _make_event_line(each, has_permission, names.get(each.correlation, ""))
-        if isinstance(each, AuditEvent)
-        else _make_comment_line(each)
-        for each in shown
-    ]
+    of_events = [each for each in shown if isinstance(each, AuditEvent)]
+    names = _name_groups(of_events, has_permission)
+    campaigns = name_campaigns(of_events) if has_permission(VIEW_CAMPAIGNS) else {}
+    lines = []
+    for newer, each in pairwise([None, *shown]):
+        if isinstance(each, ClientComment):
+            lines.append(_make_comment_line(each))
+        elif each and not (isinstance(newer, AuditEvent) and _tells_move(newer, each)):
+            line = _make_event_line(each, has_permission, names.get(each.correlation, ""))
+            lines.append(replace(line, who=campaigns.get(each.pk, line.who)))
     has_more = before + len(newest) > end
     return HistoryPage(lines, page, has_more, None if has_more else find_whole_since())
+
+
+def _tells_move(override: AuditEvent, move: AuditEvent) -> bool:
+    """Say whether the first is the override by which the second, a move, was made: both are written together."""
+    (first, *_others), overridden = move.message.parts, override.message
+    return (
+        (override.code, move.code) == (OVERRIDE_EVENT, MOVE_EVENT)
+        and override.correlation == move.correlation
+        and override.when - move.when < timedelta(seconds=1)
+        and "new" in overridden.values
+        and overridden.values["new"] == first.values.get("new")
+    )
 
 
 def _name_groups(events: Iterable[AuditEvent], has_permission: HasPermission) -> dict[str, str]:

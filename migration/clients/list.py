@@ -35,7 +35,7 @@ from unfold.decorators import display
 
 from credentials.localization import find_local, intcomma, localize
 from credentials.models import Client
-from credentials.models.clients import SEVERAL_ROWS_PRIMARY
+from credentials.models.clients import SEVERAL_ROWS_PRIMARY, SEVERAL_ROWS_PRIMARY_OF_CLIENT
 from migration.clients.filters import NextStepFilter, covers_standing, get_site_gate_facts
 from migration.clients.models import read_or_count_blockers
 from migration.clients.status import has_push_pending
@@ -274,6 +274,7 @@ SHORT_OF_PUSH = {
     SLUG_IS_EMPTY.key: _("Change the slug"),
     NAME_TOO_LONG.key: _("Shorten the slug"),
     SEVERAL_ROWS_PRIMARY.key: _("Keep one primary login"),
+    SEVERAL_ROWS_PRIMARY_OF_CLIENT.key: _("Keep one primary login"),
     SECRET_TOO_LARGE.key: _("Shorten its logins"),
     NOT_OURS.key: _("Adopt the secret"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -122,6 +123,11 @@ def get_logins_context(
             empty = _make_card(request, formset.empty_form, client, {}, _Focus(is_given=True))
             sections.append({"prefix": formset.prefix, "empty": empty, "title": empty["title"]})
     stored = [card for card in cards if "store_to_test" in card]
+    named = Counter((card["kind"], card["row"].short_name) for card in stored)
+    for card in stored:
+        # As messages tell those of the same name apart.
+        is_alike = named[card["kind"], card["row"].short_name] > 1
+        card["number"] = card["row"].pk if is_alike else None
     return {
         "client_card": client_card,
         "login_cards": cards,

@@ -229,6 +229,8 @@ class Problem:
     stops_writes: bool = False
     # No client is moved forward meanwhile. A gate asks anew, under the client's lease.
     shuts_gates: bool = False
+    # What somebody began stands still until somebody acts: it is told before what goes on.
+    stands_still: bool = False
     # The page where something is done about it (of `migration`, or with "admin:"), and who may see that it is wrong.
     page: str = "run_health"
     button: StrOrPromise = ""
@@ -281,10 +283,18 @@ def problem(code: str, title: StrOrPromise, area: Area, **how: Any) -> Callable[
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Return the problems as every surface lists them: the worst first, then by area, as they were declared."""
+    """Return the problems as every surface lists them, as they were declared.
+
+    The worst come first, of these what stands still, and then it goes by area.
+    """
     severities, areas = list(Severity), list(Area)
     return sorted(
-        problems, key=lambda each: (severities.index(each.severity), areas.index(each.area))
+        problems,
+        key=lambda each: (
+            severities.index(each.severity),
+            not each.stands_still,
+            areas.index(each.area),
+        ),
     )
 
 

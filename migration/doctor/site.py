@@ -637,6 +637,7 @@ def find_host_that_differs(_look: Look) -> Iterator[Finding]:
     found_by=Finder.PAGE,
     stops_writes=True,
     shuts_gates=True,
+    stands_still=True,
     told_as=None,
     page="run_aws_writes",
     button=_("See AWS writes"),

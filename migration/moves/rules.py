@@ -298,6 +298,12 @@ class Awaited:
     least: int = 0
     mean: int = 0
 
+    def describe(self, sentence: Sentence, alike: Sentence, wanted: int) -> Message:
+        """Say how much of what is wanted they have; by `alike` where the average is the least."""
+        if self.mean == self.least:
+            return alike(n=self.number, least=self.least, wanted=wanted)
+        return sentence(n=self.number, mean=self.mean, least=self.least, wanted=wanted)
+
 
 @dataclass(frozen=True, eq=False)  # each is one object: its label is another text in each language
 class Blocker:
@@ -784,6 +790,12 @@ KEPT_FEW_MATCHES_SO_FAR = Sentence(
     "%(n)s with too few matches in a row: %(mean)s of %(wanted)s on average, fewest %(least)s",
     one="%(n)s with too few matches in a row: %(mean)s of %(wanted)s",
 )
+# Where the average says no more than the fewest.
+KEPT_FEW_MATCHES_ALIKE = Sentence(
+    "kept_few_matches_alike",
+    "%(n)s with too few matches in a row: at least %(least)s of %(wanted)s each",
+    one="%(n)s with too few matches in a row: %(least)s of %(wanted)s",
+)
 USUAL_STREAK = Sentence(
     "usual_streak",
     "Workers compare every %(n)s minutes.",
@@ -797,8 +809,8 @@ FEW_MATCHES = Blocker(
     before_purge=True,
     awaited=lambda n: KEPT_FEW_MATCHES(n=n, wanted=int(settings.NOVA_CLEAN_STREAK)),
     counted=lambda: Coalesce(F("client_migration__clean_streak"), 0),
-    awaited_so_far=lambda found: KEPT_FEW_MATCHES_SO_FAR(
-        n=found.number, mean=found.mean, least=found.least, wanted=int(settings.NOVA_CLEAN_STREAK)
+    awaited_so_far=lambda found: found.describe(
+        KEPT_FEW_MATCHES_SO_FAR, KEPT_FEW_MATCHES_ALIKE, int(settings.NOVA_CLEAN_STREAK)
     ),
     usual=lambda: USUAL_STREAK(n=settings.NOVA_SWEEP_MINUTES),
     by_comparison=True,
@@ -924,6 +936,11 @@ KEPT_FEW_READS_SO_FAR = Sentence(
     "%(n)s with too few reads by NOVA: %(mean)s of %(wanted)s on average, fewest %(least)s",
     one="%(n)s with too few reads by NOVA: %(mean)s of %(wanted)s",
 )
+KEPT_FEW_READS_ALIKE = Sentence(
+    "kept_few_reads_alike",
+    "%(n)s with too few reads by NOVA: at least %(least)s of %(wanted)s each",
+    one="%(n)s with too few reads by NOVA: %(least)s of %(wanted)s",
+)
 USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves these clients.")
 FEW_READS = Blocker(
     "reads",
@@ -933,8 +950,8 @@ FEW_READS = Blocker(
     before_purge=True,
     awaited=lambda n: KEPT_FEW_READS(n=n, wanted=int(settings.NOVA_MIN_READS)),
     counted=lambda: count_since_entry("matches"),
-    awaited_so_far=lambda found: KEPT_FEW_READS_SO_FAR(
-        n=found.number, mean=found.mean, least=found.least, wanted=int(settings.NOVA_MIN_READS)
+    awaited_so_far=lambda found: found.describe(
+        KEPT_FEW_READS_SO_FAR, KEPT_FEW_READS_ALIKE, int(settings.NOVA_MIN_READS)
     ),
     usual=USUAL_READS,
     # Before a purge, one in the last day that AWS answered.

@@ -39,6 +39,7 @@ from migration.core.audit import (
     APPROVAL_EVENT,
     CANCELLATION_EVENT,
     MOST_AHEAD,
+    ORIGIN,
     REQUEST_KINDS,
     AuditEvent,
     first_id_at,
@@ -317,6 +318,9 @@ def load_run_history(run: Run, *, has_permission: HasPermission) -> list[History
     lines, newer, begun_as = list[HistoryLine](), None, set[str]()
     for event in sorted(events, key=attrgetter("place"), reverse=True):
         line, message = make_line(event, has_permission), event.message
+        ran = ORIGIN.fullmatch(event.origin)
+        if run.wave and ran and not ran["command"]:
+            line = replace(line, who=str(run.wave.campaign))
         # Up to release 0.2.0 the start of a campaign's run was the run's; the campaign's was carried over beside it.
         if message.key in STARTS:
             if line.is_carried_over and message.key in begun_as:
@@ -617,7 +621,7 @@ class OpenFailuresView(AdminView):
                 rows=rows,
                 headings=[
                     gettext("Client"),
-                    gettext("Act"),
+                    gettext("What"),
                     gettext("Outcome"),
                     gettext("Message"),
                     gettext("Run"),

@@ -29,8 +29,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
-from credentials.localization import localize
-from migration.campaigns.models import CAMPAIGN
+from migration.campaigns.history import name_campaigns
 from migration.core.audit import (
     ORIGIN,
     AuditCheckpoint,
@@ -78,7 +77,6 @@ from migration.core.problems import (
 from migration.core.refused_acts import PAGE_REFUSED, record_repeats
 from migration.core.snapshots import repeatable_read_only
 from migration.people.audit_signals import GIVEN, TAKEN
-from migration.runs.models import Run
 from migration.site.menu import find_title
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_name
@@ -749,30 +747,12 @@ def list_used_kinds() -> list[tuple[str, str]]:
 
 
 def name_doers(events: Collection[AuditEvent]) -> None:
-    """Have these say who did them as pages name it: what ran by itself rather than who began it.
-
-    Asks once, for the campaigns of runs.
-    """
-    groups: dict[UUID, tuple[str, int | None]] = {}
+    """Have these say who did them as pages name it: what ran by itself rather than who began it. Asks once."""
+    campaigns = name_campaigns(events)
     for event in events:
-        word, _blank, digits = event.correlation.partition(" ")
-        groups[event.pk] = word, read_number(digits)
-    runs = {number for word, number in groups.values() if word == "run" and number is not None}
-    of_campaigns = Run.objects.filter(pk__in=runs, wave__isnull=False)
-    campaigns = dict(of_campaigns.values_list("pk", "wave__campaign")) if runs else {}
-    for event in events:
-        word, number = groups[event.pk]
-        campaign = number if word == "campaign" else None
-        if word == "run" and number is not None:
-            campaign = campaigns.get(number)
         ran = ORIGIN.fullmatch(event.origin)
-        is_command = bool(ran and ran["command"])
-        if campaign is not None and ran and not is_command:
-            event.doer = localize(CAMPAIGN(id=campaign))
-        elif event.by:
-            event.doer = escape_name(event.by)
-        else:
-            event.doer = _("Command line") if is_command else "NOVA Admin"
+        nobody = _("Command line") if ran and ran["command"] else "NOVA Admin"
+        event.doer = campaigns.get(event.pk) or escape_name(event.by) or nobody
 
 
 # More are counted in a list, and named on the entry's own page.
@@ -902,7 +882,7 @@ class AuditEventView(ObjectView[AuditEvent]):
 
     @property
     def title(self) -> str:
-        return self.original.code_label
+        return str(self.original)
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         AuditEvent.name_logins([self.original])

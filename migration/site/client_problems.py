@@ -171,8 +171,8 @@ FAILED_CLIENTS = {
     ),
     Act.MOVE: Sentence(
         "clients_not_moved",
-        "The latest move of %(n)s clients failed.",
-        one="The latest move of %(n)s client failed.",
+        "The latest move of %(n)s clients was refused or failed.",
+        one="The latest move of %(n)s client was refused or failed.",
     ),
     Act.LAYOUT: Sentence(
         "clients_kept_layout",
@@ -231,6 +231,7 @@ CLIENTS_LEFT_OUT = Sentence(
 @of_clients(
     "left_out",
     gettext_lazy("Clients that a migration left out"),
+    stands_still=True,
     page="run_changelist",
     permission=VIEW_RUNS,
 )
@@ -446,6 +447,7 @@ CAMPAIGN_WAITS = Sentence("campaign_waits", "Campaign %(number)s is waiting for 
 @of_clients(
     "campaign_stopped",
     gettext_lazy("Campaigns that stopped"),
+    stands_still=True,
     page="campaign_changelist",
     permission=VIEW_CAMPAIGNS,
 )

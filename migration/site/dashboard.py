@@ -146,6 +146,7 @@ class AttentionLine:
     since: datetime | None = None
     # Of a stored look that should have been renewed since.
     looked_at: datetime | None = None
+    stands_still: bool = False
 
 
 def list_attention(
@@ -199,6 +200,7 @@ def _make_line(
         first.statements if each.severity == Severity.CRITICAL else (),
         result.began_at if each.is_of_site and not tells_time else None,
         result.looked_at if result.is_old else None,
+        each.stands_still,
     )
 
 
@@ -288,18 +290,16 @@ def describe_ready(number: int, phase: str) -> str:
 
 
 def describe_left_to_campaigns(number: int) -> str:
-    """Say how many of a phase's clients that are ready go on with their campaign."""
-    text = ngettext(
-        "%(n)s more moves with its campaign.", "%(n)s more move with their campaign.", number
-    )
+    """Say how many of a phase's clients that are ready are in a campaign, which may have stopped."""
+    text = ngettext("%(n)s more is in a campaign.", "%(n)s more are in a campaign.", number)
     return text % {"n": intcomma(number)}
 
 
 def describe_phase_in_campaigns(number: int) -> str:
-    """Say how many of all clients in a phase go on with their campaign, where nobody looks which are ready."""
+    """Say how many of all clients in a phase are in a campaign, where nobody looks which are ready."""
     text = ngettext(
-        "%(n)s client in this phase moves with its campaign.",
-        "%(n)s clients in this phase move with their campaign.",
+        "%(n)s client in this phase is in a campaign.",
+        "%(n)s clients in this phase are in a campaign.",
         number,
     )
     return text % {"n": intcomma(number)}
@@ -414,9 +414,7 @@ SHORT = {
     "campaign_approved": gettext_lazy("%(who)s approved %(campaign)s"),
     "campaign_stopped": gettext_lazy("%(campaign)s stopped"),
     "campaign_stopped_by_hand": gettext_lazy("%(who)s stopped %(campaign)s"),
-    "goes_on_without": gettext_lazy(
-        "%(who)s continued %(campaign)s without the clients that held it up"
-    ),
+    "goes_on_without": gettext_lazy("%(who)s continued %(campaign)s without blocked clients"),
     "campaign_went_on": gettext_lazy("%(who)s continued %(campaign)s"),
     "campaign_cancelled": gettext_lazy("%(who)s cancelled %(campaign)s"),
     "campaign_finished": gettext_lazy("%(campaign)s finished"),
@@ -461,11 +459,13 @@ class Activity:
         counted = self.event.message.values
         left = ("failed", "refused", "left")
         moved = int(str(counted["n"])) - sum(int(str(counted.get(name, 0))) for name in left)
-        text = ngettext(
-            "%(n)s client moved to %(phase)s by %(campaign)s",
-            "%(n)s clients moved to %(phase)s by %(campaign)s",
-            moved,
-        )
+        text = _("%(campaign)s moved no client to %(phase)s")
+        if moved:
+            text = ngettext(
+                "%(n)s client moved to %(phase)s by %(campaign)s",
+                "%(n)s clients moved to %(phase)s by %(campaign)s",
+                moved,
+            )
         values = {
             "n": intcomma(moved),
             "phase": escape(run.get_move_to_display()),

@@ -213,13 +213,13 @@ def _name_minute(minute: datetime, _language: str | None) -> str:
 
 @register.filter
 def duration(seconds: float) -> str:
-    """Return the seconds in words: as seconds below two minutes, as minutes below two hours, then as hours."""
+    """Return the seconds in words: as seconds below a minute and a half, as minutes below two hours, then as hours."""
     whole = round(seconds)
-    if whole < 120:
+    if whole < 90:
         return ngettext("%(n)d second", "%(n)d seconds", whole) % {"n": whole}
     if whole < 7200:
-        return _("%(n)d minutes") % {"n": whole // 60}
-    return _("%(n)d hours") % {"n": timedelta(seconds=whole) // timedelta(hours=1)}
+        return _("%(n)d minutes") % {"n": max(2, round(whole / 60))}
+    return _("%(n)d hours") % {"n": round(whole / 3600)}
 
 
 @register.filter
@@ -362,7 +362,7 @@ def value_length_label(bucket: str) -> str:
 def error_class_label(value: str) -> str:
     """Return the class of an error, in words."""
     labels: dict[str, str] = {
-        ErrorClass.DATA: _("Data"),
+        ErrorClass.DATA: _("Wrong data"),
         ErrorClass.PERMISSION: _("Permission in AWS"),
         ErrorClass.THROTTLED: _("Throttled by AWS"),
         ErrorClass.UNAVAILABLE: _("AWS unavailable"),

@@ -30,7 +30,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     page.get_by_label("Client groups, in their order", exact=True).check()
     page.get_by_label("Order of Spain").fill("1")
     page.get_by_label("Order of Italy").fill("2")
-    page.get_by_label("Soak time").fill("0 min")
+    page.get_by_label("Watch time").fill("0 min")
     page.get_by_label("Reason or ticket").fill("INC-42")
     assert fits(page)
     press(page.get_by_role("button", name="Preview campaign"))
@@ -94,7 +94,7 @@ def test_one_that_a_mismatch_stopped_goes_on_without_that_client(visit, stores):
     assert violations(page) == []
     page.get_by_label("Reason or ticket").fill("INC-42")
     press(page.get_by_role("button", name="Continue without this client"))
-    expect(page.get_by_text("continues without the client that held it up")).to_be_visible()
+    expect(page.get_by_text("The campaign continues. 1 client was left out.")).to_be_visible()
     expect(page.get_by_text("1 left out")).to_be_visible()
 
     go(campaign)

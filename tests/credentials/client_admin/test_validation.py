@@ -153,10 +153,26 @@ def test_the_logins_say_why_a_push_would_fail_and_name_the_logins_as_their_cards
     page = operator.get(f"{change(idom)}?tab=logins")
 
     (problem,) = page.context["push_problems"]
-    assert problem.key == "several_rows_primary"
+    assert problem.key == "several_logins_primary"
     assert "second" in str(problem)
     state = page.content.decode().partition('id="aws-state"')[2].partition("</div>")[0]
     assert "<a" not in state
+
+
+def test_two_logins_of_the_same_name_are_told_apart_by_their_numbers_in_messages_and_cards(
+    operator, idom
+):
+    first, second = Client.objects.get(pk=idom).databases.get(), make_database(idom)
+
+    page = operator.get(f"{change(idom)}?tab=logins")
+
+    (problem,) = page.context["push_problems"]
+    name = str(first)
+    assert str(problem).startswith(
+        f"2 database logins are primary (database login {name} (no. {first.pk}),"
+    )
+    numbers = [card.get("number") for card in page.context["login_cards"]]
+    assert [each for each in numbers if each] == [first.pk, second]
 
 
 def test_of_a_slug_that_no_secret_can_have_the_field_is_open_beside_the_reason(operator, idom):

@@ -280,7 +280,7 @@ def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said
 
     words = text(client.post(START, typed("all", wave_size="13", step="look")))
 
-    assert "Soak times: up to 12 days in all, 24 hours after each of 12 steps." in words.replace(
+    assert "Watch time: up to 12 days in all, 24 hours after each of 12 steps." in words.replace(
         "\xa0", " "
     )
 

@@ -16,9 +16,11 @@ from migration.campaigns.members import (
 )
 from migration.models import Campaign, GroupMember
 from migration.runs.models import Run
+from nova_credentials.phases import Phase
 from tests.factories import make_client
 from tests.migration.acts import act_page, press
 from tests.migration.campaigns.taken import begin, make_group, members, put, take
+from tests.migration.moves.clients import enter_phase_together
 from tests.migration.pages import CLIENTS, login, page_of, text
 
 
@@ -90,6 +92,37 @@ def test_the_page_of_an_act_on_several_says_it_too(stores, client):
     page = client.get(act_page("dual_read", *members(group)))
 
     assert f"2 of these clients are in Campaign {campaign.pk}" in text(page)
+
+
+def test_of_a_client_that_is_at_the_goal_none_says_that_the_campaign_moves_it(stores, client):
+    group = make_group("first", 2)
+    one, _two = members(group)
+    campaign = begin(group, goal=Phase.DUAL_WRITE)
+    take(campaign)
+    enter_phase_together([one], Phase.DUAL_WRITE)
+    login(client, "ana", "credentials.view_client", "migration.move_client")
+
+    assert "This client is in" not in text(client.get(f"{CLIENTS}{one}/change/"))
+    note = f"1 of these clients is in Campaign {campaign.pk}"
+    assert note in text(client.get(act_page("dual_read", *members(group))))
+    # It may be rolled back by it.
+    Campaign.objects.update(rolls_back=True)
+    assert "This client is in" in text(client.get(f"{CLIENTS}{one}/change/"))
+
+
+def test_of_a_group_whose_wave_has_begun_it_is_said_whether_another_one_takes_new_members(stores):
+    def judge() -> NewMemberVerdict:
+        ((_wave, verdict),) = list_newest_waves_of_groups([group.pk])
+        return verdict
+
+    group = make_group("first", 3)
+    campaign = begin(group, wave_size=2)
+    assert judge() == NewMemberVerdict.LATER
+
+    take(campaign)
+    assert judge() == NewMemberVerdict.IN_ANOTHER_PART
+    Campaign.objects.update(wave_size=0)
+    assert judge() == NewMemberVerdict.TOO_LATE
 
 
 def test_of_a_campaign_that_stands_still_none_says_that_it_moves_clients(stores, client):

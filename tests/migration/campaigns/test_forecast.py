@@ -106,6 +106,6 @@ def test_the_page_says_about_when_and_how_long_a_wave_soaks(client):
 
     assert "hours left, if the other waves take as long as those done." in words
     second = words.split("Wave 2 (b)")[-1].split("Wave 3 (c)")[0]
-    assert "Soaking about 2 hours left 0 of 2 clients at the goal" in second
+    assert "Being watched about 3 hours left 0 of 2 clients at the goal" in second
     assert "Refused clients warning 1 (limit 1)" in second
     assert summarize_campaign(campaign).waves[0].soaks_until is None

@@ -1,5 +1,6 @@
 """A stopped campaign goes on without the clients that it could not move; what is finished stays so."""
 
+import re
 from functools import partial
 
 import pytest
@@ -8,12 +9,24 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from migration.campaigns.explain import WaveState, summarize_campaign
-from migration.campaigns.members import find_stuck_slugs, go_on_without
+from migration.campaigns.members import (
+    find_stuck_slugs,
+    find_stuck_slugs_of_all_waves,
+    go_on_without,
+)
 from migration.campaigns.models import CampaignNotChangedError
 from migration.core.clients import all_clients, digest_clients
-from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, WaveClient
+from migration.models import (
+    AuditEvent,
+    Campaign,
+    ClientGroup,
+    ClientMigration,
+    ReadCount,
+    WaveClient,
+)
 from migration.runs.failures import count_failed_clients
 from migration.runs.items import Act, Outcome
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -129,7 +142,7 @@ def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client)
     assert find_stuck_slugs(campaign) == {north[1]: "north-1", north[3]: "north-3"}
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "Continue without these 2 clients…" in page
-    assert "Fix these clients first" in page
+    assert "Fix these clients first, then continue." in page
     assert "Fix in bulk" in page
     assert "north-0" in page
     words = text(client.get(address(campaign)))
@@ -151,12 +164,98 @@ def test_once_they_are_mended_it_may_still_go_on_without_those_that_only_have_to
     client.force_login(User.objects.create_superuser("root"))
 
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
-    assert "Nothing to fix: these clients only have to wait." in page
+    assert "Nothing to fix: this client only has to wait, and you can continue." in page
     assert "Correct each" not in page
     assert "Continue without this client…" in page
 
     assert without_stuck(campaign, by=None) == 1
     assert left_out() == [all_clients().get(pk=late).slug]
+
+
+def stop_with_blocked_later(client, **options) -> Campaign:
+    """Stopped by a refused client in the first wave, while two clients differ whose wave has not begun."""
+    later = make_group("later", 3, Phase.DUAL_WRITE)
+    north = make_group("north", 3, Phase.DUAL_WRITE)
+    campaign = begin(north, later, goal=Phase.DUAL_READ, **options)
+    run = take(campaign)
+    write_password(members(north)[0], "example-new")
+    work(run), take(campaign)
+    for pk in members(later)[:2]:
+        make_comparison(pk, "mismatch")
+    client.force_login(User.objects.create_superuser("root"))
+    return campaign
+
+
+@pytest.mark.parametrize("wave_size", [0, 2])
+def test_whom_a_later_wave_would_stop_at_are_left_out_at_once_with_the_others(client, wave_size):
+    campaign = stop_with_blocked_later(client, wave_size=wave_size)
+    page = text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "Continue without these 3 clients…" in page
+    shown = client.get(address(campaign))
+    for slug in ("north-0", "later-0", "later-1"):
+        assert slug in text(shown)
+
+    done = client.post(address(campaign), form(campaign) | {"reason": "T", "of_all": "1"})
+    assert "The campaign continues. 3 clients were left out." in str(client.get(done.url).content)
+    go(campaign)
+
+    assert left_out() == ["later-0", "later-1", "north-0"]
+    assert stand(campaign) == (Campaign.State.FINISHED, [])
+    assert sum("later" in slug for slugs in taken(campaign) for slug in slugs) == 3
+    later = ClientGroup.objects.get(name="later")
+    assert phases(later) == [Phase.DUAL_WRITE, Phase.DUAL_WRITE, Phase.DUAL_READ]
+    assert summarize_campaign(campaign).left_out == 3
+    # Another campaign may take them.
+    second = begin(put("second", *members(later)[:2]), goal=Phase.DUAL_READ, most_mismatches=9)
+    take(second)
+    assert taken(second) == [["later-0", "later-1"]]
+
+
+def test_those_of_later_waves_stay_where_only_those_that_hold_it_up_now_are_left_out(client):
+    campaign = stop_with_blocked_later(client)
+    assert "Leave out only the client blocked now" in text(client.get(address(campaign)))
+
+    client.post(address(campaign), form(campaign) | {"reason": "T"})
+
+    assert left_out() == ["north-0"]
+
+
+def test_of_other_clients_of_later_waves_than_were_shown_nobody_is_left_out(client):
+    campaign = stop_with_blocked_later(client)
+    shown = form(campaign)
+    make_comparison(members(ClientGroup.objects.get(name="later"))[2], "mismatch")
+
+    client.post(address(campaign), shown | {"reason": "T", "of_all": "1"})
+    client.post(
+        address(campaign), form(campaign) | {"every_client": "", "reason": "T", "of_all": "1"}
+    )
+
+    assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
+
+
+def test_the_button_that_the_text_advises_stands_out(client):
+    def find_main() -> str:
+        content = client.get(page_of("migration_campaign", campaign.pk)).content.decode()
+        (button,) = re.findall(
+            r"bg-primary-600 border-transparent.*?</(?:a|button)>", content, re.DOTALL
+        )
+        return strip_tags(f"<i {button}").split(maxsplit=1)[1].strip()
+
+    campaign, group = begin_cutover(most_mismatches=1)
+    one, two, _three = members(group)
+    make_comparison(one, "mismatch"), take(campaign)
+    client.force_login(User.objects.create_superuser("root"))
+    url = page_of("migration_campaign", campaign.pk)
+
+    assert "Fix this client first, then continue." in text(client.get(url))
+    assert find_main() == "See what to fix"
+    assert f'/client/{one}/change/?tab=comparison"' in client.get(url).content.decode()
+    make_comparison(two, "mismatch")
+    assert "Fix these clients first, then continue." in text(client.get(url))
+    assert find_main() == "See what to fix"
+    make_comparison(one, "match"), make_comparison(two, "match")
+    assert "No client of the waves so far is blocked: you can continue." in text(client.get(url))
+    assert find_main() == "Continue the campaign"
 
 
 def test_when_another_one_differs_than_was_shown_nobody_is_left_out(client):
@@ -262,8 +361,11 @@ def address(campaign: Campaign) -> str:
 
 def form(campaign: Campaign) -> dict[str, str]:
     """Return what the page's form sends beside the reason."""
-    shown = digest_clients(find_stuck_slugs(campaign))
-    return {"clients": shown, "seen": campaign.changed_at.isoformat()}
+    return {
+        "clients": digest_clients(find_stuck_slugs(campaign)),
+        "every_client": digest_clients(find_stuck_slugs_of_all_waves(campaign)),
+        "seen": campaign.changed_at.isoformat(),
+    }
 
 
 def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
@@ -283,7 +385,7 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
 
     assert left_out() == ["north-0"]
     words = text(done)
-    assert "The campaign continues without the client that held it up: it was left out." in words
+    assert "The campaign continues. 1 client was left out." in words
     assert "Clients left out" in words
     assert "1 left out" in words
 

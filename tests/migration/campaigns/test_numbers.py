@@ -78,7 +78,7 @@ def test_whom_a_step_waits_for_is_listed_and_how_much_they_lack_is_said(viewer, 
     response = viewer.get(page(campaign))
 
     shown = {words: query for query, words in links_of(response)}
-    few = shown["2 with too few matches in a row: 1 of 3 on average, fewest 1"]
+    few = shown["2 with too few matches in a row: at least 1 of 3 each"]
     assert listed(viewer, few) == slugs([one, two])
     reads = shown["1 with too few reads by NOVA: 0 of 20"]
     assert listed(viewer, reads) == slugs([three])

@@ -155,7 +155,7 @@ def test_the_page_tells_settings_waves_and_what_it_waits_for(client, log_in):
     assert "The next step begins within a minute." in words
     assert "0 of 2 waves done" in words
     assert "Clients per wave (max.) 1,200" in words
-    assert "Soak time 1 hour 30 minutes" in words
+    assert "Watch time 1 hour 30 minutes" in words
     assert "Steps begin between 00:00 and 23:59 (UTC)" in words
     assert "2 clients that differ 1,000 reads by NOVA that fail at AWS" in words
     assert "Rolls back the wave’s clients" in words
@@ -266,7 +266,7 @@ def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
     response = client.get(page(campaign))
 
     assert f"Move {run.pk} of wave 1 is running." in text(response)
-    assert "0 of 1 (0 %)" in text(response)
+    assert "0 of 1 client" in text(response)
     assert f'href="{page_of("migration_run", run.pk)}"' in response.content.decode()
 
 

@@ -387,6 +387,14 @@ def test_what_is_wrong_is_said_at_its_field_which_is_brought_into_view(client, m
     assert not client.post(START, sent | {"soak_time": "24 h"}).context_data.get("form")
 
 
+def test_an_error_leaves_the_number_of_those_that_can_move_beside_them(client, maria):
+    make_full_client("one"), make_full_client("two")
+    words = "All clients that can move (2)"
+    assert words in text(client.get(START))
+
+    assert words in text(client.post(START, typed(source="all", soak_time="x")))
+
+
 def test_no_more_queries_for_more_groups_and_clients(client, maria):
     def count_queries() -> list[int]:
         groups = ClientGroup.objects.all()

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from migration.campaigns import explain
 from migration.campaigns.explain import NO_PACE_OF_READS, WaveState, summarize_campaign
 from migration.core.clients import all_clients
 from migration.models import Campaign, ClientMigration, ReadCount, Worker
@@ -182,7 +183,7 @@ def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(cli
         (NOT_COMPARED, TOO_OLD, FEW_MATCHES, WAITS_FOR_PUSH), 1
     )
     words = str(summarize_campaign(campaign).waits_for)
-    assert words.startswith("wave 1 is waiting for 4 clients, until ")
+    assert words.startswith("wave 1 waits for 4 clients until ")
     assert "1 with a pending push" in words
 
     operator = make_user("olga")
@@ -200,6 +201,27 @@ def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(cli
     operator.user_permissions.set(Permission.objects.filter(codename="change_campaign"))
     refused = client.post(f"/admin/migration/campaign/{campaign.pk}/steer/", {"order": "compare"})
     assert refused.status_code == 403
+
+
+def test_a_step_whose_run_began_while_its_clients_were_counted_does_not_wait(monkeypatch):
+    Worker.objects.record_heartbeat("worker:1")
+    campaign = begin(make_group("north", 2, Phase.DUAL_READ))
+    ClientMigration.objects.update(comparison_status=None)
+    assert take(campaign) is None
+    assert waited_for(campaign)
+
+    def count_late(*arguments, **options):
+        step = found(*arguments, **options)
+        sweep(), take(campaign)
+        return step
+
+    found = explain._find_waiting_step
+    monkeypatch.setattr(explain, "_find_waiting_step", count_late)
+    summary = summarize_campaign(Campaign.objects.get())
+
+    assert summary.waiting is None
+    assert summary.waits_for == explain.explain_waiting(campaign, Run.objects.get()).message
+    assert summary.unfinished_run == Run.objects.get()
 
 
 def test_what_does_not_pass_makes_no_step_wait():
@@ -269,7 +291,7 @@ def test_the_page_and_the_command_tell_for_whom_it_waits(waits_for_reads, client
     (wave,) = summarize_campaign(campaign).waves
     data = summarize_campaign(campaign).to_json()
 
-    assert "Wave 1 has soaked and is waiting for 2 clients, until " in words
+    assert "Wave 1 was watched, and waits for 2 clients until " in words
     assert f"at the latest: {SO_FAR}" in words
     assert f"{SO_FAR}." in printed
     assert "left at NOVA's current pace of reads." in words

@@ -153,7 +153,7 @@ def test_one_poll_has_line_tabs_and_rows_and_the_page_stays_where_it_is_at_the_e
         response = operator.get(live(run, query))
     words = text(response)
 
-    assert "1 of 102 (1 %): 1 done, 1 in progress, 100 waiting" in words
+    assert "1 of 102 clients: 1 done, 1 in progress, 100 waiting" in words
     assert [(tab["key"], tab["count"]) for tab in response.context["tabs"]] == [
         ("all", 102), ("in_progress", 1), ("waiting", 100), ("failed", 0), ("done", 1),
     ]  # fmt: skip

@@ -17,6 +17,7 @@ from migration.campaigns.steps import start_campaign
 from migration.clients import models as site_counts
 from migration.clients.models import SiteCounts, read_or_count_clients
 from migration.core.clients import all_clients
+from migration.core.problems import Severity
 from migration.models import (
     Campaign,
     ClientGroup,
@@ -220,6 +221,26 @@ def test_all_that_are_cut_over_are_a_hundred_per_cent_and_none_less_is(root):
 
     assert response.context["clients"].percent_cut_over == 100
     assert "2,000 of 2,000" in text(response)
+
+
+def test_one_of_very_many_is_not_none(root):
+    make_many(1, phase="aws"), make_many(199, phase="dual_read")
+
+    words = text(root.get(HOME))
+
+    assert "1 of 200" in words
+    assert "under 1%" in words
+
+
+def test_what_stands_still_is_told_before_what_goes_on(root):
+    make_many(1, status="mismatch")
+    Campaign.objects.create(goal="aws", state="stopped")
+
+    lines = root.get(HOME).context["attention"]
+
+    codes = [line.code for line in lines if line.severity == Severity.WARNING]
+    assert codes[0] == "campaign_stopped"
+    assert "mismatches" in codes
 
 
 def test_what_is_known_of_aws_and_of_the_sweep_needs_attention_once_it_is_old(root, settings):

@@ -289,6 +289,19 @@ def test_the_end_of_a_campaigns_run_is_told_as_the_clients_that_it_moved():
     assert newest.url == reverse("admin:migration_campaign_change", args=[campaign.pk])
 
 
+def test_of_a_campaigns_run_that_moved_nobody_just_that_is_told():
+    group = ClientGroup.objects.get_or_add("Spain")
+    group.put_clients(all_clients().filter(pk=make_full_client("one")))
+    campaign = start_campaign(groups=[group], goal=Phase.DUAL_WRITE)
+    run = advance_campaign(campaign.pk)
+    run.items.update(outcome="refused", finished_at=timezone.now())
+    assert run.finish_if_done()
+
+    told = strip_tags(list_all_activity()[0].line)
+
+    assert told == f"Campaign {campaign.pk} moved no client to Dual write"
+
+
 def test_what_else_is_done_with_a_campaigns_run_is_told_beside_its_end():
     group = ClientGroup.objects.get_or_add("Spain")
     group.put_clients(all_clients().filter(pk=make_full_client("one")))
@@ -300,7 +313,7 @@ def test_what_else_is_done_with_a_campaigns_run_is_told_beside_its_end():
     lines = [strip_tags(each.line) for each in list_all_activity()]
 
     assert any(line.startswith("A command") for line in lines)
-    assert sum("moved to Dual write by" in line for line in lines) == 1
+    assert sum("moved no client to Dual write" in line for line in lines) == 1
 
 
 def test_an_override_is_told_with_its_reason():

@@ -22,7 +22,7 @@ from migration.core.audit import (
     EventKind,
     acting,
 )
-from migration.core.clients import MOVE_EVENT, MOVED, PlannedChange
+from migration.core.clients import MOVE_EVENT, MOVED, VIEW_CAMPAIGNS, PlannedChange
 from migration.core.comparisons import Resolution
 from migration.core.groups import ClientGroup, ClientOwner
 from migration.logins.testing import try_typed_login
@@ -114,6 +114,38 @@ def test_a_move_that_has_a_name_is_called_by_it_and_its_reason_stands_beside_it(
         .count('<span class="history-reason">INC-7</span>')
         == 4
     )
+
+
+def test_a_move_that_was_overridden_is_told_once_with_what_was_missing(idom):
+    for _ in range(2):
+        plan = PlannedChange(overridden=(NOTE,))
+        ClientMigration.objects.change_phases(
+            {idom: plan}, Phase.POSTGRES, Phase.DUAL_WRITE, reason="INC-7", override_reason="INC-7"
+        )
+        ClientMigration.objects.filter(pk=idom).update(phase=Phase.POSTGRES)
+
+    lines = load_history(idom, has_permission=everything).lines
+
+    assert [(line.kind, line.reason) for line in lines] == [("Override", "INC-7")] * 2
+    assert str(NOTE) in str(lines[0].message)
+
+
+def test_what_a_campaign_did_is_signed_by_it(idom):
+    maria = make_user("maria")
+    run = Run.objects.create(
+        kind=Run.Kind.MOVE,
+        move_from="postgres",
+        move_to="dual_write",
+        wave=Campaign.objects.create(goal="aws").waves.create(position=1),
+    )
+    for origin in ("worker on nova-1", "10.0.0.8"):
+        with acting(Actor(origin, f"run {run.pk}")):
+            AuditEvent.objects.record(PUSH_EVENT, NOTE, by=maria, client_id=idom, slug="idom")
+
+    lines = load_history(idom, has_permission=everything).lines
+    assert [line.who for line in lines] == ["maria", str(run.wave.campaign)]
+    of_others = load_history(idom, has_permission=lambda each: each != VIEW_CAMPAIGNS).lines
+    assert [line.who for line in of_others] == ["maria", "maria"]
 
 
 def test_a_request_is_told_with_what_it_waits_for_and_what_became_of_it(idom):

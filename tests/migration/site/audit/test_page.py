@@ -347,5 +347,15 @@ def test_what_ran_by_itself_is_named_instead_of_who_began_it(maria, client):
     assert name("gunicorn on nova-1", "x") == "NOVA Admin"
 
 
+def test_the_path_of_an_entry_names_it_once(maria, client):
+    event = write_entry()
+
+    page = client.get(f"{URL}{event.pk}/change/")
+
+    (above,) = re.findall(r'<nav class="page-above".*?</nav>', page.content.decode(), re.DOTALL)
+    assert re.findall(r'href="(.*?)"', above) == [URL]
+    assert page.context["title"] == str(event)
+
+
 def write_entry(**named) -> AuditEvent:
     return AuditEvent.objects.record(WRITES_STARTED_EVENT, STARTED_WRITES(), **named)
