@@ -1,7 +1,5 @@
 """The law, held against many random lives of a client; and the machine that does so, against planted defects."""
 
-import os
-
 import pytest
 
 from migration.moves.rules import keep_statement
@@ -55,9 +53,9 @@ from tests.law.naming_acts import (
 from tests.law.naming_mutations import NAMING_FAULTS
 from tests.law.setting_acts import the_key_and_the_regions_change
 from tests.law.state_machine import Play, actors, machine, relive, run
+from tests.long_tests import SOAK
 
-# `make test` lives the same lives each time; `make study soak` as many others as it is told to.
-SOAK = int(os.environ.get("NOVA_SOAK", "0"))
+# `make thorough` lives the same lives each time; `make soak` as many others as it is told to.
 SEEDS = dict(zip(Phase, range(len(Phase)), strict=True))
 
 

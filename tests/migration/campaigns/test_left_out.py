@@ -229,6 +229,7 @@ def test_killed_between_any_two_statements_it_is_done_whole_or_not_at_all():
     assert left_out() == ["north-0"]
 
 
+@pytest.mark.nightly
 def test_two_thousand_cost_as_many_queries_as_two():
     def count(number: int, name: str) -> int:
         group = make_group(name, 1)

@@ -380,6 +380,7 @@ def test_what_is_wrong_is_said_at_its_field_which_is_brought_into_view(client, m
     assert not client.post(START, sent | {"soak_time": "24 h"}).context_data.get("form")
 
 
+@pytest.mark.nightly
 def test_no_more_queries_for_more_groups_and_clients(client, maria):
     def count_queries() -> list[int]:
         groups = ClientGroup.objects.all()

@@ -449,6 +449,7 @@ def queries(browser, url: str) -> int:
     return len(captured)
 
 
+@pytest.mark.nightly
 def test_the_comparisons_are_searched_with_an_index(client):
     client.force_login(make_user("viewer", *VIEW))
     make_crowd(1000)

@@ -210,6 +210,7 @@ def test_nothing_else_is_undone_where_the_patch_is_wrong(nova, tmp_path):
     assert "CREATE ROLE" in planned.stdout
 
 
+@pytest.mark.nightly
 def test_what_others_may_read_is_for_its_owner_alone_afterwards(nova):
     nova.run(f"CREATE ROLE {nova.site} LOGIN")
     keys = {"SECRET_KEY": "0123456789abcdef" * 4, "NOVA_AUDIT_KEY": "fedcba9876543210" * 4}

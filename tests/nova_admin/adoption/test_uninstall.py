@@ -230,6 +230,7 @@ def test_without_aws_no_deletion_is_scheduled_and_the_site_stays(uri, aws):
     assert ask(uri, SITE_IS_THERE) == [(True,)]
 
 
+@pytest.mark.nightly
 def test_without_the_owners_address_the_statements_are_printed(nova):
     assert nova.adopt("--yes", "--host", "nova.example.com").returncode == 0
     before = nova.ask("SELECT rolname FROM pg_roles WHERE rolname = %s", nova.site)
@@ -245,6 +246,7 @@ def test_without_the_owners_address_the_statements_are_printed(nova):
     assert nova.ask("SELECT rolname FROM pg_roles WHERE rolname = %s", nova.site) == []
 
 
+@pytest.mark.nightly
 def test_a_role_that_something_else_needs_stays(nova):
     assert nova.adopt("--yes", "--host", "nova.example.com").returncode == 0
     nova.run(f"CREATE TABLE own (id int); ALTER TABLE own OWNER TO {nova.site}")
