@@ -169,19 +169,28 @@ def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
     assert looking == look_at(address, f"{RUNS}{plan.pk}/plan-sheet/", few, CLIENT) == {}
 
 
+@pytest.mark.nightly  # a page of any act is below
 def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
     shut, cut_over = client_in(Phase.DUAL_READ), client_in(Phase.AWS)
     pages = [
         *(act_page(code, shut, cut_over) for code in ("dual_read", "cutover", "rollback")),
         *(act_page(code, shut) for code in ("cutover", "back_to_dual_write", "back_to_postgres")),
         *(act_page(code, cut_over) for code in ("rollback", "purge", "restore")),
-        f"{CLIENT}{cut_over}/versions/",
-        f"{CLIENT}{cut_over}/versions/restore/",
-        f"{CLIENT}{cut_over}/versions/take-pending-off/",
         *(
             f"{CLIENT}act/{act}/?clients={shut},{cut_over}"
             for act in ("copy_to_postgres", "copy_to_aws", "acknowledge")
         ),
+    ]
+
+    assert look_at(*pages) == {}
+
+
+def test_the_versions_and_the_history_of_a_client(look_at, client_in):
+    shut, cut_over = client_in(Phase.DUAL_READ), client_in(Phase.AWS)
+    pages = [
+        f"{CLIENT}{cut_over}/versions/",
+        f"{CLIENT}{cut_over}/versions/restore/",
+        f"{CLIENT}{cut_over}/versions/take-pending-off/",
         f"{CLIENT}{shut}/copy-to-postgres/undo/",
         f"{CLIENT}{cut_over}/history/",
     ]

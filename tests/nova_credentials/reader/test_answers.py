@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_aws, make_client, make_database, make_email
+from tests.long_tests import SOAK
 from tests.nova_credentials.in_phases import bring, stand
 from tests.nova_credentials.reader.questions import (
     assert_answers,
@@ -124,7 +125,9 @@ columns = {
 
 
 @hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15 if SOAK else 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_whatever_the_tables_hold_comes_back_in_every_phase(make_reader, data):
