@@ -153,6 +153,7 @@ def test_every_broken_client_is_explained(first_demo):
     }
 
 
+@pytest.mark.nightly
 def test_a_second_demo_finds_the_first_and_a_profile_and_settings_left_empty_do_not_matter(
     first_demo, seeded
 ):

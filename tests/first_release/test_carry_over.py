@@ -236,6 +236,7 @@ def test_a_session_that_is_ended_in_the_middle_leaves_everything_in_public(first
     assert in_one_piece(first) == "nova_admin"
 
 
+@pytest.mark.nightly
 def test_where_a_table_stays_in_use_nothing_is_carried_over(first):
     first.own()
     with psycopg.connect(first.uri) as holder:

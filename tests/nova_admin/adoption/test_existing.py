@@ -62,10 +62,11 @@ def running_site(load, folder: Path) -> Iterator[Nova]:
 @pytest.mark.parametrize(
     ("load", "may_make_roles"),
     [
-        (load_first, False),
         (load_kept, True),
-        pytest.param(load_first, True, marks=pytest.mark.nightly),
-        pytest.param(load_kept, False, marks=pytest.mark.nightly),
+        *(
+            pytest.param(*case, marks=pytest.mark.nightly)
+            for case in ((load_first, True), (load_first, False), (load_kept, False))
+        ),
     ],
 )
 def test_a_running_site_gets_a_role_of_its_own_and_keeps_its_keys(tmp_path, load, may_make_roles):

@@ -178,6 +178,7 @@ def test_a_client_that_is_purged_while_it_waits_for_the_name_keeps_the_site(uri)
     assert (code, ask(uri, SITE_IS_THERE)) == (1, [(True,)])
 
 
+@pytest.mark.nightly
 def test_a_table_in_use_keeps_it_and_it_goes_on_afterwards(uri):
     with psycopg.connect(uri) as other:
         other.execute("SELECT FROM clients")

@@ -110,7 +110,8 @@ def test_a_copy_goes_on_with_clients_that_production_does_not_have(production, a
         assert there.manage("migrate_clients", "new", "--inline").returncode == 0
 
 
-@pytest.mark.parametrize("to", ["0006", pytest.param("0008", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("to", ["0008", "0006"])
 def test_a_copy_that_keeps_what_it_knows_of_secrets_never_forgets_that_it_is_one(
     production, aws, to
 ):
