@@ -61,6 +61,11 @@ def check_host(value: str) -> None:
     try:
         ipaddress.ip_address(value)
     except ValueError:
+        # Resolvers take digits and dots alone for an address, whatever DNS has.
+        if not value.strip("0123456789."):
+            raise ValidationError(
+                _("An IPv4 address is four numbers from 0 to 255, such as 10.0.0.8.")
+            ) from None
         if not _HOST.fullmatch(value):
             raise ValidationError(
                 _(

@@ -1,7 +1,7 @@
 """Answers the machines that watch the site: whether it lives, whether it is ready and, with its token, its metrics.
 
 Anybody may ask whether it is ready. So an answer is kept for some seconds, and says of each part only whether it is
-well, and by name which settings differ from those of other hosts.
+well or could not be looked at, and by name which settings differ from those of other hosts.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
 from migration.core.aws_writes import get_aws_write_state, learn_facts
+from migration.core.correlation import name_cause
 from migration.core.problems import PROBLEMS, Finder, FindingState, Look, Problem, look_for
 from migration.core.shared_facts import find_differences
 from migration.site.metrics import SiteNumbers, load_site_numbers
@@ -37,7 +38,7 @@ KEPT_SECONDS_OF_SLOW = 30.0
 # So long somebody waits for an answer; what isn't known by then has failed.
 WAIT_SECONDS = 3.0
 
-WELL, FAILED = "ok", "failed"
+WELL, FAILED, NOT_LOOKED_AT = "ok", "failed", "not_looked_at"
 NEVER = FAILED, float("-inf")
 # The one part that no problem says.
 DATABASE = "database"
@@ -148,6 +149,8 @@ def look_at_part(part: str) -> tuple[str, str]:
     state = look_for(each, Look()).state
     if state == FindingState.OK:
         return WELL, state
+    if state == FindingState.NOT_LOOKED_AT:
+        return NOT_LOOKED_AT, state
     differing = find_differences(get_aws_write_state().facts) if each.of_process else ()
     return (f"{FAILED}: {', '.join(differing)}" if differing else FAILED), state
 
@@ -213,7 +216,7 @@ def _ask(part: str) -> tuple[str, str]:
     try:
         return look_at_part(part)
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
-        return FAILED, type(error).__name__
+        return FAILED, name_cause(error)
 
 
 readiness_book = ReadinessBook()

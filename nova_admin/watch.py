@@ -14,6 +14,7 @@ from datetime import timedelta
 from django.db import connections
 from django.utils import timezone
 
+from migration.core.correlation import name_cause
 from migration.core.heartbeat import explain_idleness
 from migration.core.problems import MINUTE, Problem, ProblemRecord
 from migration.core.workers import Worker
@@ -41,8 +42,8 @@ def _watch_for_ever() -> None:
             look_while_no_worker_looks()
             said = ""
         except Exception as error:  # noqa: BLE001  # the next look may be better, and the site goes on anyway
-            if type(error).__name__ != said:
-                said = type(error).__name__
+            if (why := name_cause(error)) != said:
+                said = why
                 logger.warning("Did not look for workers: %s", said)
         finally:
             connections.close_all()

@@ -12,12 +12,14 @@ from django.core.management import get_commands, load_command_class
 
 from credentials import prices
 from credentials.site_schema import SCHEMA
+from migration import tasks
 from migration.clients.models import KEPT_FROM_CLIENTS
 from migration.core.audit_chain import LATE_AFTER
 from migration.core.aws_writes import KNOWN_FOR_SECONDS
 from migration.core.clients import RECOVERY_DAYS
-from migration.core.notices import GIVEN_UP_AFTER
+from migration.core.notices import GIVEN_UP_AFTER, OVER_AFTER
 from migration.core.outgoing import LoginOutcome
+from migration.core.problems import PROBLEMS
 from migration.doctor.nova import MANY_CLIENTS
 from migration.logins.attempts import LOGIN_SECONDS
 from migration.logins.models import TESTS_ARE_KEPT
@@ -33,6 +35,7 @@ from migration.runs.models import MANY_TRIES, Run
 from migration.secrets.layouts import KEPT_FOR
 from nova_admin.embedded.conditions import PER_SECOND
 from nova_admin.management.commands.adopt import SETTINGS, SITE_ROLE
+from nova_admin.operating import KEPT_SECONDS, KEPT_SECONDS_OF_SLOW
 from nova_admin.settings import env
 from tests.checkout import ROOT
 from tests.studies.upgrade import MOST_MS
@@ -40,6 +43,7 @@ from tests.studies.upgrade import MOST_MS
 DOCS = ROOT / "docs"
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 MINUTE, HOUR, DAY = 60, 3600, timedelta(days=1)
+ONE_MINUTE = timedelta(minutes=1)
 PASSWORD = {
     each["NAME"].rpartition(".")[2]: each["OPTIONS"] for each in settings.AUTH_PASSWORD_VALIDATORS
 }
@@ -97,6 +101,9 @@ FIGURES = {
         "delete them after 30 days": RECOVERY_DAYS == 30,
     },
     "run": {
+        "away for ten minutes": 10 * ONE_MINUTE == OVER_AFTER,
+        "keeps its answer for 5 seconds": KEPT_SECONDS == 5,
+        "`queue_away` and `aws_away` for 30": KEPT_SECONDS_OF_SLOW == 30,
         "tried again for 24 hours": timedelta(hours=24) == GIVEN_UP_AFTER,
         "It holds on all hosts within a second": KNOWN_FOR_SECONDS <= 1,
         "`NOVA_AWS_WRITES_PER_SECOND` (48)": WRITES == 48,
@@ -181,6 +188,28 @@ def test_the_table_of_roles_says_who_may_do_what():
             assert said[row] == [name in may for name in ROLES], (row, permission)
     # Whoever may do more than view.
     assert said["**needs a second factor**"] == [bool(given) for given in ROLES.values()]
+
+
+def test_the_table_of_notices_says_how_soon_each_problem_is_told():
+    of_notices = (
+        (DOCS / "run.md").read_text("utf-8").partition("## Notices")[2].partition("\n## ")[0]
+    )
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", of_notices, re.MULTILINE)
+    said = {code: within for within, told in rows for code in re.findall(r"`(\w+)`", told)}
+    for code, each in PROBLEMS.items():
+        if each.told_by_client:
+            assert said.pop(code) == "ten minutes"
+        elif each.told_as is None:
+            assert code not in said
+        elif each.told_after:
+            assert (said.pop(code), each.told_after) == ("six minutes", 5 * ONE_MINUTE)
+        elif each.looked_for_every > ONE_MINUTE:
+            within = {60 * ONE_MINUTE: "an hour", DAY: "a day, or when `doctor` runs"}
+            assert said.pop(code) == within[each.looked_for_every]
+        else:
+            assert code not in said
+    assert not said.keys() & PROBLEMS.keys()
+    assert tasks.list_schedules()["Look for what is to be told of clients"][1] == 10 * ONE_MINUTE
 
 
 def test_every_result_of_a_login_test_is_told():

@@ -67,6 +67,7 @@ from migration.core.pages import (
     get_signed_in_user,
     read_number,
 )
+from migration.moves.acts import MOVE_ACTS
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.readiness import Standing, find_standing, with_blocker
 from migration.moves.rules import BLOCKERS
@@ -502,6 +503,8 @@ class CampaignForm(ReasonForm):
         for name in ("group_name", "first_wave", "soak_time"):
             self.fields[name].widget.attrs["autocomplete"] = "off"
         self.fields["soak_time"].help_text = describe_soak_time()
+        if not any(act.needs_approval for act in MOVE_ACTS.values()):
+            self.fields["reason"].label = gettext("Reason or ticket (optional)")
         hours = gettext("Empty: any time. In %(zone)s; may span midnight.")
         self.fields["ends_at"].help_text = hours % {"zone": timezone.get_default_timezone_name()}
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -39,7 +37,6 @@ from migration.runs.acts import (
     ActRefused,
     Done,
     Order,
-    list_planned,
     register_act,
 )
 from migration.runs.plans import PlanClass, PlannedClient
@@ -374,27 +371,34 @@ def find_group(order: Order) -> ClientGroup:
 def say_groups(client_ids: Collection[int]) -> dict[int, Message]:
     """Say of the clients that are in a group in which they are."""
     names = {group.pk: str(group) for group in ClientGroup.objects.all()}
-    groups: dict[int, list[str]] = defaultdict(list)
+    groups: dict[int, tuple[str, ...]] = {}
     rows = GroupMember.objects.filter(client__in=client_ids).order_by("group__key")
-    for client_id, group_id in rows.values_list("client_id", "group_id"):
-        groups[client_id].append(names[group_id])
-    return {pk: IN_GROUPS(groups=tuple(found)) for pk, found in groups.items()}
+    for client_id, group_id in rows.values_list("client_id", "group_id").iterator():
+        groups[client_id] = (*groups.get(client_id, ()), names[group_id])
+    # Of many clients most are in the same.
+    said = {found: IN_GROUPS(groups=found) for found in set(groups.values())}
+    return {pk: said[found] for pk, found in groups.items()}
 
 
 def plan_all(
     client_ids: Collection[int], messages: dict[int, Message], *, nothing: Collection[int] = ()
 ) -> list[PlannedClient]:
     """Say that it would be done to each client that is there, but for `nothing`, in the order of the ids."""
-    found = {each.client_id: each for each in list_planned(client_ids)}
-    return [
-        replace(
-            found[pk],
+    found = all_clients().with_phase().with_revision().with_ids(client_ids).order_by()
+    rows = found.values_list("pk", "slug", "phase", "revision").iterator()
+    planned = {
+        pk: PlannedClient(
+            pk,
+            slug,
+            phase,
+            revision,
             plan_class=PlanClass.NOTHING if pk in nothing else PlanClass.WILL,
+            outcome="",
             message=messages.get(pk),
         )
-        for pk in client_ids
-        if pk in found
-    ]
+        for pk, slug, phase, revision in rows
+    }
+    return [planned[pk] for pk in client_ids if pk in planned]
 
 
 register_act(PutIntoGroup())

@@ -239,6 +239,26 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
                 [list(comparison_ids)],
             )
 
+    def close_of_never_pushed(self, client_ids: Collection[int]) -> None:
+        """Close what was found missing in AWS of these clients in `postgres`, which no push has brought there yet.
+
+        Earlier releases called that a mismatch.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                WITH left_out AS (
+                    UPDATE migration_clientmigration
+                    SET comparison_id = NULL, comparison_status = NULL, compared_at = NULL, clean_streak = 0,
+                        streak_counted_at = NULL
+                    WHERE client_id = ANY(%s) AND phase = 'postgres' AND comparison_status = 'missing_in_aws'
+                    RETURNING client_id
+                )
+                DELETE FROM migration_openmismatch WHERE client_id IN (SELECT client_id FROM left_out)
+                """,
+                [list(client_ids)],
+            )
+
     def exclude_deleted_clients(self) -> Self:
         """Leave out the mismatches of clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))

@@ -61,6 +61,14 @@ def describe_error(error: BaseException) -> str:
     )
 
 
+def name_cause(error: BaseException) -> str:
+    """Return the text of the error of ours from which it comes, as of a database that refuses; else its kind alone."""
+    for each in _follow_causes(error):
+        if type(each).__module__.partition(".")[0] in OUR_PACKAGES:
+            return escape_invisible(str(each))
+    return type(error).__name__
+
+
 def describe_traceback(error: BaseException) -> str:
     """Return what Python prints of the exception and of those that led to it, without the texts of others."""
     parts = []

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from migration.core.aws_writes import get_aws_write_state, learn_facts
+from migration.core.correlation import name_cause
 from migration.core.rate_limiter import rate_limiter
 from migration.core.releases import APPS, known_migrations
 from migration.core.sentences import HOST_DIFFERS
@@ -82,7 +83,7 @@ class TaskTaker:
                 why = explain_idleness()
             except DatabaseError as error:
                 why, self._may_take = None, False
-                logger.warning("Takes no tasks for now: %s", type(error).__name__)
+                logger.warning("Takes no tasks for now: %s", name_cause(error))
             else:
                 self._may_take = why is None
             if why and why.key != HOST_DIFFERS.key:  # which is logged where it is found
@@ -109,6 +110,6 @@ def _beat_for_ever() -> None:
             Worker.objects.record_heartbeat(name, idle_because=explain_idleness())
         except Exception as error:  # noqa: BLE001  # without a beat the worker would count as gone for ever
             # PostgreSQL may be restarting; the next beat connects again.
-            logger.warning("No heartbeat for now: %s", type(error).__name__)
+            logger.warning("No heartbeat for now: %s", name_cause(error))
             connection.close()
         never.wait(BEAT_SECONDS)

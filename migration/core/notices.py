@@ -50,7 +50,7 @@ class NoticeEvent(models.TextChoices):
     APPROVAL_WANTED = "approval_wanted", _("Approval wanted")
     APPROVAL_DECIDED = "approval_decided", _("Approval given or refused")
     AWS_GONE = "aws_gone", _("AWS does not answer")
-    WORKERS_GONE = "workers_gone", _("No worker is running")
+    WORKERS_GONE = "workers_gone", _("No worker is taking tasks")
     READERS_GONE = "readers_gone", _("NOVA's reader fails or stopped")
     DUPLICATE = "duplicate", _("Duplicate of the database")
     COPIES_FOUND = "copies_found", _("Copies of secret values found")

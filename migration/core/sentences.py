@@ -82,7 +82,10 @@ LEFT_TO_AWS = Sentence(
     "Left alone: both stores differ, and someone else wrote the current version of %(name)s (%(version)s). Check "
     "the mismatch and copy one way.",
 )
-NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
+NO_WORKER = Sentence(
+    "no_worker",
+    "No worker is taking tasks. Health says why; if none is running, start one: manage.py qcluster",
+)
 NOVA_WROTE = Sentence("nova_wrote", "NOVA has just written this client's rows. Try again.")
 ASK_BY_COMMAND = Sentence(
     "ask_by_command",

@@ -683,13 +683,14 @@ class _Examination:
 
     @cached_property
     def taken(self) -> str:
-        """Return a name of `absent` of which AWS doesn't say that no secret has it, or nothing."""
+        """Return a name of `absent` that a secret has, or nothing. Raises where AWS doesn't say."""
         for name in self.absent:
             try:
                 self.sm.describe_secret(name)
             except SecretsManagerError as error:
                 if error.not_found:
                     continue
+                raise
             return name
         return ""
 
@@ -736,10 +737,16 @@ class _Examination:
             return _leave(permission, IAM_NOT_HARMLESS(why=why), is_untold=True)
         if action in ON_PRESENT or action.startswith(f"{KMS}:"):
             return self._try_on_present(permission, why)
-        if action in CHANGING and (lacking := f"{SM}:DescribeSecret") in self.refused:
-            return _leave(permission, IAM_NEEDS_OTHER(action=lacking, why=why))
-        if action in CHANGING and self.taken:
-            return _leave(permission, IAM_NAME_IS_TAKEN(name=self.taken, why=why))
+        if action in CHANGING:
+            try:
+                taken = self.taken
+            except SecretsManagerError as error:
+                if not _is_refusal(error):
+                    raise
+                needed = f"{SM}:DescribeSecret"
+                return _leave(permission, IAM_NEEDS_OTHER(action=needed, why=why))
+            if taken:
+                return _leave(permission, IAM_NAME_IS_TAKEN(name=taken, why=why))
         if action == f"{SM}:ListSecrets":
             probes.try_list(self.sm, f"{settings.NOVA_SECRET_PREFIX}/")
         elif action == f"{SM}:BatchGetSecretValue":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Count, Max, Min, Q
+from django.db.models import BooleanField, ExpressionWrapper, Max, Min, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
@@ -101,6 +101,29 @@ WORKERS_ARE_GONE = Sentence(
 NO_WORKER_EVER = Sentence("no_worker_ever", "No worker has ever run.")
 START_A_WORKER = Sentence("start_a_worker", "Without one nothing is pushed or compared. Start one:")
 WORKER_IS_ALIVE = Sentence("worker_is_alive", "A worker was seen %(ago)s ago.")
+WORKERS_TAKE_NO_TASKS = Sentence(
+    "workers_take_no_tasks",
+    "%(n)s workers are running but take no tasks (%(names)s). %(why)s",
+    glue=", ",
+    one="%(n)s worker is running but takes no tasks (%(names)s). %(why)s",
+)
+CORRECT_OR_UPGRADE = Sentence(
+    "correct_or_upgrade",
+    "Give that host the settings of the others, or the release of the database's schema, and restart its workers.",
+)
+
+
+def explain_refusals(workers: Iterable[Worker]) -> list[tuple[Message, int]]:
+    """Say why those of the workers that take no tasks take none, and how many these are; one entry a reason."""
+    refusing: dict[str, list[Worker]] = {}
+    for worker in workers:
+        if worker.idle_because:
+            refusing.setdefault(str(worker.idle_because), []).append(worker)
+    found = []
+    for alike in refusing.values():
+        names, why = tuple(each.name for each in alike), alike[0].idle_because
+        found.append((WORKERS_TAKE_NO_TASKS(n=len(alike), names=names, why=why), len(alike)))
+    return found
 
 
 @problem(
@@ -118,15 +141,24 @@ WORKER_IS_ALIVE = Sentence("worker_is_alive", "A worker was seen %(ago)s ago.")
     page_permission=VIEW_RUNS,
 )
 def find_missing_worker(_look: Look) -> Iterator[Finding]:
-    """Find that no worker that takes tasks is alive; without one, too. Reads their table alone: readiness asks."""
+    """Find that no worker takes tasks: none is alive, or why those that are refuse. Reads their table alone.
+
+    Readiness asks it.
+    """
     # By PostgreSQL's clock, as hosts' clocks differ: two would tell by turns that it is so and that it is over.
     is_alive = Q(seen_at__gt=Now() - Worker.GONE_AFTER)
-    found = Worker.objects.taking_tasks().aggregate(
-        seen=Max("seen_at"), alive=Count("pk", filter=is_alive)
-    )
-    seen = found["seen"]
-    if found["alive"]:
+    newest = Worker.objects.taking_tasks().order_by("-seen_at").values("pk")[:1]
+    found = Worker.objects.filter(is_alive | Q(pk__in=newest)).order_by("name")
+    workers = list(found.annotate(is_alive=ExpressionWrapper(is_alive, BooleanField())))
+    taking = [each for each in workers if each.idle_because is None]
+    seen = max((each.seen_at for each in taking), default=None)
+    if seen and any(each.is_alive for each in taking):  # type: ignore[attr-defined]  # annotated
         yield report_ok(WORKER_IS_ALIVE(ago=seen))
+        return
+    alive = [each for each in workers if each.is_alive]  # type: ignore[attr-defined]  # annotated
+    if refusals := explain_refusals(alive):
+        for why, _number in refusals:
+            yield report_failure(why, CORRECT_OR_UPGRADE())
         return
     yield report_failure(
         WORKERS_ARE_GONE(ago=seen) if seen else NO_WORKER_EVER(),
@@ -149,7 +181,11 @@ def find_idle_workers(_look: Look) -> Iterator[Finding]:
     alive = Worker.objects.alive().taking_tasks()
     names = tuple(f"{worker.name} ({worker.release or '?'})" for worker in alive.order_by("name"))
     if not names:
-        yield report_unlooked(NO_WORKER_IS_ALIVE(), START_A_WORKER(), statements=(START,))
+        refusals = explain_refusals(Worker.objects.alive().order_by("name"))
+        for why, _number in refusals:
+            yield report_unlooked(why, CORRECT_OR_UPGRADE())
+        if not refusals:
+            yield report_unlooked(NO_WORKER_IS_ALIVE(), START_A_WORKER(), statements=(START,))
         return
     began = alive.aggregate(at=Min("started_at"))["at"]
     ended = apps.get_model("django_q", "Task").objects.aggregate(at=Max("stopped"))["at"]
@@ -160,16 +196,6 @@ def find_idle_workers(_look: Look) -> Iterator[Finding]:
         yield report_ok(WORKERS_ARE_ALIVE(n=len(names), names=names))
 
 
-WORKERS_TAKE_NO_TASKS = Sentence(
-    "workers_take_no_tasks",
-    "%(n)s workers are running but take no tasks (%(names)s). %(why)s",
-    glue=", ",
-    one="%(n)s worker is running but takes no tasks (%(names)s). %(why)s",
-)
-CORRECT_OR_UPGRADE = Sentence(
-    "correct_or_upgrade",
-    "Give that host the settings of the others, or the release of the database's schema, and restart its workers.",
-)
 WORKERS_ARE_OLD = Sentence(
     "workers_are_old",
     "%(n)s workers run a release before 0.2.0, which doesn't know this schema: %(names)s.",
@@ -193,17 +219,16 @@ RELEASES_AGREE = Sentence(
     "release_skew",
     _("Worker releases"),
     Area.WORKERS,
+    # A worker that refused before a restart counts as alive for half a minute after it.
+    told_after=timedelta(minutes=5),
 )
 def find_release_skew(_look: Look) -> Iterator[Finding]:
     """Find workers that take no tasks, by reason, those of a release that doesn't ask, and that this one is older."""
     alive = list(Worker.objects.alive().order_by("name"))
-    found = []
-    idle = [(worker.name, worker.idle_because) for worker in alive if worker.idle_because]
-    for why in dict.fromkeys(str(why) for _name, why in idle):
-        names = tuple(name for name, each in idle if str(each) == why)
-        because = next(each for _name, each in idle if str(each) == why)
-        message = WORKERS_TAKE_NO_TASKS(n=len(names), names=names, why=because)
-        found.append(report_failure(message, CORRECT_OR_UPGRADE(), count=len(names)))
+    found = [
+        report_failure(why, CORRECT_OR_UPGRADE(), count=number)
+        for why, number in explain_refusals(alive)
+    ]
     if before := tuple(worker.name for worker in alive if not worker.release):
         message = WORKERS_ARE_OLD(n=len(before), names=before)
         found.append(report_failure(message, STOP_OLD_WORKERS(), count=len(before)))

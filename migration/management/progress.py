@@ -386,7 +386,7 @@ def _describe_rest(run: Run, sentence: Sentence) -> Message:
 
 NOT_BEGUN_NO_WORKER = Sentence(
     "not_begun_no_worker",
-    "No worker is running, so nothing happens. Start one with: manage.py qcluster"
+    "No worker is taking tasks, so nothing happens. doctor says why; if none is running, start one: manage.py qcluster"
     " (or press Ctrl+C and run this command again with --inline; the run stays queued for the next worker)",
 )
 ITEM_NOT_BEGUN = Sentence(

@@ -406,6 +406,11 @@ SEE_NOVA_TABLES = Sentence(
     "see_nova_tables",
     "Ask NOVA's developers what it is for, then decide on the page “NOVA's tables” (docs/nova.md).",
 )
+GIVE_IT_BACK = Sentence(
+    "give_it_back",
+    "Ask NOVA's developers to do so. Until then nothing is pushed, compared or moved, and NOVA's reader may fail"
+    " too (docs/nova.md).",
+)
 COLUMNS_ARE_KNOWN = Sentence(
     "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
 )
@@ -432,7 +437,9 @@ def find_unknown_columns(look: Look) -> Iterator[Finding]:
     """Name the changes that NOVA made to its columns. Those that shut gates are failures."""
     columns = look.read(read_nova_tables).columns
     for found in columns.changes:
-        if found.is_breaking or found.change == ColumnChange.ADDED:
+        if found.is_breaking:
+            yield report_failure(found.message, GIVE_IT_BACK())
+        elif found.change == ColumnChange.ADDED:
             yield report_failure(found.message, SEE_NOVA_TABLES())
         else:
             yield report_ok(found.message)

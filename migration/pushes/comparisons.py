@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import get_aws_write_state
-from migration.core.comparisons import Comparison
+from migration.core.comparisons import Comparison, OpenMismatch
 from migration.core.keys import fingerprint_key
 from migration.core.secrets import Secret
 from migration.core.shared_facts import explain_differences
@@ -38,8 +38,9 @@ RECHECK_AFTER_SECONDS = 0.5
 def compare(
     *, client_ids: Collection[int], run: Run | None = None, interactive: bool = False
 ) -> dict[int, Comparison]:
-    """Compare both stores and store each client's result; a client with nothing in either store is left out.
+    """Compare both stores and store each client's result; a client that has nothing to compare is left out.
 
+    So is one that was never pushed: that AWS lacks it is no mismatch.
     A host that differs from what all share may have read other secrets: its results say so, and none is stored.
     """
     sm = secrets_manager(interactive=interactive)
@@ -55,6 +56,8 @@ def compare(
         again = _compare_once(in_doubt, run, sm)
         results = {pk: again.get(pk, result) for pk, result in results.items()}
     Comparison.objects.record(results.values())
+    if left_out := set(client_ids) - results.keys():
+        OpenMismatch.objects.close_of_never_pushed(left_out)
     return results
 
 
@@ -65,11 +68,28 @@ def _compare_once(
     # The tables of a purged client hold pointers: there is nothing to compare.
     candidates = [snapshot for snapshot in read.values() if snapshot.phase != Phase.PURGED]
     found = read_secrets(candidates, sm=sm)
+    never_pushed = _find_never_pushed(candidates, found)
     return {
         snapshot.client_id: make_unsaved_comparison(snapshot, found, run=run)
         for snapshot in candidates
-        if _is_worth_comparing(snapshot, found)
+        if snapshot.client_id not in never_pushed and _is_worth_comparing(snapshot, found)
     }
+
+
+def _find_never_pushed(batch: Collection[ClientSnapshot], found: Answers) -> set[int]:
+    """Return the clients in `postgres` that have no secret in AWS, and never had one: nothing is missing there."""
+    absent = {
+        snapshot.client_id: set(snapshot.names.values())
+        for snapshot in batch
+        if snapshot.phase == Phase.POSTGRES
+        and all(_is_not_found(found.get(name)) for name in snapshot.names.values())
+    }
+    pushed = Secret.objects.find(set().union(*absent.values())) if absent else {}
+    return {pk for pk, names in absent.items() if names.isdisjoint(pushed)}
+
+
+def _is_not_found(answer: SecretValue | SecretsManagerError | None) -> bool:
+    return isinstance(answer, SecretsManagerError) and answer.not_found
 
 
 def read_secrets(batch: Collection[ClientSnapshot], *, sm: SecretsManager) -> Answers:

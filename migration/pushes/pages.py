@@ -22,7 +22,7 @@ from unfold.decorators import display
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize, localize_html
-from credentials.models import Client
+from credentials.models import Client, CountingGap
 from migration.core.audit import ReasonError
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import Comparison, OpenMismatch, Resolution
@@ -58,6 +58,7 @@ from migration.pushes.resolutions import (
 from migration.runs.act_pages import SELECTIONS, get_act_url_for_source
 from migration.runs.acts import ACTS, Act
 from migration.runs.models import Run
+from migration.runs.pages import MORE_OF_RUN
 from migration.runs.starts import start_run
 from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import Phase
@@ -426,3 +427,15 @@ def get_versions_and_writers_context(comparison: Comparison) -> dict[str, object
         # What is open now, whichever comparison was the last to find it.
         "open_mismatches": OpenMismatch.objects.filter(client_id=pk).order_by("path"),
     }
+
+
+def get_push_cause_context(_request: HttpRequest, run: Run) -> dict[str, object]:
+    """Say whether a push of the schedule looks at every client, as writes of NOVA went uncounted since the last."""
+    if run.kind != Run.Kind.PUSH or not run.is_of_schedule:
+        return {}
+    before = Run.objects.of_schedule().filter(kind=run.kind, pk__lt=run.pk).order_by("pk").last()
+    gaps = CountingGap.objects.open_at_or_after(before.created_at if before else None)
+    return {"follows_a_gap": gaps.filter(found_at__lte=run.created_at).exists()}
+
+
+MORE_OF_RUN.append(get_push_cause_context)

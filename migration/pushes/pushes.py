@@ -590,7 +590,7 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     return again
 
 
-NOTHING_TO_COMPARE = Sentence("nothing_to_compare", "Nothing to compare in either store.")
+NOTHING_TO_COMPARE = Sentence("nothing_to_compare", "Nothing to compare: it isn't in both stores.")
 
 
 @works_on(Run.Kind.COMPARE, together=SECRETS_A_CALL)

@@ -36,6 +36,7 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Extra
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 
 CLIENT_ADDED_EVENT = EventKind(
     "client_added", gettext_lazy("Client added"), icon="edit", in_history=True
@@ -178,6 +179,7 @@ def _push_saved(client_id: int, warn: Callable[[Message], None]) -> None:
 CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
 CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
 FIELDS_OF_CLIENT = Sentence("fields_of_client", "client: %(fields)s")
+SLUG_BEFORE = Sentence("slug_before", "its slug was %(slug)s before")
 LOGIN_ADDED = Sentence("login_added", "%(row)s added: %(fields)s")
 LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 
@@ -186,9 +188,16 @@ def record_save(
     client: Client, forms: Iterable[ClientForm | CredentialForm], *, added: bool
 ) -> None:
     """Record in the audit which fields of the client and its credentials were saved, within the save's transaction."""
-    changes = [_describe_row(form) for form in forms if form.has_changed()]
-    if not changes:
+    changed = [form for form in forms if form.has_changed()]
+    if not changed:
         return
+    changes = [_describe_row(form) for form in changed]
+    if not added:
+        changes += [
+            SLUG_BEFORE(slug=escape_name(form.initial["slug"]))
+            for form in changed
+            if "slug" in form.changed_data
+        ]
     code = CLIENT_ADDED_EVENT if added else CLIENT_SAVED_EVENT
     sentence = CLIENT_ADDED if added else CLIENT_SAVED
     AuditEvent.objects.record(

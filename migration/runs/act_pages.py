@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
@@ -13,8 +14,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin, helpers
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connection, transaction
-from django.db.models import Count, Func, IntegerField, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Func, IntegerField, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -83,6 +83,8 @@ OVERRIDE = "override"
 OWN_PARAMETERS = (CLIENTS, ALL, BACK, OVERRIDE)
 # The page names so many clients of each kind.
 CLIENTS_SHOWN = 100
+# So many are looked at together, which bounds the memory of a page of very many.
+CLIENTS_AT_ONCE = 5000
 # So many are named in a message.
 CHANGED_NAMED = 10
 # Of an address: all that another list shows with the filters that stand beside it, by the list's name below.
@@ -213,7 +215,8 @@ class BaseActView(AdminView):
     def make_order(self, form: ActForm, ids: Collection[int], shown: dict[int, str]) -> Order:
         """Return what a valid form asks for, with what was shown of these clients."""
         order = form.make_order(get_signed_in_user(self.request), self.list_overrides())
-        return replace(order, seen={pk: shown[pk] for pk in ids})
+        is_all = len(ids) == len(shown)
+        return replace(order, seen=shown if is_all else {pk: shown[pk] for pk in ids})
 
     def list_overrides(self) -> frozenset[str]:
         """Return the kinds of evidence that may be missing, as the user asked, who may."""
@@ -323,8 +326,10 @@ class BaseActView(AdminView):
 
     def leave_out_changed(self, shown: dict[int, str]) -> list[int]:
         """Return the ids of those that look as the page showed them; name the others, which are left out."""
-        now = self.act.see(list(shown))
-        changed = {pk for pk, seen in shown.items() if now.get(pk) != seen.partition(OVERRIDDEN)[0]}
+        changed = set[int]()
+        for some in split_ids(list(shown)):
+            now = self.act.see(some)
+            changed |= {pk for pk in some if now.get(pk) != shown[pk].partition(OVERRIDDEN)[0]}
         told = self.act.explain_change(*changed) if len(shown) == len(changed) == 1 else None
         if told:
             messages.error(self.request, localize(told))
@@ -397,7 +402,7 @@ class ActView(BaseActView):
     @cached_property
     def ids(self) -> list[int]:
         """Return the ids in the order in which address or form names them, or the list shows them."""
-        found = list(self.selected.values_list("pk", flat=True))
+        found = list(self.selected.values_list("pk", flat=True).iterator())
         if not {ALL, SOURCE}.isdisjoint(self.request.GET):
             return found
         place = {pk: number for number, pk in enumerate(self.read_named())}
@@ -421,7 +426,8 @@ class ActView(BaseActView):
 
     def read_shown(self) -> dict[int, str]:
         """Return the clients that the page showed, each with what it saw of it."""
-        pairs = [pair.partition(":") for pair in read_raw_form_text(self.request, CLIENTS).split()]
+        named = re.finditer(r"\S+", read_raw_form_text(self.request, CLIENTS))
+        pairs = (pair[0].partition(":") for pair in named)
         return {pk: seen for text, _colon, seen in pairs if (pk := read_number(text)) is not None}
 
     def get(self, request: HttpRequest, act: str = "") -> HttpResponse:
@@ -493,41 +499,48 @@ class ActView(BaseActView):
         order = Order(
             get_signed_in_user(self.request), overrides=self.list_overrides(), interactive=True
         )
-        seen = self.act.see(ids)
-        planned = mark_seen(self.act.plan(ids, order), seen)
         counts = PlanCounts()
-        counts.add(planned)
-        groups = {each: [p for p in planned if p.verdict == each] for each in VERDICTS}
-        will = groups[PlanClass.WILL]
-        will_ids = [each.client_id for each in will]
+        groups: dict[PlanClass, list[PlannedClient]] = {each: [] for each in VERDICTS}
+        will: dict[int, str] = {}
+        # There are very many only of an act that is done at once.
+        for some in split_ids(ids):
+            planned = mark_seen(self.act.plan(some, order), self.act.see(some))
+            counts.add(planned)
+            for each in planned:
+                if len(group := groups[each.verdict]) < CLIENTS_SHOWN:
+                    group.append(each)
+                if each.verdict == PlanClass.WILL:
+                    will[each.client_id] = each.seen
         # The title asks about those to whom it would be done; where it is none, about all that were selected.
-        asked = will or planned
-        overrides = self.describe_overrides(count_missing(planned))
+        asked = len(will) or counts.clients
+        first = next((group[0] for group in groups.values() if group), None)
+        overrides = self.describe_overrides(counts.missing)
         # Of one client each is offered beside the line that it stands in for, and only the others apart.
-        on_lines = {each.evidence for each in planned[0].reasons} if len(planned) == 1 else set()
+        is_one = counts.clients == 1 and first is not None
+        on_lines = {each.evidence for each in first.reasons} if first and is_one else set()
         return self.show(
-            self.act.ask(len(asked), get_name(asked[0]) if len(asked) == 1 else ""),
+            self.act.ask(asked, get_name(first) if first and asked == 1 else ""),
             groups=describe_groups(
                 self.request,
-                {each: groups[each][:CLIENTS_SHOWN] for each in VERDICTS},
-                {each: len(groups[each]) for each in VERDICTS},
+                groups,
+                counts.count_verdicts(),
                 counts,
                 self.address,
                 {each["kind"]: each for each in overrides if each["kind"] in on_lines},
             ),
             number=len(will),
-            selected=len(planned),
+            selected=counts.clients,
             is_refused=bool(groups[PlanClass.REFUSED]),
             # The page of one client stands below it.
             original=all_clients().with_ids(ids).first() if len(ids) == 1 else None,
-            sums=[*self.act.sum_up(will_ids), *self.act.sum_up_plan(counts)],
-            way_back=self.act.name_way_back(will_ids),
+            sums=[*self.act.sum_up(will), *self.act.sum_up_plan(counts)],
+            way_back=self.act.name_way_back(list(will)),
             button=self.act.name_button(len(will)) if will else "",
-            form=self.make_form(len(will), will[0].slug if will else "", will_ids),
-            shown=" ".join(f"{each.client_id}:{each.seen}" for each in will),
+            form=self.make_form(len(will), first.slug if first and will else "", list(will)),
+            shown=" ".join(f"{pk}:{seen}" for pk, seen in will.items()),
             overrides=overrides,
             overrides_apart=[each for each in overrides if each["kind"] not in on_lines],
-            override_all=self.describe_override_of_all(count_missing(planned)),
+            override_all=self.describe_override_of_all(counts.missing),
             campaign_notes=self.act.list_notes(self.request, ids),
             advice=self.act.advise(*ids) if len(ids) == 1 else [],
             back=self.back,
@@ -569,20 +582,10 @@ class ActPlanView(BaseActView):
 
     @cached_property
     def run(self) -> Run:
-        # The ids that were chosen may be very many, and no page shows them.
-        rows = PlanRow.objects.filter(run=OuterRef("pk")).order_by().values("run")
-        everybody = all_clients().order_by().annotate(of=Value(1)).values("of")
         # One that was never planned has no such page.
         planned = ~Q(planned_at=None) | Q(state__in=Run.NOT_STARTED)
+        # The ids that were chosen may be very many, and no page shows them.
         runs = select_runs_for_progress().filter(planned).defer("chosen")
-        runs = runs.annotate(
-            looked_at=Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n")), 0),
-            number_chosen=Coalesce(
-                Func("chosen", function="jsonb_array_length", output_field=IntegerField()),
-                Subquery(everybody.annotate(n=Count("pk")).values("n")),
-                0,
-            ),
-        )
         return get_object_or_404(runs, pk=self.kwargs["pk"], act__in=ACTS)
 
     @cached_property
@@ -597,11 +600,14 @@ class ActPlanView(BaseActView):
     def numbers(self) -> dict[PlanClass, int]:
         return self.counts.count_verdicts()
 
-    @property
+    @cached_property
     def number_chosen(self) -> int:
         """Return how many clients it is made for, or to be made for."""
-        chosen: int = self.run.number_chosen  # type: ignore[attr-defined]  # annotated
-        return self.counts.clients if self.run.planned_at else chosen
+        if self.run.planned_at:
+            return self.counts.clients
+        chosen = Func("chosen", function="jsonb_array_length", output_field=IntegerField())
+        number: int | None = Run.objects.filter(pk=self.run.pk).values_list(chosen, flat=True).get()
+        return all_clients().count() if number is None else number
 
     def read_overrides(self) -> frozenset[str]:
         return self.act.evidence_kinds.intersection(self.run.override_lines)
@@ -665,7 +671,7 @@ class ActPlanView(BaseActView):
             groups=[],
             number=0,
             selected=self.number_chosen,
-            looked_at=self.run.looked_at,  # type: ignore[attr-defined]  # annotated
+            looked_at=PlanRow.objects.filter(run=self.run).count(),
             waiting_reason=Progress(self.run, []).delay_reason,
             back=self.back,
         )
@@ -853,9 +859,9 @@ def list_kinds(
     return [(label, number) for label, number in found if number]
 
 
-def count_missing(planned: Sequence[PlannedClient]) -> Counter[str]:
-    """Count the clients that lack each kind of evidence that an override may stand in for."""
-    return Counter(kind for each in planned for kind in each.missing_evidence)
+def split_ids(ids: list[int]) -> Iterator[list[int]]:
+    """Yield the ids, CLIENTS_AT_ONCE at a time."""
+    return (ids[at : at + CLIENTS_AT_ONCE] for at in range(0, len(ids), CLIENTS_AT_ONCE))
 
 
 add_pages(

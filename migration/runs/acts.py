@@ -406,7 +406,10 @@ def refuse(planned: PlannedClient, *why: Message) -> PlannedClient:
 
 def mark_seen(planned: Iterable[PlannedClient], seen: Mapping[int, str]) -> list[PlannedClient]:
     """Return the clients of a plan, each with what was seen of it, by id, before what is overridden."""
-    return [replace(each, seen=f"{seen.get(each.client_id, '')}{each.seen}") for each in planned]
+    return [
+        replace(each, seen=f"{found}{each.seen}") if (found := seen.get(each.client_id)) else each
+        for each in planned
+    ]
 
 
 def mark_overridden(*what: str) -> str:

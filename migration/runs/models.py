@@ -155,6 +155,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Leave out the runs that are only planned, or were before somebody discarded them."""
         return self.exclude(state__in=Run.NOT_STARTED)
 
+    def of_schedule(self) -> Self:
+        """Select the runs of which `is_of_schedule` says so."""
+        return self.filter(by_name="", tries=1, wave=None)
+
     def stalled(self) -> Self:
         """Select running or stopped runs, and plans that are being made, that no worker has worked on for some time."""
         now, states = timezone.now(), (Run.State.RUNNING, Run.State.STOPPED)

@@ -1033,6 +1033,7 @@ def _encode(text: str) -> bytes:
 
 # The problem: what the newest search of each client found
 
+SEARCH_ALL = "python manage.py find_copies --all"
 COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
     "Not searched yet.",
@@ -1054,6 +1055,14 @@ COPIES_SOUGHT_IN_PART = Sentence(
     "copies_sought_in_part",
     "For %(n)s clients the database was not searched whole.",
     one="For %(n)s client the database was not searched whole.",
+)
+GRANT_AND_SEARCH_AGAIN = Sentence(
+    "grant_and_search_again",
+    "This site's role may not read some tables. Run as their owner or a superuser, then search again:",
+)
+SEE_WHAT_WAS_LEFT = Sentence(
+    "see_what_was_left",
+    "The page Copies says what was left out and why. After that was put right, search again:",
 )
 NO_COPIES = Sentence(
     "no_copies",
@@ -1087,6 +1096,22 @@ COPIES_FOUND = ClientCondition(
 )
 
 
+# What a statement may name without quotes.
+PLAIN_TABLE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
+
+
+def write_grants(unread: Iterable[UnsearchedPlace]) -> list[str]:
+    """Return the statements that let this site's role read what it may not, of plain names, in one query."""
+    tables = sorted({".".join(each.place.split(".")[:2]) for each in unread if each.is_forbidden})
+    plain = [each for each in tables if PLAIN_TABLE.fullmatch(each)]
+    if not plain:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_user)")
+        (role,) = cursor.fetchone()
+    return [f"GRANT SELECT ON {table} TO {role};" for table in plain]
+
+
 @problem(
     "copies_found",
     _("Copies of secret values"),
@@ -1118,11 +1143,19 @@ def find_copies(_look: Look) -> Iterator[Finding]:
         yield report_failure(
             COPIES_WERE_FOUND(n=with_copies, ago=numbers["oldest"]),
             LIST_THE_COPIES(),
-            statements=("python manage.py find_copies --all",),
+            statements=(SEARCH_ALL,),
             count=with_copies,
         )
     if left := clients - numbers["all"] + numbers["in_part"]:
-        message = COPIES_SOUGHT_IN_PART(n=left)
-        yield report_unlooked(message, LOOK_FOR_COPIES(), is_harmless=True)
+        message, remedy, statements = COPIES_SOUGHT_IN_PART(n=left), LOOK_FOR_COPIES(), []
+        if numbers["in_part"]:
+            with read_briefly():
+                everywhere = UnsearchedPlace.objects.filter(
+                    client=None, search__in=searched.filter(not_looked_at__gt=0).values("search")
+                )
+                statements = write_grants(everywhere.filter(reason=UnsearchedReason.NO_RIGHT))
+            remedy = GRANT_AND_SEARCH_AGAIN() if statements else SEE_WHAT_WAS_LEFT()
+            statements.append(SEARCH_ALL)
+        yield report_unlooked(message, remedy, statements=tuple(statements), is_harmless=True)
     if not (with_copies or left):
         yield report_ok(NO_COPIES(n=numbers["all"], ago=numbers["oldest"]))

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db import connection
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse, reverse_lazy
@@ -33,7 +32,7 @@ from migration.core.pages import (
     read_number,
     read_search,
 )
-from migration.secrets.copies import request_background_search
+from migration.secrets.copies import request_background_search, write_grants
 from migration.secrets.models import (
     MOST_SEARCH_TRIES,
     CopySearch,
@@ -63,7 +62,6 @@ STATE_LOOKS = {
 }
 # Names without a character that a shell would take for something else.
 PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-PLAIN_TABLE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
 PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
 
 
@@ -299,18 +297,6 @@ def _load_clients(rows: list[SearchedClient]) -> list[ClientCopies]:
         )
         for row in rows
     ]
-
-
-def write_grants(unread: Collection[UnsearchedPlace]) -> list[str]:
-    """Return the statements that let this site's role read what it may not, of plain names, in one query."""
-    tables = sorted({".".join(each.place.split(".")[:2]) for each in unread if each.is_forbidden})
-    plain = [each for each in tables if PLAIN_TABLE.fullmatch(each)]
-    if not plain:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT quote_ident(current_user)")
-        (role,) = cursor.fetchone()
-    return [f"GRANT SELECT ON {table} TO {role};" for table in plain]
 
 
 @dataclass

@@ -586,11 +586,23 @@ def make_text(notice: Notice) -> NoticeText:
     with translation.override(settings.NOVA_NOTIFY.language):
         site = name_environment()[0]
         return NoticeText(
-            subject=escape_invisible(f"[{site}] {notice.title}")[:LONGEST_SUBJECT],
+            subject=escape_invisible(f"[{site}] {name_subject(notice)}")[:LONGEST_SUBJECT],
             text=escape_invisible(localize(notice.facts))[:LONGEST_TEXT],
             link=make_link(notice.event),
             signature=escape_invisible(localize(SENT_BY_SITE(site=site))),
         )
+
+
+def name_subject(notice: Notice) -> str:
+    """Return what the notice is about; of a problem with the code by which the runbooks have it."""
+    # As problems are recorded.
+    code = notice.key.partition(":")[0]
+    if code not in PROBLEMS:
+        return notice.title
+    if notice.event != NoticeEvent.PROBLEM:
+        return f"{notice.title} ({code})"
+    title = str(PROBLEMS[code].title_of_wrong or PROBLEMS[code].title)
+    return f"{_('Over: %(event)s') % {'event': title} if notice.is_over else title} ({code})"
 
 
 def make_link(event: str) -> str:
@@ -721,7 +733,7 @@ def _send_mail(delivery: NoticeDelivery, recipient: Recipient) -> DeliveryAttemp
         None,
         [recipient.address],
         headers={
-            "Message-ID": f"<{message_id}@nova-admin.invalid>",
+            "Message-ID": f"<{message_id}@{urlsplit(text.link).hostname or 'nova-admin.invalid'}>",
             "Auto-Submitted": "auto-generated",
         },
     )
@@ -762,7 +774,7 @@ LOOK_SECONDS = 30.0
 WORKERS_GONE_AFTER = timedelta(minutes=5)
 WORKERS_WERE_GONE = Sentence(
     "workers_were_gone",
-    "No worker was running for %(n)s minutes: nothing was pushed or compared. Workers run again.",
+    "No worker took tasks for %(n)s minutes: nothing was pushed or compared. Workers take them again.",
 )
 
 

@@ -183,15 +183,19 @@ def mark_statement(statement: str) -> str:
 class NoConnectionError(psycopg.OperationalError):
     """PostgreSQL can't be reached, or refuses the login, which it does if it had asked for a password.
 
-    The text is the site's own and names the server, for the log and commands; `why` is for pages.
+    The text is the site's own, for the log and commands: it names the server and what to do. `why` is for pages.
     """
 
     def __init__(self, conn_params: Mapping[str, object], *, refused: bool) -> None:
         place = f"{conn_params.get('host') or 'the local socket'}:{conn_params.get('port') or 5432}"
         user = conn_params.get("user") or "this system's user"
         self.why = REFUSED if refused else NO_ANSWER
+        check = "user and password" if refused else "that it runs, and host, port"
         with override("en"):
-            super().__init__(f"no connection to PostgreSQL at {place} as {user}: {self.why}")
+            super().__init__(
+                f"no connection to PostgreSQL at {place} as {user}: {self.why}. Check {check} and database of"
+                " DATABASE_URL: docs/runbooks.md#database"
+            )
 
 
 def find_why_unreachable(error: BaseException | None) -> StrPromise | None:

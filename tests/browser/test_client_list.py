@@ -270,7 +270,7 @@ def test_on_a_phone_a_campaign_is_a_few_lines_with_the_reason_why_it_waits(visit
     expect(stopped.locator(".field-why_it_waits")).to_be_visible()
     assert stopped.bounding_box()["height"] < 200
     running = page.locator("#result_list .data-row", has_not_text="stopped")
-    expect(running.locator(".field-why_it_waits")).to_contain_text("No worker is running.")
+    expect(running.locator(".field-why_it_waits")).to_contain_text("No worker is taking tasks.")
     assert running.bounding_box()["height"] < 200
     expect(running.locator(".field-created_when")).to_be_visible()
     assert is_as_wide_as_the_screen(page)

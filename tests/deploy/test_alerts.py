@@ -9,6 +9,7 @@ import yaml
 from migration.core.problems import PROBLEMS, Severity, sort_problems
 from migration.models import Comparison, Worker
 from nova_admin.documents import render_document
+from nova_admin.operating import DATABASE
 from nova_credentials.aws.answers import ErrorClass
 from tests.checkout import ROOT
 from tests.deploy.conftest import TOKEN
@@ -75,12 +76,15 @@ def test_every_critical_problem_has_an_alert():
     assert critical <= OF_PROBLEMS.keys()
 
 
-def test_the_runbooks_are_the_problems_as_every_page_lists_them_then_the_other_alerts():
+def test_the_runbooks_are_the_problems_as_pages_list_them_then_the_database_then_other_alerts():
     codes = [each.code for each in sort_problems(PROBLEMS.values())]
     alerts = {rule["alert"] for rule in RULES}
 
     assert ENTRIES[: len(codes)] == codes
-    assert set(ENTRIES[len(codes) :]) <= alerts - {rule["alert"] for rule in OF_PROBLEMS.values()}
+    assert ENTRIES[len(codes)] == DATABASE  # of /readyz and the log
+    assert set(ENTRIES[len(codes) + 1 :]) <= alerts - {
+        rule["alert"] for rule in OF_PROBLEMS.values()
+    }
 
 
 def test_the_document_names_every_number_and_no_other(metrics):

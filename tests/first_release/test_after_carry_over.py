@@ -56,6 +56,10 @@ def without_codes(item: dict[str, Any]) -> dict[str, Any]:
     return {"status": item["status"], "error_class": item["error_class"], "mismatches": mismatches}
 
 
+# The first release said of it that AWS lacks it, which is no mismatch of what was never there.
+NEVER_PUSHED = "never_touched"
+
+
 @pytest.mark.nightly
 def test_comparisons_come_out_as_before(carried):
     answer(carried, "compare_clients", "--all", "--inline")
@@ -66,6 +70,9 @@ def test_comparisons_come_out_as_before(carried):
             " WHERE slug = %s ORDER BY id DESC LIMIT 1",
             expected["slug"],
         )
+        if expected["slug"] == NEVER_PUSHED:
+            assert found == []
+            continue
         item = dict(zip(("status", "error_class", "mismatches"), found[0], strict=True))
         assert without_codes(item) == without_codes(expected), expected["slug"]
 

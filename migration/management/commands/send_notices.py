@@ -14,7 +14,7 @@ SEND_SECONDS = 60.0
 class Command(FormattedCommand):
     help = (
         "Looks for what is to be told and sends the notices that wait, as the workers do each minute. Run it every"
-        " few minutes on another host: it tells too that no worker is running."
+        " few minutes on another host: it tells too that no worker is taking tasks."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

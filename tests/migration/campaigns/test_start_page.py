@@ -332,6 +332,13 @@ def test_a_group_that_another_campaign_took_meanwhile_is_refused_with_its_number
     assert Campaign.objects.count() == 1
 
 
+def test_a_reason_is_marked_as_optional_where_no_move_needs_an_approval(client, maria, settings):
+    for required, label in ((False, "Reason or ticket (optional)"), (True, "Reason or ticket")):
+        settings.NOVA_REQUIRE_APPROVAL = required
+        with pages_left_out():
+            assert client.get(START).context_data["form"]["reason"].label == label
+
+
 def test_one_to_aws_that_needs_an_approval_wants_a_reason_and_is_requested(client, maria, settings):
     settings.NOVA_REQUIRE_APPROVAL, settings.NOVA_DUAL_READ_HOURS = True, 24.0
     spain = make_group("Spain")

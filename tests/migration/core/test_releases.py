@@ -1,5 +1,7 @@
 """A release is an order: a process that is older or newer than the schema takes no tasks, and everybody sees it."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -103,9 +105,16 @@ def test_it_queues_nothing_of_the_schedule_either(monkeypatch, newer_schema):
 
 def test_a_worker_that_takes_no_tasks_is_named_and_counts_as_none(newer_schema):
     """One of a release 450 commits older was listed as alive."""
-    Worker.objects.record_heartbeat("north:1", idle_because=heartbeat.explain_idleness())
+    why = heartbeat.explain_idleness()
+    Worker.objects.record_heartbeat("north:1", idle_because=why)
 
-    assert list_codes(workers.find_missing_worker) == ["no_worker_ever"]
+    for find in (workers.find_missing_worker, workers.find_idle_workers):
+        (each,) = find(Look())
+        assert each.message.key == "workers_take_no_tasks"
+        assert {"north:1", "9999_of_a_later_release"} <= set(
+            re.findall(r"[\w:]+", str(each.message))
+        )
+        assert (each.remedy.key, each.statements) == ("correct_or_upgrade", ())
     skew = list(workers.find_release_skew(Look()))
     assert [each.message.key for each in skew] == ["workers_take_no_tasks", "release_is_older"]
     assert "9999_of_a_later_release" in str(skew[0].message)
@@ -113,6 +122,9 @@ def test_a_worker_that_takes_no_tasks_is_named_and_counts_as_none(newer_schema):
 
     Worker.objects.record_heartbeat("north:1")
     assert list_codes(workers.find_missing_worker) == ["worker_is_alive"]
+    Worker.objects.update(seen_at="2020-01-01T00:00:00Z", idle_because=why)
+    assert list_codes(workers.find_missing_worker) == ["no_worker_ever"]
+    Worker.objects.record_heartbeat("north:1")
     assert Worker.objects.get().schema == NEWEST
 
 

@@ -197,6 +197,9 @@ def test_a_column_that_nova_added_or_renamed_is_named(migrated, check):
     told = " ".join(finding["message"] for finding in found.of("columns_unknown"))
     assert "oauth_refresh_token" in told
     assert "tag" in told
+    remedies = {each["codes"][0]: each["remedy"] for each in found.of("columns_unknown")}
+    assert "what it is for" in remedies["column_added"]
+    assert remedies["column_missing"].startswith("Ask NOVA's developers to do so.")
 
 
 def test_a_table_of_novas_that_is_gone_is_named_and_the_rest_is_checked(hostile):

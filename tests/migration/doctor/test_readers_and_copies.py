@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration.core.problems import FindingState, Look
-from migration.models import CopySearch, ReaderProcess, SearchedClient
+from migration.models import CopySearch, ReaderProcess, SearchedClient, UnsearchedPlace
 from migration.nova.readers import find_failing_readers, find_gone_readers
-from migration.secrets.copies import find_copies
+from migration.secrets.copies import SEARCH_ALL, find_copies
+from migration.secrets.models import UnsearchedReason
 from tests.factories import make_client, make_many
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +80,27 @@ def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_
     found = told(find_copies)
 
     assert found == [(FAILED, "copies_were_found"), (NOT_LOOKED_AT, "copies_sought_in_part")]
+
+
+def test_what_the_role_may_not_read_is_told_with_its_grant_and_other_gaps_with_where_to_look():
+    """“Search for them” would leave out the same table again."""
+    make_client("idom")
+    search("idom", not_looked_at=2)
+    (told,) = find_copies(Look())
+    assert (told.remedy.key, told.statements) == ("see_what_was_left", (SEARCH_ALL,))
+
+    newest = CopySearch.objects.get()
+    for column in ("name", "note"):
+        UnsearchedPlace.objects.create(
+            search=newest,
+            place=f"public.client_database_schemas.{column}",
+            reason=UnsearchedReason.NO_RIGHT,
+        )
+    (told,) = find_copies(Look())
+
+    grant, again = told.statements
+    assert grant.startswith("GRANT SELECT ON public.client_database_schemas TO ")
+    assert (told.remedy.key, again) == ("grant_and_search_again", SEARCH_ALL)
 
 
 def test_a_client_that_is_gone_counts_nowhere(django_assert_num_queries):

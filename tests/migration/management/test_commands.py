@@ -277,6 +277,7 @@ def test_a_server_that_is_not_there_is_named_in_one_line():
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "no connection to PostgreSQL at 127.0.0.1:1 as nova" in done.stderr
+    assert "docs/runbooks.md#database" in done.stderr
     assert "example-pw" not in done.stderr
 
 

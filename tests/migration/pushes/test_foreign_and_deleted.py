@@ -9,7 +9,7 @@ from credentials.models import Client
 from migration.core import aws_store
 from migration.core.sentences import NOT_OURS, WRITTEN_SINCE_BACKUP
 from migration.core.snapshots import read_snapshot
-from migration.models import ClientMigration, Comparison, PlannedVersion, Secret
+from migration.models import ClientMigration, Comparison, OpenMismatch, PlannedVersion, Secret
 from migration.pushes import secret_writer
 from migration.pushes.comparisons import SCHEDULED_FOR_DELETION, compare
 from migration.pushes.pushes import write_document
@@ -19,7 +19,7 @@ from nova_admin.embedded.aws import AwsServer
 from nova_credentials.aws import SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_database, make_full_client, update
+from tests.factories import make_client, make_comparison, make_database, make_full_client, update
 from tests.migration.moves.clients import advance, change_in_aws
 from tests.migration.pushes.pushed import adopt, push_one, stored
 
@@ -192,16 +192,39 @@ def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
     assert compared.message == SCHEDULED_FOR_DELETION(name=name)
 
 
-def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each_secret(
-    aws_server, monkeypatch
+@pytest.mark.parametrize("layout", Layout)
+def test_a_client_that_was_never_pushed_is_no_mismatch_and_no_secret_of_it_is_described(
+    aws_server, monkeypatch, settings, layout
 ):
+    settings.NOVA_SECRET_LAYOUT = layout
     described = []
     monkeypatch.setattr(SecretsManager, "describe_secret", lambda _, name: described.append(name))
 
-    compared = compare(client_ids=[make_full_client("idom")])
+    assert compare(client_ids=[make_full_client("idom")]) == {}
 
-    assert [c.status for c in compared.values()] == [Comparison.Status.MISSING_IN_AWS]
     assert described == []
+    assert not Comparison.objects.exists()
+
+
+def test_what_an_earlier_release_found_missing_of_a_client_that_was_never_pushed_is_closed(sm):
+    pk = make_full_client("idom")
+    make_comparison(pk, "missing_in_aws")
+
+    assert OpenMismatch.objects.filter(client_id=pk).exists()
+    assert compare(client_ids=[pk]) == {}
+
+    assert not OpenMismatch.objects.filter(client_id=pk).exists()
+    standing = ClientMigration.objects.get(pk=pk)
+    assert (standing.comparison_id, standing.comparison_status) == (None, None)
+
+
+def test_a_client_that_went_back_to_postgres_and_whose_secret_somebody_deleted_is_a_mismatch(sm):
+    pk = make_full_client("idom")
+    push_one(pk)
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": "postgres"})
+    sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
+
+    assert compare(client_ids=[pk])[pk].status == Comparison.Status.MISSING_IN_AWS
 
 
 def test_a_service_client_whose_secrets_are_all_gone_is_missing_in_aws(settings, sm):

@@ -282,9 +282,9 @@ def test_a_plan_over_many_is_made_and_started_in_the_background(operator):
     assert (looking.context["looked_at"], looking.context["selected"]) == (0, 2)
     assert "HX-Refresh" not in looking
     assert b"<html" not in looking.content  # of a whole page the policy would refuse the styles
-    assert "No worker is running" not in text(operator.get(answer.url))
+    assert "No worker is taking tasks" not in text(operator.get(answer.url))
     Run.objects.update(worked_at="2020-01-01T00:00:00Z")
-    assert "No worker is running" in text(operator.get(answer.url))
+    assert "No worker is taking tasks" in text(operator.get(answer.url))
     tasks.work_on_run(plan.pk)
     assert operator.get(live)["HX-Refresh"] == "true"
     assert operator.get(run_page(plan)).url == plan_page(plan)

@@ -4,8 +4,10 @@ import threading
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from credentials.models import ClientRevision, ClientWrite
+from migration import tasks
 from migration.core import aws_store, leases, snapshots
 from migration.core.clients import all_clients
 from migration.pushes import pushes
@@ -14,7 +16,10 @@ from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.aws import SecretsManager
+from nova_credentials.phases import Phase
 from tests.factories import insert, make_client, make_database, make_full_client, update
+from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import run_page
 from tests.migration.pushes.pushed import push_one, revision
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -54,6 +59,32 @@ def test_the_rows_of_a_push_are_of_one_moment_with_its_revision(monkeypatch):
 
     now, pushed = revision(pk)
     assert now == pushed + 1
+
+
+def test_a_push_that_the_end_of_a_gap_in_the_counting_began_says_so_on_its_page(operator):
+    """Else it is a run of nobody's over every client, which found all unchanged."""
+    pk = make_client("idom")
+    row = make_database(pk)
+    enter_phase(pk, Phase.DUAL_WRITE)
+
+    def write_and_push() -> None:
+        update("client_database_credentials", row, db_port=6000)
+        push_in_schedule()
+
+    def push_in_schedule() -> None:
+        tasks.push_pending()
+        Run.objects.update(state=Run.State.FINISHED, finished_at=timezone.now())
+
+    write_and_push()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE public.client_email_credentials DISABLE TRIGGER USER")
+    tasks.keep_counting()
+    push_in_schedule()
+    write_and_push()
+
+    runs = Run.objects.filter(kind=Run.Kind.PUSH).order_by("pk")
+    said = [operator.get(run_page(run)).context["follows_a_gap"] for run in runs]
+    assert said == [False, True, False]
 
 
 def test_two_pushes_of_one_client_never_overlap(monkeypatch):

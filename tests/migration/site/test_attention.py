@@ -253,6 +253,8 @@ def test_a_run_of_moves_over_others_ends_no_refusal(stores):
 
 
 def test_a_comparison_that_could_not_be_stored_counts_until_one_is(stores, two, monkeypatch):
+    push(client_ids=two)
+
     def compare_nothing(**_options):
         raise NovaSchemaError(CLIENT_NOT_THERE())
 

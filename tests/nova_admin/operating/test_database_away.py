@@ -4,6 +4,8 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -11,7 +13,9 @@ from django.core import mail
 from django.db import DatabaseError, connection
 from django.test import Client
 
-from nova_admin.database.base import find_why_unreachable
+from migration.core import heartbeat
+from nova_admin import operating, watch
+from nova_admin.database.base import NoConnectionError, find_why_unreachable
 from nova_admin.reporting import ErrorMails
 from tests.checkout import ROOT, TIMEOUT_SECONDS
 from tests.factories import make_user, nova_uri
@@ -72,6 +76,43 @@ def test_the_log_names_the_server(away, browser, caplog):
 
     errors = [record for record in caplog.records if record.exc_info]
     assert "127.0.0.1:1 as example-role: no answer" in str(errors[-1].exc_info[1])
+
+
+def test_readiness_logs_which_server_it_is_and_what_to_do(away):
+    _told, why = operating._ask(operating.DATABASE)
+
+    assert "127.0.0.1:1 as example-role: no answer" in why
+    assert "docs/runbooks.md#database" in why
+
+
+def test_workers_and_the_watch_log_it_too(away, caplog, monkeypatch):
+    taker = heartbeat.TaskTaker()
+    monkeypatch.setattr(heartbeat, "explain_idleness", connection.ensure_connection)
+    monkeypatch.setattr(watch, "look_while_no_worker_looks", connection.ensure_connection)
+    assert not taker.takes_tasks()
+    monkeypatch.setattr(watch.threading, "Event", lambda: SimpleNamespace(wait=end_at_last(3)))
+    with pytest.raises(StopIteration):
+        watch._watch_for_ever()
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2  # the watch says the same once
+    assert all("as example-role: no answer" in line for line in lines)
+
+
+def end_at_last(calls: int) -> Callable[[float], None]:
+    """Return a wait that is over at once, and ends its loop at the last call."""
+    left = iter(range(calls))
+    return lambda _seconds: next(left)
+
+
+def test_a_login_that_is_refused_is_told_with_server_role_and_database_and_no_password():
+    given = {"host": "db.example", "user": "nova_site", "dbname": "nova", "password": "example-pw"}
+
+    error = NoConnectionError(given, refused=True)
+
+    assert "db.example:5432 as nova_site: the login is refused" in str(error)
+    assert "database of DATABASE_URL: docs/runbooks.md#database" in str(error)
+    assert "example-pw" not in str(error) + repr(vars(error))
 
 
 def test_a_connection_that_is_ended_is_told_and_the_next_page_has_another(

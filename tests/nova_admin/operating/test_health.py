@@ -105,16 +105,18 @@ def test_each_problem_that_makes_a_process_useless_is_a_part_and_no_other(client
     assert examples.looks["harmless"] == 0
 
 
-@pytest.mark.parametrize("report", [report_failure, report_unlooked])
+@pytest.mark.parametrize(
+    ("report", "told"), [(report_failure, "failed"), (report_unlooked, "not_looked_at")]
+)
 @pytest.mark.parametrize("code", ["quick", "aws", "queue", "own"])
-def test_one_that_is_there_or_could_not_be_looked_for_fails_and_hides_no_other(
-    client, examples, caplog, code, report
+def test_one_that_is_there_or_could_not_be_looked_for_is_not_ready_and_hides_no_other(
+    client, examples, caplog, code, report, told
 ):
     examples.say[code] = lambda: report(SAID)
 
     answer = client.get("/readyz")
 
-    assert (answer.status_code, answer.json()) == (503, WELL | {code: "failed"})
+    assert (answer.status_code, answer.json()) == (503, WELL | {code: told})
     assert f"Not ready: {code}" in caplog.text
     assert "somebody" not in caplog.text
 
@@ -181,7 +183,7 @@ def test_an_answer_that_is_old_is_no_answer(client, examples, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [OperationalError, RuntimeError, KeyError])
-def test_an_error_is_a_part_that_failed_and_is_not_asked_for_again_at_once(
+def test_an_error_leaves_a_part_unready_and_is_not_asked_for_again_at_once(
     client, examples, monkeypatch, caplog, error
 ):
     asked = []
@@ -195,7 +197,7 @@ def test_an_error_is_a_part_that_failed_and_is_not_asked_for_again_at_once(
 
     for _ in range(3):
         found = client.get("/readyz").json()
-        assert found == WELL | {"database": "failed", "aws": "failed"}
+        assert found == WELL | {"database": "failed", "aws": "not_looked_at"}
     assert len(asked) == 2
     assert f"Not ready: database ({error.__name__})" in caplog.text
     assert "Not ready: aws" in caplog.text

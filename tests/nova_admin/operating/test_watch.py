@@ -72,7 +72,7 @@ def test_workers_that_are_gone_are_told_once_and_over_once_they_are_back(webhook
         let_pass(minutes=2)
         assert look_while_no_worker_looks()
     assert told() == [False]
-    assert len([text for text in webhook.taken if "No worker is running" in text]) == 1
+    assert len([text for text in webhook.taken if "No worker is taking tasks" in text]) == 1
     assert not NoticeDelivery.objects.waiting().exists()
 
     let_pass(minutes=1)
@@ -80,7 +80,7 @@ def test_workers_that_are_gone_are_told_once_and_over_once_they_are_back(webhook
     assert not look_while_no_worker_looks()
     tasks.send_notices()
     assert told() == [False, True]
-    assert "Over: No worker is running" in webhook.taken[-1]
+    assert "Over: No worker is taking tasks" in webhook.taken[-1]
     tasks.send_notices()
     assert told() == [False, True]
 

@@ -8,7 +8,14 @@ from django.core.management import call_command
 
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import stop_aws_writes
-from migration.doctor.iam import PolicyFacts, Role, examine_account, list_permissions, make_policy
+from migration.doctor.iam import (
+    ON_ABSENT,
+    PolicyFacts,
+    Role,
+    examine_account,
+    list_permissions,
+    make_policy,
+)
 from migration.models import Secret
 from migration.pushes.pushes import push
 from nova_admin.embedded.aws import AwsServer
@@ -196,6 +203,21 @@ def test_an_aws_that_does_not_answer_is_asked_once(asked, pushed):
     assert calls["DescribeSecret"]["failed"] <= 2  # botocore tries it twice
     assert "CreateSecret" in calls  # of the push
     assert "ListSecrets" not in calls
+
+
+@pytest.mark.parametrize("fault", [Fault.DOWN, Fault.DENIED])
+def test_a_name_of_which_aws_says_nothing_is_not_called_taken(asked, monkeypatch, fault):
+    """AWS answered when it was asked for the permission, and not when it was asked for the name."""
+    monkeypatch.setitem(ON_ABSENT, f"{SM}DescribeSecret", lambda _sm, _name: None)
+    rule = FaultRule(fault=fault, operations=("DescribeSecret",))
+    asked["server"].conditions.set(Conditions(faults=(rule,)))
+
+    found = {each.permission.action: each for each in examine_account()}
+
+    for action in ("TagResource", "RestoreSecret"):
+        assert found[SM + action].state.value == "not_looked_at"
+        key = "iam_no_answer" if fault == Fault.DOWN else "iam_needs_other"
+        assert found[SM + action].message.key == key
 
 
 def test_an_expired_key_is_no_lacking_permission(asked, pushed):

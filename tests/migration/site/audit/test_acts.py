@@ -77,6 +77,16 @@ def test_a_save_names_the_fields_and_never_a_value(idom, maria, client):
     assert "MARKER" not in entry.facts
 
 
+def test_a_changed_slug_is_told_with_the_one_before(idom, maria, client):
+    data = open_form(client, change(idom)) | {"slug": "idom_sa"}
+    entries = Entries()
+
+    assert send_form(client, change(idom), data).status_code == 302
+
+    ((code, _who, said),) = entries.texts
+    assert (code, said) == ("client_saved", "Changed client: slug; its slug was idom before.")
+
+
 def test_a_save_that_changes_nothing_is_no_entry(idom, maria, client):
     data = open_form(client, change(idom))
     entries = Entries()
@@ -334,6 +344,7 @@ def test_a_run_names_who_started_it_and_its_entries_belong_together(idom, maria)
 
 
 def test_stops_mismatches_and_the_rest(idom, maria):
+    enter_phase(idom, Phase.DUAL_WRITE)
     make_comparison(idom, "mismatch", mismatches=[DIFFERENT])
     entries = Entries()
 

@@ -174,7 +174,7 @@ def test_another_problem_of_the_site_is_told_by_its_sentence_with_the_page_that_
 
     send_now()
     (text,) = (text for text in webhook.taken if "Unreadable tasks" in text)
-    assert text.startswith("*[Production] Other problem with the site*")
+    assert text.startswith("*[Production] Dropped tasks (tasks_dropped)*")
     assert text.endswith("https://nova.example.com/admin/migration/run/health/")
 
 
@@ -214,7 +214,7 @@ def test_workers_that_were_gone_tell_it_when_they_are_back():
     look(3)
 
     assert told(NoticeEvent.WORKERS_GONE) == [
-        "No worker was running for 42 minutes: nothing was pushed or compared. Workers run again."
+        "No worker took tasks for 42 minutes: nothing was pushed or compared. Workers take them again."
     ]
 
 
