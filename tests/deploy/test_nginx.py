@@ -125,7 +125,6 @@ class Browser:
             return answer, answer.read().decode()
 
 
-@pytest.mark.nightly
 def test_a_login_over_tls(nginx, built_site, stores, tmp_path):
     # As production keeps a password; the tests' own settings have a quicker way.
     user = make_user("maria", is_superuser=True)

@@ -8,7 +8,6 @@ import sys
 from contextlib import ExitStack
 
 import boto3
-import pytest
 import yaml
 
 from tests.checkout import ROOT, manage
@@ -77,7 +76,6 @@ def test_development_without_its_packages_says_what_to_install():
     )
 
 
-@pytest.mark.nightly
 def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path):
     port = str(find_free_port())
     endpoint = f"http://127.0.0.1:{port}"

@@ -185,7 +185,6 @@ def take_way_back(carried: First, first_site: Path) -> FirstSite:
     return site
 
 
-@pytest.mark.nightly
 def test_the_first_release_goes_on_with_what_the_day_brought_and_is_upgraded_again(back):
     check_clients(back)
     check_pages(back)

@@ -378,6 +378,7 @@ def test_a_viewer_changes_nothing_anywhere(site, client):
                 with pages_left_out():
                     method(site.address(name), sent)
 
+    assert client.get(site.address("index")).status_code == 200  # still as the viewer
     assert everything_stored() == before
 
 
