@@ -205,6 +205,21 @@ def receive(worker, sent: bytes) -> bool:
     return len(worker.queued) > before
 
 
+def test_a_byte_in_time_gives_a_request_no_more_of_it(worker):
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as listener,
+        socket.create_connection(listener.getsockname(), timeout=10) as client,
+    ):
+        worker.accept(listener)
+        ((conn, gathering),) = worker._gathering.items()
+        ends_at = gathering.ends_at
+        client.sendall(b"G")
+        assert select.select([conn.sock], [], [], 10)[0]
+        worker._receive(conn, conn.sock)
+
+        assert (bytes(gathering.received), gathering.ends_at) == (b"G", ends_at)
+
+
 def test_what_waits_for_a_thread_counts_among_what_is_gathered(worker, monkeypatch):
     monkeypatch.setattr(web_server, "MOST_TOGETHER", 300_000)
     large = b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000
