@@ -9,7 +9,7 @@ LOWEST := .local/lowest
 # A lock is whole: nothing is looked up beside it.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 
-.PHONY: demo test lowest thorough check lock audit study screenshots messages commands house format clean
+.PHONY: demo test lowest thorough soak check lock audit study screenshots messages commands house format clean
 
 demo: $(READY)  ## embedded stores, seeded clients, a bulk migration, the site (ARGS="--once" ends after the summary)
 	DEBUG=1 exec $(BIN)/python manage.py demo $(ARGS)
@@ -33,8 +33,13 @@ OF_DRAWER := $(if $(DRAWER),tests/migration/$(DRAWER) $(filter-out tests/migrati
 test: $(READY)  ## the tests that take no more than seconds, against the embedded PostgreSQL (DRAWER=campaigns: what a change of it needs)
 	$(PYTEST) -m "not long" $(OF_DRAWER) $(ARGS)
 
-thorough: $(READY)  ## the long ones: random lives, kills at each step, whole demos, thousands of clients, most journeys in a browser
-	$(PYTEST) -m long $(ARGS)
+thorough: $(READY)  ## the long ones: lives of the law, kills at each step, a demo, thousands of clients, most journeys in a browser
+	$(PYTEST) -m "long and not nightly" $(ARGS)
+
+# So many lives take half an hour.
+LIVES ?= 1000
+soak: $(READY)  ## each night: all the long ones, with LIVES random lives of a client from each phase on
+	NOVA_SOAK=$(LIVES) $(PYTEST) -m long $(ARGS)
 
 # They lie before those of the environment; both are of one Python, 3.11.
 lowest: $(READY) $(LOWEST)/ready  ## the reader's tests on the lowest versions that the package allows

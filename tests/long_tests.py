@@ -1,5 +1,6 @@
 """Which tests take long: `make test` leaves them to `make thorough`, where each process begins with its share.
 
+Those that find little in their time that others don't are marked `nightly`, and left to `make soak` by both.
 `long_tests.txt` names them, with their seconds on two busy cores. After a run with `--junitxml=FILE`,
 `python -m tests.long_tests FILE` writes it anew. Where a run may not take for ever, BEGIN_LONG_TESTS_UNTIL is the
 moment (in seconds since 1970) after which none of them begins any more; the run's end says how many that were.
@@ -20,6 +21,9 @@ LONG_SECONDS = 4
 # Measured alone or beside the others, a test takes up to twice as long: what is named stays so until it takes less.
 STAYS_FROM_SECONDS = 2
 
+# By `make soak`: so many random lives of a client from each phase on, and whatever else is done more often by night.
+SOAK = int(os.environ.get("NOVA_SOAK", "0"))
+
 NO_TIME_LEFT = "no time was left to begin it"
 
 
@@ -37,8 +41,8 @@ def name_test(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seconds = read_seconds()
     for item in items:
-        if name_test(item) in seconds:
-            item.add_marker(pytest.mark.long(seconds[name_test(item)]))
+        if name_test(item) in seconds or item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.long(seconds.get(name_test(item), LONG_SECONDS)))
 
 
 @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")

@@ -133,6 +133,7 @@ def test_nothing_is_proposed_on_a_migrated_database(migrated):
     assert proposed(migrated.of(migrated.nova)) == []
 
 
+@pytest.mark.nightly
 def test_nothing_of_the_sites_is_proposed_where_novas_role_may_read_it(migrated):
     migrated.run(
         f"GRANT USAGE ON SCHEMA nova_admin TO {migrated.nova}",
@@ -142,6 +143,7 @@ def test_nothing_of_the_sites_is_proposed_where_novas_role_may_read_it(migrated)
     assert proposed(migrated.of(migrated.nova)) == []
 
 
+@pytest.mark.nightly
 def test_nothing_is_proposed_on_the_tables_that_migrate_made(hostile):
     hostile.run(
         "DROP TABLE public.clients, public.client_database_credentials, public.client_email_credentials CASCADE;"

@@ -8,7 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from tests.checkout import ROOT
-from tests.long_tests import pytest_runtest_setup, read_seconds, write_seconds
+from tests.long_tests import (
+    LONG_SECONDS,
+    pytest_collection_modifyitems,
+    pytest_runtest_setup,
+    read_seconds,
+    seconds_of,
+    write_seconds,
+)
 
 
 def test_each_long_test_that_is_named_is_there():
@@ -61,3 +68,16 @@ def test_a_long_test_does_not_begin_once_the_time_is_over(monkeypatch):
     pytest_runtest_setup(short)
     with pytest.raises(pytest.skip.Exception, match="no time was left"):
         pytest_runtest_setup(long)
+
+
+def test_a_nightly_test_is_a_long_one():
+    marks: list[pytest.Mark] = [pytest.mark.nightly.mark]
+    item = SimpleNamespace(
+        nodeid="tests/test_a.py::test_is_quick",
+        add_marker=lambda mark: marks.append(mark.mark),
+        get_closest_marker=lambda name: next((each for each in marks if each.name == name), None),
+    )
+
+    pytest_collection_modifyitems([item])
+
+    assert seconds_of(item) == LONG_SECONDS

@@ -30,6 +30,7 @@ def browser(stores, client):
     return client
 
 
+@pytest.mark.nightly
 def test_an_import_of_the_legacy_table_leaves_no_value_behind(browser):
     seed()
     haystack = Haystack()

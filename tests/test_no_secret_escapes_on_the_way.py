@@ -21,6 +21,7 @@ from migration.runs.acts import ACTS, Act
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_aws_secret, make_user, sent_form, update
+from tests.long_tests import SOAK
 from tests.migration.acts import act_page
 from tests.test_no_secret_escapes import (
     Haystack,
@@ -273,9 +274,10 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws_all_the_way(traps, c
             part(way)
         for url in every_admin_page():
             page(haystack, client, url)
-        client.force_login(make_user("viewer", *VIEW))
-        for url in every_admin_page():
-            page(haystack, client, url)
+        if SOAK:  # a viewer is shown a part of the same
+            client.force_login(make_user("viewer", *VIEW))
+            for url in every_admin_page():
+                page(haystack, client, url)
         for row in (*PhaseChange.objects.all(), *Resolution.objects.all()):
             haystack.add("text of a row", f"{row!r} {row} {vars(row)!r}")
         add_texts(haystack)

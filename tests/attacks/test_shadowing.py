@@ -133,6 +133,7 @@ def test_nothing_that_novas_role_makes_runs_as_another_role(traps, stores, clien
     assert traps.sprung(by_nova=True) != []  # they do spring
 
 
+@pytest.mark.nightly
 def test_the_traps_catch_a_site_whose_path_has_public(hostile):
     call_command("migrate", verbosity=0)
     make_full_client("acme")

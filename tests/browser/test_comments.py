@@ -18,7 +18,7 @@ CLIENT = "/admin/credentials/client/"
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("viewport", [WIDE, pytest.param(PHONE, marks=pytest.mark.nightly)])
 def test_a_comment_is_left_by_keyboard_and_taken_back(visit, stores, viewport):
     pk = make_full_client("idom")
     by = make_user("paco")
@@ -46,7 +46,7 @@ def test_a_comment_is_left_by_keyboard_and_taken_back(visit, stores, viewport):
     assert [row.by_name for row in ClientComment.objects.all()] == ["paco"]
 
 
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("viewport", [pytest.param(WIDE, marks=pytest.mark.nightly), PHONE])
 def test_a_copy_is_undone_after_a_look(visit, stores, viewport):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.DUAL_READ)

@@ -169,19 +169,28 @@ def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
     assert looking == look_at(address, f"{RUNS}{plan.pk}/plan-sheet/", few, CLIENT) == {}
 
 
+@pytest.mark.nightly  # a page of any act is below
 def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
     shut, cut_over = client_in(Phase.DUAL_READ), client_in(Phase.AWS)
     pages = [
         *(act_page(code, shut, cut_over) for code in ("dual_read", "cutover", "rollback")),
         *(act_page(code, shut) for code in ("cutover", "back_to_dual_write", "back_to_postgres")),
         *(act_page(code, cut_over) for code in ("rollback", "purge", "restore")),
-        f"{CLIENT}{cut_over}/versions/",
-        f"{CLIENT}{cut_over}/versions/restore/",
-        f"{CLIENT}{cut_over}/versions/take-pending-off/",
         *(
             f"{CLIENT}act/{act}/?clients={shut},{cut_over}"
             for act in ("copy_to_postgres", "copy_to_aws", "acknowledge")
         ),
+    ]
+
+    assert look_at(*pages) == {}
+
+
+def test_the_versions_and_the_history_of_a_client(look_at, client_in):
+    shut, cut_over = client_in(Phase.DUAL_READ), client_in(Phase.AWS)
+    pages = [
+        f"{CLIENT}{cut_over}/versions/",
+        f"{CLIENT}{cut_over}/versions/restore/",
+        f"{CLIENT}{cut_over}/versions/take-pending-off/",
         f"{CLIENT}{shut}/copy-to-postgres/undo/",
         f"{CLIENT}{cut_over}/history/",
     ]
@@ -189,18 +198,28 @@ def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
     assert look_at(*pages) == {}
 
 
-def test_the_page_of_an_act_for_one_for_several_and_for_many(look_at, client_in, monkeypatch):
-    """Of many it says how many there are; their plan while it is made, to be started, and discarded."""
-    client_in(Phase.DUAL_READ), client_in(Phase.POSTGRES), make_client("empty")
-    ids = list(all_clients().values_list("pk", flat=True))
-    found = {}
+def test_the_page_of_an_act_for_one_and_for_several_on_a_telephone_too(
+    visit, client_in, live_server
+):
+    ids = [client_in(Phase.DUAL_READ, "a" * 60), client_in(Phase.POSTGRES), make_client("empty")]
+    page, wrong = visit("/admin/"), {}
     for act in ACTS.values():
-        page = f"{CLIENT}act/{act.code}/"
-        several = [f"{page}?clients={','.join(map(str, ids))}"] if act.takes_many else []
-        found |= look_at(f"{page}?clients={ids[0]}", *several)
+        for some in (ids[:1], ids) if act.takes_many else (ids[:1],):
+            address = f"{CLIENT}act/{act.code}/?clients={','.join(map(str, some))}"
+            page.goto(f"{live_server.url}{address}")
+            found = violations(page)
+            found += [] if fits(page) else ["wider than a telephone"]
+            wrong |= {address: found} if found else {}
+
+    assert wrong == {}
+
+
+def test_the_page_of_an_act_for_many(look_at, client_in, monkeypatch):
+    """It says how many there are; their plan while it is made, to be started, and discarded."""
+    ids = [client_in(Phase.DUAL_READ), client_in(Phase.POSTGRES), make_client("empty")]
     plan = store_plan("rotate", chosen=ids)
     monkeypatch.setattr(act_pages, "FEW_CLIENTS", 1)
-    found |= look_at(f"{CLIENT}act/rotate/?all=1", f"{CLIENT}act/plan/{plan.pk}/")
+    found = look_at(f"{CLIENT}act/rotate/?all=1", f"{CLIENT}act/plan/{plan.pk}/")
     tasks.work_on_run(plan.pk)
     found |= look_at(f"{CLIENT}act/plan/{plan.pk}/")
     plan.discard(by=None)
@@ -233,17 +252,6 @@ def test_the_page_of_an_act_with_the_keyboard_alone(visit, client_in, scripts):
     page.wait_for_url("**/run/**")
     run = Run.objects.get(kind="rotate")
     assert (run.reason, run.items.count()) == ("INC-42", 1)
-
-
-def test_the_page_of_an_act_fits_a_telephone(visit, client_in):
-    ids = [client_in(Phase.DUAL_READ, "a" * 60), client_in(Phase.POSTGRES)]
-    for act in ACTS.values():
-        some = ids if act.takes_many else ids[:1]
-        page = visit(
-            f"{CLIENT}act/{act.code}/?clients={','.join(map(str, some))}", viewport=TELEPHONE
-        )
-        assert fits(page), act.code
-        page.context.close()
 
 
 def test_the_cutover_of_several(look_at, client_in, visit):
@@ -285,7 +293,6 @@ def test_client_groups_and_putting_clients_into_one(look_at, client_in, visit):
         f"{GROUPS}add/",
         *(f"{GROUPS}{group.pk}/{what}/" for what in ("change", "delete")),
         f"{CLIENT}{pk}/change/",
-        *(f"{CLIENT}act/{code}/?clients={pk}" for code in ACTS),
         f"{CLIENT}?group={group.pk}",
     )
 

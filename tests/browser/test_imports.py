@@ -63,6 +63,7 @@ def list_files_with(needle: str, *, since: float) -> list[str]:
     return [path for path in found if "/postgres" not in path]
 
 
+@pytest.mark.nightly
 def test_a_thousand_clients_are_previewed_confirmed_migrated_and_compared(visit, choose):
     haystack, begun = Haystack(), time.time()
     marker = f"{MARKER}-{secrets.token_hex(8)}"

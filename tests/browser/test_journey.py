@@ -14,11 +14,16 @@ from tests.migration.moves.clients import change_in_aws, phase_of
 
 pytestmark = pytest.mark.browser
 
-LANGUAGES = ["en", "es"]
 
-
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("language", "scripts"),
+    [
+        ("en", True),
+        ("es", False),
+        pytest.param("en", False, marks=pytest.mark.nightly),
+        pytest.param("es", True, marks=pytest.mark.nightly),
+    ],
+)
 def test_from_the_dashboard_through_a_mismatch_to_aws_and_back(visit, language, scripts):
     page = visit("/admin/", locale=language, java_script_enabled=scripts)
     somebody = Person(page, words(language))

@@ -10,7 +10,7 @@ from tests.migration.pages import DIFFERENT, EXTRA
 REPORT = "/admin/migration/comparison/report/"
 
 
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.nightly), 390])
 def test_mismatches_of_many_clients_are_acknowledged_and_that_is_undone(visit, stores, width):
     fields = [DIFFERENT, *(EXTRA | {"path": f"database.f{n}"} for n in range(6))]
     for slug, found in (("one", [DIFFERENT]), ("two", fields)):

@@ -105,7 +105,7 @@ def test_the_dashboard_shows_a_run_live_too(three_clients, somebody, start_worke
     viewer.reads("The latest push or migration of 1 client failed.")
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+@pytest.mark.parametrize("scripts", [pytest.param(True, marks=pytest.mark.nightly), False])
 def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, somebody, scripts):
     operator = somebody("/admin/credentials/client/act/push/?all=1", java_script_enabled=scripts)
     operator.presses("Push 2 clients")
@@ -128,7 +128,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     assert Run.objects.get().count_outcomes_and_matches()["not_begun"] == 2
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.nightly)])
 def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, somebody, scripts):
     run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.all_clients())
     engine.finish_inline(run)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-@pytest.mark.parametrize("window", [WIDTH, TELEPHONE], ids=["wide", "on a telephone"])
+@pytest.mark.parametrize("window", [WIDTH, pytest.param(TELEPHONE, marks=pytest.mark.nightly)])
 def test_what_a_run_will_do_is_read_and_then_it_does_it(visit, stores, settings, window):
     pks = [make_full_client(slug) for slug in ("acme", "idom")]
     enter_phase_together(pks, Phase.AWS)

@@ -216,6 +216,7 @@ def test_without_a_folder_its_use_is_said():
     assert (done.returncode, done.stderr.endswith(" deploy/build.sh FOLDER\n")) == (2, True)
 
 
+@pytest.mark.nightly
 def test_what_is_locked_is_installed_and_runs(tmp_path):
     """The one build that downloads: all others have the tests' own environment."""
     surroundings = ("PATH", "HOME", "PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT")

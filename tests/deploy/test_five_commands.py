@@ -43,6 +43,7 @@ def nova(tmp_path):
         yield made
 
 
+@pytest.mark.nightly
 def test_readmes_commands_end_with_novas_helper_answering_from_aws(nova, aws, tmp_path):
     folder, tree, programs = tmp_path / "site", make_tree(tmp_path / "nova"), tmp_path / "programs"
     programs.mkdir()

@@ -95,25 +95,23 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("number", [9, 90])
-@pytest.mark.parametrize("kind", SLOW)
-def test_slow_clients_hold_nobody_and_are_ended(port, kind, number):
+def test_slow_clients_of_every_kind_hold_nobody_and_are_ended(port):
     with ExitStack() as stack:
-        slow = [connect(stack, port, SLOW[kind]) for _ in range(number)]
+        slow = [(kind, connect(stack, port, SLOW[kind])) for kind in SLOW for _ in range(40)]
         began = time.monotonic()
         assert ask(port)["method"] == "GET"
         assert time.monotonic() - began < 1
         # Each byte in time for one read keeps no request alive.
         while time.monotonic() - began < SECONDS - 1:
-            for client in slow:
+            for kind, client in slow:
                 client.sendall(b"a" if kind != "nothing" else b"")
             time.sleep(0.5)
-        answers = [client.recv(100) for client in slow]
+        answers = [(kind, client.recv(100)[:13]) for kind, client in slow]
         took = time.monotonic() - began
 
     assert SECONDS - 1 < took < SECONDS + 5
-    status = b"" if kind == "nothing" else b"HTTP/1.1 408 "
-    assert all(answer.startswith(status) for answer in answers)
+    ended = b"HTTP/1.1 408 "
+    assert set(answers) == {(kind, b"" if kind == "nothing" else ended) for kind in SLOW}
 
 
 def test_with_more_than_are_gathered_the_oldest_gives_way(port):
@@ -205,6 +203,21 @@ def receive(worker, sent: bytes) -> bool:
             if conn not in worker._gathering:
                 break
     return len(worker.queued) > before
+
+
+def test_a_byte_in_time_gives_a_request_no_more_of_it(worker):
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as listener,
+        socket.create_connection(listener.getsockname(), timeout=10) as client,
+    ):
+        worker.accept(listener)
+        ((conn, gathering),) = worker._gathering.items()
+        ends_at = gathering.ends_at
+        client.sendall(b"G")
+        assert select.select([conn.sock], [], [], 10)[0]
+        worker._receive(conn, conn.sock)
+
+        assert (bytes(gathering.received), gathering.ends_at) == (b"G", ends_at)
 
 
 def test_what_waits_for_a_thread_counts_among_what_is_gathered(worker, monkeypatch):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.first_release.database import answer
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def without_codes(item: dict[str, Any]) -> dict[str, Any]:
 NEVER_PUSHED = "never_touched"
 
 
+@pytest.mark.nightly
 def test_comparisons_come_out_as_before(carried):
     answer(carried, "compare_clients", "--all", "--inline")
 
@@ -152,6 +155,7 @@ def test_every_client_goes_a_step_back_as_the_law_says(carried):
     assert history[0][0] >= len(BACK)
 
 
+@pytest.mark.nightly
 def test_clients_that_wrote_postgresql_alone_and_others_go_a_step_on(carried):
     answer(carried, "push_pending", "--inline")
     migrated = answer(carried, "migrate_clients", "never_touched", "went_back", "--inline")

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+import pytest
 
 from migration.task_queue import is_task_name
 from nova_admin.database.schema import CARRIED_OVER
@@ -136,13 +137,9 @@ WHERE run.state = 'requested' AND run.kind = 'move' AND item.outcome = '' ORDER 
 """
 
 
-def test_what_was_text_is_a_message_with_the_same_words(first):
-    first.own()
-    before = first.rows("public")
+def test_what_was_text_is_a_message_with_the_same_words(first, migrated_first):
+    before, after = first.rows("public"), migrated_first.rows("nova_admin")
 
-    assert first.migrate().returncode == 0
-
-    after = first.rows("nova_admin")
     for table in ("migration_comparison", "migration_runitem", "migration_resolution"):
         texts = {row["id"]: row["message"] for row in before[table]}
         found = {row["id"]: (row["message"] or {}).get("text", "") for row in after[table]}
@@ -174,6 +171,7 @@ def test_an_open_request_goes_on_as_the_requested_run_of_one_client(first):
     assert [list(row[1:]) for row in found] == expected
 
 
+@pytest.mark.nightly
 def test_a_second_migrate_changes_nothing(migrated_first):
     first = migrated_first
     first.migrate()  # notes what hosts share, which a copied database lacks
@@ -209,6 +207,7 @@ def test_a_statement_that_fails_in_the_middle_leaves_everything_in_public(first)
     assert in_one_piece(first) == "nova_admin"
 
 
+@pytest.mark.nightly
 def test_a_session_that_is_ended_in_the_middle_leaves_everything_in_public(first):
     """The last table is in use, so that the move has done nearly all when its session ends."""
     first.own()
@@ -237,6 +236,7 @@ def test_a_session_that_is_ended_in_the_middle_leaves_everything_in_public(first
     assert in_one_piece(first) == "nova_admin"
 
 
+@pytest.mark.nightly
 def test_where_a_table_stays_in_use_nothing_is_carried_over(first):
     first.own()
     with psycopg.connect(first.uri) as holder:
@@ -280,6 +280,7 @@ def test_tables_in_both_schemas_are_named_and_nothing_is_changed(first):
     assert first.ask(WHERE_ALL_STANDS) == before
 
 
+@pytest.mark.nightly
 def test_what_was_half_carried_by_hand_is_carried_to_its_end(first):
     first.own()
     for table in ("migration_rate", "auth_user", "credentials_clientrevision"):

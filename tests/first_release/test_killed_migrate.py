@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import boto3
+import pytest
 
 from tests.first_release.database import answer
 from tests.first_release.load import load_secrets, store_arns
@@ -49,6 +50,7 @@ UNION ALL SELECT 'version keys', '', '', count(*)::text FROM nova_admin.migratio
 """
 
 
+@pytest.mark.nightly
 def test_a_migrate_that_is_killed_is_run_again_and_ends_as_if_nothing_had_been(
     first, migrated_first
 ):

@@ -191,6 +191,7 @@ def test_the_first_release_goes_on_with_what_the_day_brought_and_is_upgraded_aga
     check_upgrade(back.first)
 
 
+@pytest.mark.nightly
 def test_the_first_release_restores_the_purged_and_who_stays_purged_is_upgraded_again(
     back_with_purged,
 ):

@@ -217,6 +217,7 @@ def a_rollback_copies_nothing_back(patch):
     [compare_and_forward_in_a_run, back_in_a_run, push],
     [What.NOVA_WRITES],
     within=60,
+    seed=0,
 )
 def a_run_moves_clients_whose_rows_were_written_since_it_read_them(patch):
     patch.setattr(moves.MoveAttempt, "is_unchanged", lambda *_: True)
@@ -304,7 +305,7 @@ def the_last_value_is_served_where_aws_denies_it(patch):
     patch.setattr(routing, "ErrorClass", SimpleNamespace(UNAVAILABLE=ANY))
 
 
-@fault(Phase.POSTGRES, [save, read_cached, time_passes])
+@fault(Phase.POSTGRES, [save, read_cached, time_passes], seed=5)
 def each_read_of_the_cache_makes_it_last_longer(patch):
     fresh = Reader._fresh_entry
 
@@ -347,7 +348,7 @@ def a_gate_counts_failures_as_reads(patch):
         patch.setattr(rule, "list_conditions", lambda *_: [])
 
 
-@fault(Phase.DUAL_WRITE, [compare, forward])
+@fault(Phase.DUAL_WRITE, [compare, forward], seed=1)
 def a_streak_from_before_the_phase_counts(patch):
     enter = ClientMigrationQuerySet._enter_phase
 
@@ -381,7 +382,7 @@ def a_trigger_is_counted_by_its_name(patch):
     patch.setattr(triggers, "make_counting_check_sql", lambda: make)
 
 
-@fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, push])
+@fault(Phase.DUAL_READ, [nova_disables_the_triggers, keep_counting, push], seed=9)
 def a_trigger_that_was_off_for_a_time_leaves_no_trace(patch):
     forgotten = triggers.WRITES_ARE_COUNTED.replace(triggers.TRIGGER_IDENTITIES, "NULL")
     body = f"BEGIN RETURN {forgotten}; END"

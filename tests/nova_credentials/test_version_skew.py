@@ -14,8 +14,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from django.db import connection
-from psycopg.conninfo import make_conninfo
 
 from credentials.models import ColumnUse
 from migration.core.aws_store import secret_names
@@ -81,37 +79,35 @@ def kept(name: str, release: str, present: Path) -> Path:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("phase", Phase)
 @pytest.mark.usefixtures("stores")
-def test_a_kept_reader_reads_every_phase_from_this_sites_tables(present, release, phase):
+def test_a_kept_reader_reads_every_phase_from_this_sites_tables(present, release):
     wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
-    pk = make_full_client("idom")
-    make_database(pk, label="archive", is_primary=False)
-    bring(pk, phase)
-    database_url = make_conninfo(
-        os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
-    )
+    clients = {phase: make_full_client(phase) for phase in Phase}
+    for phase, pk in clients.items():
+        make_database(pk, label="archive", is_primary=False)
+        bring(pk, phase)
 
     printed = run(
-        """
+        f"""
 import json
 assert ".whl" in reader.__file__
-print(json.dumps([
-    reader.get_client_id("idom"),
-    reader.get_database_credentials("idom").db_password,
-    reader.get_database_credentials("idom", "archive").db_password,
-    reader.get_email_credentials("idom").email_password,
-    reader.get_aws_credentials("idom").secret_access_key,
-]))
+print(json.dumps({{slug: [
+    reader.get_client_id(slug),
+    reader.get_database_credentials(slug).db_password,
+    reader.get_database_credentials(slug, "archive").db_password,
+    reader.get_email_credentials(slug).email_password,
+    reader.get_aws_credentials(slug).secret_access_key,
+] for slug in {[*map(str, clients)]}}}))
 """,
-        database_url,
+        nova_uri(),
         package=wheel,
         NOVA_READ_TIMEOUT_SECONDS="60",  # a busy machine is no failure of AWS
     )
 
-    assert json.loads(printed) == [pk, *EXPECTED.values()]
-    assert reads_counted(database_url, pk) == (phase != Phase.POSTGRES and phase.reads_aws)
-    assert processes_noted(database_url) == int(release != EARLY)
+    assert json.loads(printed) == {phase: [pk, *EXPECTED.values()] for phase, pk in clients.items()}
+    counted = [phase for phase, pk in clients.items() if reads_counted(nova_uri(), pk)]
+    assert counted == [phase for phase in Phase if phase.reads_aws]
+    assert processes_noted(nova_uri()) == int(release != EARLY)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -120,14 +116,11 @@ def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(present, relea
     wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    database_url = make_conninfo(
-        os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
-    )
     code = "print(reader.get_database_credentials('idom').db_password)"
     nowhere = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
 
-    assert run(code, database_url, package=wheel, **nowhere) == "example-password-1"
-    with psycopg.connect(database_url) as there:
+    assert run(code, nova_uri(), package=wheel, **nowhere) == "example-password-1"
+    with psycopg.connect(nova_uri()) as there:
         noted = there.execute(
             "SELECT aws_failures, last_failure_at > now() - interval '1 minute', last_answer_at"
             " FROM nova_admin.migration_readcount WHERE client_id = %s",
@@ -137,38 +130,39 @@ def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(present, relea
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
 @pytest.mark.parametrize("layout", ["client", "service"])
 @pytest.mark.usefixtures("stores")
 def test_a_kept_reader_ignores_what_mapped_columns_add_to_a_document(
-    present, release, phase, layout, settings
+    present, release, layout, settings
 ):
     settings.NOVA_SECRET_LAYOUT = layout
     wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
-    pk = make_full_client("idom")
+    clients = {phase: make_full_client(phase) for phase in (Phase.DUAL_READ, Phase.AWS)}
     with mapped_columns.added():
         for table in mapped_columns.TABLES:
             map_column(name=f"{table}.token", use=ColumnUse.SECRET)
-        bring(pk, phase)
+        for phase, pk in clients.items():
+            bring(pk, phase)
         printed = run(
-            """
+            f"""
 import json
-print(json.dumps([
-    reader.get_database_credentials("idom").db_password,
-    reader.get_email_credentials("idom").email_password,
-    reader.get_aws_credentials("idom").secret_access_key,
-]))
+print(json.dumps({{slug: [
+    reader.get_database_credentials(slug).db_password,
+    reader.get_email_credentials(slug).email_password,
+    reader.get_aws_credentials(slug).secret_access_key,
+] for slug in {[*map(str, clients)]}}}))
 """,
             nova_uri(),
             package=wheel,
             NOVA_SECRET_LAYOUT=layout,
             NOVA_READ_TIMEOUT_SECONDS="60",  # a busy machine is no failure of AWS
         )
-        held = SecretsManager().batch_get(list(secret_names("idom").values())).values()
+        held = [SecretsManager().batch_get([*secret_names(slug).values()]) for slug in clients]
 
-    assert any("MARKER-FOUR" in str(value.text) for value in held)
-    assert json.loads(printed) == [EXPECTED[key, None] for key in ("database", "email", "aws")]
-    assert reads_counted(nova_uri(), pk)
+    assert all("MARKER-FOUR" in repr([each.text for each in secrets.values()]) for secrets in held)
+    expected = [EXPECTED[key, None] for key in ("database", "email", "aws")]
+    assert json.loads(printed) == dict.fromkeys(clients, expected)
+    assert all(reads_counted(nova_uri(), pk) for pk in clients.values())
 
 
 def reads_counted(database_url: str, client_id: int) -> bool:

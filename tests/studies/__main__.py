@@ -15,7 +15,7 @@ from tests.studies.study import RESULTS, describe_machine
 NAMES = (
     *("pushes", "moves", "whole_commands", "growth", "pages", "reader"),
     *("truncate", "copies", "history"),
-    *("reliability", "upgrade", "soak", "mutation"),
+    *("reliability", "upgrade", "mutation"),
 )
 
 

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.checkout import ROOT, TIMEOUT_SECONDS
 from tests.studies.reliability import COLUMNS, NAMED, SCENARIOS
 from tests.studies.study import RESULTS, Table
 
 
+@pytest.mark.nightly
 def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():
     done = subprocess.run(
         [

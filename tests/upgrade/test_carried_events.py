@@ -187,6 +187,7 @@ def test_what_failed_each_minute_is_told_once_a_day(transactional_db):
     assert list_codes() == ["failure"] * 2
 
 
+@pytest.mark.nightly
 def test_memory_does_not_grow_with_the_number_of_events(transactional_db):
     def fill(number: int) -> None:
         with connection.cursor() as cursor:

@@ -173,6 +173,7 @@ def test_permissions_of_requests_are_those_of_runs_for_who_had_them():
     assert not ContentType.objects.filter(model="moverequest").exists()
 
 
+@pytest.mark.nightly
 def test_a_rotation_that_was_killed_before_the_upgrade_is_ended_after_it(role_in):
     role = role_in(Phase.DUAL_WRITE)
     # One point behind that at which the database has the password and neither store has.

@@ -7,6 +7,7 @@ import threading
 import time
 
 import psycopg
+import pytest
 
 from tests.checkout import manage
 from tests.migrated import migrate, migrated_database
@@ -84,6 +85,7 @@ UNION ALL SELECT app, name FROM nova_admin.django_migrations
 """
 
 
+@pytest.mark.nightly
 def test_a_schema_migration_that_was_ended_between_its_steps_is_begun_again():
     with migrated_database() as uri:
         with psycopg.connect(uri) as connection:

@@ -1,5 +1,10 @@
 """The form of a client as a browser sends it, and what the tables hold before and after."""
 
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
+from typing import Any
+
 from django.db import connection
 from django.urls import reverse
 from psycopg import sql
@@ -51,6 +56,26 @@ def changed_columns(before, after) -> set[str]:
         for old, new in zip(before[table], after[table], strict=True)
         for name in old
         if old[name] != new[name]
+    }
+
+
+def in_rounds(cases: Iterable[tuple], kind_of: Callable) -> list[list[tuple]]:
+    """Deal cases out so that those of a round fit into one form: one of each kind."""
+    kinds = defaultdict(list)
+    for case in cases:
+        kinds[kind_of(case)].append(case)
+    return [[case for case in dealt if case] for dealt in zip_longest(*kinds.values())]
+
+
+def errors_by_field(response: Any) -> dict[str, str]:
+    """What a refused form of a client says at each field, by the name that a browser sends."""
+    context = response.context_data
+    forms = [context["adminform"].form]
+    forms += [form for each in context["inline_admin_formsets"] for form in each.formset.forms]
+    return {
+        form.add_prefix(name): " ".join(errors)
+        for form in forms
+        for name, errors in form.errors.items()
     }
 
 

@@ -1,6 +1,7 @@
 """`migrate` leaves NOVA's tables as they are and makes what is missing."""
 
 import psycopg
+import pytest
 
 from tests import nova_database
 from tests.credentials.triggers.migrated_database import NOVA_TABLES
@@ -20,6 +21,7 @@ def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
     assert nova_database.contents(connection, NOVA_TABLES) == before[1]
 
 
+@pytest.mark.nightly
 def test_adoption_makes_the_one_table_that_is_missing(uri, connection):
     without_mail = [table for table in nova_database.TABLES if table is not nova_database.EMAILS]
     make_nova_tables(

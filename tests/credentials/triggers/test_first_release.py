@@ -149,6 +149,7 @@ def test_while_a_first_release_is_carried_over_every_write_is_counted_and_none_t
     assert connection.execute(gaps).fetchone() == (0, 1)
 
 
+@pytest.mark.nightly
 def test_an_owner_without_the_right_to_make_triggers_keeps_the_old_ones_that_count_safely(
     owner, connection
 ):
@@ -174,6 +175,7 @@ def test_an_owner_without_the_right_to_make_triggers_keeps_the_old_ones_that_cou
     assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
 
 
+@pytest.mark.nightly
 def test_who_does_not_own_the_first_release_is_told_what_to_run_and_changes_nothing(
     owner, uri, connection
 ):
@@ -193,6 +195,7 @@ def test_who_does_not_own_the_first_release_is_told_what_to_run_and_changes_noth
     assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
 
 
+@pytest.mark.nightly
 def test_while_another_roles_old_function_stands_migrate_replaces_the_triggers_and_exits_with_1(
     owner, connection
 ):
@@ -214,6 +217,7 @@ def test_while_another_roles_old_function_stands_migrate_replaces_the_triggers_a
     assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
 
 
+@pytest.mark.nightly
 def test_where_the_first_release_is_in_use_nothing_is_changed(owner, uri, connection):
     with psycopg.connect(uri) as writer:
         writer.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")

@@ -68,6 +68,7 @@ def test_what_was_written_before_the_triggers_is_a_write_of_each_client_once(mig
     assert (writes(connection, 1), writes(connection, 2)) == counted
 
 
+@pytest.mark.nightly
 def test_rows_of_a_client_that_is_gone_are_told_and_not_quoted(migrated, connection):
     connection.execute(
         "INSERT INTO nova_admin.client_aws_credentials (client_id, access_key_id, secret_access_key)"

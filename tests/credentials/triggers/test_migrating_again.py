@@ -37,6 +37,7 @@ def test_the_aws_logins_refer_to_the_clients_that_nova_made_anew(uri, connection
     assert found == [("clients",)]
 
 
+@pytest.mark.nightly
 def test_where_a_table_is_in_use_no_right_is_asked_for(uri, connection):
     connection.execute("DROP TRIGGER nova_admin_count_write ON public.clients")
     with psycopg.connect(uri) as writer:
@@ -48,6 +49,7 @@ def test_where_a_table_is_in_use_no_right_is_asked_for(uri, connection):
     assert "GRANT" not in said
 
 
+@pytest.mark.nightly
 def test_migrating_back_takes_the_triggers_away(uri, connection):
     warnings = []
     connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))

@@ -32,6 +32,7 @@ def test_without_the_right_to_make_triggers_migrate_says_what_to_grant(
     assert writes(connection, 2) == 0
 
 
+@pytest.mark.nightly
 def test_a_table_that_migrate_made_is_told_with_what_novas_role_needs(uri, connection):
     make_nova_tables(connection, [nova_database.CLIENTS, nova_database.DATABASES], rows="")
 

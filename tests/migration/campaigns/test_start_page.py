@@ -409,7 +409,7 @@ def test_no_more_queries_for_more_groups_and_clients(client, maria):
     make_group("first")
     count_queries()
     few = count_queries()
-    make_many(200)
+    make_many(50)
     for number in range(10):
         ClientGroup.objects.get_or_add(f"Wave {number}").put_clients(all_clients())
 

@@ -52,6 +52,7 @@ def uri():
         yield uri
 
 
+@pytest.mark.nightly
 def test_old_sentences_are_carried_over_whole_and_back(uri):
     path = "-c search_path=nova_admin"
     with psycopg.connect(uri, autocommit=True, options=path) as connection:

@@ -408,12 +408,14 @@ def run_on_terminal(monkeypatch, answer: str, *arguments: str) -> tuple[int, str
     return code, out.getvalue(), shown.getvalue()
 
 
-@pytest.mark.parametrize("selection", [("--all",), ("--all-in", "dual_write"), ("--group", "Some")])
-@pytest.mark.parametrize("command", WRITING)
-def test_over_a_selection_it_shows_its_counts_and_asks(two, monkeypatch, command, selection):
-    arguments = (command, *selection, *WRITING[command])
+SELECTIONS = (("--all",), ("--all-in", "dual_write"), ("--group", "Some"))
+
+
+@pytest.mark.parametrize(("command", "confirmed"), [*zip(WRITING, SELECTIONS * 2, strict=False)])
+def test_over_a_selection_it_shows_its_counts_and_asks(two, monkeypatch, command, confirmed):
     audit = AuditEvent.objects.count()
-    for answer in ("n\n", "\n", ""):
+    for selection, answer in zip(SELECTIONS, ("n\n", "\n", ""), strict=True):
+        arguments = (command, *selection, *WRITING[command])
         code, out, shown = run_on_terminal(monkeypatch, answer, *arguments)
         assert (code, out) == (1, "")
         assert "2 clients: " in shown
@@ -421,7 +423,8 @@ def test_over_a_selection_it_shows_its_counts_and_asks(two, monkeypatch, command
     assert not Run.objects.exists()
     assert AuditEvent.objects.count() == audit
 
-    _code, out, _shown = run_on_terminal(monkeypatch, "y\n", *arguments, "--format", "json")
+    arguments = (command, *confirmed, *WRITING[command], "--format", "json")
+    _code, out, _shown = run_on_terminal(monkeypatch, "y\n", *arguments)
 
     assert json.loads(out)["clients"] == 2
     assert Run.objects.get().items.count() == 2

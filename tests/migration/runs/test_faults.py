@@ -65,6 +65,7 @@ def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     assert sum(len(secret["SecretVersionsToStages"]) for secret in secrets) == versions
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fault", Fault)
 def test_a_migration_survives(stores, fault):
     run = start()

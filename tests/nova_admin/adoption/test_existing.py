@@ -59,8 +59,16 @@ def running_site(load, folder: Path) -> Iterator[Nova]:
         yield nova
 
 
-@pytest.mark.parametrize("load", [load_first, load_kept])
-@pytest.mark.parametrize("may_make_roles", [True, False])
+@pytest.mark.parametrize(
+    ("load", "may_make_roles"),
+    [
+        (load_kept, True),
+        *(
+            pytest.param(*case, marks=pytest.mark.nightly)
+            for case in ((load_first, True), (load_first, False), (load_kept, False))
+        ),
+    ],
+)
 def test_a_running_site_gets_a_role_of_its_own_and_keeps_its_keys(tmp_path, load, may_make_roles):
     with running_site(load, tmp_path) as nova:
         uri = nova.uri
@@ -108,6 +116,7 @@ def check_reader(nova: Nova) -> None:
         reader.close()
 
 
+@pytest.mark.nightly
 def test_a_site_that_keeps_its_one_role_keeps_its_address(tmp_path):
     with running_site(load_kept, tmp_path) as nova:
         nova.run(f"GRANT CREATE ON SCHEMA public TO {nova.owner}")

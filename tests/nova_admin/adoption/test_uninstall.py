@@ -178,6 +178,7 @@ def test_a_client_that_is_purged_while_it_waits_for_the_name_keeps_the_site(uri)
     assert (code, ask(uri, SITE_IS_THERE)) == (1, [(True,)])
 
 
+@pytest.mark.nightly
 def test_a_table_in_use_keeps_it_and_it_goes_on_afterwards(uri):
     with psycopg.connect(uri) as other:
         other.execute("SELECT FROM clients")
@@ -230,6 +231,7 @@ def test_without_aws_no_deletion_is_scheduled_and_the_site_stays(uri, aws):
     assert ask(uri, SITE_IS_THERE) == [(True,)]
 
 
+@pytest.mark.nightly
 def test_without_the_owners_address_the_statements_are_printed(nova):
     assert nova.adopt("--yes", "--host", "nova.example.com").returncode == 0
     before = nova.ask("SELECT rolname FROM pg_roles WHERE rolname = %s", nova.site)
@@ -245,6 +247,7 @@ def test_without_the_owners_address_the_statements_are_printed(nova):
     assert nova.ask("SELECT rolname FROM pg_roles WHERE rolname = %s", nova.site) == []
 
 
+@pytest.mark.nightly
 def test_a_role_that_something_else_needs_stays(nova):
     assert nova.adopt("--yes", "--host", "nova.example.com").returncode == 0
     nova.run(f"CREATE TABLE own (id int); ALTER TABLE own OWNER TO {nova.site}")

@@ -62,11 +62,16 @@ def debians_server():
         yield uri
 
 
-@pytest.mark.parametrize("way", RIGHTS)
+# The others do and print what is part of these two.
+NIGHTLY = [pytest.param(way, marks=pytest.mark.nightly) for way in ("shared", "creator")]
+
+
+@pytest.mark.parametrize("way", ["managed", "superuser", *NIGHTLY])
 def test_what_adopt_made_is_there_and_after_uninstall_nothing_is(nova, way):
     go_in_and_out(nova, way)
 
 
+@pytest.mark.nightly
 def test_the_same_with_the_roles_of_an_older_postgresql(tmp_path, debians_server):
     with made_nova(tmp_path, server=debians_server) as nova:
         go_in_and_out(nova, "creator")

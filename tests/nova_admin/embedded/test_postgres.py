@@ -64,6 +64,7 @@ def test_a_server_that_is_to_keep_nothing_deletes_its_folder_once_it_is_unused(f
     assert eventually(lambda: list(folder.iterdir()) == [])
 
 
+@pytest.mark.nightly
 def test_a_server_that_outlives_its_helper_is_taken_over(folder, use):
     user = use("postgres", folder, settings=UNSAFE_AND_FAST)
     server = postmaster(folder)
@@ -76,6 +77,7 @@ def test_a_server_that_outlives_its_helper_is_taken_over(folder, use):
     assert eventually(lambda: not accepts(again.address))
 
 
+@pytest.mark.nightly
 def test_settings_are_those_of_the_latest_start(folder, use):
     shown = "SELECT current_setting('max_connections'), current_setting('application_name')"
     settings = {**UNSAFE_AND_FAST, "max_connections": "33", "application_name": "it's a \\ test"}
@@ -87,6 +89,7 @@ def test_settings_are_those_of_the_latest_start(folder, use):
     assert execute(user.address, shown) == [("44", "")]
 
 
+@pytest.mark.nightly
 def test_a_pid_that_another_process_has_now_is_no_running_server(folder, use):
     user = use("postgres", folder, settings=UNSAFE_AND_FAST)
     pid_file = folder / "data" / "postmaster.pid"

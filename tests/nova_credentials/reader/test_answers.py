@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_aws, make_client, make_database, make_email
+from tests.long_tests import SOAK
 from tests.nova_credentials.in_phases import bring, stand
 from tests.nova_credentials.reader.questions import (
     assert_answers,
@@ -51,58 +52,57 @@ def primary_unknown(pk):
     make_email(pk, is_primary=None)
 
 
+# By the slug of a client with such logins.
 SHAPES = {
-    "one of each": lambda pk: (make_database(pk), make_email(pk), make_aws(pk)),
-    "several, labels NULL and repeated": several_logins,
-    "primary is NULL": primary_unknown,
-    "no mail": make_database,
-    "no database": make_email,
-    "NULL in every column": nulls,
-    "empty texts": empty_texts,
-    "odd passwords": odd_passwords,
+    "one-of-each": lambda pk: (make_database(pk), make_email(pk), make_aws(pk)),
+    "several-with-labels-null-and-repeated": several_logins,
+    "primary-is-null": primary_unknown,
+    "no-mail": make_database,
+    "no-database": make_email,
+    "null-in-every-column": nulls,
+    "empty-texts": empty_texts,
+    "odd-passwords": odd_passwords,
 }
 
 
 @pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_row_is_as_plain_sql_gives_it(make_reader, settings, shape, phase, layout):
+def test_every_row_is_as_plain_sql_gives_it(make_reader, settings, phase, layout):
     settings.NOVA_SECRET_LAYOUT = layout
-    pk = make_client("idom")
-    SHAPES[shape](pk)
-    questions = every_question("idom")
-    bring(pk, phase)
-
     reader = make_reader(layout=layout, timeout=30)
+    for slug, make_logins in SHAPES.items():
+        pk = make_client(slug)
+        make_logins(pk)
+        questions = every_question(slug)
+        bring(pk, phase)
 
-    assert_answers(reader, "idom", questions)
-    assert reader.client_id("idom") == pk
-    if phase == Phase.DUAL_READ:
-        reads, matches, *_ = counts(pk)
-        assert reads == matches > 0
+        assert_answers(reader, slug, questions)
+        assert reader.client_id(slug) == pk
+        if phase == Phase.DUAL_READ:
+            reads, matches, *_ = counts(pk)
+            assert reads == matches > 0
 
 
-@pytest.mark.parametrize("phase", Phase)
 def test_a_client_without_any_credential_has_none_in_a_layout_without_its_secrets(
-    make_reader, settings, phase
+    make_reader, settings
 ):
     settings.NOVA_SECRET_LAYOUT = "service"
-    bring(make_client("idom"), phase)
-
     reader = make_reader(layout=Layout.SERVICE, timeout=30)
+    for phase in Phase:
+        bring(make_client(phase), phase)
 
-    assert_answers(reader, "idom", every_question("idom"))
-    assert reader.get_primary_credentials("idom") == {"database": None, "email": None}
+        assert_answers(reader, phase, every_question(phase))
+        assert reader.get_primary_credentials(phase) == {"database": None, "email": None}
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])
-def test_of_two_primary_rows_one_is_given(reader, phase):
+def test_of_two_primary_rows_one_is_given(reader):
     pk = make_client("idom")
     make_database(pk, db_user="first")
     make_database(pk, db_user="second")
-    stand(pk, phase)
+    for phase in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ):
+        stand(pk, phase)
 
-    assert_answers(reader, "idom", every_question("idom"))
+        assert_answers(reader, "idom", every_question("idom"))
 
 
 ports = st.integers(-(2**31), 2**31 - 1)
@@ -124,7 +124,9 @@ columns = {
 
 
 @hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15 if SOAK else 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_whatever_the_tables_hold_comes_back_in_every_phase(make_reader, data):

@@ -41,7 +41,12 @@ def make_with_services(phase: Phase) -> int:
     return pk
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS])
+NIGHTLY = [
+    pytest.param(phase, marks=pytest.mark.nightly) for phase in (Phase.POSTGRES, Phase.DUAL_READ)
+]
+
+
+@pytest.mark.parametrize("phase", [Phase.AWS, *NIGHTLY])
 def test_killed_anywhere_it_is_finished_by_doing_it_again(phase):
     pk = make_with_services(phase)
     way_out = perform_and_list("offboard", pk)

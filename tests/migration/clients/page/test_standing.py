@@ -246,7 +246,10 @@ def fill(pk: int, number: int) -> None:
     )
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS])
+NIGHTLY = [pytest.param(phase, marks=pytest.mark.nightly) for phase in (Phase.POSTGRES, Phase.AWS)]
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, *NIGHTLY])
 def test_the_page_asks_as_many_queries_at_fifty_rows_as_at_one(root, idom, phase, monkeypatch):
     # On a slow machine it would be asked again between two pages.
     monkeypatch.setattr("migration.core.aws_writes.KNOWN_FOR_SECONDS", 1e6)

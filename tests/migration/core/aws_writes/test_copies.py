@@ -100,6 +100,7 @@ def test_a_claim_says_that_a_copy_is_the_one(production, staging):
     assert (again.returncode, "is the one" in again.stderr) == (2, True)
 
 
+@pytest.mark.nightly
 def test_a_database_prints_at_its_first_migrate_what_it_is(aws):
     with nova_database.database() as uri:
         site = Site(uri, aws)
@@ -116,6 +117,7 @@ def test_a_database_prints_at_its_first_migrate_what_it_is(aws):
         assert "writes to AWS" not in site.manage("migrate", "--no-color").stdout
 
 
+@pytest.mark.nightly
 def test_another_name_of_the_same_database_is_listed_or_it_is_a_copy(production):
     host = psycopg.conninfo.conninfo_to_dict(production.uri)["host"]
     other_host = f"{host}/../{host.rpartition('/')[2]}"
@@ -130,6 +132,7 @@ def test_another_name_of_the_same_database_is_listed_or_it_is_a_copy(production)
     assert production.push_pending(NOVA_DATABASE_NAMES="no place").returncode == 2
 
 
+@pytest.mark.nightly
 def test_a_role_that_may_not_ask_for_the_system_identifier_goes_without_it(aws):
     role = f"site_{uuid4().hex[:12]}"
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
@@ -217,6 +220,7 @@ def named(name) -> str:
     return f"postgresql://postgres@/postgres?host={name}&port=5432"
 
 
+@pytest.mark.nightly
 def test_a_failover_in_the_middle_of_the_work_is_no_copy(tmp_path, clusters, primary, name, aws):
     site = Site(named(name), aws)
     site.migrate_first()
@@ -269,6 +273,7 @@ def test_a_name_that_suddenly_leads_to_another_database_stops_the_writes_at_once
     assert value_in_aws() == "example-2"
 
 
+@pytest.mark.nightly
 def test_a_copied_data_folder_under_another_port_is_a_copy(tmp_path, clusters, primary, aws):
     site = Site(primary.uri, aws)
     site.migrate_first()

@@ -59,9 +59,9 @@ def value_in_aws() -> str:
 @pytest.mark.parametrize(
     "copy",
     [
-        restore_novas_tables_alone,
         restore_all_and_drop_the_schema,
-        restore_all_and_migrate_backwards,
+        pytest.param(restore_novas_tables_alone, marks=pytest.mark.nightly),
+        pytest.param(restore_all_and_migrate_backwards, marks=pytest.mark.nightly),
     ],
 )
 def test_a_copy_without_the_sites_notes_writes_to_productions_secret_once_it_is_adopted(
@@ -99,6 +99,7 @@ def test_a_copy_without_the_sites_notes_writes_to_productions_secret_once_it_is_
         assert production.manage("compare_clients", "idom", "--inline").returncode == 1
 
 
+@pytest.mark.nightly
 def test_a_copy_goes_on_with_clients_that_production_does_not_have(production, aws):
     with nova_database.database() as uri:
         restore_novas_tables_alone(production.uri, uri)
@@ -109,6 +110,7 @@ def test_a_copy_goes_on_with_clients_that_production_does_not_have(production, a
         assert there.manage("migrate_clients", "new", "--inline").returncode == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("to", ["0008", "0006"])
 def test_a_copy_that_keeps_what_it_knows_of_secrets_never_forgets_that_it_is_one(
     production, aws, to

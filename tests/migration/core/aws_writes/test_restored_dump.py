@@ -139,6 +139,7 @@ def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newe
     assert values_in_aws() == AHEAD | {"written": "example-after-all"}
 
 
+@pytest.mark.nightly
 def test_with_other_keys_the_site_still_knows_its_versions_and_says_that_the_audit_does_not_hold(
     restored, aws
 ):
@@ -155,6 +156,7 @@ def test_with_other_keys_the_site_still_knows_its_versions_and_says_that_the_aud
     assert restored.manage("audit", "verify").returncode == 0
 
 
+@pytest.mark.nightly
 def test_a_dump_holds_the_keys_of_versions_and_no_key_of_the_settings(lost):
     site, dump = lost
     with nova_database.database() as uri:

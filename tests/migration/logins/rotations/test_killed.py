@@ -20,7 +20,12 @@ from tests.migration.logins.rotations.killed import (
 KILLED_EVERYWHERE = (Phase.DUAL_READ, Phase.AWS)
 
 
-@pytest.mark.parametrize("phase", Phase)
+NIGHTLY = [
+    pytest.param(phase, marks=pytest.mark.nightly) for phase in (Phase.DUAL_WRITE, Phase.DUAL_READ)
+]
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS, Phase.PURGED, *NIGHTLY])
 def test_a_killed_rotation_is_finished_by_the_next_try_and_no_reader_is_refused(role_in, phase):
     role = role_in(phase)
     with reader_processes():

@@ -1,6 +1,7 @@
 """A site that is upgraded takes no count from before as evidence."""
 
 import psycopg
+import pytest
 
 from tests.migrated import migrate, migrated_database
 
@@ -11,6 +12,7 @@ INSERT INTO migration_readcount (client_id, reads, matches, mismatches, aws_fail
 """
 
 
+@pytest.mark.nightly
 def test_streaks_and_reads_before_the_upgrade_are_no_evidence_and_it_can_be_undone():
     with migrated_database() as uri:
         migrate(uri, "migration", "0052")

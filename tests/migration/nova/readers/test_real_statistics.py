@@ -108,6 +108,7 @@ def test_the_old_helper_is_seen_beside_the_package(server):
     assert (found.role, found.tables, found.calls) == ("nova", "client_database_credentials", 4)
 
 
+@pytest.mark.nightly
 def test_a_reader_of_before_the_mark_does_not_hide_the_packages_statements_nor_become_them(server):
     """Statements of one shape are counted under the text of the first; with the mark the shape differs."""
     server.execute("SELECT extensions.pg_stat_statements_reset()")
@@ -124,6 +125,7 @@ def test_a_reader_of_before_the_mark_does_not_hide_the_packages_statements_nor_b
     assert found.calls == 1
 
 
+@pytest.mark.nightly
 def test_a_statement_that_keeps_a_literal_shows_only_its_table(server):
     server.execute("SELECT extensions.pg_stat_statements_reset()")
     with psycopg.connect(server.as_role("nova")) as there:
@@ -135,6 +137,7 @@ def test_a_statement_that_keeps_a_literal_shows_only_its_table(server):
     assert "literal" not in repr(report)
 
 
+@pytest.mark.nightly
 def test_a_role_without_the_right_is_told_that_others_are_hidden(server):
     server.execute(HELPER, "acme", role="nova")
 

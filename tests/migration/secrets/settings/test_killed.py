@@ -62,7 +62,9 @@ def take_up(run: Run, pk: int) -> None:
     assert run.finished_at
 
 
-@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize(
+    "layout", [Layout.CLIENT, pytest.param(Layout.SERVICE, marks=pytest.mark.nightly)]
+)
 def test_a_worker_that_is_killed_anywhere_in_a_run(settings, layout):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS)
