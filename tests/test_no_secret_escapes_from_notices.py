@@ -14,7 +14,7 @@ from migration.site.notices import look_at_clients
 from nova_admin.environment import NotifySettings
 from tests.factories import make_client, update
 from tests.haystack import Haystack, everything_logged
-from tests.migration.site.notices.conftest import TEAM, send_now
+from tests.migration.site.notices.conftest import TEAM, let_differences_last, send_now
 from tests.migration.site.notices.sinks import HOST, PATH, MailSink, WebhookSink, opened
 from tests.test_no_secret_escapes import MARKERS, add_pickles, add_tables, command, page, seed
 
@@ -42,6 +42,7 @@ def test_no_notice_holds_a_value_or_the_path_of_a_webhook(stores, client, settin
             engine.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=root))
             make_client("note", name=f"note of {marker} anew"[:90])
             search_copies(client_ids=[pk], by=root)
+            let_differences_last()
             look_at_clients()
             send_now()
             command(haystack, "send_notices")

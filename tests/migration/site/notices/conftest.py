@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
-from migration.models import Notice, NoticeDelivery
+from migration.models import Notice, NoticeDelivery, OpenMismatch
 from migration.site.notices import send_notices
 from nova_admin.environment import NotifySettings
 from tests.migration.site.notices.sinks import HOST, MailSink, WebhookSink, opened
@@ -45,6 +46,11 @@ def webhook_alone(settings, webhook):
 def send_now():
     """As the workers do it each minute."""
     send_notices(seconds=20)
+
+
+def let_differences_last():
+    """They were found six minutes ago: a write of NOVA's would be pushed by now."""
+    OpenMismatch.objects.update(first_seen_at=timezone.now() - timedelta(minutes=6))
 
 
 def let_time_pass(**span):

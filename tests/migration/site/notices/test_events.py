@@ -1,7 +1,6 @@
 """What is told: acts in the transaction in which they become true, and what holds for clients by a look."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -38,6 +37,7 @@ from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
 from tests.migration.moves.clients import enter_phase
 from tests.migration.pages import DIFFERENT, EXTRA
+from tests.migration.site.notices.conftest import let_differences_last
 
 pytestmark = pytest.mark.django_db
 
@@ -101,7 +101,7 @@ def test_what_differs_while_novas_write_is_on_its_way_is_told_once_it_stays_or_i
     look_at_clients()
     assert len(told(NoticeEvent.MISMATCH)) == is_refused
 
-    OpenMismatch.objects.update(first_seen_at=timezone.now() - timedelta(minutes=6))
+    let_differences_last()
     for _ in range(2):
         look_at_clients()
     assert len(told(NoticeEvent.MISMATCH)) == 1

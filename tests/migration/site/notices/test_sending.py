@@ -15,7 +15,12 @@ from migration.site import notices
 from migration.site.notices import NOTICE_TEST, look_at_clients, send_notices
 from nova_admin.environment import NotifySettings
 from tests.factories import make_full_client, make_user, update
-from tests.migration.site.notices.conftest import TEAM, let_time_pass, send_now
+from tests.migration.site.notices.conftest import (
+    TEAM,
+    let_differences_last,
+    let_time_pass,
+    send_now,
+)
 from tests.migration.site.notices.sinks import PATH, WebhookSink, opened
 
 WAITING, SENT, GIVEN_UP = DeliveryState
@@ -37,6 +42,7 @@ def test_a_mismatch_reaches_the_mail_sink_and_the_webhook_sink_once(stores, told
 
     for _ in range(2):
         engine.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients()))
+        let_differences_last()
         look_at_clients()
         send_now()
         let_time_pass(hours=1)
