@@ -267,11 +267,6 @@ def add_up_standings(
     return numbers
 
 
-def select_ready(new: Phase, site: SiteFacts | None = None) -> ClientPhaseQuerySet:
-    """Select the clients of the phase before `new` for which every check that the database can make passes."""
-    return _select_ready([new], site or SiteFacts())
-
-
 def _select_ready(news: Iterable[Phase], site: SiteFacts) -> ClientPhaseQuerySet:
     """Select them for several phases at once: what keeps a client is a long condition, and made once."""
     open_phases = [PREVIOUS_PHASE[new] for new in news if _is_site_ready(new, site)]
