@@ -54,12 +54,14 @@ def list_rows(browser, url: str) -> list:
 
 
 def test_the_clients_are_narrowed_by_where_they_stand(viewer):
-    _a, b, c, _d = (
+    _a, b, c, d = (
         make_client("a"), make_client("b"), make_client("c"), make_client("d", is_active=None),
     )  # fmt: skip
     for pk, phase, status in ((b, Phase.DUAL_WRITE, "match"), (c, Phase.AWS, "unchecked")):
         make_comparison(pk, status)
         ClientMigration.objects.filter(pk=pk).update(phase=phase)
+    # Known to the site, and not compared.
+    ClientMigration.objects.create(client_id=d, phase=Phase.POSTGRES)
 
     assert {query: list_slugs(viewer, query) for query in NARROWED} == NARROWED
 
