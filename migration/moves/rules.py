@@ -899,7 +899,7 @@ class TimeInPhase(Rule):
 
     def say(self, client: Any, kept_by: Blocker | None, new: Phase, ask: Ask) -> Iterator[Check]:
         since, needed = client.in_phase_from, get_wanted_time(new)
-        age = max(ask.now - since if since else timedelta(0), timedelta(seconds=1))
+        age = ask.now - since if since else timedelta(0)
         wanted = describe_duration(needed)
         if kept_by:
             left = timedelta(seconds=max(1, ceil((needed - age).total_seconds())))
