@@ -371,6 +371,12 @@ def list_clients_in_campaigns() -> set[int]:
     return {pk for pk, _goal in _read_goals()}
 
 
+def list_clients_in_begun_waves() -> set[int]:
+    """Return the ids of the clients that a campaign which is not over has taken: no other takes them meanwhile."""
+    taken = WaveClient.objects.not_left_out().filter(wave__campaign__state__in=Campaign.NOT_OVER)
+    return set(taken.values_list("client_id", flat=True))
+
+
 def select_taken_further() -> models.Q:
     """Return the condition of the clients that a campaign that is not over is to take further. Takes two queries."""
     line, by_goal = list(Phase), defaultdict[str, list[int]](list)

@@ -33,7 +33,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, 
 from credentials.localization import localize, show_moment
 from credentials.models import Client, name_rows
 from migration.campaigns.explain import describe_time_of_reads, measure_pace_of_reads
-from migration.campaigns.members import list_clients_in_campaigns
+from migration.campaigns.members import list_clients_in_begun_waves, list_clients_in_campaigns
 from migration.campaigns.models import GOALS, GROUP_OF_FIRST_WAVE, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
 from migration.campaigns.steps import (
@@ -260,7 +260,10 @@ def plan_campaign(
         campaign, rows, {verdict: {} for verdict in SHOWN_VERDICTS}, takes_groups=bool(groups)
     )
     before = [old.value for old, _new in campaign.steps]
-    busy, unfit = list_clients_in_campaigns(), set(select_unpushable().values_list("pk", flat=True))
+    # A wave takes its group's members but for those that another campaign's wave has by then: who only waits for
+    # another's goes with the one that begins first.
+    busy = list_clients_in_begun_waves() if groups else list_clients_in_campaigns()
+    unfit = set(select_unpushable().values_list("pk", flat=True))
     # The client list knows neither a selection, nor who is in some campaign.
     has_list = busy.isdisjoint(members) if groups else only is None and not busy
     found = with_blocker(clients).order_by("slug", "pk")

@@ -17,6 +17,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.models import Client, Credential
 from migration.core.audit import ReasonError
+from migration.core.clients import all_clients
 from migration.core.comparisons import Comparison
 from migration.core.pages import (
     RESOLVE_PERMISSION,
@@ -29,6 +30,7 @@ from migration.logins.reveals import NotRevealed, RevealedValue, find_credential
 from migration.people.models import PasswordPlace
 from migration.people.password_pages import check_own_password_or_code
 from nova_credentials.messages import Sentence
+from nova_credentials.phases import Phase
 
 REVEAL_PERMISSION = "migration.reveal_credential"
 
@@ -138,8 +140,12 @@ class RevealView(ClientView):
         """Return what is wrong in the form. A right password counts for the session, a wrong one is recorded."""
         request, field, problems = self.request, self.field, []
         if not is_freshly_authenticated(request):
-            password = request.POST.get("password", "")
-            if check_own_password_or_code(request, password, place=PasswordPlace.REVEAL):
+            # The page had no such field where the last time ran out while it was open: nobody typed a wrong one.
+            if not (password := request.POST.get("password", "")):
+                problems.append(
+                    _("Enter your own password too: you last confirmed it a while ago.")
+                )
+            elif check_own_password_or_code(request, password, place=PasswordPlace.REVEAL):
                 request.session[AUTHENTICATED_AT] = time.time()
             else:
                 problems.append(_("That is not your password."))
@@ -153,6 +159,13 @@ class RevealView(ClientView):
         if not get_typed_reason(request):
             problems.append(_("Enter a reason or a ticket."))
         return problems
+
+    def is_read_from_aws(self) -> bool:
+        """Say whether NOVA gets this client's values from AWS."""
+        phases = (
+            all_clients().with_ids([self.client.pk]).with_phase().values_list("phase", flat=True)
+        )
+        return Phase(phases[0]).aws_is_authority
 
     def has_just_matched(self) -> bool:
         """Say whether the newest comparison was a moment ago, and found both stores alike."""
@@ -174,6 +187,7 @@ class RevealView(ClientView):
             input_classes=" ".join(BASE_INPUT_CLASSES),
             revealed=revealed,
             problems=problems or [],
+            nova_reads_aws=revealed is not None and self.is_read_from_aws(),
             wants_password=not is_freshly_authenticated(request),
             reason=request.POST.get("reason", ""),
             may_compare=request.user.has_perm(RESOLVE_PERMISSION) and not self.has_just_matched(),

@@ -150,7 +150,7 @@ def find_remedies(
         )
         yield label, adopt if may_adopt else f"{page}?tab=overview"
     elif item.outcome == Outcome.REFUSED:
-        yield gettext("See what its gate lacks"), f"{page}?tab=overview"
+        yield gettext("See which of its checks fail"), f"{page}?tab=overview"
     elif (failed and item.error_class == ErrorClass.CONFLICT and not can_succeed(item)) or (
         item.comparison_status in Comparison.DIFFERS
     ):

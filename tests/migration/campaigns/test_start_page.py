@@ -25,7 +25,7 @@ from tests.factories import (
     sent_form,
 )
 from tests.migration.acts import by_verdict
-from tests.migration.campaigns.shown import make_campaign, make_group
+from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
 from tests.migration.campaigns.taken import once
 from tests.migration.moves.clients import enter_phase
 from tests.migration.pages import CLIENTS, text
@@ -226,6 +226,18 @@ def test_who_comes_into_a_group_while_its_plan_is_made_is_taken_only_once_shown(
     again = client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
     assert by_verdict(again) == {"will": ["late", "spain-0"]}
     assert not Campaign.objects.exists()
+
+
+def test_who_is_in_another_campaign_stays_out_once_that_one_has_begun_its_wave(client, maria):
+    spain = make_group("Spain")
+    both = ClientGroup.objects.get_or_add("Both")
+    both.put_clients(all_clients())
+    other = make_campaign(both, goal=Phase.DUAL_READ)
+
+    assert by_verdict(client.post(START, typed(spain, step="look"))) == {"will": ["spain-0"]}
+
+    begin_wave(other, [])
+    assert by_verdict(client.post(START, typed(spain, step="look"))) == {"refused": ["spain-0"]}
 
 
 def test_what_was_typed_can_be_changed_after_the_numbers_were_shown(client, maria):

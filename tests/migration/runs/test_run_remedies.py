@@ -64,7 +64,7 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
         (
             "refused",
             {"message": TYPED},
-            ("See what its gate lacks", "1000/change/?tab=overview"),
+            ("See which of its checks fail", "1000/change/?tab=overview"),
             True,
         ),
         (
