@@ -125,6 +125,23 @@ def test_other_values_than_were_tested_have_no_test(browser, row, typed, tried, 
     assert not LoginTest.objects.exists()
 
 
+def test_a_test_of_one_login_says_nothing_of_a_guess_that_is_saved_for_another(browser, row, typed):
+    answer = send(browser, row, typed).content.decode()
+    (signed,) = re.findall(r'name="databases-0-tested" value="(.+)"', answer)
+    LoginTest.objects.all().delete()
+    places = {"db_host": HOST, "db_port": row.db_port, "db_name": "postgres", "db_user": USER}
+    other = make_client("other")
+    make_database(other, **places, db_password_encrypted="x")
+    page = f"{reverse('admin:credentials_client_change', args=[other])}?tab=logins"
+    guess = {"databases-0-db_password": f" {PASSWORD} ", "databases-0-tested": signed}
+
+    assert send_form(browser, page, open_form(browser, page) | guess).status_code == 302
+
+    stored = Client.objects.get(pk=other).databases.get()
+    assert stored.db_password == f" {PASSWORD} "
+    assert not LoginTest.objects.exists()
+
+
 def test_a_stored_secret_goes_to_its_stored_destination_alone(browser, row, typed, servers):
     async def listen(reader, writer):
         servers.heard.append(await reader.read(100))
