@@ -171,7 +171,7 @@ class ActForm(ReasonForm):
         typed: str = self.cleaned_data["typed"].strip()
         number = "".join(filter(str.isdecimal, typed))
         if typed != self.wanted and not (self.wanted.isdecimal() and number == self.wanted):
-            text = _("Type %(wanted)s, or go back.")
+            text = _("Type %(wanted)s, or cancel.")
             raise forms.ValidationError(text % {"wanted": self.wanted})
         return typed
 

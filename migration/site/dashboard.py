@@ -228,6 +228,7 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
         url = reverse("admin:credentials_client_add")
         return NextStep(_("Add the first client."), _("Add a client"), url)
     ready = sorted((row for row in clients.phases if row.ready), key=lambda row: -row.ready)
+    in_campaigns_alone = []
     for row in ready:
         # A purge is none: it wants each slug typed.
         act = find_move_act(Phase(row.phase), Phase(row.next_phase))
@@ -255,9 +256,12 @@ def find_next_step(request: HttpRequest, found: Dashboard) -> NextStep | None:
                 told = describe_left_to_campaigns(others)
             text = f"{describe_ready(number, row.label)} {told}".strip()
             return NextStep(text, f"{label}…", url, waves_url=waves_url)
+        in_campaigns_alone.append(row.phase)
     if ready:
         row = ready[0]
         text = describe_ready(row.ready, row.label)
+        if row.phase in in_campaigns_alone:
+            text = f"{text} {_('All of them are in a campaign.')}"
         return NextStep(text, _("See them"), f"{page}?{row.ready_query}", is_main=False)
     blocked = sum(row.clients for row in clients.blockers if row.standing == Standing.BLOCKED)
     if blocked:

@@ -48,7 +48,7 @@ def test_a_client_is_purged_by_its_slug_and_restored(stores, somebody, scripts):
     admin.types("another", TYPE, wanted="idom")
     admin.types("INC-42", "Reason or ticket")
     admin.presses("Purge client", n="1")
-    admin.reads("Type %(wanted)s, or go back.", wanted="idom")
+    admin.reads("Type %(wanted)s, or cancel.", wanted="idom")
     expect(admin.page.get_by_label("Reason or ticket")).to_have_value("INC-42")
     assert phase_of(pk) == Phase.AWS
 

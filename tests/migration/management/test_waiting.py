@@ -197,7 +197,7 @@ def test_five_seconds_are_five_seconds_of_a_real_clock(idom, monkeypatch):
 
 @pytest.mark.parametrize("is_worker_alive", [True, False])
 def test_without_progress_it_ends_with_the_reason_for_which_workers_try_on(
-    idom, clock, is_worker_alive
+    idom, clock, monkeypatch, is_worker_alive
 ):
     """AWS gives no answer that counts, as behind a certificate that this host doesn't trust."""
     error = SecretsManagerError(
@@ -212,6 +212,8 @@ def test_without_progress_it_ends_with_the_reason_for_which_workers_try_on(
         if is_worker_alive:
             Worker.objects.create(name="host:1")
 
+    # The worker is alive by a clock that goes on.
+    monkeypatch.setattr(progress, "NO_PROGRESS_SECONDS", 8)
     clock.at = {2: fail_once}
     with pytest.raises(CommandError) as given_up:
         call_command("compare_clients", "idom", stderr=io.StringIO(), stdout=io.StringIO())

@@ -369,7 +369,7 @@ def test_what_is_at_work_takes_two_queries_whatever_is(root):
 
 def test_who_goes_on_with_a_campaign_is_told_apart_from_who_the_button_moves(root):
     """The strip counts all who are ready: beside a smaller number of the next step it says who has the others."""
-    north, _south = make_group("north", 2), make_group("south", 1)
+    north, south = make_group("north", 2), make_group("south", 1)
     before = root.get(HOME).context["next"].text
     start_campaign(groups=[north])
 
@@ -377,6 +377,12 @@ def test_who_goes_on_with_a_campaign_is_told_apart_from_who_the_button_moves(roo
 
     assert describe_left_to_campaigns(2) not in before
     assert found.endswith(describe_left_to_campaigns(2))
+
+    start_campaign(groups=[south])
+
+    found = root.get(HOME).context["next"]
+    assert found.text == "3 clients in PostgreSQL are ready. All of them are in a campaign."
+    assert not found.is_main
 
 
 def test_of_very_many_clients_it_says_how_many_of_the_phase_go_on_with_a_campaign(
