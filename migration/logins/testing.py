@@ -345,6 +345,8 @@ def keep_typed_test(row: Credential, result: LoginResult, *, by: User) -> None:
         store=LoginStore.POSTGRES.value,
         outcome=result.outcome.value,
         service=result.service,
+        # NOVA may have written the row since: those values were not tried.
+        tested_at=row.updated_at,
         by=by,
     )
     LoginTest.objects.record([test], client_id=row.client_id, store=LoginStore.POSTGRES)

@@ -109,7 +109,10 @@ def test_values_that_work_are_saved_with_their_test(browser, row, typed):
     told = save_after_test(browser, row, typed, tried=other, saved=other)
 
     assert told == [("success", "Saved.")]
-    assert LoginTest.objects.get().works
+    test = LoginTest.objects.get()
+    row.refresh_from_db()
+    assert test.works
+    assert test.tested_at == row.updated_at, "a write of NOVA's since would not be told as tested"
 
 
 @pytest.mark.parametrize(
