@@ -659,7 +659,7 @@ class StartCampaignView(AdminView):
             source = Source.GROUPS
         number = len(plan_campaign(Campaign(goal=GOALS[-1]), only=ids or None).ids)
         form = CampaignForm(source=source, client_ids=ids, number=number)
-        return self.show_form(form)
+        return self.show_form(form, None if ids else number)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.selected is not None:
@@ -696,8 +696,10 @@ class StartCampaignView(AdminView):
         messages.success(request, text % {"campaign": campaign, "when": when})
         return HttpResponseRedirect(get_campaign_url(campaign.pk))
 
-    def show_form(self, form: CampaignForm) -> HttpResponse:
-        """Show the form, and bring its first wrong field into view."""
+    def show_form(self, form: CampaignForm, number: int | None = None) -> HttpResponse:
+        """Show the form, and bring its first wrong field into view; `number`: of all that can move, if known."""
+        if number is None:
+            number = len(plan_campaign(Campaign(goal=GOALS[-1])).ids)
         if wrong := next((name for name in form.fields if name in form.errors), None):
             form.fields[wrong].widget.attrs["autofocus"] = True
         groups = list(ClientGroup.objects.with_counts().order_by("key")[: GROUPS_SHOWN + 1])
@@ -712,7 +714,7 @@ class StartCampaignView(AdminView):
                 source=form["source"].value() or Source.GROUPS.value,
                 may_make_group=may_make_group(self.request),
                 selected=len(str(form["clients"].value() or "").split()),
-                number=len(plan_campaign(Campaign(goal=GOALS[-1])).ids),
+                number=number,
                 rows=[
                     {
                         "group": group,

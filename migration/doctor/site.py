@@ -57,9 +57,10 @@ from migration.people.second_factors import list_unreadable_users
 from migration.secrets.settings import find_settings_drift
 from migration.site.background import read_background_facts
 from migration.site.notices import (
+    WEBHOOK_REFUSALS,
     list_recipient_reports,
     list_recipients,
-    list_refused_webhooks,
+    list_shut_webhooks,
     list_unreadable_recipients,
 )
 from nova_credentials.aws.answers import ErrorClass
@@ -1193,7 +1194,11 @@ WEBHOOK_IS_REFUSED = Sentence(
 )
 CORRECT_THE_WEBHOOK = Sentence(
     "correct_the_webhook",
-    "Correct it in NOVA_NOTIFY_URLS and restart, or remove it on the page “Notices” and add another one.",
+    "Correct it in NOVA_NOTIFY_URLS and restart, or remove it in “Notices” and add another one.",
+)
+WEBHOOK_NOT_LOOKED_UP = Sentence(
+    "webhook_not_looked_up",
+    "Not known whether the webhook at %(host)s may be called: its host could not be looked up.",
 )
 WEBHOOKS_ARE_ALLOWED = Sentence("webhooks_are_allowed", "Every webhook may be called.")
 
@@ -1212,8 +1217,12 @@ WEBHOOKS_ARE_ALLOWED = Sentence("webhooks_are_allowed", "Every webhook may be ca
 )
 def find_refused_webhooks(look: Look) -> Iterator[Finding]:
     """Find the webhooks that this site never calls, before a notice has to get there. Calls none."""
-    refused = list_refused_webhooks(look.read(list_recipients))
-    for each, why in refused:
-        yield report_failure(WEBHOOK_IS_REFUSED(host=each.host, why=why), CORRECT_THE_WEBHOOK())
-    if not refused:
+    shut = list_shut_webhooks(look.read(list_recipients))
+    for each, why in shut:
+        if why in WEBHOOK_REFUSALS:
+            message = WEBHOOK_IS_REFUSED(host=each.host, why=WEBHOOK_REFUSALS[why]())
+            yield report_failure(message, CORRECT_THE_WEBHOOK())
+        else:
+            yield report_unlooked(WEBHOOK_NOT_LOOKED_UP(host=each.host))
+    if not shut:
         yield report_ok(WEBHOOKS_ARE_ALLOWED())

@@ -309,7 +309,7 @@ TYPED_TEST_COUNTS_FOR = timedelta(minutes=10)
 def sign_typed_test(row: Credential, result: LoginResult) -> str:
     """Return the result of trying a form's values as a text that the form takes along; it holds none of them.
 
-    Nor does it say of two forms that their values are equal.
+    Nor does it say of two forms that their values are equal, even to who saves it with another login and a guess.
     """
     once = secrets.token_urlsafe(12)
     found = [once, _digest_values(row, once), result.outcome.value, result.service]
@@ -332,7 +332,8 @@ def read_typed_test(signed: str, row: Credential) -> LoginResult | None:
 def _digest_values(row: Credential, once: str) -> str:
     values = _make_values(row.TYPE, row)
     tried = {key: value for key, value in values.items() if key not in ("label", "is_primary")}
-    return salted_hmac(f"{TYPED_TEST} {once}", json.dumps(tried), algorithm="sha256").hexdigest()
+    of_row = json.dumps([row.TYPE.value, row.pk, tried])
+    return salted_hmac(f"{TYPED_TEST} {once}", of_row, algorithm="sha256").hexdigest()
 
 
 def keep_typed_test(row: Credential, result: LoginResult, *, by: User) -> None:
@@ -344,6 +345,8 @@ def keep_typed_test(row: Credential, result: LoginResult, *, by: User) -> None:
         store=LoginStore.POSTGRES.value,
         outcome=result.outcome.value,
         service=result.service,
+        # NOVA may have written the row since: those values were not tried.
+        tested_at=row.updated_at,
         by=by,
     )
     LoginTest.objects.record([test], client_id=row.client_id, store=LoginStore.POSTGRES)

@@ -403,6 +403,10 @@ WEBHOOK_NOT_ALLOWED = Sentence(
     " network can stand in NOVA_NOTIFY_URLS.",
 )
 WEBHOOK_UNKNOWN = Sentence("webhook_unknown", "Unknown host. Check the address.")
+WEBHOOK_REFUSALS = {
+    LoginOutcome.NOT_ALLOWED: WEBHOOK_NOT_ALLOWED,
+    LoginOutcome.NO_SUCH_HOST: WEBHOOK_UNKNOWN,
+}
 
 
 class RecipientRefusedError(MessageError):
@@ -432,10 +436,12 @@ def add_recipient(address: str, *, by: User) -> Recipient:
         raise RecipientRefusedError(TOO_MANY_RECIPIENTS(n=notify.most))
     if made.way == NoticeWay.WEBHOOK:
         with Deadline(JUDGED_WITHIN) as deadline:
-            if why := find_refusal(
+            obstacle = find_obstacle(
                 address, deadline=deadline, private_allowed=is_private_allowed()
-            ):
-                raise RecipientRefusedError(why)
+            )
+        # What may be right later is told by a test.
+        if obstacle in WEBHOOK_REFUSALS:
+            raise RecipientRefusedError(WEBHOOK_REFUSALS[obstacle]())
     row = NoticeRecipient(
         way=made.way,
         target=made.target,
@@ -452,8 +458,8 @@ def add_recipient(address: str, *, by: User) -> Recipient:
     return Recipient(made.way, made.target, made.host, address, row)
 
 
-def find_refusal(url: str, *, deadline: Deadline, private_allowed: bool) -> Message | None:
-    """Say why this webhook can't be called; None where it may be. What may be right later is told by a test."""
+def find_obstacle(url: str, *, deadline: Deadline, private_allowed: bool) -> LoginOutcome | None:
+    """Say why this webhook can't be called now: for good by WEBHOOK_REFUSALS. None where it may be."""
     try:
         judge_host(
             urlsplit(url),
@@ -462,21 +468,18 @@ def find_refusal(url: str, *, deadline: Deadline, private_allowed: bool) -> Mess
             private_allowed=private_allowed,
         )
     except LoginFailedError as error:
-        if error.outcome == LoginOutcome.NOT_ALLOWED:
-            return WEBHOOK_NOT_ALLOWED()
-        if error.outcome == LoginOutcome.NO_SUCH_HOST:
-            return WEBHOOK_UNKNOWN()
+        return error.outcome
     return None
 
 
-def list_refused_webhooks(recipients: Collection[Recipient]) -> list[tuple[Recipient, Message]]:
-    """Return the webhooks that can't be called, each with why, after one look-up of each host."""
+def list_shut_webhooks(recipients: Collection[Recipient]) -> list[tuple[Recipient, LoginOutcome]]:
+    """Return the webhooks that can't be called now, each with why, after one look-up of each host."""
     hooks = [each for each in recipients if each.way == NoticeWay.WEBHOOK and each.is_readable]
     with Deadline(JUDGED_WITHIN) as deadline:
         judged = [
             (
                 each,
-                find_refusal(
+                find_obstacle(
                     each.address, deadline=deadline, private_allowed=each.is_private_allowed
                 ),
             )

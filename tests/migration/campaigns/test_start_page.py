@@ -407,6 +407,14 @@ def test_an_error_leaves_the_number_of_those_that_can_move_beside_them(client, m
     assert words in text(client.post(START, typed(source="all", soak_time="x")))
 
 
+def test_who_can_move_is_asked_once_for_the_form(client, maria):
+    make_full_client("one")
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(START).status_code == 200
+
+    assert sum('AS "blocker"' in each["sql"] for each in asked) == 1
+
+
 def test_no_more_queries_for_more_groups_and_clients(client, maria):
     def count_queries() -> list[int]:
         groups = ClientGroup.objects.all()

@@ -109,7 +109,10 @@ def test_values_that_work_are_saved_with_their_test(browser, row, typed):
     told = save_after_test(browser, row, typed, tried=other, saved=other)
 
     assert told == [("success", "Saved.")]
-    assert LoginTest.objects.get().works
+    test = LoginTest.objects.get()
+    row.refresh_from_db()
+    assert test.works
+    assert test.tested_at == row.updated_at, "a write of NOVA's since would not be told as tested"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +125,23 @@ def test_values_that_work_are_saved_with_their_test(browser, row, typed):
 )
 def test_other_values_than_were_tested_have_no_test(browser, row, typed, tried, saved):
     assert save_after_test(browser, row, typed, tried, saved) == [("success", "Saved.")]
+    assert not LoginTest.objects.exists()
+
+
+def test_a_test_of_one_login_says_nothing_of_a_guess_that_is_saved_for_another(browser, row, typed):
+    answer = send(browser, row, typed).content.decode()
+    (signed,) = re.findall(r'name="databases-0-tested" value="(.+)"', answer)
+    LoginTest.objects.all().delete()
+    places = {"db_host": HOST, "db_port": row.db_port, "db_name": "postgres", "db_user": USER}
+    other = make_client("other")
+    make_database(other, **places, db_password_encrypted="x")
+    page = f"{reverse('admin:credentials_client_change', args=[other])}?tab=logins"
+    guess = {"databases-0-db_password": f" {PASSWORD} ", "databases-0-tested": signed}
+
+    assert send_form(browser, page, open_form(browser, page) | guess).status_code == 302
+
+    stored = Client.objects.get(pk=other).databases.get()
+    assert stored.db_password == f" {PASSWORD} "
     assert not LoginTest.objects.exists()
 
 

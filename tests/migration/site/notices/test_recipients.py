@@ -1,5 +1,7 @@
 """Recipients that are added in the browser: who may, what is refused, that their addresses stay secret and reach."""
 
+import socket
+
 import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
@@ -226,6 +228,21 @@ def test_the_doctor_tells_a_webhook_of_the_settings_that_is_never_called(db, set
     assert SECRET not in str(found.message)
 
 
+def test_a_webhook_whose_host_the_resolver_does_not_answer_for_is_not_called_allowed(
+    db, settings, monkeypatch
+):
+    settings.NOVA_NOTIFY = NotifySettings((HOOK,))
+
+    def fail(*_args, **_named):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+
+    (found,) = find_refused_webhooks(Look())
+
+    assert (found.state, found.message.key) == ("not_looked_at", "webhook_not_looked_up")
+
+
 def test_whoever_sets_the_site_up_may_name_a_webhook_in_a_private_network(ana, settings):
     private = f"https://10.0.0.1/{SECRET}"
     settings.NOVA_LOGIN_PRIVATE_ADDRESSES = True
@@ -246,7 +263,7 @@ def test_no_mail_without_a_mail_server(administrator, settings):
 
 
 def test_the_same_again_and_too_many_are_refused(administrator, monkeypatch):
-    monkeypatch.setattr(notices, "find_refusal", lambda url, **how: None)
+    monkeypatch.setattr(notices, "find_obstacle", lambda url, **how: None)
     assert administrator.post(ADD, {"address": HOOK}).status_code == 302
     assert refused(administrator, HOOK)
     for number in range(MOST_RECIPIENTS - 1):
