@@ -84,9 +84,9 @@ def select_blocked_now(campaign: Campaign) -> ClientPhaseQuerySet:
 
 def select_blocked_later(campaign: Campaign) -> ClientPhaseQuerySet:
     """Select the clients that wait for a wave to begin and are blocked until somebody acts. Takes two queries."""
-    waves = campaign.waves.filter(group__isnull=False)
-    if not campaign.wave_size:
-        waves = waves.filter(began_at=None)
+    # A group of more clients than a wave may have is taken in parts, while some are left.
+    may_take = {"finished_at": None} if campaign.wave_size else {"began_at": None}
+    waves = campaign.waves.filter(group__isnull=False, **may_take)
     taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
     waiting = members_for_approval(campaign).filter(group__in=waves.values("group"))
     ids = list(waiting.exclude(client_id__in=taken).values_list("client_id", flat=True))
@@ -118,8 +118,8 @@ RUN_STILL_IN_WORK = Sentence(
 )
 OTHERS_ARE_STUCK = Sentence(
     "others_are_stuck",
-    "Nothing was done: other clients hold the campaign up now (%(n)s). Check the list again.",
-    one="Nothing was done: another client holds the campaign up now. Check the list again.",
+    "Nothing was done: other clients are blocked now (%(n)s). Check the list again.",
+    one="Nothing was done: another client is blocked now. Check the list again.",
 )
 GOES_ON_WITHOUT = Sentence(
     "goes_on_without",

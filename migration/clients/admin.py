@@ -59,7 +59,7 @@ from migration.core.clients import (
     digest_selection,
 )
 from migration.core.comparisons import Comparison
-from migration.core.outgoing import LoginResult
+from migration.core.outgoing import PROVEN_WRONG, LoginResult
 from migration.core.pages import (
     RUN_PERMISSION,
     AdminView,
@@ -452,7 +452,9 @@ def _tell_typed_test(request: HttpRequest, row: Credential, result: LoginResult)
         by = get_signed_in_user(request)
         transaction.on_commit(lambda: keep_typed_test(row, result, by=by), robust=True)
     if not result.works:
-        text = _("Saved, though these values failed their test: %(login)s, %(why)s.")
+        text = _("Saved. These values could not be tested: %(login)s, %(why)s.")
+        if result.outcome in PROVEN_WRONG:
+            text = _("Saved, though these values failed their test: %(login)s, %(why)s.")
         why = localize(LOGIN_OUTCOMES[result.outcome]())
         login = localize(row.make_login_name_message())
         warn_later(request, text % {"login": login, "why": why}, says_saved=True)

@@ -283,9 +283,9 @@ def problem(code: str, title: StrOrPromise, area: Area, **how: Any) -> Callable[
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Return the problems as every surface lists them, as they were declared.
+    """Return the problems as every surface lists them.
 
-    The worst come first, of these what stands still, and then it goes by area.
+    The worst come first, of these what stands still; then it goes by area, and in an area as they were declared.
     """
     severities, areas = list(Severity), list(Area)
     return sorted(

@@ -269,14 +269,14 @@ def test_when_another_one_differs_than_was_shown_nobody_is_left_out(client):
 
     done = client.post(address(campaign), shown | {"reason": "INC-9"}, follow=True)
 
-    assert "another client holds the campaign up now" in text(done)
+    assert "another client is blocked now" in text(done)
     assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
 
 
 def test_of_others_than_were_shown_nobody_is_left_out():
     campaign = stop_with_refused()
 
-    with pytest.raises(CampaignNotChangedError, match="another client holds the campaign up now"):
+    with pytest.raises(CampaignNotChangedError, match="another client is blocked now"):
         without_stuck(campaign, by=None, digest=digest_clients([1, 2]))
 
     assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
