@@ -108,7 +108,8 @@ class Push(Act):
         "number",
     )
     effect = gettext_lazy(
-        "Writes the rows to AWS and reads them back. Then writes go to both stores; NOVA still reads PostgreSQL."
+        "Writes the rows to AWS and reads them back. A client in PostgreSQL then writes to both stores. Which store"
+        " NOVA reads stays as it is."
     )
 
     def may_override(self, user: Any) -> bool:
@@ -397,8 +398,8 @@ class CopyToAws(Copy):
         if phases <= {Phase.POSTGRES}:
             return none
         restore = _(
-            "“Restore…” beside the previous version on the Comparison tab. It writes to both stores once the logins"
-            " work."
+            "“Restore…” beside the previous version on the Comparison tab. It writes to both stores, and only a version"
+            " whose logins work."
         )
         if Phase.POSTGRES not in phases:
             return restore

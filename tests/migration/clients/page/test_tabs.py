@@ -9,6 +9,8 @@ from credentials.models import Client
 from migration.core.clients import all_clients
 from migration.core.pages import ClientTab
 from migration.models import ClientGroup, ClientMigration
+from migration.moves.moves import move
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -18,6 +20,7 @@ from tests.factories import (
     sent_form,
 )
 from tests.migration.clients.page.pages import page
+from tests.migration.moves.clients import advance
 from tests.migration.pages import DIFFERENT, page_of, text
 
 
@@ -41,6 +44,28 @@ def test_every_tab_says_which_client_it_is_and_leads_to_the_others(root, idom, t
     here = page_of("credentials_client", idom)
     assert {f"{here}?tab={each}" for each in ClientTab} <= set(links_of(html))
     assert re.findall(r'<a href="[^"]*tab=(\w+)" aria-current="page"', html) == [tab]
+
+
+def test_a_comparison_from_before_a_purge_or_restore_is_told_so_in_header_and_tab(
+    stores, root, idom
+):
+    def says() -> tuple[bool, bool, bool]:
+        said = text(page(root, idom, ClientTab.COMPARISON))
+        told = (
+            "Not checked since the purge.",
+            "Not compared since the restore.",
+            "Before the last",
+        )
+        return tuple(each in said for each in told)
+
+    advance(idom, Phase.PURGED)
+    purged = says()
+    move(client_id=idom, new=Phase.AWS)
+    restored = says()
+    compare(client_ids=[idom])
+
+    assert (purged, restored) == ((True, False, True), (False, True, True))
+    assert says() == (False, False, False)
 
 
 def test_only_the_logins_have_a_form_to_save(root, idom):
