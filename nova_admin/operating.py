@@ -215,6 +215,8 @@ class ReadinessBook:
 def _ask(part: str) -> tuple[str, str]:
     try:
         return look_at_part(part)
+    except Error as error:
+        return (FAILED if part == DATABASE else NOT_LOOKED_AT), name_cause(error)
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
         return FAILED, name_cause(error)
 

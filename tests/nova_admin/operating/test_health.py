@@ -288,6 +288,18 @@ def test_a_host_that_differs_from_the_others_names_in_what(stores, client, readi
     assert answer.json() == ALL_WELL | {"host_differs": "failed: NOVA_SECRET_PREFIX"}
 
 
+def test_whether_a_host_differs_is_not_known_while_the_database_is_away(
+    stores, client, readiness, monkeypatch
+):
+    def fail(**_options) -> None:
+        raise OperationalError
+
+    Worker.objects.record_heartbeat("host:1")
+    monkeypatch.setattr(operating, "learn_facts", fail)
+
+    assert client.get("/readyz").json() == ALL_WELL | {"host_differs": "not_looked_at"}
+
+
 def test_aws_is_asked_once_however_many_ask_the_site(stores, client, readiness, monkeypatch):
     asked = []
     look_for = operating.look_for
