@@ -47,11 +47,11 @@ from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
 
 OWNER_URL = "NOVA_DATABASE_URL"
 MOST_NAMES = 20
-# NOVA reads these from AWS, alone or beside PostgreSQL; the way back, one step each.
+# NOVA reads these from AWS, alone or beside PostgreSQL; the way back, one step each. Workers may be stopped by now.
 WAYS_BACK = {
-    Phase.PURGED: "move_clients aws --all-in purged",
-    Phase.AWS: "move_clients dual_read --all-in aws",
-    Phase.DUAL_READ: "move_clients dual_write --all-in dual_read",
+    Phase.PURGED: "move_clients aws --all-in purged --inline",
+    Phase.AWS: "move_clients dual_read --all-in aws --inline",
+    Phase.DUAL_READ: "move_clients dual_write --all-in dual_read --inline",
 }
 # What of others' stands on the site's objects and would go with them, or stop them from going.
 STANDING_ON_IT = """
