@@ -579,7 +579,7 @@ IAM_READ_BUT_REFUSED = Sentence(
     "Allowed, but AWS refuses the secret %(name)s (%(code)s): check its KMS key and resource policy. Missing "
     "for: %(why)s.",
 )
-IAM_NO_ANSWER = Sentence("iam_no_answer", "AWS gave no answer to it (%(code)s).")
+IAM_NO_ANSWER = Sentence("iam_no_answer", "Not known, as the call failed (%(code)s).")
 IAM_SITE_MAY_NOT_WRITE = Sentence(
     "iam_site_may_not_write", "Not tried, as this site may not write to AWS now: %(why)s"
 )
