@@ -66,8 +66,14 @@ def uninstall(uri: str, *arguments: str, **environment: str) -> CompletedProcess
             [PHASE.format("dual_read")],
             "(phase dual_read): idom. First: manage.py move_clients dual_write --all-in dual_read --inline",
         ),
-        ([PHASE.format("aws")], "idom. First: manage.py move_clients dual_read --all-in aws --inline"),
-        ([PHASE.format("purged")], "idom. First: manage.py move_clients aws --all-in purged --inline"),
+        (
+            [PHASE.format("aws")],
+            "idom. First: manage.py move_clients dual_read --all-in aws --inline",
+        ),
+        (
+            [PHASE.format("purged")],
+            "idom. First: manage.py move_clients aws --all-in purged --inline",
+        ),
         (
             [PHASE.format("purged"), OFFBOARDED],
             "The rows of 1 client hold no values, as of who is offboarded: idom.",
