@@ -36,7 +36,7 @@ test: $(READY)  ## the tests that take no more than seconds, against the embedde
 thorough: $(READY)  ## the long ones: lives of the law, kills at each step, a demo, thousands of clients, most journeys in a browser
 	$(PYTEST) -m "long and not nightly" $(ARGS)
 
-# So many lives take half an hour.
+# Of a client, from each phase on: half an hour.
 LIVES ?= 1000
 soak: $(READY)  ## each night: all the long ones, with LIVES random lives of a client from each phase on
 	NOVA_SOAK=$(LIVES) $(PYTEST) -m long $(ARGS)

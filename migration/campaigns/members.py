@@ -250,7 +250,7 @@ _WAITING = f"""
 _OF_CAMPAIGN = f"{_TAKEN} UNION ALL {_WAITING}"
 # The same without the waves that are finished: nothing more is done to their clients.
 _UNFINISHED = f"{_TAKEN} AND wave.finished_at IS NULL UNION ALL {_WAITING}"
-# Nor to a client that `stands` at the goal, unless the campaign may roll it back.
+# Leaves out a client that `stands` at the goal, unless the campaign may roll it back: nothing is done to it either.
 _NOT_AT_GOAL = """
     AND (campaign.rolls_back OR stands.phase IS NULL
         OR array_position(%s, stands.phase::text) < array_position(%s, campaign.goal::text))
@@ -369,12 +369,6 @@ def measure_campaigns(campaigns: QuerySet[Campaign]) -> list[CampaignProgress]:
 def list_clients_in_campaigns() -> set[int]:
     """Return the ids of the clients that are in a campaign that is not over. Takes two queries."""
     return {pk for pk, _goal in _read_goals()}
-
-
-def list_clients_in_begun_waves() -> set[int]:
-    """Return the ids of the clients that a campaign which is not over has taken: no other takes them meanwhile."""
-    taken = WaveClient.objects.not_left_out().filter(wave__campaign__state__in=Campaign.NOT_OVER)
-    return set(taken.values_list("client_id", flat=True))
 
 
 def select_taken_further() -> models.Q:

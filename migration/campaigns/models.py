@@ -702,9 +702,8 @@ class Wave(models.Model):
     def list_joinable_clients(self) -> ClientPhaseQuerySet:
         """Return its group's clients before the goal, as approved, that neither this nor an open campaign has."""
         before = [old for old, _new in self.campaign.steps]
-        ours = models.Q(wave__campaign=self.campaign_id)
-        others = models.Q(wave__campaign__state__in=Campaign.NOT_OVER, left_out_at=None)
-        taken = WaveClient.objects.filter(ours | others).values("client_id")
+        ours = WaveClient.objects.filter(wave__campaign=self.campaign_id)
+        taken = (ours | WaveClient.objects.in_open_campaigns()).values("client_id")
         if self.group_id is None:
             return all_clients().none()
         members = members_for_approval(self.campaign).filter(group=self.group_id)
@@ -781,6 +780,10 @@ class WaveClientQuerySet(models.QuerySet["WaveClient"]):
     def not_left_out(self) -> Self:
         """Select the waves' clients that were not left out when a campaign went on."""
         return self.filter(left_out_at=None)
+
+    def in_open_campaigns(self) -> Self:
+        """Select the clients that a campaign which is not over has taken: no other takes them meanwhile."""
+        return self.not_left_out().filter(wave__campaign__state__in=Campaign.NOT_OVER)
 
 
 class WaveClient(models.Model):

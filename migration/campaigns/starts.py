@@ -33,8 +33,8 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, 
 from credentials.localization import localize, show_moment
 from credentials.models import Client, name_rows
 from migration.campaigns.explain import describe_time_of_reads, measure_pace_of_reads
-from migration.campaigns.members import list_clients_in_begun_waves, list_clients_in_campaigns
-from migration.campaigns.models import GOALS, GROUP_OF_FIRST_WAVE, Campaign, Wave
+from migration.campaigns.members import list_clients_in_campaigns
+from migration.campaigns.models import GOALS, GROUP_OF_FIRST_WAVE, Campaign, Wave, WaveClient
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
 from migration.campaigns.steps import (
     GROUP_TWICE,
@@ -262,7 +262,8 @@ def plan_campaign(
     before = [old.value for old, _new in campaign.steps]
     # A wave takes its group's members but for those that another campaign's wave has by then: who only waits for
     # another's goes with the one that begins first.
-    busy = list_clients_in_begun_waves() if groups else list_clients_in_campaigns()
+    taken = WaveClient.objects.in_open_campaigns().values_list("client_id", flat=True)
+    busy = set(taken) if groups else list_clients_in_campaigns()
     unfit = set(select_unpushable().values_list("pk", flat=True))
     # The client list knows neither a selection, nor who is in some campaign.
     has_list = busy.isdisjoint(members) if groups else only is None and not busy

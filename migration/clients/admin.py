@@ -300,7 +300,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         for row, result in tested:
             _tell_typed_test(request, row, result)
         if change and "slug" in form.changed_data:
-            # What could not be checked was a secret of the former name.
+            # Forget what could not be checked: it was a secret of the former name.
             rows = ClientMigration.objects.filter(pk=form.instance.pk)
             rows.filter(comparison_status=Comparison.Status.UNCHECKED).update(
                 comparison=None, comparison_status=None, compared_at=None

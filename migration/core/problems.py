@@ -229,7 +229,7 @@ class Problem:
     stops_writes: bool = False
     # No client is moved forward meanwhile. A gate asks anew, under the client's lease.
     shuts_gates: bool = False
-    # What somebody began stands still until somebody acts: it is told before what goes on.
+    # Says that what somebody began waits for somebody to act: it is told before what goes on by itself.
     stands_still: bool = False
     # The page where something is done about it (of `migration`, or with "admin:"), and who may see that it is wrong.
     page: str = "run_health"

@@ -439,7 +439,7 @@ def _describe_compared_items(run: Run, items: Sequence[ItemRow]) -> Iterator[Ite
     """Describe items of a comparison, with what differs."""
     mismatches: dict[int, Any] = {}
     pending: set[int] = set()
-    # Where nothing differs, making the questions would take as long as all the rest of the report.
+    # Only where something differs: building these queries takes as long as the rest of the report.
     if differing := [i.client_id for i in items if i.comparison_status in Comparison.DIFFERS]:
         compared = run.comparisons.filter(client_id__in=differing)
         mismatches = dict(compared.values_list("client_id", "mismatches"))

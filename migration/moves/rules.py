@@ -790,7 +790,7 @@ KEPT_FEW_MATCHES_SO_FAR = Sentence(
     "%(n)s with too few matches in a row: %(mean)s of %(wanted)s on average, fewest %(least)s",
     one="%(n)s with too few matches in a row: %(mean)s of %(wanted)s",
 )
-# Where the average says no more than the fewest.
+# Said where all have the same, so that an average tells nothing more.
 KEPT_FEW_MATCHES_ALIKE = Sentence(
     "kept_few_matches_alike",
     "%(n)s with too few matches in a row: at least %(least)s of %(wanted)s each",
