@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -15,12 +16,14 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db.models import F
+from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import setup_test_environment
 from django.urls import reverse
 
 from migration.core.problems import PROBLEMS, Finder, Look, list_results, look_at_problems, look_for
 from migration.models import Notice, ProblemRecord
+from migration.site.dashboard import AttentionLine
 
 METRIC = re.compile(r'^nova_problems\{.*?\bcode="(\w+)".*?\} ([0-9.]+)$', re.MULTILINE)
 
@@ -73,37 +76,46 @@ def look(code: str) -> None:
         look_at_problems(only=lambda other: other.code == code)
 
 
-def read_surfaces(code: str, browser: Client) -> Surfaces:
-    """Ask each surface for this problem."""
-    each = PROBLEMS[code]
-    (result,) = list_results(Look(), anew=(Finder.PAGE, Finder.WORKER), only=[code])
-    return Surfaces(
-        sentences=[leave_out_seconds(str(found.message)) for found in result.failed],
-        count=result.count,
-        dashboard=read_dashboard(code, browser),
-        health=read_health(code, browser) if each.is_of_site else Told(),
-        doctor=ask_doctor(code) if each.is_of_site else Told(),
-        metrics=read_metrics(browser).get(code, 0),
-        notices=[
-            leave_out_seconds(str(notice.facts))
-            for notice in Notice.objects.filter(key__regex=rf"^{code}:\d{{4}}-")
-        ],
-    )
+def read_surfaces(*codes: str, browser: Client) -> dict[str, Surfaces]:
+    """Ask each surface for these problems."""
+    found = list_results(Look(), anew=(Finder.PAGE, Finder.WORKER), only=codes)
+    home, metrics = browser.get(reverse("admin:index")), read_metrics(browser)
+    health = browser.get(reverse("admin:migration_run_health")).context["results"]
+    of_site = {
+        each.problem.code: Told(each.count, str(each.message or ""))
+        for each in health
+        if each.problem.code in codes
+    }
+    return {
+        code: Surfaces(
+            sentences=[leave_out_seconds(str(each.message)) for each in result.failed],
+            count=result.count,
+            dashboard=read_dashboard(code, home),
+            health=of_site[code] if result.problem.is_of_site else Told(),
+            doctor=ask_doctor(code) if result.problem.is_of_site else Told(),
+            metrics=metrics.get(code, 0),
+            notices=list_notices(code),
+        )
+        for result in found
+        for code in [result.problem.code]
+    }
 
 
-def read_dashboard(code: str, browser: Client) -> Told:
-    page = browser.get(reverse("admin:index"))
+def list_notices(code: str) -> list[str]:
+    notices = Notice.objects.filter(key__regex=rf"^{code}:\d{{4}}-")
+    return [leave_out_seconds(str(notice.facts)) for notice in notices]
+
+
+def read_dashboard(code: str, page: HttpResponse) -> Told:
     if page.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         return NO_ANSWER
-    told = [line for line in page.context["attention"] if line.code == code]
+    return tell_lines(code, page.context["attention"])
+
+
+def tell_lines(code: str, attention: Iterable[AttentionLine]) -> Told:
+    told = [line for line in attention if line.code == code]
     words = " ".join(line.sentence for line in told)
     return Told(sum(line.count for line in told), words.replace("\xa0", " "))
-
-
-def read_health(code: str, browser: Client) -> Told:
-    results = browser.get(reverse("admin:migration_run_health")).context["results"]
-    (told,) = [each for each in results if each.problem.code == code]
-    return Told(told.count, str(told.message or ""))
 
 
 def ask_doctor(code: str) -> Told:
@@ -123,8 +135,8 @@ def read_metrics(browser: Client) -> dict[str, int]:
     return {code: int(float(number)) for code, number in METRIC.findall(text)}
 
 
-def print_surfaces(code: str) -> None:
-    """Look, and print what each surface of this process tells of it, as JSON."""
+def print_surfaces(*codes: str) -> None:
+    """Look, and print what each surface of this process tells of each of them, as JSON."""
     setup_test_environment()
     reload(axes.conf)  # the process from which this one was forked had other settings
     root, _ = User.objects.get_or_create(
@@ -132,14 +144,16 @@ def print_surfaces(code: str) -> None:
     )
     browser = Client()
     browser.force_login(root)
-    let_time_pass(code, timedelta(days=2))
-    look(code)
-    told = asdict(read_surfaces(code, browser))
+    for code in codes:
+        let_time_pass(code, timedelta(days=2))
+        look(code)
+    told = {code: asdict(each) for code, each in read_surfaces(*codes, browser=browser).items()}
     unready = {
         "unready": is_unready(browser),
         "expected_unready": is_open_with("unready"),
     }
-    print(json.dumps(told | unready | {"statements": list_statements(code)}))  # noqa: T201
+    statements = {code: list_statements(code) for code in codes}
+    print(json.dumps({"told": told, "statements": statements} | unready))  # noqa: T201
 
 
 def is_unready(browser: Client) -> bool:

@@ -36,11 +36,12 @@ def fail(_look):
     raise RuntimeError("example-words")
 
 
-@pytest.mark.parametrize("code", ["duplicate", "writes_uncounted", "queue_at_risk", "failures"])
-def test_a_finder_that_fails_takes_no_surface_down_and_hides_no_other_problem(
-    stores, client, monkeypatch, caplog, capsys, code
+def test_finders_that_fail_take_no_surface_down_and_hide_no_other_problem(
+    stores, client, monkeypatch, caplog, capsys
 ):
-    monkeypatch.setitem(PROBLEMS, code, replace(PROBLEMS[code], find=fail))
+    codes = ("duplicate", "writes_uncounted", "queue_at_risk", "failures")
+    for code in codes:
+        monkeypatch.setitem(PROBLEMS, code, replace(PROBLEMS[code], find=fail))
     client.force_login(User.objects.create_superuser("root"))
 
     look_at_problems()
@@ -49,16 +50,18 @@ def test_a_finder_that_fails_takes_no_surface_down_and_hides_no_other_problem(
     checked = client.post(reverse("admin:migration_run_health"))
     metrics = read_metrics(client)
     with pytest.raises(SystemExit):
-        call_command("doctor", "--only", "no_worker", *[code] * PROBLEMS[code].is_of_site)
+        call_command(
+            "doctor", "--only", "no_worker", *(code for code in codes if PROBLEMS[code].is_of_site)
+        )
 
     assert "no_worker" in [line.code for line in home.context["attention"]]
     assert {page.status_code for page in (home, health, checked)} == {200}
     assert metrics["no_worker"] == 1
-    assert code not in metrics
+    assert not metrics.keys() & codes
     assert "FAILED: no_worker" in capsys.readouterr().out
-    (result,) = list_results(Look(), anew=tuple(Finder), only=[code])
-    assert result.state == FindingState.NOT_LOOKED_AT
-    assert f"{code} was not looked for: RuntimeError" in caplog.text
+    for result in list_results(Look(), anew=tuple(Finder), only=codes):
+        assert result.state == FindingState.NOT_LOOKED_AT
+        assert f"{result.problem.code} was not looked for: RuntimeError" in caplog.text
     assert "example-words" not in caplog.text + home.content.decode() + health.content.decode()
 
 
