@@ -27,6 +27,11 @@ from pathlib import Path
 (Path(__file__).parent / "imported").touch()
 def sing(*args, **kwargs): (Path(__file__).parent / "called").touch()
 """
+# The workers' settings: their schedule is looked at as soon as they start, and not after half a minute.
+AT_ONCE = """
+from nova_admin.settings import *
+Q_CLUSTER["guard_cycle"] = 30
+"""
 
 
 class Evil:
@@ -199,14 +204,16 @@ def test_the_queue_keeps_no_states_of_workers():
     assert get_broker().get_stat("state") is None
 
 
-def test_a_real_worker_calls_and_imports_nothing_else(stores, canary):
+def test_a_real_worker_calls_and_imports_nothing_else(stores, canary, tmp_path_factory):
     refused = plant(canary)
+    settings = tmp_path_factory.mktemp("settings")
+    (settings / "at_once.py").write_text(AT_ONCE)
     environment = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
+        "DJANGO_SETTINGS_MODULE": "at_once",
         "DATABASE_URL": nova_uri(),
         "NOVA_WORKERS": "1",
-        "PYTHONPATH": str(canary),
+        "PYTHONPATH": f"{canary}{os.pathsep}{settings}",
     }
     worker = subprocess.Popen(
         [sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid()),

@@ -9,7 +9,6 @@ import psycopg
 
 from tests.checkout import manage
 
-KEY = "a key of a copied database " + "0123456789abcdefghij" * 3
 ADD_CLIENT = """
 WITH made AS (INSERT INTO public.clients (name, slug) VALUES ('X', %s) RETURNING id)
 INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
@@ -30,7 +29,6 @@ class Site:
     def manage(self, *arguments: str, **environment: str):
         settings = {
             "DATABASE_URL": self.uri,
-            "SECRET_KEY": KEY,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.aws.endpoint,
         }
         done = manage(*arguments, **settings | environment)

@@ -24,7 +24,7 @@ from tests.migration.core.aws_writes.servers import (
     start_cluster,
     stop_cluster,
 )
-from tests.migration.core.aws_writes.sites import KEY, WRITE, Site
+from tests.migration.core.aws_writes.sites import WRITE, Site
 
 PATIENCE_SECONDS = 300
 # Noted a day ago, by another name.
@@ -57,7 +57,9 @@ def value_in_aws(slug: str = "idom") -> str:
     ]
 
 
-def test_a_dump_restored_as_staging_overwrites_nothing_of_productions(production, staging, aws):
+def test_a_dump_restored_as_staging_overwrites_nothing_of_productions_until_it_is_claimed(
+    production, staging, aws
+):
     staging.ask(WRITE, "example-of-staging", production.idom)
     before = count_writes(aws)
 
@@ -75,19 +77,16 @@ def test_a_dump_restored_as_staging_overwrites_nothing_of_productions(production
     assert status["comparison"]["status"] == "mismatch"
     assert "is a duplicate" in staging.manage("migrate", "--no-color").stdout
     # Production goes on.
-    production.ask(WRITE, "example-of-production", production.idom)
+    second = production.add_client("second")
+    assert production.migrate_all().returncode == 0
+    production.ask(WRITE, "example-of-production", second)
     assert production.push_pending().returncode == 0
-    assert value_in_aws() == "example-of-production"
+    assert value_in_aws("second") == "example-of-production"
 
-
-def test_a_claim_says_that_a_copy_is_the_one(production, staging):
-    staging.ask(WRITE, "example-of-staging", production.idom)
-    for reason in ("", " "):
-        assert staging.manage("claim_database", "--reason", reason).returncode == 2
-    assert staging.manage("claim_database").returncode == 2
-
+    # A claim says that the copy is the one.
+    for reason in (["--reason", ""], ["--reason", " "], []):
+        assert staging.manage("claim_database", *reason).returncode == 2
     claimed = staging.manage("claim_database", "--reason", "moved", "--format", "json")
-
     told = json.loads(claimed.stdout)
     assert claimed.returncode == 0
     assert told["noted"]["place"] != told["claimed"]["place"]
@@ -162,7 +161,6 @@ class Worker:
         environment = {
             "DJANGO_SETTINGS_MODULE": "nova_admin.settings",
             "DATABASE_URL": uri,
-            "SECRET_KEY": KEY,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.endpoint,
         }
         self.process = spawn.Process(target=serve, args=(theirs, environment), daemon=True)

@@ -34,12 +34,15 @@ from tests.nova_credentials.in_phases import bring
 
 OLDER, NEWER = "example-password-1", "example-newer"
 # The phase in the backup, and the phase that the client had reached when the backup was restored.
-TIMES = [
-    (then, now) for then in LINE[:-1] for now in LINE[1:] if LINE.index(now) >= LINE.index(then)
-]
-times = pytest.mark.parametrize(("then", "now"), TIMES)
-purged_meanwhile = pytest.mark.parametrize(
-    ("then", "now"), [(then, Phase.PURGED) for then in LINE[:-1]]
+times = pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        *((then, Phase.PURGED) for then in LINE[:-1]),
+        (Phase.POSTGRES, Phase.DUAL_WRITE),
+        (Phase.DUAL_READ, Phase.DUAL_READ),
+        (Phase.DUAL_WRITE, Phase.AWS),
+        (Phase.AWS, Phase.AWS),
+    ],
 )
 
 
@@ -75,10 +78,14 @@ def nova_writes_another_field(pk: int) -> None:
 
 
 @times
-def test_neither_the_schedule_nor_novas_next_write_overwrites_what_is_newer(
+def test_what_is_newer_in_aws_is_shown_never_overwritten_and_can_be_copied_back(
     idom, sm, go_back, then, now
 ):
     go_back(then, now)
+    shown = compare(client_ids=[idom])[idom]
+    assert [(each["path"], each["kind"]) for each in shown.mismatches] == [
+        ("database.password", "different")
+    ]
     nova_writes_another_field(idom)
 
     tasks.push_pending()
@@ -94,24 +101,6 @@ def test_neither_the_schedule_nor_novas_next_write_overwrites_what_is_newer(
     assert pushed.comparison.status == "mismatch"
     assert not all_clients().push_due().exists()
 
-
-@purged_meanwhile
-def test_the_next_sweep_shows_it(idom, go_back, then, now):
-    go_back(then, now)
-
-    compared = compare(client_ids=[idom])[idom]
-
-    assert [(each["path"], each["kind"]) for each in compared.mismatches] == [
-        ("database.password", "different")
-    ]
-
-
-@purged_meanwhile
-def test_copied_to_postgres_it_is_as_before_and_the_rows_are_kept(idom, sm, go_back, then, now):
-    go_back(then, now)
-    nova_writes_another_field(idom)
-    push(client_ids=[idom])
-
     copy_to_postgres(client_id=idom)
 
     assert password(idom) == in_aws(sm) == NEWER
@@ -120,9 +109,9 @@ def test_copied_to_postgres_it_is_as_before_and_the_rows_are_kept(idom, sm, go_b
     assert push(client_ids=[idom])[0].outcome == Outcome.UPDATED
 
 
-@purged_meanwhile
-def test_copied_to_aws_what_was_newer_is_kept_there(idom, sm, go_back, then, now):
-    go_back(then, now)
+@pytest.mark.parametrize("then", [Phase.POSTGRES, Phase.AWS])
+def test_copied_to_aws_what_was_newer_is_kept_there(idom, sm, go_back, then):
+    go_back(then, Phase.PURGED)
     nova_writes_another_field(idom)
 
     copy_to_aws(client_id=idom)
@@ -131,8 +120,7 @@ def test_copied_to_aws_what_was_newer_is_kept_there(idom, sm, go_back, then, now
     assert in_aws(sm, VersionStage=REPLACED_STAGE) == NEWER
 
 
-@pytest.mark.parametrize("pending", [False, True])
-@pytest.mark.parametrize("now", [Phase.AWS, Phase.PURGED])
+@pytest.mark.parametrize(("now", "pending"), [(Phase.PURGED, False), (Phase.AWS, True)])
 def test_a_rollback_brings_the_newer_value_to_postgres(idom, sm, go_back, now, pending):
     go_back(Phase.AWS, now)
     if pending:
@@ -146,9 +134,8 @@ def test_a_rollback_brings_the_newer_value_to_postgres(idom, sm, go_back, now, p
         assert in_aws(sm, VersionStage=REPLACED_STAGE) == OLDER
 
 
-@pytest.mark.parametrize("then", [Phase.AWS])
-def test_a_save_in_a_form_that_shows_older_values_is_refused(idom, sm, go_back, then):
-    go_back(then, Phase.PURGED)
+def test_a_save_in_a_form_that_shows_older_values_is_refused(idom, sm, go_back):
+    go_back(Phase.AWS, Phase.AWS)
 
     with pytest.raises(SaveRefusedError) as refusal:
         save_host(idom, "new-host.example")

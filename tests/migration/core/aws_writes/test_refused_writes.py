@@ -2,6 +2,7 @@
 
 import ast
 import json
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,10 @@ from migration.pushes.saves import NOTHING_SAVED, AdminSave, SaveRefusedError
 from migration.runs.items import Outcome
 from migration.secrets.deletions import KEPT_AFTER_ERROR
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_user
+from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.core.aws_writes.calls import count_writes
 from tests.migration.moves.clients import (
+    LINE,
     NAME,
     advance,
     change_in_aws,
@@ -77,27 +79,34 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("interactive", [False, True])
-@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_no_call_that_writes_is_sent(stores, idom, refuse, write, interactive):
+def test_no_call_that_writes_is_sent(stores, idom, refuse):
     advance(idom, Phase.DUAL_WRITE)
     refuse()
     before = count_writes(stores)
 
-    with pytest.raises(WritesRefusedError):
-        write(secrets_manager(interactive=interactive))
+    sent = []
+    for name, interactive in product(WRITES, (False, True)):
+        try:
+            WRITES[name](secrets_manager(interactive=interactive))
+            sent.append((name, interactive))
+        except WritesRefusedError:
+            pass
 
+    assert sent == []
     assert count_writes(stores) == before
 
 
 def test_nothing_else_of_the_site_makes_a_client_of_secrets_manager():
     """So that no write gets around the limiter, which asks before each attempt."""
-    makers = []
+    makers, made = [], {"SecretsManager", "ClientSecretsManager", "Session", "client"}
     for package in ("nova_admin", "migration", "credentials"):
         for path in (ROOT / package).rglob("*.py"):
-            calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+            text = path.read_text()
+            if not any(f"{name}(" in text for name in made):
+                continue
+            calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
             names = {getattr(call.func, "id", getattr(call.func, "attr", "")) for call in calls}
-            if names & {"SecretsManager", "ClientSecretsManager", "Session", "client"}:
+            if names & made:
                 makers.append(path.relative_to(ROOT).as_posix())
     assert [name for name in makers if "embedded" not in name] == ["migration/core/aws_store.py"]
 
@@ -136,35 +145,21 @@ def test_the_gate_names_it_once_and_probes_nothing(stores, idom, refuse):
     assert count_writes(stores) == before
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (Phase.POSTGRES, Phase.DUAL_WRITE),
-        (Phase.DUAL_WRITE, Phase.DUAL_READ),
-        (Phase.DUAL_READ, Phase.AWS),
-        (Phase.AWS, Phase.PURGED),
-    ],
-)
-def test_no_client_is_moved_forward(idom, refuse, old, new):
-    enter_phase(idom, old)
-    compare(client_ids=[idom])
+def test_no_client_is_moved_forward(stores, refuse):
+    pks = {}
+    for old, new in pairwise(LINE):
+        pks[old, new] = make_full_client(old.replace("_", "-"))
+        enter_phase(pks[old, new], old)
+    compare(client_ids=list(pks.values()))
     refuse()
 
-    assert REFUSED & set(codes(idom, new))
+    assert [move for move, pk in pks.items() if not REFUSED & set(codes(pk, move[1]))] == []
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (Phase.DUAL_WRITE, Phase.POSTGRES),
-        (Phase.DUAL_READ, Phase.DUAL_WRITE),
-        (Phase.AWS, Phase.DUAL_READ),
-        (Phase.PURGED, Phase.AWS),
-    ],
-)
-def test_moves_back_that_write_nothing_are_made(stores, idom, refuse, old, new):
+@pytest.mark.parametrize(("new", "old"), list(pairwise(LINE)))
+def test_moves_back_that_write_nothing_are_made(stores, idom, stop, old, new):
     advance(idom, old)
-    refuse()
+    stop()
     before = count_writes(stores)
 
     move(client_id=idom, new=new)
@@ -207,15 +202,10 @@ def test_a_mismatch_is_not_copied_where_that_would_write(stores, idom, sm, refus
     assert password(idom) == "example-novas"
 
 
-def test_every_page_says_it(client, idom, refuse):
+def test_every_page_says_it(client, become_copy):
     client.force_login(make_user("viewer", *VIEW))
-    refuse()
+    become_copy()
 
     for name in ("index", "credentials_client_changelist", "migration_run_aws_writes"):
-        assert "nothing is written to AWS" in shown(client, name) or "stopped all" in shown(
-            client, name
-        )
-
-
-def shown(client, name: str) -> str:
-    return client.get(reverse(f"admin:{name}")).content.decode()
+        shown = client.get(reverse(f"admin:{name}")).content.decode()
+        assert "nothing is written to AWS" in shown, name

@@ -106,6 +106,7 @@ def claim(reason: str = "INC-7") -> dict:
 
 def test_a_host_with_one_letter_more_in_its_prefix_creates_nothing_and_says_why(aws):
     """It created a secret of its own for a client that was cut over, and NOVA read the old password."""
+    other = {"NOVA_SECRET_PREFIX": "nova/clientss", "AWS_REGION": "eu-west-1"}
     with migrated_database() as uri:
         site = Site(uri, aws)
         idom = site.add_client("idom")
@@ -117,14 +118,25 @@ def test_a_host_with_one_letter_more_in_its_prefix_creates_nothing_and_says_why(
         pushed = site.push_pending(NOVA_SECRET_PREFIX="nova/clientss")
 
         assert pushed.returncode == 1
-        assert (
-            "NOVA_SECRET_PREFIX is nova/clientss here, and nova/clients is noted" in pushed.stderr
-        )
+        differs = "NOVA_SECRET_PREFIX is nova/clientss here"
+        assert f"{differs}, and nova/clients is noted" in pushed.stderr
         assert count_writes(aws) == before
         assert list_secrets() == {"nova/clients/idom"}
         # The first host goes on.
         assert site.push_pending().returncode == 0
         assert count_writes(aws) > before
+
+        # Of a database that an earlier release filled, what is shared is noted as the secrets have it, whoever
+        # runs `migrate` first: here two hosts at once, both with other settings.
+        site.ask("UPDATE nova_admin.migration_databaseclaim SET facts = NULL")
+        with ThreadPoolExecutor(2) as both:
+            run = [both.submit(site.manage, "migrate", "--no-color", **other) for _ in range(2)]
+            done = [each.result() for each in run]
+        ((facts,),) = site.ask("SELECT facts FROM nova_admin.migration_databaseclaim")
+        assert [differs in each.stdout for each in done] == [True, True], done
+        assert facts["NOVA_SECRET_PREFIX"] == ["nova/clients"]
+        assert facts["AWS_REGION"] == ["us-east-1"]
+        assert facts["AWS account"] == [HOME]
 
 
 @pytest.mark.parametrize(
@@ -306,9 +318,14 @@ def test_a_lost_key_is_claimed_with_a_reason_and_the_old_one_differs_from_then_o
     assert find_write_refusal().key == "host_differs"
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS])
 @pytest.mark.parametrize(
-    ("setting", "value"), [("NOVA_SECRET_PREFIX", "nova/clients/b"), ("AWS_REGION", "eu-west-1")]
+    ("phase", "setting", "value"),
+    [
+        (Phase.DUAL_WRITE, "NOVA_SECRET_PREFIX", "nova/clients/b"),
+        (Phase.DUAL_WRITE, "AWS_REGION", "eu-west-1"),
+        (Phase.DUAL_READ, "AWS_REGION", "eu-west-1"),
+        (Phase.AWS, "NOVA_SECRET_PREFIX", "nova/clients/b"),
+    ],
 )
 def test_prefix_and_region_change_only_while_nova_reads_no_client_from_aws(
     idom, settings, begin, phase, setting, value
@@ -327,27 +344,6 @@ def test_prefix_and_region_change_only_while_nova_reads_no_client_from_aws(
             claim()
         assert refused.value.returncode == 2
         assert find_write_refusal().key == "host_differs"
-
-
-def test_what_is_shared_is_noted_as_the_secrets_have_it_whoever_runs_migrate_first(aws):
-    """As of a database that an earlier release filled; here two hosts begin at once, both with other settings."""
-    other = {"NOVA_SECRET_PREFIX": "nova/clientss", "AWS_REGION": "eu-west-1"}
-    with migrated_database() as uri:
-        site = Site(uri, aws)
-        site.add_client("idom")
-        assert site.migrate_all().returncode == 0
-        site.ask("UPDATE nova_admin.migration_databaseclaim SET facts = NULL")
-
-        with ThreadPoolExecutor(2) as both:
-            run = [both.submit(site.manage, "migrate", "--no-color", **other) for _ in range(2)]
-            done = [each.result() for each in run]
-
-        ((facts,),) = site.ask("SELECT facts FROM nova_admin.migration_databaseclaim")
-    for each in done:
-        assert "NOVA_SECRET_PREFIX is nova/clientss here" in each.stdout, each
-    assert facts["NOVA_SECRET_PREFIX"] == ["nova/clients"]
-    assert facts["AWS_REGION"] == ["us-east-1"]
-    assert facts["AWS account"] == [HOME]
 
 
 @pytest.mark.parametrize("clients", [2, 13])
@@ -377,21 +373,28 @@ def test_a_living_process_whose_account_changes_makes_nothing_in_the_other(
     assert all(is_pending(pk) for pk in pks)
 
 
-@pytest.mark.parametrize(
-    "facts",
-    ["[]", "7", "null", '{"SECRET_KEY": []}', '{"AWS account": 7}', '{"AWS_REGION": {"0": 1}}'],
-)
-def test_a_note_that_no_site_wrote_counts_as_none_and_is_written_anew(pushed, client, begin, facts):
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE migration_databaseclaim SET facts = %s::jsonb", [facts])
-    begin()
+def test_a_note_that_no_site_wrote_counts_as_none_and_is_written_anew(pushed, client, begin):
     client.force_login(make_user("viewer", *VIEW))
+    for facts in (
+        *(
+            "[]",
+            "7",
+            "null",
+            '{"SECRET_KEY": []}',
+            '{"AWS account": 7}',
+            '{"AWS_REGION": {"0": 1}}',
+        ),
+    ):
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE migration_databaseclaim SET facts = %s::jsonb", [facts])
+        begin()
 
-    assert client.get(reverse("admin:index")).status_code == 200
-    assert TaskTaker().takes_tasks()
+        assert client.get(reverse("admin:index")).status_code == 200, facts
+        assert TaskTaker().takes_tasks(), facts
 
-    assert find_write_refusal() is None
-    assert read_facts().keys() == {"NOVA_SECRET_PREFIX", "AWS_REGION", "AWS account", *KEYS}
+        assert find_write_refusal() is None, facts
+        noted = {"NOVA_SECRET_PREFIX", "AWS_REGION", "AWS account", *KEYS}
+        assert read_facts().keys() == noted, facts
 
 
 def test_the_account_is_noted_with_the_first_secret_and_asked_for_by_nobody_else(idom, aws, begin):

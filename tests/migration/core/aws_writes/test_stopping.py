@@ -149,6 +149,7 @@ def test_no_worker_writes_a_second_after_the_switch(stores, settings, monkeypatc
     assert run.count_outcomes_and_matches()["failed"] == 0
     assert set(run.items.values_list("attempts", flat=True)) == {0}
     start_aws_writes()
+    settings.NOVA_AWS_WRITES_PER_SECOND = 2000
     engine.work_on_run(run_id=run.pk)
     assert (
         run.count_outcomes_and_matches()["created"] + run.count_outcomes_and_matches()["unchanged"]
