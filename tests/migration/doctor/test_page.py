@@ -14,12 +14,11 @@ from django.utils import timezone
 from credentials.models import CountingProof, ProofOutcome
 from credentials.triggers import prove_counting
 from migration.core.aws_writes import WRITES_STOPPED, stop_aws_writes
-from migration.core.problems import Result, report_ok
+from migration.core.problems import Finder, FindingState, Look, Result, list_results, report_ok
 from migration.doctor.looks import list_site_problems
 from migration.doctor.pages import HealthView
 from migration.models import ProblemRecord, Worker
 from migration.templatetags.migration_pages import link_documents
-from nova_credentials.tables import COUNTED_TABLES
 from tests.factories import make_full_client, make_many, make_user
 from tests.migration.pages import text
 
@@ -48,60 +47,65 @@ def states(response) -> dict[str, set[str]]:
     return found
 
 
-def test_a_viewer_sees_every_check_and_no_button(as_role):
-    response = as_role("Viewer").get(PAGE)
+def test_a_viewer_sees_every_check_and_no_button_and_may_not_have_it_tried(as_role, client):
+    browser = as_role("Viewer")
+
+    response = browser.get(PAGE)
 
     assert response.status_code == 200
     assert states(response)["writes_uncounted"] == {"ok"}
     assert states(response)["pooler"] == states(response)["clocks"] == {"not_looked_at"}
     assert b'name="role"' not in response.content
+    # An area in which something is to do is not called fine.
+    to_do = {area["code"]: area["to_do"] for area in response.context["areas"]}
+    assert to_do["notices"] == 1  # nobody is told yet
+    assert browser.post(PAGE).status_code == 403
+    # The former address leads here, and the dashboard for whoever may see it.
+    assert browser.get("/admin/migration/run/check-nova/").url == PAGE
+    assert PAGE.encode() in browser.get(reverse("admin:index")).content
+
+    client.force_login(make_user("nobody"))
+    assert PAGE.encode() not in client.get(reverse("admin:index")).content
+    assert client.get(PAGE).status_code == 403
 
 
-def test_a_viewer_may_not_have_it_tried(as_role):
-    assert as_role("Viewer").post(PAGE).status_code == 403
-
-
-def test_to_look_tries_nothing_and_says_so(as_role):
+def test_to_look_tries_nothing_and_what_the_button_found_is_stored_and_shown_to_who_only_looks(
+    as_role,
+):
     make_full_client("idom")
+    browser = as_role("Operator")
 
-    response = as_role("Operator").get(PAGE)
-
+    found = states(browser.get(PAGE))
+    assert found["counting_unproved"] == found["clocks"] == {"not_looked_at"}
     assert not CountingProof.objects.exists()
-    assert states(response)["counting_unproved"] == {"not_looked_at"}
 
-
-def test_the_button_tries_everything(as_role):
-    make_full_client("idom")
-
-    response = as_role("Operator").post(PAGE)
-
-    found = states(response)
+    found = states(browser.post(PAGE))
     assert found["counting_unproved"] == found["clocks"] == found["pooler"] == {"ok"}
     assert set(CountingProof.objects.values_list("outcome", flat=True)) == {ProofOutcome.HOLDS}
 
+    assert states(browser.get(PAGE))["clocks"] == {"ok"}
+    assert not ProblemRecord.objects.filter(code="host_differs").exists()
 
-def test_the_newest_proof_is_shown_until_it_is_old(as_role):
+
+def state_of_proof() -> str:
+    """As the page has it, which tries nothing."""
+    how = {"anew": (Finder.PAGE, Finder.WORKER), "only": ["counting_unproved"]}
+    (result,) = list_results(Look(briefly=True), **how)
+    return result.state
+
+
+@pytest.mark.usefixtures("stores")
+def test_the_newest_proof_is_shown_until_it_is_old_and_one_that_failed_as_failed():
     make_full_client("idom")
     prove_counting()
-    browser = as_role("Viewer")
-    assert states(browser.get(PAGE))["counting_unproved"] == {"ok"}
+    assert state_of_proof() == FindingState.OK
 
-    CountingProof.objects.update(tried_at=timezone.now() - timezone.timedelta(hours=3))
+    CountingProof.objects.update(tried_at=timezone.now() - timedelta(hours=3))
+    assert state_of_proof() == FindingState.NOT_LOOKED_AT
 
-    assert states(browser.get(PAGE))["counting_unproved"] == {"not_looked_at"}
-
-
-def test_a_proof_that_failed_stays_shown_as_failed(as_role):
-    for table in COUNTED_TABLES:
-        CountingProof.objects.create(
-            table=table,
-            outcome=ProofOutcome.FAILED if table == "public.clients" else ProofOutcome.HOLDS,
-            tried_at=timezone.now(),
-        )
-
-    response = as_role("Viewer").get(PAGE)
-
-    assert states(response)["counting_unproved"] == {"failed"}
+    CountingProof.objects.update(tried_at=timezone.now())
+    CountingProof.objects.filter(table="public.clients").update(outcome=ProofOutcome.FAILED)
+    assert state_of_proof() == FindingState.FAILED
 
 
 def test_a_role_that_is_named_gets_its_grants_and_an_unknown_one_a_word(as_role):
@@ -129,14 +133,6 @@ def test_workers_that_are_alive_are_named(as_role):
     assert b"host-1:7" in response.content
 
 
-def test_the_dashboard_links_it_for_whoever_may_see_it(as_role, stores, client):
-    assert PAGE.encode() in as_role("Viewer").get(reverse("admin:index")).content
-
-    client.force_login(make_user("nobody"))
-    assert PAGE.encode() not in client.get(reverse("admin:index")).content
-    assert client.get(PAGE).status_code == 403
-
-
 def test_its_queries_do_not_grow_with_the_clients(as_role):
     browser = as_role("Viewer")
     numbers = []
@@ -151,16 +147,6 @@ def test_its_queries_do_not_grow_with_the_clients(as_role):
     assert numbers[0] == numbers[1]
 
 
-def test_what_the_button_found_is_stored_and_shown_to_who_only_looks(as_role):
-    browser = as_role("Operator")
-    assert states(browser.get(PAGE))["clocks"] == {"not_looked_at"}
-
-    browser.post(PAGE)
-
-    assert states(browser.get(PAGE))["clocks"] == {"ok"}
-    assert not ProblemRecord.objects.filter(code="host_differs").exists()
-
-
 def test_the_command_prints_what_failed_first(as_role, capsys):
     with pytest.raises(SystemExit):
         call_command("doctor")
@@ -173,6 +159,7 @@ def test_the_command_prints_what_failed_first(as_role, capsys):
 
 def test_what_is_open_comes_first_with_the_button_of_who_may_press_it(as_role):
     stop_aws_writes(reason="INC-42")
+    Worker.objects.create(name="host:1", seen_at=timezone.now() - timedelta(minutes=7))
 
     response = as_role("Viewer").get(PAGE)
 
@@ -186,6 +173,16 @@ def test_what_is_open_comes_first_with_the_button_of_who_may_press_it(as_role):
     codes = [result.problem.code for area in areas for result, _findings in area["results"]]
     assert set(codes) == {each.code for each in list_site_problems()}
     assert "mismatches" not in codes
+    # Each has one button, and says how long ago it began.
+    page = response.content.decode()
+    unanswered = [
+        bool(action and result.findings) for result, action in response.context["unanswered"]
+    ]
+    buttons = re.findall('<div class="health-button"><(?:a|button) ', page)
+    assert len(buttons) == len(opened) + sum(unanswered)
+    assert len(opened) > 1
+    assert ">7 minutes ago</time>" in page
+    assert "since <time" not in page
 
 
 def test_a_long_audit_is_left_to_the_daily_look(as_role, monkeypatch):
@@ -195,19 +192,6 @@ def test_a_long_audit_is_left_to_the_daily_look(as_role, monkeypatch):
 
     assert found["audit_unsound"] == {"not_looked_at"}
     assert found["audit_unsealed"] == {"ok"}
-
-
-def test_the_former_address_leads_here(as_role):
-    assert as_role("Viewer").get("/admin/migration/run/check-nova/").url == PAGE
-
-
-def test_what_is_open_shows_how_long_ago_it_began(as_role):
-    Worker.objects.create(name="host:1", seen_at=timezone.now() - timedelta(minutes=7))
-
-    page = as_role("Viewer").get(PAGE).content.decode()
-
-    assert ">7 minutes ago</time>" in page
-    assert "since <time" not in page
 
 
 @pytest.fixture
@@ -225,13 +209,6 @@ def test_where_all_is_well_it_has_400_words_at_most_with_all_that_is_folded(as_r
     assert len(page.split()) <= 400
 
 
-def test_an_area_in_which_something_is_to_do_is_not_called_fine(as_role):
-    response = as_role("Viewer").get(PAGE)
-
-    to_do = {area["code"]: area["to_do"] for area in response.context["areas"]}
-    assert to_do["notices"] == 1  # nobody is told yet
-
-
 def test_what_each_check_found_is_on_the_page_of_its_area(as_role, all_well):
     browser = as_role("Viewer")
 
@@ -242,20 +219,6 @@ def test_what_each_check_found_is_on_the_page_of_its_area(as_role, all_well):
         [each for each in list_site_problems() if each.area == "aws"]
     )
     assert "maria" not in text(browser.get(PAGE, {"area": "nowhere"}))
-
-
-def test_each_open_problem_has_one_button(as_role):
-    stop_aws_writes(reason="INC-42")
-
-    response = as_role("Viewer").get(PAGE)
-
-    open_ones = len(response.context["open"])
-    assert open_ones > 1
-    unanswered = [
-        bool(action and result.findings) for result, action in response.context["unanswered"]
-    ]
-    buttons = re.findall('<div class="health-button"><(?:a|button) ', response.content.decode())
-    assert len(buttons) == open_ones + sum(unanswered)
 
 
 def test_a_document_that_a_text_names_is_a_link_by_its_title():

@@ -24,7 +24,7 @@ from migration.doctor import nova
 from migration.doctor.looks import list_site_problems
 from migration.models import Notice, ProblemRecord, Secret
 from migration.site.client_problems import NOBODY_LATE
-from migration.site.dashboard import list_attention, load_dashboard
+from migration.site.dashboard import list_attention
 from migration.site.notices import look_at_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many
@@ -90,13 +90,12 @@ def test_a_problem_is_told_alike_until_it_is_mended(code, world):
 
 
 def read_what_surfaces_are_made_of(code: str) -> Surfaces:
-    """The health page shows a result as it is, /metrics those that were loaded for the dashboard."""
+    """The health page shows the result as it is now; the dashboard and /metrics what is stored of most."""
     each = PROBLEMS[code]
     (result,) = list_results(Look(), anew=(Finder.PAGE, Finder.WORKER), only=[code])
-    results = load_dashboard().results
-    assert list_attention(results, lambda _permission: False) == []
-    lines = list_attention(results, lambda permission: permission == each.permission)
-    (loaded,) = [loaded for loaded in results if loaded.problem == each]
+    (stored,) = list_results(Look(), only=[code])
+    assert list_attention([stored], lambda _permission: False) == []
+    lines = list_attention([stored], lambda permission: permission == each.permission)
     message = str(result.message or "")
     return Surfaces(
         sentences=[leave_out_seconds(str(found.message)) for found in result.failed],
@@ -104,7 +103,7 @@ def read_what_surfaces_are_made_of(code: str) -> Surfaces:
         dashboard=tell_lines(code, lines),
         health=Told(result.count, message) if each.is_of_site else Told(),
         doctor=ask_doctor(code) if each.is_of_site else Told(),
-        metrics=loaded.count,
+        metrics=stored.count,
         notices=list_notices(code),
     )
 
@@ -162,6 +161,7 @@ def test_the_pages_tell_each_problem_of_the_registry_as_it_was_found_and_no_othe
     begun = {"began_at": timezone.now(), "looked_at": timezone.now(), "told": True}
     found = report_failure(NOBODY_LATE()).to_json()
     ProblemRecord.objects.create(code="of_a_later_release", findings=[found], **begun)
+    enter_phase(make_full_client("acme"), Phase.AWS)
     with CAUSES["mismatches"](world), CAUSES["writes_stopped"](world), CAUSES["no_worker"](world):
         look_at_problems()
         results = list_results(Look())
@@ -172,7 +172,8 @@ def test_the_pages_tell_each_problem_of_the_registry_as_it_was_found_and_no_othe
         nobodys = world.browser_of().get(reverse("admin:index")).context["attention"]
 
     opened = [each.problem for each in results if each.is_open]
-    assert {each.code for each in opened} >= {"mismatches", "writes_stopped", "no_worker"}
+    caused = {"mismatches", "writes_stopped", "no_worker", "notices_reach_nobody"}
+    assert {each.code for each in opened} >= caused
     assert list(dict.fromkeys(line.code for line in home["attention"])) == [
         each.code for each in opened
     ]
