@@ -19,6 +19,7 @@ from tests.migration.acts import by_verdict, client_of
 from tests.migration.campaigns.shown import do_next, make_campaign, make_group
 from tests.migration.moves.clients import enter_phase
 from tests.migration.pages import CLIENTS, text
+from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -101,8 +102,15 @@ def test_a_newcomer_begins_with_all_clients_that_can_go(client, clients):
     assert re.fullmatch(r"Clients of \d{1,2} \w{3} \d{4}, \d\d:\d\d", wave.group.name)
 
 
-def test_a_small_first_wave_is_a_group_of_its_own_which_goes_first(client, clients):
+def test_a_small_first_wave_is_a_group_of_its_own_which_goes_first_unless_it_takes_all(
+    client, clients
+):
     sent = typed("all", group_name="Spring", first_wave="1")
+    whole = client.post(START, sent | {"group_name": "All", "first_wave": "9", "step": "look"})
+    client.post(START, dict(whole.context_data["sent"]) | {"step": "start"})
+    (wave,) = Campaign.objects.latest("pk").waves.all()
+    assert members(wave.group) == ["further", "new"]
+    wave.campaign.cancel(by=None)
 
     look = client.post(START, sent | {"step": "look"})
     plan = look.context["plan"]
@@ -119,14 +127,6 @@ def test_a_small_first_wave_is_a_group_of_its_own_which_goes_first(client, clien
     ]
     # The number alone says which wave it is.
     assert [wave.name_message.key for wave in waves] == [WAVE_OF_THAT_NAME.key] * 2
-
-
-def test_a_first_wave_that_takes_all_is_the_only_one(client, clients):
-    look = client.post(START, typed("all", group_name="Spring", first_wave="9", step="look"))
-    client.post(START, dict(look.context_data["sent"]) | {"step": "start"})
-
-    (wave,) = Campaign.objects.latest("pk").waves.all()
-    assert members(wave.group) == ["further", "new"]
 
 
 def test_without_campaigns_each_number_that_stays_out_leads_to_its_list(client, clients):
@@ -240,9 +240,10 @@ def test_nobody_who_can_go_is_said_and_not_started(client, maria):
     assert not Campaign.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("more", "why"),
-    [
+def test_what_is_no_campaign_is_refused_and_leaves_no_group(client, maria, settings):
+    settings.NOVA_DUAL_READ_HOURS = 24.0
+    make_full_client("new"), ClientGroup.objects.get_or_add("Italy")
+    expected = [
         ({"group_name": "ITALY"}, "there is a group Italy already"),
         ({"group_name": "x" * 101}, "at most 100 characters"),
         ({"group_name": "a\u200bb"}, "can't be seen"),
@@ -250,15 +251,17 @@ def test_nobody_who_can_go_is_said_and_not_started(client, maria):
         ({"source": "everybody"}, "not one of the available choices"),
         ({"source": "selected"}, "select some in their list"),
         ({"source": "selected", "clients": "x 9999999999999999999"}, "select some in their list"),
-    ],
-)
-def test_what_is_no_campaign_is_refused_and_leaves_no_group(client, clients, settings, more, why):
-    settings.NOVA_DUAL_READ_HOURS = 24.0
+    ]
 
-    words = text(client.post(START, typed("all", step="start") | more))
+    def refuse(more: dict[str, str]) -> str:
+        with pages_left_out():
+            form = client.post(START, typed("all", step="start") | more).context_data["form"]
+        return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
-    assert why in words
-    assert ClientGroup.objects.count() == Campaign.objects.count() == 1
+    refusals = [(more, why, refuse(more)) for more, why in expected]
+
+    assert [each for each in refusals if each[1] not in each[2]] == []
+    assert (ClientGroup.objects.count(), Campaign.objects.count()) == (1, 0)
 
 
 def test_a_start_that_is_refused_leaves_no_group(client, maria, settings):

@@ -128,9 +128,9 @@ def test_a_cancelled_campaign_gives_its_groups_free(command):
     assert (code, other["state"]) == (0, Campaign.State.RUNNING)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
+def test_wrong_use_exits_with_2_and_starts_nothing():
+    make_groups(1)
+    for arguments, says in (
         (["nowhere"], "unknown group: nowhere"),
         (["wave 1", "wave 1"], "listed more than once"),
         (["wave 1", "--goal", "purged"], "invalid choice"),
@@ -147,16 +147,11 @@ def test_a_cancelled_campaign_gives_its_groups_free(command):
         (["wave 1", "--hours", "09:00-02:00-17:00"], "two times of the day"),
         (["wave 1", "--reason", "x" * 501], "501 characters"),
         (["wave 1", "--by", "nobody"], "unknown user"),
-    ],
-)
-def test_wrong_use_exits_with_2_and_starts_nothing(arguments, says):
-    make_groups(1)
-
-    with pytest.raises(CommandError, match=says) as refusal:
-        call_command("campaign", "start", *arguments)
-
-    assert refusal.value.returncode == 2
-    assert not Campaign.objects.exists()
+    ):
+        with pytest.raises(CommandError, match=says) as refusal:
+            call_command("campaign", "start", *arguments)
+        assert refusal.value.returncode == 2, arguments
+        assert not Campaign.objects.exists(), arguments
 
 
 def test_a_soak_time_in_which_no_gate_can_open_is_refused(settings):

@@ -32,6 +32,7 @@ from tests.migration.campaigns.shown import (
 )
 from tests.migration.moves.clients import enter_phase
 from tests.migration.pages import page_of, text
+from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -68,7 +69,8 @@ def test_the_list_says_what_a_running_campaign_waits_for(client, log_in, setting
     log_in("Viewer")
 
     def told() -> list[str]:
-        rows = client.get(CAMPAIGNS).context["cl"].result_list
+        with pages_left_out():
+            rows = client.get(CAMPAIGNS).context_data["cl"].result_list
         return [row.waits_for.key for row in rows]
 
     campaign = make_campaign(
@@ -97,7 +99,7 @@ def test_the_list_asks_no_more_queries_for_more_campaigns(client, log_in):
     make_campaign(make_group("first"))
     count_queries()
     few = count_queries()
-    for number in range(9):
+    for number in range(3):
         make_campaign(make_group(f"a{number}"), make_group(f"b{number}"))
 
     assert count_queries() == few
@@ -111,12 +113,12 @@ def test_a_campaign_that_needs_an_approval_says_so_in_the_list(client, log_in, s
     assert "It begins once someone else approves it." in text(client.get(CAMPAIGNS))
 
 
-@pytest.mark.parametrize("listing", [CAMPAIGNS, "/admin/migration/clientgroup/"])
-def test_who_may_start_a_campaign_is_led_there_from_both_lists(client, log_in, listing):
-    log_in("Viewer")
-    assert "Start a campaign" not in text(client.get(listing))
-    log_in("Operator")
-    assert f'href="{CAMPAIGNS}start/"' in client.get(listing).content.decode()
+def test_who_may_start_a_campaign_is_led_there_from_both_lists(client, log_in):
+    for role, leads in (("Viewer", False), ("Operator", True)):
+        log_in(role)
+        for listing in (CAMPAIGNS, "/admin/migration/clientgroup/"):
+            html = client.get(listing).content.decode()
+            assert (f'href="{CAMPAIGNS}start/"' in html) == leads, (role, listing)
 
 
 def test_the_menu_leads_to_the_campaigns(client, log_in):
@@ -368,8 +370,8 @@ def test_the_page_asks_no_more_queries_for_more_waves_and_clients(client, log_in
 
     small = make_campaign(make_group("a"), make_group("b"))
     begin_wave(small, ["a-0"])
-    large = make_campaign(*(make_group(f"c{n}", 3) for n in range(8)))
-    for number in range(7):
+    large = make_campaign(*(make_group(f"c{n}", 3) for n in range(4)))
+    for number in range(3):
         begin_wave(large, [f"c{number}-{n}" for n in range(3)])
 
     assert count_queries(large) == count_queries(small) <= 40

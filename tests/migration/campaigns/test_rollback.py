@@ -8,7 +8,6 @@ from django.db import connection
 
 from credentials.models.clients import NOVA_IS_WRITING
 from migration.core.aws_writes import stop_aws_writes
-from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange, RunItem
 from migration.moves import moves, runs
@@ -68,7 +67,7 @@ def stands(pks: list[int]) -> list[Phase]:
     return [phase_of(pk) for pk in pks]
 
 
-def test_equal_clients_are_rolled_back_and_the_one_that_differs_is_left_and_named():
+def test_equal_clients_are_rolled_back_the_one_that_differs_is_left_and_mended_it_goes_on():
     campaign, group = begin_cutover(3, rolls_back=True)
     pks = members(group)
     differ(pks[1])
@@ -88,13 +87,11 @@ def test_equal_clients_are_rolled_back_and_the_one_that_differs_is_left_and_name
     assert refused.client_id == pks[1]
     assert (take(campaign), take(campaign)) == (None, None)
 
-
-def test_without_the_setting_nobody_is_rolled_back():
-    campaign, group = begin_cutover(2)
-    differ(members(group)[0])
-
-    assert take(campaign) is None
-    assert phases(group) == [AWS, AWS]
+    mend(pks[1]), campaign.go_on(by=None)
+    assert take(campaign) is None  # it soaks
+    go(campaign)
+    assert stand(campaign) == (Campaign.State.FINISHED, [])
+    assert stands(pks) == [AWS] * 3
 
 
 def test_only_the_wave_that_broke_the_rule_is_rolled_back_and_only_who_stands_in_aws():
@@ -123,43 +120,33 @@ def test_where_nobody_is_read_from_aws_it_speaks_of_no_rollback():
     assert "rolls_back" not in stand(campaign)[1]
 
 
-def test_stopped_rolled_back_mended_and_gone_on_with_it_comes_to_its_end():
-    campaign, group = begin_cutover(2, rolls_back=True)
-    differ(members(group)[0])
-    work(take(campaign))
-    mend(members(group)[0])
-
-    campaign.go_on(by=None)
-    assert take(campaign) is None  # it soaks
-    go(campaign)
-
-    assert stand(campaign) == (Campaign.State.FINISHED, [])
-    assert phases(group) == [AWS, AWS]
-
-
 # AWS
 
 
-@pytest.mark.parametrize(
-    "code", ["ThrottlingException", "InternalServiceError", "AccessDeniedException"]
-)
-def test_while_aws_can_not_be_read_nobody_is_rolled_back_and_each_is_named(monkeypatch, code):
-    campaign, pks, run = begin_rollback()
+def test_while_aws_can_not_be_read_nobody_is_rolled_back_until_it_is_tried_again(monkeypatch):
+    campaign, pks, run = begin_rollback(2)
 
-    def unread(_self, names):
+    def unread(code: str, _self, names):
         return {n: SecretsManagerError.from_code(code, "BatchGetSecretValue", n) for n in names}
 
-    monkeypatch.setattr(SecretsManager, "batch_get", unread)
+    with monkeypatch.context() as patch:
+        for code in ("ThrottlingException", "AccessDeniedException"):
+            patch.setattr(
+                SecretsManager, "batch_get", lambda *given, code=code: unread(code, *given)
+            )
+            work(run)
+            assert stands(pks) == [AWS] * 2
+            assert outcomes(run)["north-0"] == outcomes(run)["north-1"] == Outcome.REFUSED
+            assert codes_of(run, "north-0") == codes_of(run, "north-1") == LEFT_UNREAD
+            assert (stand(campaign)[0], take(campaign)) == (Campaign.State.STOPPED, None)
+            run.reopen_failed(by=None)
+
     work(run)
 
-    assert stands(pks) == [AWS] * 3
-    for n in range(3):
-        assert (outcomes(run)[f"north-{n}"], codes_of(run, f"north-{n}")) == (
-            Outcome.REFUSED, LEFT_UNREAD,
-        )  # fmt: skip
-    assert (stand(campaign)[0], take(campaign)) == (Campaign.State.STOPPED, None)
+    assert (stands(pks), outcomes(run)["north-0"]) == ([DUAL_READ] * 2, Outcome.MOVED)
 
 
+@pytest.mark.nightly
 def test_aws_that_is_gone_is_no_reason_to_go_back(settings):
     _campaign, pks, run = begin_rollback(1)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
@@ -167,23 +154,6 @@ def test_aws_that_is_gone_is_no_reason_to_go_back(settings):
     work(run)
 
     assert (stands(pks), codes_of(run, "north-0")) == ([AWS], LEFT_UNREAD)
-
-
-def test_who_was_left_unread_is_rolled_back_once_somebody_has_it_tried_again(monkeypatch):
-    _campaign, pks, run = begin_rollback(1)
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            SecretsManager,
-            "batch_get",
-            lambda _self, names: {
-                n: SecretsManagerError.from_code("ThrottlingException", "Batch", n) for n in names
-            },
-        )
-        work(run)
-
-    run.reopen_failed(by=None), work(run)
-
-    assert (stands(pks), outcomes(run)["north-0"]) == ([DUAL_READ], Outcome.MOVED)
 
 
 def test_newer_on_either_side_gone_or_unreadable_each_client_is_left_and_named():
@@ -194,7 +164,7 @@ def test_newer_on_either_side_gone_or_unreadable_each_client_is_left_and_named()
     manager().put_value("nova/clients/north-3", NO_DOCUMENT)
     manager().put_value("nova/clients/north-4", "no JSON")
 
-    work(run)
+    work(run), run.reopen_failed(by=None), work(run)  # tried again it copies nothing either
 
     assert stands(pks) == [AWS] * 5
     assert [codes_of(run, f"north-{n}") for n in range(5)] == [
@@ -221,15 +191,6 @@ def test_a_secret_for_each_service_is_equal_where_all_of_them_are(settings):
     assert stands(pks) == [DUAL_READ, AWS, AWS]
 
 
-def test_it_waits_for_no_stop_of_aws_writes():
-    _campaign, pks, run = begin_rollback(1)
-    stop_aws_writes(reason="Somebody looks")
-
-    work(run)
-
-    assert stands(pks) == [DUAL_READ]
-
-
 # Others at the client meanwhile
 
 
@@ -245,25 +206,18 @@ def test_rows_that_are_written_after_aws_was_read_are_left_and_tried_again(monke
     assert password(pks[1]) == "example-novas"
 
 
-def test_rows_that_nova_holds_keep_that_client_and_no_other():
+def test_a_client_that_nova_or_somebody_works_on_is_left_and_no_other(monkeypatch):
+    monkeypatch.setattr(runs, "LOCK_WAIT_SECONDS", 0)
     _campaign, pks, run = begin_rollback(3)
-    with psycopg.connect(nova_uri()) as nova:
+    stop_aws_writes(reason="Somebody looks")  # it waits for no stop of AWS writes
+    with psycopg.connect(nova_uri()) as nova, held_elsewhere(LeaseKind.CLIENT, pks[0]):
         nova.execute("SELECT FROM public.clients WHERE id = %s FOR UPDATE", [pks[1]])
 
         work(run)
 
-    assert stands(pks) == [DUAL_READ, AWS, DUAL_READ]
-    assert codes_of(run, "north-1") == [NOVA_IS_WRITING.key]
-
-
-def test_a_client_that_somebody_works_on_is_tried_again_and_then_left(monkeypatch):
-    monkeypatch.setattr(runs, "LOCK_WAIT_SECONDS", 0)
-    _campaign, pks, run = begin_rollback(2)
-    with held_elsewhere(LeaseKind.CLIENT, pks[0]):
-        work(run)
-
-    assert stands(pks) == [AWS, DUAL_READ]
+    assert stands(pks) == [AWS, AWS, DUAL_READ]
     assert codes_of(run, "north-0") == [MOVE_UNDER_WAY.key]
+    assert codes_of(run, "north-1") == [NOVA_IS_WRITING.key]
 
 
 def test_clients_purged_moved_back_or_deleted_meanwhile_are_left_as_they_are():
@@ -369,15 +323,3 @@ def test_a_rollback_in_work_is_neither_counted_nor_stopped_by_the_rule(monkeypat
     assert (stands(pks), outcomes(run)["north-0"]) == ([AWS, DUAL_READ], Outcome.REFUSED)
     campaign.go_on(by=None), take(campaign)
     assert stand(campaign)[0] == Campaign.State.RUNNING
-
-
-def test_a_run_of_rollback_that_somebody_tries_again_still_copies_nothing():
-    _campaign, pks, run = begin_rollback(1)
-    differ(pks[0], seen=False)
-    work(run)
-
-    run.reopen_failed(by=None), work(run)
-
-    assert (stands(pks), codes_of(run, "north-0")) == ([AWS], LEFT_DIFFERING)
-    assert password(pks[0]) == "example-password-1"
-    assert not all_clients().in_phases(Phase.PURGED).exists()

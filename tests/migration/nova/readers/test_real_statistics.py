@@ -96,16 +96,17 @@ def test_who_reads_through_the_package_is_nobody_else_and_the_site_is_not_either
     assert marked >= 2, texts  # the reader's and the site's, each with its mark kept
     assert server.read().statements == ()
 
-
-def test_the_old_helper_is_seen_beside_the_package(server):
-    server.execute("SELECT extensions.pg_stat_statements_reset()")
+    # NOVA's old helper is seen beside the package.
     for _ in range(4):
         server.execute(HELPER, "acme", role="nova")
     read_through_the_package(server)
-
     (found,) = server.read().statements
-
     assert (found.role, found.tables, found.calls) == ("nova", "client_database_credentials", 4)
+
+    # That the library counts is seen by every role, in a database without the extension too.
+    server.execute("CREATE DATABASE bare")
+    with psycopg.connect(make_conninfo(server.as_role("watcher"), dbname="bare")) as there:
+        assert there.execute(FIND_LIBRARY).fetchone() is not None
 
 
 @pytest.mark.nightly
@@ -166,11 +167,3 @@ def test_without_the_extension_they_are_skipped_but_fail_where_it_is_required(mo
     monkeypatch.setenv("REQUIRE_PG_STAT_STATEMENTS", "1")
     with pytest.raises(pytest.fail.Exception):
         do_without()
-
-
-def test_that_the_library_counts_is_seen_by_every_role_without_the_extension(server):
-    server.execute("CREATE DATABASE bare")
-    uri = make_conninfo(server.as_role("watcher"), dbname="bare")
-
-    with psycopg.connect(uri) as there:
-        assert there.execute(FIND_LIBRARY).fetchone() is not None

@@ -56,7 +56,6 @@ from tests.migration.moves.clients import (
 )
 
 FORMER, NEW = "example-password-1", "example-new' \" "
-IN_BOTH = [Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS]
 
 
 @pytest.fixture(autouse=True)
@@ -113,13 +112,20 @@ def refusal(pk: int, version: str, **more) -> str:
     return refused.value.message.key
 
 
+def refuse_write(_self, name, _text, *, token=None):
+    raise SecretsManagerError.from_code("AccessDenied", "PutSecretValue", name)
+
+
 # What it does
 
 
-@pytest.mark.parametrize("phase", IN_BOTH)
+@pytest.mark.parametrize(
+    "phase", [Phase.DUAL_WRITE, pytest.param(Phase.DUAL_READ, marks=pytest.mark.nightly), Phase.AWS]
+)
 def test_both_stores_hold_the_former_values_as_a_new_version(stores, phase):
     pk, former = make_changed(phase)
     replaced = current()
+    refuse_logins(pk)
 
     restored = restore(pk, former)
 
@@ -131,23 +137,23 @@ def test_both_stores_hold_the_former_values_as_a_new_version(stores, phase):
     assert (restored.kind, restored.reason) == ("to_version", "INC-1")
     assert former[:8] in str(restored.message)
     assert AuditEvent.objects.filter(code="resolution", reason="INC-1").exists()
+    # The tests of the values that it replaced no longer count.
+    assert list_refused_logins(pk) == {("email", "postgres"), ("email", "aws")}
+    # Both values are known, though no worker looked.
+    found = KnownValue.objects.filter(kind="database", stood_in_tables=True)
+    expected = {make_fingerprint(pk, value).digest for value in (FORMER, NEW)}
+    assert set(found.values_list("digest", flat=True)) == expected
     note_written_rows()
     assert KnownValue.objects.get(kind="database", replaced_at=None).stands_in_tables
 
 
-def test_what_a_version_replaced_and_stored_in_the_rows_is_known_though_no_worker_looked(stores):
-    pk, former = make_changed(Phase.DUAL_READ)
-
-    restore(pk, former)
-
-    found = KnownValue.objects.filter(kind="database", stood_in_tables=True)
-    expected = {make_fingerprint(pk, value).digest for value in (FORMER, NEW)}
-    assert set(found.values_list("digest", flat=True)) == expected
-
-
-def test_the_values_of_a_purged_client_go_to_aws_alone(stores):
+def test_the_values_of_a_purged_client_go_to_aws_alone(stores, monkeypatch):
     pk, former = make_changed(Phase.PURGED)
     pointer = password(pk)
+    refuse_logins(pk)
+    with monkeypatch.context() as patch:
+        patch.setattr(SecretsManager, "put_value", refuse_write)
+        assert refusal(pk, former) == "aws_failed"
 
     restore(pk, former)
 
@@ -155,23 +161,13 @@ def test_the_values_of_a_purged_client_go_to_aws_alone(stores):
     assert in_aws()["database"]["password"] == FORMER
     assert in_aws()["email"]["app_password"] == "example-app-password-2"
     assert not is_pending(pk)
+    stays = {("email", "postgres"), ("email", "aws")}
+    assert list_refused_logins(pk) - {("database", "postgres")} == stays
     note_written_rows()
     known = KnownValue.objects.get(kind="database", replaced_at=None)
     assert (known.stands_in_tables, known.stood_in_tables) == (False, True)  # it stood there
     move(client_id=pk, new=Phase.AWS)
     assert password(pk) == FORMER
-
-
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS, Phase.PURGED])
-def test_the_tests_of_the_values_that_it_replaces_no_longer_count(stores, phase):
-    pk, former = make_changed(phase)
-    refuse_logins(pk)
-
-    restore(pk, former)
-
-    stays = {("email", "postgres"), ("email", "aws")}
-    of_pointers = {("database", "postgres")} if phase == Phase.PURGED else set()
-    assert list_refused_logins(pk) - of_pointers == stays
 
 
 def test_a_version_of_a_purged_client_is_restored_only_where_the_tables_agree_with_the_rest(stores):
@@ -184,7 +180,9 @@ def test_a_version_of_a_purged_client_is_restored_only_where_the_tables_agree_wi
     assert refusal(pk, theirs) == VERSION_DIFFERS_FROM_ROWS.key
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+@pytest.mark.parametrize(
+    "phase", [pytest.param(Phase.DUAL_READ, marks=pytest.mark.nightly), Phase.AWS]
+)
 def test_a_version_of_one_services_secret_leaves_the_others(stores, settings, phase):
     settings.NOVA_SECRET_LAYOUT = Layout.SERVICE
     pk = make_full_client("idom")
@@ -239,44 +237,28 @@ def test_a_secret_that_holds_no_document_any_more_is_mended_by_its_former_versio
 # Logins are tried first
 
 
-def test_a_login_that_is_refused_keeps_everything_as_it_is(stores, outcomes):
-    pk, former = make_changed(Phase.AWS)
-    outcomes[FORMER] = LoginOutcome.REFUSED
-    refused = VERSION_LOGIN_REFUSED.key
-
-    assert refusal(pk, former) == refused
-    outcomes[FORMER] = LoginOutcome.NO_DATABASE
-    assert refusal(pk, former) == refused
-
-
-def test_a_login_that_can_not_be_tried_is_somebodys_decision(stores, outcomes):
+def test_a_login_that_is_refused_keeps_all_and_one_that_can_not_be_tried_has_to_be_accepted(
+    stores, outcomes
+):
     pk, former = make_changed(Phase.DUAL_READ)
+    unproven, wrong = VERSION_LOGIN_UNPROVEN.key, VERSION_LOGIN_REFUSED.key
+    for outcomes[FORMER] in (LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE):
+        assert refusal(pk, former) == wrong
     outcomes[FORMER] = LoginOutcome.UNREACHABLE
     outcomes["example-app-password-2"] = LoginOutcome.REFUSED  # not of this change: not tried
-
     with pytest.raises(UnprovenLoginsError, match="the database login: no server") as shown:
         restore(pk, former)
     assert password(pk) == NEW
 
-    restore(pk, former, accepted_digest=shown.value.digest)
-    assert password(pk) == FORMER
-
-
-def test_what_was_accepted_is_what_was_shown(stores, outcomes):
-    pk, former = make_changed(Phase.DUAL_READ)
-    outcomes[FORMER] = LoginOutcome.UNREACHABLE
-    with pytest.raises(UnprovenLoginsError) as shown:
-        restore(pk, former)
-    unproven = VERSION_LOGIN_UNPROVEN.key
-
+    # What was accepted is what was shown.
+    accepted = shown.value.digest
     outcomes[FORMER] = LoginOutcome.TLS_PROBLEM
-    assert refusal(pk, former, accepted_digest=shown.value.digest) == unproven
+    assert refusal(pk, former, accepted_digest=accepted) == unproven
     outcomes[FORMER] = LoginOutcome.REFUSED
-    wrong = VERSION_LOGIN_REFUSED.key
-    assert refusal(pk, former, accepted_digest=shown.value.digest) == wrong
+    assert refusal(pk, former, accepted_digest=accepted) == wrong
     outcomes[FORMER] = LoginOutcome.UNREACHABLE
     assert refusal(pk, former, accepted_digest="yes") == unproven
-    restore(pk, former, accepted_digest=shown.value.digest)
+    restore(pk, former, accepted_digest=accepted)
     assert password(pk) == FORMER
 
 
@@ -362,7 +344,7 @@ def test_an_edit_while_the_logins_are_tried_survives(stores, monkeypatch):
     assert password(pk) == "example-edit"
 
 
-def test_a_version_that_aws_forgets_meanwhile_changes_nothing(stores, monkeypatch):
+def test_aws_that_forgets_the_version_or_refuses_the_write_leaves_both_stores(stores, monkeypatch):
     pk, former = make_changed(Phase.AWS)
     read, asked = SecretsManager.get_version, []
 
@@ -370,21 +352,12 @@ def test_a_version_that_aws_forgets_meanwhile_changes_nothing(stores, monkeypatc
         asked.append(args)
         return read(*args) if len(asked) < 3 else None
 
-    monkeypatch.setattr(SecretsManager, "get_version", forget)
-
-    assert refusal(pk, former) == VERSION_GONE.key
+    with monkeypatch.context() as patch:
+        patch.setattr(SecretsManager, "get_version", forget)
+        assert refusal(pk, former) == VERSION_GONE.key
     assert len(asked) == 3
 
-
-@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
-def test_aws_that_refuses_the_write_leaves_both_stores(stores, monkeypatch, phase):
-    pk, former = make_changed(phase)
-
-    def refuse(self, name, text, *, token=None):
-        raise SecretsManagerError.from_code("AccessDenied", "PutSecretValue", name)
-
-    monkeypatch.setattr("nova_credentials.aws.secrets_manager.SecretsManager.put_value", refuse)
-
+    monkeypatch.setattr(SecretsManager, "put_value", refuse_write)
     assert refusal(pk, former) == "aws_failed"
 
 
