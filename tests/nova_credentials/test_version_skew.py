@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -19,6 +19,7 @@ from credentials.models import ColumnUse
 from migration.core.aws_store import secret_names
 from migration.nova.tables import map_column
 from nova_credentials.aws import SecretsManager
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests import mapped_columns, nova_database
@@ -32,7 +33,9 @@ from tests.nova_credentials.wheel import VERSION
 PRESENT = "present"
 # A build from before the notes of NOVA's processes.
 EARLY = "0.2.0.dev0"
-RELEASES = [PRESENT, *sorted(path.stem.removeprefix("site-") for path in KEPT.glob("site-*.sql"))]
+KEPT_RELEASES = sorted(path.stem.removeprefix("site-") for path in KEPT.glob("site-*.sql"))
+# To make what would be kept takes longer than all that is done with it.
+RELEASES = [pytest.param(PRESENT, marks=pytest.mark.long(9)), *KEPT_RELEASES]
 EXPECTED = {
     ("database", None): "example-password-1",
     ("database", "archive"): "example-password-1",
@@ -44,17 +47,23 @@ OF_KEPT_SITES = EXPECTED | {("aws", None): "example-secret-key-3"}
 
 
 @pytest.fixture(scope="module")
-def present(tmp_path_factory) -> Path:
-    """What would be kept of the present release; the first process of the run makes it for all."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-    folder = root / "present_release"
-    with (root / "present_release.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            keep_present(tmp_path_factory.mktemp("release")).rename(folder)
-    return folder
+def kept(tmp_path_factory) -> Callable[[str, str], Path]:
+    """Gives the artefact of a release; of the present one the first process of the run makes it for all."""
+
+    def give(name: str, release: str) -> Path:
+        if release != PRESENT:
+            return KEPT / name.format(release)
+        root = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            root = root.parent
+        folder = root / "present_release"
+        with (root / "present_release.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                keep_present(tmp_path_factory.mktemp("release")).rename(folder)
+        return folder / name.format(VERSION)
+
+    return give
 
 
 def keep_present(folder: Path) -> Path:
@@ -69,19 +78,13 @@ def keep_present(folder: Path) -> Path:
     return folder
 
 
-def kept(name: str, release: str, present: Path) -> Path:
-    """The artefact of a release."""
-    version = VERSION if release == PRESENT else release
-    return (present if release == PRESENT else KEPT) / name.format(version)
-
-
 # A kept reader on this site
 
 
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.usefixtures("stores")
-def test_a_kept_reader_reads_every_phase_from_this_sites_tables(present, release):
-    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
+def test_a_kept_reader_reads_every_phase_from_this_sites_tables(kept, release):
+    wheel = kept("nova_credentials-{}-py3-none-any.whl", release)
     clients = {phase: make_full_client(phase) for phase in Phase}
     for phase, pk in clients.items():
         make_database(pk, label="archive", is_primary=False)
@@ -112,8 +115,8 @@ print(json.dumps({{slug: [
 
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.usefixtures("stores")
-def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(present, release):
-    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
+def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(kept, release):
+    wheel = kept("nova_credentials-{}-py3-none-any.whl", release)
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
     code = "print(reader.get_database_credentials('idom').db_password)"
@@ -129,14 +132,23 @@ def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(present, relea
     assert noted == (1, True, None)
 
 
-@pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("layout", ["client", "service"])
+@pytest.mark.parametrize(
+    ("release", "layout"),
+    [
+        *((PRESENT, layout) for layout in Layout),
+        *((release, Layout.CLIENT) for release in KEPT_RELEASES),
+        *(
+            pytest.param(release, Layout.SERVICE, marks=pytest.mark.nightly)
+            for release in KEPT_RELEASES
+        ),
+    ],
+)
 @pytest.mark.usefixtures("stores")
 def test_a_kept_reader_ignores_what_mapped_columns_add_to_a_document(
-    present, release, layout, settings
+    kept, release, layout, settings
 ):
     settings.NOVA_SECRET_LAYOUT = layout
-    wheel = kept("nova_credentials-{}-py3-none-any.whl", release, present)
+    wheel = kept("nova_credentials-{}-py3-none-any.whl", release)
     clients = {phase: make_full_client(phase) for phase in (Phase.DUAL_READ, Phase.AWS)}
     with mapped_columns.added():
         for table in mapped_columns.TABLES:
@@ -193,9 +205,9 @@ def processes_noted(database_url: str) -> int | None:
 
 
 @pytest.fixture(scope="module")
-def kept_site(present, request) -> Iterator[str]:
+def kept_site(kept, request) -> Iterator[str]:
     """A database as a site of that release left it, by its URI."""
-    structure_and_rows = kept("site-{}.sql", request.param, present).read_text()
+    structure_and_rows = kept("site-{}.sql", request.param).read_text()
     with nova_database.database() as uri:
         with psycopg.connect(uri, autocommit=True) as there:
             there.execute(structure_and_rows)
@@ -203,11 +215,11 @@ def kept_site(present, request) -> Iterator[str]:
 
 
 @pytest.fixture
-def reader(kept_site, aws, present, request) -> Iterator[Reader]:
+def reader(kept_site, aws, kept, request) -> Iterator[Reader]:
     """This release's reader, over a kept site and what AWS held of its clients."""
     release = request.node.callspec.params["kept_site"]
     sm = SecretsManager()
-    for name, text in json.loads(kept("secrets-{}.json", release, present).read_text()).items():
+    for name, text in json.loads(kept("secrets-{}.json", release).read_text()).items():
         sm.create_secret(name, text, slug=name.rpartition("/")[2])
     reader = Reader(kept_site, timeout=30, cache_seconds=0)
     yield reader
@@ -215,20 +227,19 @@ def reader(kept_site, aws, present, request) -> Iterator[Reader]:
 
 
 @pytest.mark.parametrize("kept_site", RELEASES, indirect=True)
-@pytest.mark.parametrize("phase", Phase)
-def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, phase, request):
-    slug = f"in-{phase}"
-    is_present = request.node.callspec.params["kept_site"] == PRESENT
-    for (credential_type, label), secret in (EXPECTED if is_present else OF_KEPT_SITES).items():
-        row = reader.get_credential(slug, credential_type, label)
-        held = {"database": "db_password", "email": "email_password", "aws": "secret_access_key"}
-        assert getattr(row, held[credential_type]) == secret
-        assert (row.client_slug, row.label) == (slug, label)
+def test_this_reader_reads_every_phase_from_a_kept_sites_tables(reader, kept_site, request):
+    release = request.node.callspec.params["kept_site"]
+    secrets = EXPECTED if release == PRESENT else OF_KEPT_SITES
+    held = {"database": "db_password", "email": "email_password", "aws": "secret_access_key"}
+    for phase in Phase:
+        slug = f"in-{phase}"
+        for (credential_type, label), secret in secrets.items():
+            row = reader.get_credential(slug, credential_type, label)
+            assert getattr(row, held[credential_type]) == secret
+            assert (row.client_slug, row.label) == (slug, label)
+        assert reads_counted(kept_site, reader.client_id(slug)) == phase.reads_aws
 
-    assert reads_counted(kept_site, reader.client_id(slug)) == phase.reads_aws
-    assert processes_noted(kept_site) == (
-        None if request.node.callspec.params["kept_site"] == EARLY else 1
-    )
+    assert processes_noted(kept_site) == (None if release == EARLY else 1)
 
 
 @pytest.mark.parametrize("kept_site", RELEASES, indirect=True)

@@ -163,31 +163,33 @@ def test_the_changelog_tells_of_this_release():
     assert re.search(rf"^## {VERSION}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("phase", Phase)
 @pytest.mark.usefixtures("stores")
-def test_the_installed_reader_answers_where_there_is_no_django(python, phase):
-    pk = make_full_client("idom")
-    bring(pk, phase)
+def test_the_installed_reader_answers_where_there_is_no_django(python):
+    clients = {phase: make_full_client(phase) for phase in Phase}
+    for phase, pk in clients.items():
+        bring(pk, phase)
     database_url = make_conninfo(
         os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
     )
 
     printed = run_by(
         python,
-        """
+        f"""
 from importlib.util import find_spec
 from nova_credentials import reader
 assert find_spec("django") is None
 assert "site-packages" in reader.__file__
-print(reader.get_client_id("idom"), reader.get_database_credentials("idom").db_password,
-      reader.get_email_credentials("idom").email_password,
-      reader.get_aws_credentials("idom").secret_access_key)
+for slug in {[*map(str, clients)]}:
+    print(reader.get_client_id(slug), reader.get_database_credentials(slug).db_password,
+          reader.get_email_credentials(slug).email_password,
+          reader.get_aws_credentials(slug).secret_access_key)
 """,
         database_url,
+        NOVA_READ_TIMEOUT_SECONDS="60",  # a busy machine is no failure of AWS
     )
 
     secrets = "example-password-1 example-app-password-2 example/secret/access/key/that/is/no/key"
-    assert printed == f"{pk} {secrets}"
+    assert printed.splitlines() == [f"{pk} {secrets}" for pk in clients.values()]
 
 
 @pytest.mark.usefixtures("stores")
@@ -209,20 +211,3 @@ def test_a_copy_of_the_folder_beside_novas_code_reads_as_well(tmp_path):
         str(tmp_path / "nova_credentials/reader/__init__.py"),
         "example-password-1",
     ]
-
-
-def test_importing_the_reader_takes_the_rows_classes_and_no_more(python):
-    """Every process of NOVA imports it, also one that never reads a client."""
-    printed = run_by(
-        python,
-        """
-import sys
-from nova_credentials.reader import *
-of_package = {name for name in sys.modules if name.startswith("nova_credentials")}
-import nova_credentials.aws
-print(*sorted(of_package), sorted({"boto3", "botocore", "psycopg", "django"} & sys.modules.keys()))
-""",
-        "",
-    )
-    own = "nova_credentials nova_credentials.credential_types nova_credentials.reader"
-    assert printed == f"{own} []"

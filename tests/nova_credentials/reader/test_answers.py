@@ -65,8 +65,24 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("layout", Layout)
-@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize(
+    ("phase", "layout"),
+    [
+        (Phase.POSTGRES, Layout.CLIENT),
+        (Phase.DUAL_WRITE, Layout.CLIENT),
+        (Phase.DUAL_READ, Layout.SERVICE),
+        (Phase.AWS, Layout.CLIENT),
+        (Phase.PURGED, Layout.SERVICE),
+        *(
+            pytest.param(phase, layout, marks=pytest.mark.nightly)
+            for phase, layout in (
+                (Phase.DUAL_READ, Layout.CLIENT),
+                (Phase.AWS, Layout.SERVICE),
+                (Phase.PURGED, Layout.CLIENT),
+            )
+        ),
+    ],
+)
 def test_every_row_is_as_plain_sql_gives_it(make_reader, settings, phase, layout):
     settings.NOVA_SECRET_LAYOUT = layout
     reader = make_reader(layout=layout, timeout=30)
@@ -124,7 +140,7 @@ columns = {
 
 
 @hypothesis_settings(
-    max_examples=15 if SOAK else 5,
+    max_examples=15 if SOAK else 3,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -73,31 +73,21 @@ def test_a_slug_that_steers_terminals_is_logged_without_its_tricks(make_reader, 
     assert warning.isprintable()
 
 
-@pytest.mark.parametrize("phase", AWS_ALONE)
-@pytest.mark.parametrize("failure", ["hanging", "down"])
+@pytest.mark.parametrize(("phase", "failure"), [(Phase.AWS, "hanging"), (Phase.PURGED, "down")])
 def test_after_cutover_a_failure_of_aws_is_raised_and_counted(make_reader, request, phase, failure):
     pk = make_full_client("idom")
     bring(pk, phase)
     request.getfixturevalue(failure)
-    reader = make_reader(timeout=0.2)
-
-    with pytest.raises(SecretsManagerError, match="nova/clients/idom"):
-        reader.get_credential("idom", "database")
-    assert counts(pk) == (1, 0, 0, 1)
-    assert reader.client_id("idom") == pk
-
-
-def test_aws_is_asked_three_times_and_no_more(make_reader, hanging):
-    pk = make_full_client("idom")
-    bring(pk, Phase.AWS)
     reader, asked = make_reader(timeout=0.05), []
     reader._aws._get_manager().sm.meta.events.register(
         "before-send.secrets-manager", lambda **_: asked.append(1)
     )
 
-    with pytest.raises(SecretsManagerError):
+    with pytest.raises(SecretsManagerError, match="nova/clients/idom"):
         reader.get_credential("idom", "database")
     assert len(asked) == 3
+    assert counts(pk) == (1, 0, 0, 1)
+    assert reader.client_id("idom") == pk
 
 
 def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader, monkeypatch):
@@ -121,18 +111,32 @@ def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader,
 BROKEN = ["no JSON", '{"database": "MARKER"}', '{"database": {"host": 1}}', "[]", '{"MARKER']
 
 
-@pytest.mark.parametrize("text", BROKEN)
-def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, caplog, text):
+def test_a_secret_that_is_no_document_is_a_failure_and_an_error_without_values_after_cutover(
+    make_reader, sm, caplog
+):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    sm.put_value("nova/clients/idom", text)
-
-    assert reader.get_credential("idom", "database").db_password == "example-password-1"
-    assert counts(pk) == (1, 0, 0, 1)
-    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
     said = r"idom is read from PostgreSQL, as AWS failed: (nova/clients/idom is not|idom: \w+)"
-    assert re.match(said, warning)
-    assert "MARKER" not in caplog.text
+    for text in BROKEN:
+        stand(pk, Phase.DUAL_READ)
+        sm.put_value("nova/clients/idom", text)
+        reader = make_reader(timeout=30)
+        ReadCount.objects.all().delete()
+        caplog.clear()
+
+        assert reader.get_credential("idom", "database").db_password == "example-password-1"
+        assert counts(pk) == (1, 0, 0, 1)
+        (warning,) = [
+            r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")
+        ]
+        assert re.match(said, warning)
+        assert "MARKER" not in caplog.text
+
+        stand(pk, Phase.AWS)
+        with pytest.raises(DocumentError, match="idom") as caught:
+            reader.get_credential("idom", "database")
+        assert "MARKER" not in str(caught.value)
+        assert caught.value.__cause__ is caught.value.__context__ is None
 
 
 def test_an_error_that_is_not_ours_is_logged_by_its_class_alone(reader, monkeypatch, caplog):
@@ -148,17 +152,6 @@ def test_an_error_that_is_not_ours_is_logged_by_its_class_alone(reader, monkeypa
     assert warning == "idom is read from PostgreSQL, as AWS failed: KeyError"
 
 
-@pytest.mark.parametrize("text", BROKEN)
-def test_a_secret_that_is_no_document_is_an_error_without_values_after_cutover(reader, sm, text):
-    bring(make_full_client("idom"), Phase.AWS)
-    sm.put_value("nova/clients/idom", text)
-
-    with pytest.raises(DocumentError, match="idom") as caught:
-        reader.get_credential("idom", "database")
-    assert "MARKER" not in str(caught.value)
-    assert caught.value.__cause__ is caught.value.__context__ is None
-
-
 def test_a_secret_that_is_gone_is_a_failure_of_aws_and_not_an_unknown_client(reader, sm):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
@@ -172,45 +165,45 @@ def test_a_secret_that_is_gone_is_a_failure_of_aws_and_not_an_unknown_client(rea
     assert caught.value.not_found
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, *AWS_ALONE])
 def test_three_secrets_that_are_all_gone_are_a_failure_and_not_a_client_without_credentials(
-    make_reader, settings, sm, phase
+    make_reader, settings, sm
 ):
     settings.NOVA_SECRET_LAYOUT = "service"
     pk = make_full_client("idom")
-    bring(pk, phase)
+    bring(pk, Phase.DUAL_READ)
     for service in ("database", "email", "aws"):
         name = f"nova/clients/idom/{service}"
         sm.sm.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
-    reader = make_reader(layout=Layout.SERVICE, timeout=30, cache_seconds=1000)
+    options = {"layout": Layout.SERVICE, "timeout": 30, "cache_seconds": 1000}
 
-    for failures in (1, 2):  # no failure is cached
-        if phase == Phase.DUAL_READ:
-            assert (
-                reader.get_primary_credentials("idom", refresh=True)["database"].db_host
-                == "db.example.test"
-            )
-        else:
-            with pytest.raises(SecretsManagerError) as caught:
-                reader.get_primary_credentials("idom")
-            assert caught.value.not_found
+    reader = make_reader(**options)
+    for failures in (1, 2):
+        found = reader.get_primary_credentials("idom", refresh=True)
+        assert found["database"].db_host == "db.example.test"
+        assert counts(pk) == (failures, 0, 0, failures)
+    reader = make_reader(**options)
+    for failures, phase in enumerate((*AWS_ALONE, *AWS_ALONE), start=3):  # no failure is cached
+        stand(pk, phase)
+        with pytest.raises(SecretsManagerError) as caught:
+            reader.get_primary_credentials("idom")
+        assert caught.value.not_found
         assert counts(pk) == (failures, 0, 0, failures)
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, *AWS_ALONE])
-def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, settings, sm, phase):
+def test_one_secret_of_three_that_cannot_be_read_is_a_failure(make_reader, settings, sm):
     settings.NOVA_SECRET_LAYOUT = "service"
     pk = make_full_client("idom")
-    bring(pk, phase)
+    bring(pk, Phase.DUAL_READ)
     sm.schedule_deletion("nova/clients/idom/email")
     reader = make_reader(layout=Layout.SERVICE, timeout=30)
 
-    if phase == Phase.DUAL_READ:
-        assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
-    else:
+    assert reader.get_credential("idom", "email").email_password == "example-app-password-2"
+    assert counts(pk) == (1, 0, 0, 1)
+    for failures, phase in enumerate(AWS_ALONE, start=2):
+        stand(pk, phase)
         with pytest.raises(SecretsManagerError, match="nova/clients/idom/email"):
             reader.get_credential("idom", "email")
-    assert counts(pk) == (1, 0, 0, 1)
+        assert counts(pk) == (failures, 0, 0, failures)
 
 
 def test_where_no_thread_can_start_the_answer_is_an_error_at_once(monkeypatch):

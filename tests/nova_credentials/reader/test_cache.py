@@ -14,23 +14,24 @@ from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.reader.questions import execute
 
 
-@pytest.mark.parametrize("phase", Phase)
-def test_a_cached_read_asks_neither_store_and_a_refresh_asks_both(make_reader, role, phase):
-    pk = make_full_client("idom")
-    bring(pk, phase)
+def test_a_cached_read_asks_neither_store_and_a_refresh_asks_both(make_reader, role):
+    pks = {phase: make_full_client(phase) for phase in Phase}
     reader = make_reader(cache_seconds=1000, timeout=30)
-    first = reader.get_credential("idom", "database")
+    first = {}
+    for phase, pk in pks.items():
+        bring(pk, phase)
+        first[phase] = reader.get_credential(phase, "database")
     execute("UPDATE public.clients SET name = 'X', is_active = false")
 
-    assert reader.get_credential("idom", "database") is first
-    assert reader.client_id("idom") == pk
-    assert (
-        reader.get_primary_credentials("idom")["email"].email_password == "example-app-password-2"
-    )
-    with pytest.raises(ValueError, match="idom"):
-        reader.get_credential("idom", "database", refresh=True)
-    with pytest.raises(ValueError, match="idom"):  # nor is it cached any more
-        reader.get_credential("idom", "database")
+    for phase, pk in pks.items():
+        assert reader.get_credential(phase, "database") is first[phase]
+        assert reader.client_id(phase) == pk
+        email = reader.get_primary_credentials(phase)["email"]
+        assert email.email_password == "example-app-password-2"
+        with pytest.raises(ValueError, match=phase):
+            reader.get_credential(phase, "database", refresh=True)
+        with pytest.raises(ValueError, match=phase):  # nor is it cached any more
+            reader.get_credential(phase, "database")
 
 
 def test_the_cache_ends_its_time_after_the_start_of_the_read(make_reader, monkeypatch):

@@ -117,22 +117,27 @@ def test_rows_are_constructed_by_position_or_name_and_compare(star, name):
 # Answers, in every phase
 
 
-@pytest.mark.parametrize("phase", Phase)
-def test_every_function_answers_in_every_phase(helper, idom, phase):
-    bring(idom, phase)
+def test_every_function_answers_in_every_phase(helper, idom):
+    for phase in Phase:
+        bring(idom, phase)
 
-    assert helper["get_client_id"]("idom") == helper["get_client_id"](client_slug="idom") == idom
-    database = helper["get_database_credentials"](client_slug="idom", label=None)
-    email = helper["get_email_credentials"]("idom", None)
-    assert (database.db_password, email.email_password) == ("example-a", "example-app-password-2")
-    assert helper["get_all_credentials"]("idom") == {"database": database, "email": email}
-    assert isinstance(database, helper["DatabaseCredentials"])
-    assert isinstance(email, helper["EmailCredentials"])
-    assert helper["get_database_schemas"]("idom") == SCHEMAS
-    for connect in ("get_database_connection", "get_client_db_connection"):
-        there = helper[connect](client_slug="idom")
-        assert isinstance(there, psycopg2.extensions.connection)
-        there.close()
+        assert (
+            helper["get_client_id"]("idom") == helper["get_client_id"](client_slug="idom") == idom
+        )
+        database = helper["get_database_credentials"](client_slug="idom", label=None)
+        email = helper["get_email_credentials"]("idom", None)
+        assert (database.db_password, email.email_password) == (
+            "example-a",
+            "example-app-password-2",
+        )
+        assert helper["get_all_credentials"]("idom") == {"database": database, "email": email}
+        assert isinstance(database, helper["DatabaseCredentials"])
+        assert isinstance(email, helper["EmailCredentials"])
+        assert helper["get_database_schemas"]("idom") == SCHEMAS
+        for connect in ("get_database_connection", "get_client_db_connection"):
+            there = helper[connect](client_slug="idom")
+            assert isinstance(there, psycopg2.extensions.connection)
+            there.close()
 
 
 def test_schemas_are_in_the_order_of_their_names(helper, idom):
@@ -155,30 +160,30 @@ def test_where_nova_has_no_table_of_schemas_there_are_none(helper, stores):
 # ValueErrors
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("slug", ["nobody", "inactive", "unknown", "no\0body"])
 @pytest.mark.usefixtures("schemas_table")
-def test_an_unknown_or_inactive_client_is_a_value_error_that_names_it(helper, name, slug):
+def test_an_unknown_or_inactive_client_is_a_value_error_that_names_it(helper):
     make_full_client("inactive", is_active=False)
     make_full_client("unknown", is_active=None)
 
-    with pytest.raises(ValueError, match=f"'{slug}'"):
-        helper[name](slug)
+    for name in FUNCTIONS:
+        for slug in ("nobody", "inactive", "unknown", "no\0body"):
+            with pytest.raises(ValueError, match=f"'{slug}'"):
+                helper[name](slug)
 
 
-@pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("lacking", ["database", "email"])
-def test_all_credentials_want_both(helper, phase, lacking):
-    pk = make_client("idom")
-    make_email(pk) if lacking == "database" else make_database(pk)
-    bring(pk, phase)
+def test_all_credentials_want_both(helper, lacking):
+    for phase in Phase:
+        pk = make_client(phase)
+        make_email(pk) if lacking == "database" else make_database(pk)
+        bring(pk, phase)
 
-    for refresh in (False, True):
-        with pytest.raises(ValueError, match=f"^Client 'idom' has no {lacking} "):
-            helper["get_all_credentials"]("idom", refresh=refresh)
-    found = helper["get_available_credentials"]("idom")
-    assert found.pop(lacking) is None
-    assert all(found.values())
+        for refresh in (False, True):
+            with pytest.raises(ValueError, match=f"^Client '{phase}' has no {lacking} "):
+                helper["get_all_credentials"](phase, refresh=refresh)
+        found = helper["get_available_credentials"](phase)
+        assert found.pop(lacking) is None
+        assert all(found.values())
 
 
 def test_a_database_row_that_came_meanwhile_is_found_past_the_cache(
@@ -194,33 +199,34 @@ def test_a_database_row_that_came_meanwhile_is_found_past_the_cache(
     assert helper["get_all_credentials"]("idom")["database"].db_user == "app"
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_without_a_database_url_every_function_is_a_value_error(name):
+def test_without_a_database_url_every_function_is_a_value_error():
     printed = run(
         f"""
-for _ in range(2):
+for name in 2 * {list(FUNCTIONS)}:
     try:
-        reader.{name}("idom")
+        getattr(reader, name)("idom")
     except ValueError as error:
         print(error)
 """,
         "",
     )
-    assert (
-        printed.splitlines()
-        == ["DATABASE_URL is not set to a PostgreSQL URI (postgresql://…)."] * 2
-    )
+    told = "DATABASE_URL is not set to a PostgreSQL URI (postgresql://…)."
+    assert printed.splitlines() == [told] * 2 * len(FUNCTIONS)
 
 
 # What it costs
 
 
-def test_one_line_imports_no_driver_and_no_boto3():
+def test_one_line_imports_the_rows_classes_and_no_driver_and_no_boto3():
+    """Every process of NOVA imports it, also one that never reads a client."""
     printed = run(
         """
 exec("from nova_credentials.reader import *")
+print(*sorted(name for name in sys.modules if name.startswith("nova_credentials")))
+import nova_credentials.aws
 print(sorted({"boto3", "botocore", "psycopg", "psycopg2", "asyncio"} & sys.modules.keys()))
 """,
         "",
     )
-    assert printed == "[]"
+    own = "nova_credentials nova_credentials.credential_types nova_credentials.reader"
+    assert printed.splitlines() == [own, "[]"]

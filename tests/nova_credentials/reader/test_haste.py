@@ -48,10 +48,9 @@ def congested(pk: int) -> int:
     return ReadCount.objects.get(pk=pk).congested_reads
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
-def test_threads_that_miss_the_same_client_at_once_share_one_call(make_reader, phase):
+def test_threads_that_miss_the_same_client_at_once_share_one_call(make_reader):
     pk = make_full_client("idom")
-    bring(pk, phase)
+    bring(pk, Phase.DUAL_READ)
     reader = make_reader(cache_seconds=30, timeout=30)
     asked = slow_down(reader, 0.3)
 

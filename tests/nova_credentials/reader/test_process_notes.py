@@ -166,7 +166,7 @@ def test_what_the_cache_answers_is_not_noted(make_reader, later):
     assert not ReaderProcess.objects.seen_in_last_hour().exists()
 
 
-@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS])
 def test_who_asks_for_ids_alone_is_noted_too(reader, phase):
     bring(make_full_client("idom"), phase)
     reader.client_id("idom")
@@ -260,13 +260,15 @@ def test_two_readers_of_a_process_are_one_row_and_two_processes_are_two(make_rea
 # What stands in its way costs no read
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_READ])
 @pytest.mark.parametrize(
-    "obstacle",
+    ("phase", "obstacle"),
     [
-        "REVOKE ALL ON nova_admin.migration_readerprocess FROM {}",
-        "ALTER TABLE nova_admin.migration_readerprocess RENAME TO aside",
-        "ALTER TABLE nova_admin.migration_readerprocess RENAME COLUMN aws_error_at TO aside",
+        (Phase.POSTGRES, "REVOKE ALL ON nova_admin.migration_readerprocess FROM {}"),
+        (Phase.DUAL_READ, "ALTER TABLE nova_admin.migration_readerprocess RENAME TO aside"),
+        (
+            Phase.DUAL_READ,
+            "ALTER TABLE nova_admin.migration_readerprocess RENAME COLUMN aws_error_at TO aside",
+        ),
     ],
 )
 def test_where_a_right_or_the_table_is_missing_it_is_silent_and_tried_again_after_five_minutes(
@@ -299,8 +301,9 @@ def test_where_a_right_or_the_table_is_missing_it_is_silent_and_tried_again_afte
     assert noted() is not None
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS])
-@pytest.mark.parametrize("locked", ["the row", "the table"])
+@pytest.mark.parametrize(
+    ("phase", "locked"), [(Phase.POSTGRES, "the row"), (Phase.AWS, "the table")]
+)
 def test_a_lock_holds_no_read_up(reader, superuser, later, caplog, phase, locked):
     caplog.set_level(logging.DEBUG, "nova_credentials")
     pk = make_full_client("idom")

@@ -3,8 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import pytest
-
 from migration.models import ReadCount
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
@@ -13,40 +11,45 @@ from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.nova_process import run
 
 
-@pytest.mark.parametrize("phase", Phase)
-def test_nova_s_functions_work_without_django(database_url, phase):
-    pk = make_full_client("idom")
-    make_database(pk, label="backup", is_primary=False, db_user="other")
-    bring(pk, phase)
+def test_nova_s_functions_work_without_django(database_url):
+    clients = {phase: make_full_client(phase) for phase in Phase}
+    for phase, pk in clients.items():
+        make_database(pk, label="backup", is_primary=False, db_user="other")
+        bring(pk, phase)
 
     printed = run(
-        """
-print(reader.get_client_id("idom"), reader.get_database_credentials("idom").db_user,
-      reader.get_database_credentials("idom", "backup", refresh=True).db_user,
-      reader.get_email_credentials("idom").email_user, reader.get_aws_credentials("idom").region,
-      sorted(reader.get_all_credentials("idom")), reader.get_database_credentials("idom"))
+        f"""
+for slug in {[*map(str, clients)]}:
+    print(reader.get_client_id(slug), reader.get_database_credentials(slug).db_user,
+          reader.get_database_credentials(slug, "backup", refresh=True).db_user,
+          reader.get_email_credentials(slug).email_user, reader.get_aws_credentials(slug).region,
+          sorted(reader.get_all_credentials(slug)), reader.get_database_credentials(slug))
 """,
         database_url,
+        NOVA_READ_TIMEOUT_SECONDS="30",
     )
 
-    assert printed.startswith(
-        f"{pk} app other invoices@example.test eu-west-1 ['database', 'email'] DatabaseCredentials("
-    )
+    for pk, line in zip(clients.values(), printed.splitlines(), strict=True):
+        assert line.startswith(
+            f"{pk} app other invoices@example.test eu-west-1 ['database', 'email'] DatabaseCredentials("
+        )
     assert "password" not in printed
 
 
-@pytest.mark.parametrize("phase", Phase)
-def test_a_fork_uses_nothing_of_its_parent(database_url, phase):
-    bring(make_full_client("idom"), phase)
+def test_a_fork_uses_nothing_of_its_parent(database_url):
+    for phase in Phase:
+        bring(make_full_client(phase), phase)
 
     printed = run(
-        """
+        f"""
 import os
 one = reader._shared_reader()
 def read():
-    return one.get_credential("idom", "database", refresh=True).db_password == "example-password-1"
+    return [slug for slug in {[*map(str, Phase)]}
+        if one.get_credential(slug, "database", refresh=True).db_password != "example-password-1"
+    ] == []
 def backends():
-    return {c.info.backend_pid for c in one._postgres._idle}
+    return {{c.info.backend_pid for c in one._postgres._idle}}
 assert read()
 of_parent = backends()
 one._aws._lock.acquire()

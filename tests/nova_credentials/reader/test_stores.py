@@ -23,15 +23,8 @@ from tests.nova_credentials.reader.questions import (
 )
 
 
-@pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("active", [False, None])
-def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, phase, active):
-    pk = make_full_client("idom")
-    bring(pk, phase)
-    assert reader.client_id("idom") == pk
-    update("clients", pk, is_active=active)
-
-    for slug in ("idom", "nobody", "no\0body", "no\ud800body"):
+def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader):
+    def assert_unknown(slug: str) -> None:
         for ask in (
             reader.client_id,
             reader.get_primary_credentials,
@@ -39,6 +32,17 @@ def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, ph
         ):
             with pytest.raises(ValueError, match=re.escape(slug)):
                 ask(slug)
+
+    for phase in Phase:
+        pk = make_full_client(phase)
+        bring(pk, phase)
+        for active in (False, None):
+            update("clients", pk, is_active=True)
+            assert reader.client_id(phase) == pk
+            update("clients", pk, is_active=active)
+            assert_unknown(phase)
+    for slug in ("nobody", "no\0body", "no\ud800body"):
+        assert_unknown(slug)
 
 
 @pytest.mark.parametrize("phase", AWS_ALONE)
@@ -133,35 +137,40 @@ def tables_again(stores):
 
 
 @pytest.mark.parametrize("obstacle", UNCOUNTED)
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])
-def test_where_writes_are_not_counted_postgresql_is_returned(reader, tables_again, phase, obstacle):
-    pk = make_client("idom")
-    row = make_database(pk)
-    bring(pk, phase)
+def test_where_writes_are_not_counted_postgresql_is_returned(reader, tables_again, obstacle):
+    pks = {phase: make_client(phase) for phase in (*POSTGRES_ALONE, Phase.DUAL_READ)}
+    rows = {phase: make_database(pk) for phase, pk in pks.items()}
+    for phase, pk in pks.items():
+        bring(pk, phase)
     execute(UNCOUNTED[obstacle])
     execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
-    update("client_database_credentials", row, db_password_encrypted="example-unseen")
 
-    assert reader.get_credential("idom", "database").db_password == "example-unseen"
-    if phase == Phase.DUAL_READ:
-        assert counts(pk) == (1, 0, 0, 0)
+    def assert_read() -> None:
+        for phase in pks:
+            assert reader.get_credential(phase, "database").db_password == f"unseen-{phase}"
+
+    for phase, row in rows.items():
+        update("client_database_credentials", row, db_password_encrypted=f"unseen-{phase}")
+    assert_read()
+    assert counts(pks[Phase.DUAL_READ]) == (1, 0, 0, 0)
 
     execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
     ensure_writes_are_counted()
-    assert reader.get_credential("idom", "database").db_password == "example-unseen"
-    push(client_ids=[pk])
-    assert reader.get_credential("idom", "database").db_password == "example-unseen"
+    assert_read()
+    push(client_ids=list(pks.values()))
+    assert_read()
 
 
-@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
-def test_after_cutover_uncounted_writes_change_nothing_of_what_is_read(reader, tables_again, phase):
-    bring(make_full_client("idom"), phase)
+def test_after_cutover_uncounted_writes_change_nothing_of_what_is_read(reader, tables_again):
+    for phase in AWS_ALONE:
+        bring(make_full_client(phase), phase)
     execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
     execute(
         "UPDATE public.client_database_credentials SET db_password_encrypted = 'example-unseen'"
     )
 
-    assert reader.get_credential("idom", "database").db_password == "example-password-1"
+    for phase in AWS_ALONE:
+        assert reader.get_credential(phase, "database").db_password == "example-password-1"
 
 
 def late_answer(document):

@@ -11,7 +11,6 @@ from tests.migration.logins.rotations.conftest import assert_rotated
 from tests.migration.logins.rotations.killed import go_on
 from tests.migration.logins.rotations.test_stopped import (
     AFTER_THE_CHANGE,
-    BEFORE_THE_CHANGE,
     Killed,
     assert_unchanged,
     interrupt,
@@ -80,12 +79,11 @@ def test_one_that_had_not_begun_is_refused_and_no_worker_makes_it_later(role_in,
     assert_unchanged(role)
 
 
-@pytest.mark.parametrize("at", [BEFORE_THE_CHANGE, AFTER_THE_CHANGE])
 def test_one_that_was_interrupted_says_why_it_waits_and_ends_when_the_column_is_back(
-    role_in, lose_column, at
+    role_in, lose_column
 ):
     role = role_in(Phase.DUAL_READ)
-    interrupt(role, at)
+    interrupt(role, AFTER_THE_CHANGE)
     lose_column()
 
     waiting = go_on(role.client_id)

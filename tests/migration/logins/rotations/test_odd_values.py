@@ -27,58 +27,46 @@ def write_to_aws(role, **changed: object) -> None:
     role.sm.put_value(SECRET, json.dumps(document))
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"user": "a\0b"},
-        {"user": "a\ud800b"},
-        {"password": "a\0b"},
-        {"password": "a\ud800b"},
-        {"name": "a\0b"},
-        {"host": "a\ud800b"},
-        {"host": ["x"], "port": None},
-        {"user": "'\" \\" * 1000},
-        {"password": "'\" \\" * 1000},
-        {"password": 5},
-        {"user": {"a": "b"}},
-    ],
-    ids=lambda changed: next(iter(changed)),
+NOT_TO_BE_SENT = (
+    {"user": "a\0b"},
+    {"user": "a\ud800b"},
+    {"password": "a\0b"},
+    {"password": "a\ud800b"},
+    {"name": "a\0b"},
+    {"host": "a\ud800b"},
+    {"host": ["x"], "port": None},
+    {"user": "'\" \\" * 1000},
+    {"password": "'\" \\" * 1000},
+    {"password": 5},
+    {"user": {"a": "b"}},
 )
-def test_a_login_that_cannot_be_sent_is_refused_and_works_once_it_is_mended(role_in, changed):
+
+
+def test_a_login_that_cannot_be_sent_is_refused_and_works_once_it_is_mended(role_in):
     role = role_in(Phase.AWS)
     good = role.sm.get_value(SECRET).text
-    write_to_aws(role, **changed)
-    rotation = rotate_database(client_id=role.client_id)  # the site's own way to log in
-    assert rotation.outcome == RotationOutcome.REFUSED
-    assert Rotation.objects.get(pk=rotation.pk).message
-    role.sm.put_value(SECRET, good)
+    for changed in NOT_TO_BE_SENT:
+        write_to_aws(role, **changed)
+        rotation = rotate_database(client_id=role.client_id)  # the site's own way to log in
+        assert rotation.outcome == RotationOutcome.REFUSED, changed
+        assert Rotation.objects.get(pk=rotation.pk).message
+        role.sm.put_value(SECRET, good)
     assert_rotated(role.rotate())
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["x" * 60_000, "'\" \n\t" * 1000, "<script>alert(1)</script>"],
-    ids=["long", "odd", "html"],
-)
-def test_a_message_names_hosts_in_short(role_in, host):
-    role = role_in(Phase.AWS)
-    document = role.sm.get_value(SECRET).to_document()
-    document[OTHERS] = [document["database"] | {"host": host, "is_primary": False}]
-    role.sm.put_value(SECRET, json.dumps(document))
-    rotation = role.rotate()
-    assert rotation.message.key == ROTATION_LOGIN_ELSEWHERE.key
-    assert len(str(rotation.message)) < 1000
-
-
-def test_no_message_holds_what_stands_in_the_place_of_a_host(role_in):
+def test_a_message_names_hosts_in_short_and_nothing_that_stands_in_their_place(role_in):
     role = role_in(Phase.AWS)
     document = role.sm.get_value(SECRET).to_document()
     marked = {"name": "db", "password": "marked-0123"}
-    document[OTHERS] = [document["database"] | {"host": marked, "is_primary": False}]
-    role.sm.put_value(SECRET, json.dumps(document))
-    rotation = role.rotate()
-    assert rotation.outcome == RotationOutcome.REFUSED
-    assert "marked-0123" not in str(rotation.message)
+    for host in ("x" * 60_000, "'\" \n\t" * 1000, "<script>alert(1)</script>", marked):
+        document[OTHERS] = [document["database"] | {"host": host, "is_primary": False}]
+        role.sm.put_value(SECRET, json.dumps(document))
+        rotation = role.rotate()
+        assert rotation.outcome == RotationOutcome.REFUSED
+        if host != marked:
+            assert rotation.message.key == ROTATION_LOGIN_ELSEWHERE.key
+        assert len(str(rotation.message)) < 1000
+        assert "marked-0123" not in str(rotation.message)
 
 
 def test_rows_that_make_no_document_are_told_by_what_is_wrong_with_them(role_in):
@@ -120,10 +108,10 @@ def nullable(stores):
             cursor.execute(f"ALTER TABLE public.{DATABASES} ALTER {column} SET NOT NULL")
 
 
-@pytest.mark.parametrize("column", ["db_password_encrypted", "db_host"])
-def test_another_clients_row_without_a_value_is_no_hindrance(role_in, nullable, column):
+def test_rows_of_other_clients_without_a_value_are_no_hindrance(role_in, nullable):
     role = role_in(Phase.DUAL_READ)
-    make_database(make_client("other"), **{"db_user": role.user, column: None})
+    for column in ("db_password_encrypted", "db_host"):
+        make_database(make_client(column), **{"db_user": role.user, column: None})
     assert_rotated(role.rotate())
 
 

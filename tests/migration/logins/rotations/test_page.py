@@ -98,7 +98,7 @@ def test_the_page_rotates_a_database_password(client, role_in, by_socket):
     assert "does not log in" in told_why.text
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.AWS, Phase.PURGED])
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.PURGED])
 def test_what_is_entered_on_the_page_is_tested_then_stored(client, stores, logins_work, phase):
     from nova_credentials.aws import ClientSecretsManager
 

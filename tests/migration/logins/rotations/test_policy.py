@@ -1,5 +1,7 @@
 """A rotation with the credentials of a process that only rotates: AWS asks the policy for that role."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from migration.doctor.iam import PolicyFacts, make_policy
@@ -11,30 +13,27 @@ from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.migration.doctor.iam.calls import enforce
 from tests.migration.logins.rotations.conftest import assert_rotated
+from tests.nova_credentials.in_phases import bring
 
 
 @pytest.fixture
-def only_rotates(stores, settings, monkeypatch):
-    """The site's calls are judged by the policy for rotations once the client is in its phase."""
+def policy(stores, settings, monkeypatch) -> Iterator[Callable[[PolicyRole], None]]:
+    """Sets by which role's policy the site's calls are judged."""
     facts = PolicyFacts(ACCOUNT, "us-east-1", "nova/clients", frozenset({Layout.CLIENT}))
     asked = {"admin": make_policy(PolicyRole.ADMIN, facts)}
     with AwsServer(wrap=enforce(asked)) as server:
         settings.AWS_ENDPOINT_URL = server.endpoint
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.endpoint)
-        yield lambda: asked.update(admin=make_policy(PolicyRole.ROTATION, facts))
+        yield lambda role: asked.update(admin=make_policy(role, facts))
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.AWS, Phase.PURGED])
-def test_the_policy_for_rotations_is_enough(only_rotates, role_in, phase):
-    role = role_in(phase)
-    only_rotates()
+def test_the_policy_for_rotations_is_enough(policy, role):
+    for phase in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.AWS, Phase.PURGED):
+        policy(PolicyRole.ADMIN)
+        bring(role.client_id, phase)
+        policy(PolicyRole.ROTATION)
 
-    assert_rotated(role.rotate())
-
-
-def test_a_secret_of_ours_that_no_push_has_met_is_looked_at_first(only_rotates, role_in):
-    role = role_in(Phase.DUAL_WRITE)
-    Secret.objects.all().delete()  # as after a restored backup
-    only_rotates()
-
-    assert_rotated(role.rotate())
+        assert_rotated(role.rotate())
+        if phase == Phase.DUAL_WRITE:
+            Secret.objects.all().delete()  # as after a restored backup: it is looked at first
+            assert_rotated(role.rotate())
