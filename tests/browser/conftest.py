@@ -12,11 +12,13 @@ from django.db import connections
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from migration.moves.moves import move
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.browser import CHROMIUM, do_without, launch
 from tests.browser.axe import violations
 from tests.factories import make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 
 # Of a machine that has much else to do; who waits so long fails.
 PATIENCE_MS = 120_000
@@ -145,11 +147,14 @@ def look_at(visit):
 
 @pytest.fixture
 def client_in(stores):
-    """A client that stands in the phase."""
+    """A client that stands in the phase, compared there."""
 
     def client_in(phase: Phase, slug: str = "") -> int:
         pk = make_full_client(slug or f"in_{phase}")
-        advance(pk, phase)
+        enter_phase(pk, Phase.AWS if phase == Phase.PURGED else phase)
+        compare(client_ids=[pk])
+        if phase == Phase.PURGED:
+            move(client_id=pk, new=phase)
         return pk
 
     return client_in

@@ -77,7 +77,6 @@ def test_a_client_with_three_logins_is_added_from_pasted_strings(visit):
     expect(page.locator("#id_databases-0-db_port_error")).to_have_text("errorUse 1 to 65535.")
     assert page.input_value("#id_databases-0-db_password") == MARKER
     assert MARKER not in page.content()
-    assert violations(page) == []
     assert fits(page)
     port.fill("5432")
     expect(page.locator("#id_databases-0-db_port_error")).to_be_empty()
@@ -90,21 +89,16 @@ def test_a_client_with_three_logins_is_added_from_pasted_strings(visit):
     assert (first.db_password, first.is_primary) == (MARKER, True)
     assert (reports.label, reports.is_primary, reports.db_port) == ("reports", False, 5432)
     assert client.aws_logins.get().secret_access_key == AWS[2]["secret_access_key"]
-    assert violations(page) == []
     assert fits(page)
 
 
-def test_the_script_takes_the_same_strings_apart_as_the_server(visit):
+def test_the_script_takes_strings_apart_as_the_server_tells_what_is_not_kept_and_shows_no_password(
+    visit,
+):
     page = visit(f"{CLIENTS}add/")
-
-    for kind, text, columns in PASTED:
-        assert (
-            page.evaluate("([text, kind]) => takeApart(text, kind).fields", [text, kind]) == columns
-        ), text
-
-
-def test_what_is_not_understood_or_not_kept_of_a_pasted_string_is_told(visit):
-    page = visit(f"{CLIENTS}add/")
+    apart = "([text, kind]) => takeApart(text, kind).fields"
+    taken = [page.evaluate(apart, [text, kind]) for kind, text, _columns in PASTED]
+    assert taken == [columns for _kind, _text, columns in PASTED]
     area, beside = "#id_databases-0-connection", page.locator("#id_databases-0-connection_error")
 
     paste(page, area, f"mysql://rep:{MARKER}@db2.example.test/reports")
@@ -126,18 +120,13 @@ def test_what_is_not_understood_or_not_kept_of_a_pasted_string_is_told(visit):
     border = "each => getComputedStyle(each).boxShadow"
     assert page.locator(".login-card:has(.login-head)").first.evaluate(border) == "none"
 
-
-def test_no_password_of_a_pasted_string_is_shown(visit):
-    page = visit(f"{CLIENTS}add/")
     add_login(page, "Mail")
-
     one, other = MARKER.replace(" ", "%20"), "MARKER-of-another"
     paste(
         page,
         "#id_emails-0-connection",
         f"imaps://in:{one}@imap.a.example smtps://in:{other}@smtp.a.example",
     )
-
     shown = page.input_value("#id_emails-0-connection")
     assert "smtp.a.example" in shown
     assert "MARKER" not in shown
@@ -178,7 +167,9 @@ def test_a_login_is_edited_in_place_and_a_stale_form_loses_nothing(visit):
     assert (row.db_host, row.db_password) == ("new.example.test", MARKER)
 
 
-def test_what_is_left_out_is_not_saved_and_a_provider_fills_its_hosts(visit):
+def test_what_is_left_blank_is_asked_about_what_is_removed_not_saved_and_a_provider_fills_its_hosts(
+    visit,
+):
     page = visit(f"{CLIENTS}add/")
     page.get_by_label("Name").fill("Acme")
     page.locator("#login-databases-0").get_by_role("button", name="Remove").click()
@@ -187,10 +178,18 @@ def test_what_is_left_out_is_not_saved_and_a_provider_fills_its_hosts(visit):
     expect(page.locator("#id_emails-0-smtp_host")).to_have_value("smtp.office365.com")
     page.fill("#id_emails-0-email_user", "in@example.test")
     page.fill("#id_emails-0-email_password", MARKER)
+    add_login(page, "AWS")
+    page.get_by_role("button", name="Add client").click()
+
+    expect(page.locator("#id_aws_logins-0-connection")).to_be_focused()
+    expect(page.locator("#id_aws_logins-0-connection_error .field-error")).to_be_visible()
+    assert not Client.objects.exists()
+    page.locator("#login-aws_logins-0").get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Add client").click()
 
     expect(page.get_by_text("Acme was added.")).to_be_visible()
     client = Client.objects.get()
+    assert client.aws_logins.count() == 0
     assert (client.databases.count(), client.emails.get().imap_host) == (0, "outlook.office365.com")
 
 
@@ -229,20 +228,3 @@ def test_a_click_after_a_field_with_a_hint_is_not_lost_and_the_hint_stays(visit)
 
     expect(page.locator("#id_databases-0-db_password_error .field-error")).to_be_visible()
     expect(page.locator("#id_databases-0-db_user_error .field-hint")).to_be_visible()
-
-
-def test_an_added_login_that_is_left_blank_is_asked_about_until_it_is_removed(visit):
-    page = visit(f"{CLIENTS}add/")
-    page.get_by_label("Name").fill("Acme")
-    paste(page, "#id_databases-0-connection", "postgres://app:pw@db.example.test/app")
-    add_login(page, "Mail")
-    page.get_by_role("button", name="Add client").click()
-
-    expect(page.locator("#id_emails-0-connection")).to_be_focused()
-    expect(page.locator("#id_emails-0-connection_error .field-error")).to_be_visible()
-    assert not Client.objects.exists()
-    page.locator("#login-emails-0").get_by_role("button", name="Remove").click()
-    page.get_by_role("button", name="Add client").click()
-
-    expect(page.locator("#aws-state")).to_be_visible()
-    assert Client.objects.get().emails.count() == 0

@@ -45,7 +45,7 @@ def test_aws_writes_while_they_go_on_and_while_they_are_stopped(look_at, client_
     found = [look_at(f"{RUNS}aws-writes/")]
     stop_aws_writes(reason="INC-42")
 
-    found.append(look_at(f"{RUNS}aws-writes/", "/admin/", CLIENT, f"{CLIENT}{pk}/change/"))
+    found.append(look_at(f"{RUNS}aws-writes/", "/admin/", f"{CLIENT}{pk}/change/"))
 
     assert found == [{}, {}]
 
@@ -126,9 +126,7 @@ def test_runs_in_each_state(look_at):
         RUNS,
         *(f"{RUNS}{run.pk}/change/" for run in (waiting, paused, finished)),
         f"{RUNS}{finished.pk}/change/?items=failed",
-        f"{RUNS}{finished.pk}/change/?items=skipped",
         f"{RUNS}failures/",
-        f"{RUNS}failures/?act=push",
     )
 
     assert finished.count_outcomes_and_matches()["failed"] == 1
@@ -149,7 +147,7 @@ def test_the_cutover_of_many_as_a_run_and_its_request(visit, look_at, client_in,
 
     run = Run.objects.get(kind=Run.Kind.MOVE)
     assert (asked, run.state) == ([], Run.State.REQUESTED)
-    assert look_at("/admin/", RUNS, f"{RUNS}{run.pk}/change/") == {}
+    assert look_at(f"{RUNS}{run.pk}/change/") == {}
 
 
 def test_the_mismatch_report_and_comparisons(look_at, client_in):
@@ -164,12 +162,9 @@ def test_the_mismatch_report_and_comparisons(look_at, client_in):
     newest = Comparison.objects.filter(client_id=pk).latest("pk")
 
     found = look_at(
-        "/admin/",
         f"{COMPARISONS}report/",
         f"{COMPARISONS}report/?status=mismatch&kind=different",
-        f"{COMPARISONS}report/?status=match",
         f"{COMPARISONS}report/?status=unchecked",
-        f"{COMPARISONS}report/?field=nothing",
         COMPARISONS,
         f"{COMPARISONS}{newest.pk}/change/",
     )
@@ -213,19 +208,18 @@ def test_copies(look_at, client_in):
 
 
 def test_people(look_at):
-    maria, gone = make_user("maria", first_name="Maria"), make_user("gone", is_active=False)
+    maria = make_user("maria", first_name="Maria")
+    make_user("gone", is_active=False)
     WrongPassword.objects.create(username="maria", address="10.0.0.8", place="login")
     give_factor(maria)
     page = f"/admin/people/{maria.pk}/"
 
     found = look_at(
         "/admin/people/?q=a",
-        "/admin/people/?q=nobody",
         "/admin/people/invite/",
         "/admin/people/failed-logins/",
         page,
         *(f"{page}{act}/" for act in ("role", "link", "details", "factor", "deactivate")),
-        f"/admin/people/{gone.pk}/activate/",
         "/admin/password_change/",
     )
 

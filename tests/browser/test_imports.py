@@ -149,38 +149,9 @@ def test_a_file_is_corrected_and_imported_on_a_telephone(visit, choose, scripts)
     assert sorted(Client.objects.values_list("slug", flat=True)) == ["acme", "odd"]
 
 
-def test_another_file_than_the_previewed_one_is_previewed_first(visit, choose):
-    page = visit(IMPORT)
-    choose(page, make_csv(make_row("acme")))
-    press(page, "Preview the import")
-    page.get_by_role("button", name="Import 1 client").wait_for()
-
-    choose(page, make_csv(make_row("other")), "other.csv")
-    press(page, "Import 1 client")
-
-    page.get_by_text("this is not the file that was previewed").wait_for()
-    expect(page.locator("#import-new")).to_contain_text("other")
-    assert not Client.objects.exists()
-
-
-def test_a_file_that_was_saved_again_after_the_preview_is_not_imported(visit, choose, complaints):
-    page = visit(IMPORT)
-    path = choose(page, make_csv(make_row("acme")))
-    press(page, "Preview the import")
-    page.get_by_role("button", name="Import 1 client").wait_for()
-
-    path.write_bytes(make_csv(make_row("acme", db_password="another, and longer")))
-    press(page, "Import 1 client")
-
-    # Either the browser refuses to send it, or the site to take it.
-    page.get_by_text("changed since").filter(visible=True).first.wait_for()
-    assert not Client.objects.exists()
-    refused = {"htmx:afterRequest", "htmx:sendError"}
-    assert all("ERR_UPLOAD_FILE_CHANGED" in text for text in complaints if text not in refused)
-    complaints.clear()
-
-
-def test_a_file_that_can_t_be_sent_is_said(visit, choose, complaints):
+def test_a_file_that_can_t_be_sent_is_said_and_one_that_was_not_previewed_is_not_imported(
+    visit, choose, complaints
+):
     page = visit(IMPORT)
     choose(page, make_csv(make_row("acme")))
     failed = page.locator("#import-failed")
@@ -194,6 +165,20 @@ def test_a_file_that_can_t_be_sent_is_said(visit, choose, complaints):
     press(page, "Preview the import")
     page.get_by_role("button", name="Import 1 client").wait_for()
     expect(failed).to_be_hidden()
+    path = choose(page, make_csv(make_row("other")), "other.csv")
+    press(page, "Import 1 client")
+    page.get_by_text("this is not the file that was previewed").wait_for()
+    expect(page.locator("#import-new")).to_contain_text("other")
+    assert not Client.objects.exists()
+
+    path.write_bytes(make_csv(make_row("other", db_password="another, and longer")))
+    press(page, "Import 1 client")
+    # Either the browser refuses to send it, or the site to take it.
+    page.get_by_text("changed since").filter(visible=True).first.wait_for()
+    assert not Client.objects.exists()
+    refused = {"htmx:afterRequest", "htmx:sendError"}
+    assert all("ERR_UPLOAD_FILE_CHANGED" in text for text in complaints if text not in refused)
+    complaints.clear()
 
 
 def test_the_page_before_and_after_a_preview_under_axe(visit, choose, stores):

@@ -43,20 +43,7 @@ def test_a_login_of_a_new_client_is_tested_on_its_page(visit):
     assert not Client.objects.exists()
 
 
-def test_a_login_that_is_added_is_tested(visit):
-    pk = make_full_client("idom")
-    page = visit(f"{CLIENTS}{pk}/change/?tab=logins")
-
-    page.get_by_text("Add a login").click()
-    page.get_by_role("button", name="Database", exact=True).click()
-    type_database(page, "databases-1")
-    page.locator("#login-databases-1").get_by_role("button", name="Test").click()
-
-    expect(page.locator("#login-test-databases-1")).to_contain_text(NOT_FOUND)
-    assert Client.objects.get(pk=pk).databases.count() == 1
-
-
-def test_the_cards_fit_a_telephone(visit):
+def test_the_cards_fit_a_telephone_and_a_login_that_is_added_is_tested(visit):
     pk = make_full_client("idom")
     long = make_database(pk, is_primary=False, label="a-label-that-is-as-long-as-labels-become" * 2)
     LoginTest.objects.bulk_create(
@@ -64,9 +51,16 @@ def test_the_cards_fit_a_telephone(visit):
         for store in ("postgres", "aws")
     )
     page = visit(f"{CLIENTS}{pk}/change/?tab=logins", viewport=TELEPHONE)
-
     expect(page.get_by_role("button", name="Test").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE["width"]
+
+    page.get_by_text("Add a login").click()
+    page.get_by_role("button", name="Database", exact=True).click()
+    type_database(page, "databases-2")
+    page.locator("#login-databases-2").get_by_role("button", name="Test").click()
+
+    expect(page.locator("#login-test-databases-2")).to_contain_text(NOT_FOUND)
+    assert Client.objects.get(pk=pk).databases.count() == 2
 
 
 def test_a_stored_login_is_tested_without_scripts(visit):

@@ -94,23 +94,22 @@ def test_without_the_user_of_the_units_it_says_how_to_make_one(built_site, env_f
     assert done.stderr.startswith("There is no user nova-nowhere: systemd-sysusers ")
 
 
-@pytest.mark.parametrize(
-    ("spoil", "problem"),
-    [
-        (lambda text: "\ufeff" + text, "line 1, begins with a byte order mark"),
-        (lambda text: "A=1\r\n" + text, "line 1, ends with CR LF"),
-        (lambda text: "A=1\nB='1\n" + text, "line 2, opens a quote that it doesn't close"),
-    ],
-    ids=["BOM", "CRLF", "quote"],
-)
-def test_a_file_that_readers_take_differently_is_refused_by_script_and_site_alike(
-    built_site, env_file, spoil, problem
-):
-    env_file.write_bytes(spoil(env_file.read_text()).encode())
+SPOILT = {
+    "line 1, begins with a byte order mark": lambda text: "\ufeff" + text,
+    "line 1, ends with CR LF": lambda text: "A=1\r\n" + text,
+    "line 2, opens a quote that it doesn't close": lambda text: "A=1\nB='1\n" + text,
+}
 
-    done = run(built_site, "check", NOVA_ENV_FILE=str(env_file))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"Not configured: nova-admin.env, {problem}")
+
+def test_a_file_that_readers_take_differently_is_refused_by_script_and_site_alike(
+    built_site, env_file
+):
+    good = env_file.read_text()
+    for problem, spoil in SPOILT.items():
+        env_file.write_bytes(spoil(good).encode())
+        done = run(built_site, "check", NOVA_ENV_FILE=str(env_file))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"Not configured: nova-admin.env, {problem}")
 
     # The units' processes, which read the same file by themselves.
     environment = {"PATH": os.environ["PATH"], "NOVA_ENV_FILE": str(env_file)}

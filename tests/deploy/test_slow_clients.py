@@ -198,7 +198,9 @@ def receive(worker, sent: bytes) -> bool:
         conn = list(worker._gathering)[-1]
         for at in range(0, len(sent), 20_000):
             client.sendall(sent[at : at + 20_000])
-            while conn in worker._gathering and select.select([conn.sock], [], [], 0.2)[0]:
+            sent_so_far = min(at + 20_000, len(sent))
+            while len(getattr(worker._gathering.get(conn), "received", sent)) < sent_so_far:
+                assert select.select([conn.sock], [], [], 10)[0]
                 worker._receive(conn, conn.sock)
             if conn not in worker._gathering:
                 break
