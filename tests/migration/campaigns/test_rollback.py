@@ -146,7 +146,6 @@ def test_while_aws_can_not_be_read_nobody_is_rolled_back_until_it_is_tried_again
     assert (stands(pks), outcomes(run)["north-0"]) == ([DUAL_READ] * 2, Outcome.MOVED)
 
 
-@pytest.mark.nightly
 def test_aws_that_is_gone_is_no_reason_to_go_back(settings):
     _campaign, pks, run = begin_rollback(1)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
