@@ -77,6 +77,7 @@ def test_a_client_with_three_logins_is_added_from_pasted_strings(visit):
     expect(page.locator("#id_databases-0-db_port_error")).to_have_text("errorUse 1 to 65535.")
     assert page.input_value("#id_databases-0-db_password") == MARKER
     assert MARKER not in page.content()
+    assert violations(page) == []
     assert fits(page)
     port.fill("5432")
     expect(page.locator("#id_databases-0-db_port_error")).to_be_empty()
@@ -89,6 +90,7 @@ def test_a_client_with_three_logins_is_added_from_pasted_strings(visit):
     assert (first.db_password, first.is_primary) == (MARKER, True)
     assert (reports.label, reports.is_primary, reports.db_port) == ("reports", False, 5432)
     assert client.aws_logins.get().secret_access_key == AWS[2]["secret_access_key"]
+    assert violations(page) == []
     assert fits(page)
 
 

@@ -61,7 +61,9 @@ class Workplace:
         self.uri = postgres.start_server(self.folder / "postgres", settings=SERVER_SETTINGS)
         self.is_kept = False
 
-    def measure_tests(self, files: Iterable[str], modules: Iterable[str]) -> list[TestNote]:
+    def measure_tests(
+        self, files: Iterable[str], modules: Iterable[str], *options: str
+    ) -> list[TestNote]:
         """Run the tests without a defect, and keep the database that `migrate` made; exits where they fail."""
         originals = {self.copy / module: (self.copy / module).read_bytes() for module in modules}
         notes = self.copy / ".local" / "notes.json"
@@ -69,8 +71,11 @@ class Workplace:
             for module in modules:
                 path = self.copy / module
                 path.write_text(add_probes(module, path.read_text()))
-            options = ("--reuse-db", "--create-db", "-m", "not long", *files)
-            done = self.run_tests(*options, seconds=LONGEST_SECONDS, **{NOTES: str(notes)})
+            done = self.run_tests(
+                *("--reuse-db", "--create-db", *options, *files),
+                seconds=LONGEST_SECONDS,
+                **{NOTES: str(notes)},
+            )
         finally:
             for path, source in originals.items():
                 path.write_bytes(source)

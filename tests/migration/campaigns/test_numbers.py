@@ -57,7 +57,7 @@ def links_of(response) -> list[tuple[str, str]]:
 
 
 def read(client, url: str) -> dict:
-    """What the page is given, without the page."""
+    """Return what the page is given; the page itself is not made."""
     with pages_left_out():
         return client.get(url).context_data
 

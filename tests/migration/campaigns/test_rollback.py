@@ -130,7 +130,7 @@ def test_while_aws_can_not_be_read_nobody_is_rolled_back_until_it_is_tried_again
         return {n: SecretsManagerError.from_code(code, "BatchGetSecretValue", n) for n in names}
 
     with monkeypatch.context() as patch:
-        for code in ("ThrottlingException", "AccessDeniedException"):
+        for code in ("ThrottlingException", "InternalServiceError", "AccessDeniedException"):
             patch.setattr(
                 SecretsManager, "batch_get", lambda *given, code=code: unread(code, *given)
             )

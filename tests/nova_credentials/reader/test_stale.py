@@ -109,7 +109,7 @@ def test_never_where_aws_denies_or_has_none(reader, pk, monkeypatch):
         with pytest.raises(SecretsManagerError):
             reader.get_credential("idom", "database")
         assert ReadCount.objects.get(pk=pk).stale_reads == 0, code
-    # Nor is the last value in doubt by it.
+    # The last value isn't in doubt because of that: it is served at the next outage.
     fail(reader, monkeypatch)
     assert reader.get_credential("idom", "database").db_password == PASSWORD
 

@@ -375,16 +375,8 @@ def test_a_living_process_whose_account_changes_makes_nothing_in_the_other(
 
 def test_a_note_that_no_site_wrote_counts_as_none_and_is_written_anew(pushed, client, begin):
     client.force_login(make_user("viewer", *VIEW))
-    for facts in (
-        *(
-            "[]",
-            "7",
-            "null",
-            '{"SECRET_KEY": []}',
-            '{"AWS account": 7}',
-            '{"AWS_REGION": {"0": 1}}',
-        ),
-    ):
+    written = '{"SECRET_KEY": []}', '{"AWS account": 7}', '{"AWS_REGION": {"0": 1}}'
+    for facts in ("[]", "7", "null", *written):
         with connection.cursor() as cursor:
             cursor.execute("UPDATE migration_databaseclaim SET facts = %s::jsonb", [facts])
         begin()

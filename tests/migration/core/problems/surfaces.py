@@ -153,7 +153,7 @@ def print_surfaces(*codes: str) -> None:
         "expected_unready": is_open_with("unready"),
     }
     statements = {code: list_statements(code) for code in codes}
-    print(json.dumps({"told": told, "statements": statements} | unready))  # noqa: T201
+    print(json.dumps({"told": told, "statements": statements} | unready))  # noqa: T201 - the test that started the process reads it
 
 
 def is_unready(browser: Client) -> bool:

@@ -44,7 +44,7 @@ def is_gate_shut(pk: int) -> bool:
 
 
 FLAGS = ("unready", "stops_writes", "shuts_gates")
-# Those that have a flag, and of the others one each of clients, AWS and counting; a night tries the rest.
+# Tried daily: those that have a flag, and of the others one each of clients, AWS and counting.
 OFTEN = {
     *("no_worker", "schema_behind", "host_differs", "duplicate", "writes_stopped"),
     *("columns_unknown", "objects_unknown", "writes_uncounted", "counting_unproved"),

@@ -59,7 +59,7 @@ class Asked:
 
 
 def ask(*codes: str, uri: str, **environment: str) -> Asked:
-    """What each surface of a process with this DATABASE_URL tells of each; it is ready as problems say."""
+    """Ask each surface of a process with this DATABASE_URL; it has to be as ready as its problems say."""
     done = manage("shell", "--no-imports", "-c", ASK.format(codes), DATABASE_URL=uri, **environment)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)

@@ -114,8 +114,11 @@ def test_a_server_that_is_too_busy_for_the_former_password_is_waited_for(role_in
     assert_rotated(go_on(role.client_id))
 
 
-def test_a_session_that_is_lost_before_the_former_password_is_put_back_is_waited_for(role_in):
-    role = role_in(Phase.AWS)
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_a_session_that_is_lost_before_the_former_password_is_put_back_is_waited_for(
+    role_in, phase
+):
+    role = role_in(phase)
     opened = []
 
     @contextmanager

@@ -250,7 +250,7 @@ def test_a_login_that_is_refused_keeps_all_and_one_that_can_not_be_tried_has_to_
         restore(pk, former)
     assert password(pk) == NEW
 
-    # What was accepted is what was shown.
+    # Only what was shown is accepted: what is found since is asked about anew.
     accepted = shown.value.digest
     outcomes[FORMER] = LoginOutcome.TLS_PROBLEM
     assert refusal(pk, former, accepted_digest=accepted) == unproven
