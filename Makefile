@@ -33,8 +33,10 @@ OF_DRAWER := $(if $(DRAWER),tests/migration/$(DRAWER) $(filter-out tests/migrati
 test: $(READY)  ## the tests that take no more than seconds, against the embedded PostgreSQL (DRAWER=campaigns: what a change of it needs)
 	$(PYTEST) -m "not long" $(OF_DRAWER) $(ARGS)
 
+# Each process collects the files of these alone.
+LONG_FILES = $(sort $(shell sed 's/^[0-9]* //; s/::.*//' tests/long_tests.txt))
 thorough: $(READY)  ## the long ones: lives of the law, kills at each step, a demo, thousands of clients, most journeys in a browser
-	$(PYTEST) -m "long and not nightly" $(ARGS)
+	$(PYTEST) -m "long and not nightly" $(or $(ARGS),$(LONG_FILES))
 
 # Of a client, from each phase on: half an hour.
 LIVES ?= 1000
