@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from tests.studies.mutation_defects import Mutation
 
-NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "staticfiles")
+# Of what is hidden, tests read .env.example alone; an .env is the site's.
+NOT_COPIED = shutil.ignore_patterns(".[!e]*", ".env", "__pycache__", "staticfiles")
 TEST_DATABASE, KEPT_DATABASE = "test_postgres", "kept_by_mutation"
 # What `migrate` takes from these is in the database, so each defect in them gets one of its own.
 MADE_BY_MIGRATE = ("credentials/triggers.py", "credentials/trigger_sql.py")
