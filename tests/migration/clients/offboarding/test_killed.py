@@ -6,7 +6,6 @@ import pytest
 from django.db import connection
 
 from migration.clients.offboarding import OffboardingError, bring_back_as_inactive, offboard_client
-from migration.core import aws_store
 from migration.core.clients import OffboardingState
 from migration.models import Offboarding
 from migration.secrets.layouts import change_layout
@@ -27,7 +26,7 @@ from tests.migration.clients.offboarding.killed import (
     perform_and_kill,
     perform_and_list,
 )
-from tests.migration.moves.clients import NAME, advance, phase_of
+from tests.migration.moves.clients import NAME, enter_phase, phase_of
 
 NAMES = [f"{NAME}/{kind}" for kind in PASSWORDS]
 
@@ -36,7 +35,7 @@ def make_with_services(phase: Phase) -> int:
     """An inactive client with a secret for each service, so that several are scheduled one after the other."""
     pk = make_full_client("idom")
     change_layout(client_id=pk, layout=Layout.SERVICE)
-    advance(pk, phase)
+    enter_phase(pk, phase)
     deactivate(pk)
     return pk
 
@@ -85,22 +84,6 @@ def test_killed_on_the_way_out_it_can_come_back_instead_and_killed_on_the_way_ba
         assert (phase_of(pk), rows_of(pk)) == (Phase.AWS, PASSWORDS)
     activate(pk)
     assert ask_reader().db_password == PASSWORDS["database"]
-
-
-def test_killed_between_two_deletions_and_left_so_until_the_window_is_over_it_says_what_is_gone():
-    pk = make_with_services(Phase.AWS)
-    points = perform_and_list("offboard", pk)
-    do_again("back", pk)
-    assert perform_and_kill("offboard", pk, points.index("DeleteSecret"))
-    sm = aws_store.secrets_manager().sm
-    sm.restore_secret(SecretId=NAMES[0])
-    sm.delete_secret(SecretId=NAMES[0], ForceDeleteWithoutRecovery=True)
-
-    with pytest.raises(OffboardingError, match="the values are gone") as refused:
-        do_again("back", pk)
-
-    assert NAMES[0] in str(refused.value)
-    assert NAMES[1] not in str(refused.value)
 
 
 def perform_at_once(*acts) -> list[str]:
