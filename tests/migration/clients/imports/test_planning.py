@@ -2,9 +2,10 @@
 
 import pytest
 
+from credentials.models import Client, DatabaseCredential
 from migration.clients import imports
-from migration.clients.imports import LineOutcome, preview_import
-from migration.clients.offboarding import offboard_client
+from migration.clients.imports import LineOutcome, preview_import, store_import
+from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.core.clients import all_clients
 from migration.models import ClientGroup
 from nova_credentials.phases import Phase
@@ -236,10 +237,15 @@ def test_a_client_that_left_without_a_login_is_given_none_and_is_not_woken():
     pk = make_client("gone", is_active=False)
     offboard_client(client_id=pk, reason="the contract ended")
 
-    found = problems({"slug": "gone", "is_active": "yes"}) + problems({"slug": "gone", **DATABASE})
+    woken, login = {"slug": "gone", "is_active": "yes"}, {"slug": "gone", **DATABASE}
 
-    assert found == [["is_offboarded"], ["is_offboarded"]]
+    assert problems(woken) + problems(login) == [["is_offboarded"], ["is_offboarded"]]
     assert outcomes({"slug": "gone", "groups": "former"}) == ["changed"]
+    assert store_import(data=make_csv(login)).refused
+    assert not Client.objects.get(pk=pk).is_active
+    assert not DatabaseCredential.objects.exists()
+    bring_back_as_inactive(client_id=pk, reason="it goes on")
+    assert outcomes(login) == ["changed"]
 
 
 def test_a_slug_with_blanks_is_found_as_it_stands():
