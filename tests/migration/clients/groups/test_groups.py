@@ -163,7 +163,7 @@ def test_many_are_put_in_and_taken_out_in_parts_and_where_one_fails_nothing_stay
 ):
     monkeypatch.setattr(clients, "CLIENTS_AT_ONCE", 10)
     make_many(25)
-    group = ClientGroup.objects.get_or_add("wave 1")
+    group, other = ClientGroup.objects.get_or_add("wave 1"), put("other", "many-1")
     insert_already_signed, parts = AuditEvent.objects.insert_already_signed, []
 
     def fail_second_time(events):
@@ -188,6 +188,7 @@ def test_many_are_put_in_and_taken_out_in_parts_and_where_one_fails_nothing_stay
     # Those that it has are chosen by what is taken away.
     assert len(group.remove_clients(all_clients().in_group(group.pk))) == 25
     assert not group.members.exists()
+    assert slugs_of(other) == ["many-1"]
 
 
 def test_a_part_is_in_memory_and_not_every_client(monkeypatch):

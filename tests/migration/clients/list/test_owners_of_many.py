@@ -68,8 +68,9 @@ def test_a_part_is_in_memory_and_not_every_client(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_people_at_once_wait_for_each_other_and_one_of_them_has_all(small_parts):
-    make_many(25)
+def test_two_people_at_once_wait_for_each_other_and_one_of_them_has_all(monkeypatch):
+    monkeypatch.setattr(clients, "CLIENTS_AT_ONCE", 100)
+    make_many(250)  # of few, the first would be done before the other begins
     people = [make_user("olga"), make_user("paco")]
     ClientOwner.objects.set_owner(all_clients().filter(slug__endswith="0"), people[0])
     start = threading.Barrier(2)
@@ -85,8 +86,8 @@ def test_two_people_at_once_wait_for_each_other_and_one_of_them_has_all(small_pa
         changed = list(threads.map(take_all, people))
 
     assert ClientOwner.objects.values("owner").distinct().count() == 1
-    assert ClientOwner.objects.count() == 25
-    assert 25 in changed
+    assert ClientOwner.objects.count() == 250
+    assert 250 in changed
 
 
 @pytest.mark.django_db(transaction=True)
