@@ -37,19 +37,17 @@ def test_the_primary_row_can_be_exchanged_in_one_form(edit, idom):
     assert Client.objects.get(pk=idom).databases.get(is_primary=True).label == "second"
 
 
-def test_a_slug_that_no_secret_can_have_is_refused(edit, idom):
-    before = stored()
+def test_a_slug_that_no_secret_can_have_or_that_is_taken_is_refused(operator, idom):
+    make_client("other")
+    before, data = stored(), open_form(operator, change(idom))
 
     for slug in ("with space", "ñ", "a:b", "", "x" * 101):
-        assert set(errors_by_field(edit(idom, slug=slug))) == {"slug"}, slug
+        refused = send_form(operator, change(idom), data | {"slug": slug})
+        assert set(errors_by_field(refused)) == {"slug"}, slug
+    taken = send_form(operator, change(idom), data | {"slug": "other"})
 
+    assert "already exists" in errors_of(taken)
     assert stored() == before
-
-
-def test_a_slug_that_is_taken_is_refused(edit, idom):
-    make_client("other")
-
-    assert "already exists" in errors_of(edit(idom, slug="other"))
 
 
 def test_a_bad_stored_slug_can_stay_and_can_be_mended(edit, idom):
@@ -69,12 +67,13 @@ def test_a_slug_that_ends_like_an_arn_is_saved_with_a_warning(edit, operator, id
     assert Client.objects.get(pk=idom).slug == "client-abc123"
 
 
-def test_a_new_port_outside_the_range_is_refused(edit, idom):
-    before = stored()
+def test_a_new_port_outside_the_range_is_refused(operator, idom):
+    before, data = stored(), open_form(operator, change(idom))
     fields = {"databases-0-db_port", "emails-0-imap_port", "emails-0-smtp_port"}
 
     for port in ("0", "65536", "-1", "1.5", "abc", "99999999999999999999"):
-        said = errors_by_field(edit(idom, **dict.fromkeys(fields, port)))
+        refused = send_form(operator, change(idom), data | dict.fromkeys(fields, port))
+        said = errors_by_field(refused)
         assert fields - set(said) == set(), port
 
     assert stored() == before
@@ -87,20 +86,16 @@ def test_the_first_and_the_last_port_are_taken(edit, idom):
         assert Client.objects.get(pk=idom).databases.get().db_port == port
 
 
-def test_a_field_that_nova_needs_cannot_be_emptied(edit, idom):
-    fields = ("name", "slug", "databases-0-db_host", "emails-0-email_user")
+def test_a_field_that_nova_needs_cannot_be_emptied_nor_hold_a_null_byte(operator, idom):
+    data = open_form(operator, change(idom))
+    for typed, fields, words in (
+        ("", ("name", "slug", "databases-0-db_host", "emails-0-email_user"), "required"),
+        ("a\0b", ("name", "databases-0-db_host", "databases-0-db_password"), "Null characters"),
+    ):
+        refused = send_form(operator, change(idom), data | dict.fromkeys(fields, typed))
 
-    said = errors_by_field(edit(idom, **dict.fromkeys(fields, "")))
-
-    assert [field for field in fields if "required" not in said[field]] == []
-
-
-def test_a_null_byte_is_refused_in_words(edit, idom):
-    fields = ("name", "databases-0-db_host", "databases-0-db_password")
-
-    said = errors_by_field(edit(idom, **dict.fromkeys(fields, "a\0b")))
-
-    assert [field for field in fields if "Null characters" not in said[field]] == []
+        said = errors_by_field(refused)
+        assert [field for field in fields if words not in said[field]] == []
 
 
 def test_a_pasted_string_that_is_none_is_an_error_of_a_stored_login_too(edit, idom):

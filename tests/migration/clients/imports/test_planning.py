@@ -2,9 +2,10 @@
 
 import pytest
 
+from credentials.models import Client, DatabaseCredential
 from migration.clients import imports
-from migration.clients.imports import LineOutcome, preview_import
-from migration.clients.offboarding import offboard_client
+from migration.clients.imports import LineOutcome, preview_import, store_import
+from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.core.clients import all_clients
 from migration.models import ClientGroup
 from nova_credentials.phases import Phase
@@ -72,34 +73,36 @@ def test_an_empty_cell_changes_nothing():
     assert outcomes({"slug": "idom", **blank}) == ["unchanged"]
 
 
-@pytest.mark.parametrize(
-    ("cells", "key"),
-    [
-        ({"db_port": "70000"}, "import_cell_refused"),
-        ({"db_port": "five"}, "import_cell_refused"),
-        ({"db_host": "x" * 256}, "import_cell_refused"),
-        ({"db_password": "   "}, "import_cell_refused"),
-        ({"db_password": "aws-secretsmanager:nova/clients/x"}, "import_cell_refused"),
-        ({"is_active": "perhaps"}, "import_cell_refused"),
-        ({"email_provider": "hotmail", **EMAIL}, "import_cell_refused"),
-        ({"sender_whitelist": "nobody", **EMAIL}, "import_cell_refused"),
-        ({"groups": "x" * 101}, "import_cell_refused"),
-        ({"slug": "a b"}, "import_cell_refused"),
-        ({"slug": "a/b"}, "import_cell_refused"),
-        ({"slug": "x" * 101}, "import_cell_refused"),
-        ({"slug": " "}, "import_slug_missing"),
-        ({"name": " "}, "import_name_missing"),
-        ({"db_host": ""}, "import_cells_missing"),
-        ({"db_password": ""}, "import_cells_missing"),
-        ({"email_provider": "custom", **EMAIL}, "import_cells_missing"),
-        ({"email_user": "a@example.test"}, "import_cells_missing"),
-        (dict.fromkeys(DATABASE, ""), "import_login_missing"),
-        ({"label": "reports"}, "import_no_primary"),
-        ({"db_password": "x" * 70_000}, "secret_too_large"),
-    ],
-)
-def test_what_is_wrong_with_a_new_client(cells, key):
-    assert problems(make_row("acme") | cells) == [[key]]
+# Cells of a new client, and what is wrong with them.
+WRONG = [
+    ({"db_port": "70000"}, "import_cell_refused"),
+    ({"db_port": "five"}, "import_cell_refused"),
+    ({"db_host": "x" * 256}, "import_cell_refused"),
+    ({"db_password": "   "}, "import_cell_refused"),
+    ({"db_password": "aws-secretsmanager:nova/clients/x"}, "import_cell_refused"),
+    ({"is_active": "perhaps"}, "import_cell_refused"),
+    ({"email_provider": "hotmail", **EMAIL}, "import_cell_refused"),
+    ({"sender_whitelist": "nobody", **EMAIL}, "import_cell_refused"),
+    ({"groups": "x" * 101}, "import_cell_refused"),
+    ({"slug": "a b"}, "import_cell_refused"),
+    ({"slug": "a/b"}, "import_cell_refused"),
+    ({"slug": "x" * 101}, "import_cell_refused"),
+    ({"slug": " "}, "import_slug_missing"),
+    ({"name": " "}, "import_name_missing"),
+    ({"db_host": ""}, "import_cells_missing"),
+    ({"db_password": ""}, "import_cells_missing"),
+    ({"email_provider": "custom", **EMAIL}, "import_cells_missing"),
+    ({"email_user": "a@example.test"}, "import_cells_missing"),
+    (dict.fromkeys(DATABASE, ""), "import_login_missing"),
+    ({"label": "reports"}, "import_no_primary"),
+    ({"db_password": "x" * 70_000}, "secret_too_large"),
+]
+
+
+def test_what_is_wrong_with_a_new_client():
+    rows = [make_row(f"acme-{n}") | cells for n, (cells, _key) in enumerate(WRONG)]
+
+    assert problems(make_row("sound"), *rows) == [[], *([key] for _cells, key in WRONG)]
 
 
 @pytest.mark.parametrize("secret", ["=" + "x" * 4_095, "'=1+1", "\t+1"])
@@ -121,26 +124,30 @@ def test_no_problem_quotes_a_cell_but_the_slug():
     assert hostile not in repr(line)
 
 
-@pytest.mark.parametrize(
-    ("cells", "needed"),
-    [
-        ({"db_host": "elsewhere.example.test"}, True),
-        ({"db_port": "6543"}, True),
-        ({"db_user": "other"}, True),
-        ({"db_name": "other"}, False),
-        ({"email_user": "other@example.test"}, True),
-        ({"smtp_host": "mail.example.test"}, True),
-        ({"email_provider": "outlook"}, True),
-        ({"access_key_id": "EXAMPLEKEYID0OTHER00"}, True),
-        ({"region": "us-west-2"}, True),
-        ({"db_host": "elsewhere.example.test", "db_password": "example-password-1"}, False),
-        ({"region": "us-west-2", "secret_access_key": make_aws_secret("another")}, False),
-    ],
-)
-def test_a_changed_destination_asks_for_the_secret(cells, needed):
-    make_full_client("idom")
+# Changed cells, and whether the secret has to be given with them.
+DESTINATIONS = [
+    ({"db_host": "elsewhere.example.test"}, True),
+    ({"db_port": "6543"}, True),
+    ({"db_user": "other"}, True),
+    ({"db_name": "other"}, False),
+    ({"email_user": "other@example.test"}, True),
+    ({"smtp_host": "mail.example.test"}, True),
+    ({"email_provider": "outlook"}, True),
+    ({"access_key_id": "EXAMPLEKEYID0OTHER00"}, True),
+    ({"region": "us-west-2"}, True),
+    ({"db_host": "elsewhere.example.test", "db_password": "example-password-1"}, False),
+    ({"region": "us-west-2", "secret_access_key": make_aws_secret("another")}, False),
+]
 
-    assert problems({"slug": "idom", **cells}) == [["import_secret_needed"] if needed else []]
+
+def test_a_changed_destination_asks_for_the_secret():
+    rows = []
+    for n, (cells, _needed) in enumerate(DESTINATIONS):
+        make_full_client(f"idom-{n}")
+        rows.append({"slug": f"idom-{n}", **cells})
+
+    expected = [["import_secret_needed"] if needed else [] for _cells, needed in DESTINATIONS]
+    assert problems(*rows) == expected
 
 
 def test_a_further_line_with_a_label_is_another_login():
@@ -236,10 +243,15 @@ def test_a_client_that_left_without_a_login_is_given_none_and_is_not_woken():
     pk = make_client("gone", is_active=False)
     offboard_client(client_id=pk, reason="the contract ended")
 
-    found = problems({"slug": "gone", "is_active": "yes"}) + problems({"slug": "gone", **DATABASE})
+    woken, login = {"slug": "gone", "is_active": "yes"}, {"slug": "gone", **DATABASE}
 
-    assert found == [["is_offboarded"], ["is_offboarded"]]
+    assert problems(woken) + problems(login) == [["is_offboarded"], ["is_offboarded"]]
     assert outcomes({"slug": "gone", "groups": "former"}) == ["changed"]
+    assert store_import(data=make_csv(login)).refused
+    assert not Client.objects.get(pk=pk).is_active
+    assert not DatabaseCredential.objects.exists()
+    bring_back_as_inactive(client_id=pk, reason="it goes on")
+    assert outcomes(login) == ["changed"]
 
 
 def test_a_slug_with_blanks_is_found_as_it_stands():

@@ -8,25 +8,10 @@ from psycopg.errors import LockNotAvailable
 
 from credentials import legacy
 from credentials.legacy import LegacyTableError, read_legacy_table
-from credentials.models import Client, DatabaseCredential
-from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
-from migration.clients.offboarding import offboard_client
-from tests.factories import make_client, make_user
+from credentials.models import Client
+from migration.clients.legacy import NothingImported, import_legacy_clients
+from tests.factories import make_user
 from tests.migration.clients.legacy.rows import add_row
-
-
-def kinds() -> dict[str, str]:
-    return {row.slug: row.kind.value for row in plan_legacy_import().rows}
-
-
-def test_a_client_that_left_without_a_login_is_given_none(nova, stores):
-    pk = make_client("gone", is_active=False)
-    offboard_client(client_id=pk, reason="the contract ended")
-    add_row(nova, "gone")
-
-    assert kinds() == {"gone": "offboarded"}
-    import_legacy_clients()
-    assert not DatabaseCredential.objects.exists()
 
 
 @pytest.mark.parametrize("table", ["clients", "client_database_credentials"])

@@ -5,7 +5,12 @@ from django.db import connection
 
 from credentials import legacy
 from credentials.legacy import LegacyTableError, read_legacy_table
-from migration.clients.legacy import LegacyRowOutcome, plan_legacy_import
+from credentials.models import DatabaseCredential
+from migration.clients.legacy import (
+    LegacyRowOutcome,
+    import_legacy_clients,
+    plan_legacy_import,
+)
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_email, make_full_client, update
@@ -46,15 +51,19 @@ def test_each_row_is_new_the_same_or_left_alone(nova):
     assert "hold other values: is_active." in message_of("off")
 
 
-@pytest.mark.parametrize("column", ["db_host", "db_port", "db_name", "db_user", "db_password"])
-def test_any_other_value_is_named_and_never_shown(nova, column):
-    make_database(make_client("idom"))
-    value = 5433 if column == "db_port" else "other-value"
-    add_row(nova, "idom", **{column: value})
+def test_any_other_value_is_named_and_never_shown(nova):
+    columns = ("db_host", "db_name", "db_password", "db_port", "db_user")
+    for column in columns:
+        make_database(make_client(column))
+        add_row(nova, column, **{column: 5433 if column == "db_port" else "other-value"})
 
-    assert kinds() == {"idom": "other_values"}
-    assert f"hold other values: {column}." in message_of("idom")
-    assert str(value) not in repr(plan_legacy_import())
+    plan = plan_legacy_import()
+
+    assert kinds() == dict.fromkeys(columns, "other_values")
+    for column in columns:
+        assert f"hold other values: {column}." in message_of(column)
+    assert "5433" not in repr(plan)
+    assert "other-value" not in repr(plan)
 
 
 def test_any_login_of_the_client_may_be_the_one_that_both_have(nova):
@@ -104,33 +113,38 @@ def test_several_rows_of_one_client_are_left_alone(nova):
     assert [row.kind for row in plan_legacy_import().rows] == [LegacyRowOutcome.SEVERAL] * 4
 
 
-@pytest.mark.parametrize(
-    ("columns", "fields"),
-    [
-        ({"db_host": ""}, "db_host"),
-        ({"db_name": None}, "db_name"),
-        ({"db_port": None}, "db_port"),
-        ({"db_port": 2**40}, "db_port"),
-        ({"db_password": "   "}, "db_password"),
-        ({"db_password": "aws-secretsmanager:nova/clients/idom"}, "db_password"),
-        ({"db_user": "u" * 300}, "db_user"),
-        ({"client_name": None}, "name"),
-        ({"client_name": "", "db_password": ""}, "name, db_password"),
-    ],
-)
-def test_what_the_form_would_not_take_is_not_taken(nova, columns, fields):
+# Columns of a row, and those that the newer tables don't take.
+UNFIT = [
+    ({"db_host": ""}, "db_host"),
+    ({"db_name": None}, "db_name"),
+    ({"db_port": None}, "db_port"),
+    ({"db_port": 2**40}, "db_port"),
+    ({"db_password": "   "}, "db_password"),
+    ({"db_password": "aws-secretsmanager:nova/clients/idom"}, "db_password"),
+    ({"db_user": "u" * 300}, "db_user"),
+    ({"client_name": None}, "name"),
+    ({"client_name": "", "db_password": ""}, "name, db_password"),
+]
+
+
+def test_what_the_form_would_not_take_is_not_taken(nova):
     for name in ("db_name", "db_port", "client_name"):
         nova.execute(f"ALTER TABLE public.client_credentials ALTER {name} DROP NOT NULL")
     nova.execute(
         "ALTER TABLE public.client_credentials ALTER db_port TYPE bigint, ALTER db_user TYPE text"
     )
-    add_row(nova, "idom", **columns)
+    for number, (columns, _fields) in enumerate(UNFIT):
+        add_row(nova, f"idom-{number}", **columns)
+    add_row(nova, "sound")
 
-    assert kinds() == {"idom": "unfit"}
-    assert (
-        message_of("idom")
-        == f"The newer tables don't take what it holds: {fields}. Nothing is taken."
-    )
+    found = {row.slug: (row.kind.value, str(row.message)) for row in plan_legacy_import().rows}
+
+    assert found.pop("sound")[0] == "new_client"
+    said = "The newer tables don't take what it holds: {}. Nothing is taken."
+    assert found == {
+        f"idom-{number}": ("unfit", said.format(fields))
+        for number, (_columns, fields) in enumerate(UNFIT)
+    }
 
 
 def test_a_slug_that_no_secret_can_have_and_a_login_that_no_secret_holds_are_not_taken(nova):
@@ -281,5 +295,7 @@ def test_a_client_that_left_is_given_no_login(nova, stores):
 
     assert (planned.kind, planned.client_id) == (LegacyRowOutcome.OFFBOARDED, pk)
     assert "is offboarded" in str(planned.message)
+    import_legacy_clients()
+    assert not DatabaseCredential.objects.exists()
     bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert plan_legacy_import().rows[0].kind == LegacyRowOutcome.NEW_LOGIN

@@ -1,14 +1,18 @@
 """Clients that leave, and what both stores and NOVA's reader say of them."""
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from credentials.models import Client, DatabaseCredential
+from migration.clients.offboarding import OffboardingError
 from migration.core import aws_store
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import make_full_client, nova_uri, update
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import LINE, advance, enter_phase
 
 PASSWORDS = {
     "database": "example-password-1",
@@ -20,6 +24,7 @@ PASSWORDS = {
 def make_inactive(phase: Phase, slug: str = "idom") -> int:
     """A client with three logins that was taken to the phase, and that NOVA does not read any more."""
     pk = make_full_client(slug)
+    enter_phase(pk, min(phase, Phase.AWS, key=LINE.index))
     advance(pk, phase)
     deactivate(pk)
     return pk
@@ -51,6 +56,12 @@ def rows_of(pk: int) -> dict[str, str]:
         "email": client.emails.get().email_password,
         "aws": client.aws_logins.get().secret_access_key,
     }
+
+
+def refusal_of(act: Callable[..., object], pk: int, **options: object) -> str:
+    with pytest.raises(OffboardingError) as refused:
+        act(client_id=pk, reason="CHG-7", **options)
+    return str(refused.value)
 
 
 def is_scheduled(name: str) -> bool | None:

@@ -20,27 +20,52 @@ from tests.factories import make_in_role, make_user
 from tests.migration.clients.offboarding.clients import (
     PASSWORDS,
     activate,
+    deactivate,
     is_scheduled,
     make_inactive,
     rows_of,
 )
 from tests.migration.clients.offboarding.killed import perform_and_kill, perform_and_list
 from tests.migration.moves.clients import NAME, phase_of
+from tests.page_forms import pages_left_out
 
 
-def interrupt(pk: int, monkeypatch) -> None:
-    """Offboard while AWS answers nothing about deletions."""
+def test_an_interrupted_one_is_named_waits_while_hindered_and_is_finished_by_the_workers(
+    client, monkeypatch
+):
+    pk, eva = make_inactive(Phase.AWS), make_in_role("eva", "Administrator")
     sm = aws_store.secrets_manager(interactive=True)
     with monkeypatch.context() as patched:
+        # AWS answers nothing about deletions.
         patched.setattr(sm, "schedule_deletion", lambda arn, days: sm.get_value(f"{NAME} \0"))
         with pytest.raises(OffboardingError):
             offboard_client(client_id=pk, reason="CHG-7", by=make_user("ada"))
     assert (phase_of(pk), is_scheduled(NAME)) == (Phase.PURGED, False)
+    client.force_login(eva)
+    clients = reverse("admin:credentials_client_changelist")
 
+    def listed(choice: str) -> list[int]:
+        with pages_left_out():
+            found = client.get(f"{clients}?active={choice}").context_data["cl"].queryset
+        return [row.pk for row in found]
 
-def test_the_workers_finish_it_in_the_name_of_who_began_it(monkeypatch):
-    pk = make_inactive(Phase.AWS)
-    interrupt(pk, monkeypatch)
+    activate(pk)
+    tasks.go_on_with_offboardings()
+    assert not is_scheduled(NAME)
+    with pytest.raises(OffboardingError, match="The client is active"):
+        resume_offboarding(client_id=pk)
+    dashboard = client.get(reverse("admin:index")).content.decode()
+    assert "Offboarding or bringing back 1 client was interrupted" in dashboard
+    assert "?active=interrupted" in dashboard
+    assert (listed("interrupted"), listed("left")) == ([pk], [])
+    page = client.get(reverse("admin:credentials_client_leaving", args=[pk])).content.decode()
+    assert "Nothing is lost: offboard it again to go on." in page
+    assert "?question=back" in page
+    deactivate(pk)
+    stop_aws_writes(reason="CHG-9", by=eva)
+    tasks.go_on_with_offboardings()
+    assert not is_scheduled(NAME)
+    start_aws_writes(by=eva)
 
     tasks.go_on_with_offboardings()
 
@@ -51,6 +76,16 @@ def test_the_workers_finish_it_in_the_name_of_who_began_it(monkeypatch):
     assert (newest.who, newest.message.key) == ("ada", "offboarded")
     tasks.go_on_with_offboardings()
     assert AuditEvent.objects.filter(code="offboarding").latest("pk") == newest
+    assert (listed("interrupted"), listed("left")) == ([], [pk])
+
+    # One that comes back is left to people.
+    with monkeypatch.context() as patched:
+        patched.setattr(sm, "restore_secret", lambda name: sm.get_value(f"{name} \0"))
+        with pytest.raises(OffboardingError):
+            bring_back_as_inactive(client_id=pk, reason="CHG-8")
+    tasks.go_on_with_offboardings()
+    assert Offboarding.objects.get().state == OffboardingState.COMING_BACK
+    assert Offboarding.objects.unfinished().count() == 1
     bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert rows_of(pk) == PASSWORDS
 
@@ -72,66 +107,3 @@ def test_killed_anywhere_after_its_rows_were_purged_the_workers_finish_it():
             assert Offboarding.objects.get().state == OffboardingState.OFFBOARDED
             bring_back_as_inactive(client_id=pk, reason="CHG-8")
         assert (phase_of(pk), rows_of(pk)) == (Phase.DUAL_READ, PASSWORDS)
-
-
-def test_what_is_hindered_waits_and_is_named(client, monkeypatch):
-    pk = make_inactive(Phase.AWS)
-    interrupt(pk, monkeypatch)
-    activate(pk)
-    client.force_login(make_in_role("eva", "Administrator"))
-
-    tasks.go_on_with_offboardings()
-
-    assert not is_scheduled(NAME)
-    with pytest.raises(OffboardingError, match="The client is active"):
-        resume_offboarding(client_id=pk)
-    dashboard = client.get(reverse("admin:index")).content.decode()
-    assert "Offboarding or bringing back 1 client was interrupted" in dashboard
-    assert "?active=interrupted" in dashboard
-    clients = reverse("admin:credentials_client_changelist")
-    assert "idom" in client.get(f"{clients}?active=interrupted").content.decode()
-    page = client.get(reverse("admin:credentials_client_leaving", args=[pk])).content.decode()
-    assert "Nothing is lost: offboard it again to go on." in page
-    assert "?question=back" in page
-
-
-def test_while_somebody_works_on_the_client_or_aws_writes_are_stopped_it_waits(monkeypatch):
-    pk = make_inactive(Phase.AWS)
-    interrupt(pk, monkeypatch)
-    ada = make_user("eva")
-    stop_aws_writes(reason="CHG-9", by=ada)
-    tasks.go_on_with_offboardings()
-    assert not is_scheduled(NAME)
-
-    start_aws_writes(by=ada)
-    assert resume_offboarding(client_id=pk) is not None
-    assert is_scheduled(NAME)
-
-
-def test_a_client_that_comes_back_is_left_to_people(monkeypatch):
-    pk = make_inactive(Phase.AWS)
-    offboard_client(client_id=pk, reason="CHG-7")
-    sm = aws_store.secrets_manager(interactive=True)
-    with monkeypatch.context() as patched:
-        patched.setattr(sm, "restore_secret", lambda name: sm.get_value(f"{name} \0"))
-        with pytest.raises(OffboardingError):
-            bring_back_as_inactive(client_id=pk, reason="CHG-8")
-    assert Offboarding.objects.get().state == OffboardingState.COMING_BACK
-
-    tasks.go_on_with_offboardings()
-
-    assert Offboarding.objects.get().state == OffboardingState.COMING_BACK
-    assert Offboarding.objects.unfinished().count() == 1
-
-
-def test_what_left_wholly_is_another_choice_of_the_list(client):
-    pk = make_inactive(Phase.AWS)
-    offboard_client(client_id=pk, reason="CHG-7")
-    client.force_login(make_in_role("eva", "Viewer"))
-    clients = reverse("admin:credentials_client_changelist")
-
-    left = client.get(f"{clients}?active=left").context["cl"].queryset
-    interrupted = client.get(f"{clients}?active=interrupted").context["cl"].queryset
-
-    assert [row.pk for row in left] == [pk]
-    assert not interrupted

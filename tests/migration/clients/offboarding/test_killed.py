@@ -1,12 +1,12 @@
 """An offboarding, or the way back, is killed at each of its points: nothing is lost, and doing it again ends it."""
 
 import threading
+from itertools import zip_longest
 
 import pytest
 from django.db import connection
 
 from migration.clients.offboarding import OffboardingError, bring_back_as_inactive, offboard_client
-from migration.core import aws_store
 from migration.core.clients import OffboardingState
 from migration.models import Offboarding
 from migration.secrets.layouts import change_layout
@@ -27,7 +27,7 @@ from tests.migration.clients.offboarding.killed import (
     perform_and_kill,
     perform_and_list,
 )
-from tests.migration.moves.clients import NAME, advance, phase_of
+from tests.migration.moves.clients import NAME, enter_phase, phase_of
 
 NAMES = [f"{NAME}/{kind}" for kind in PASSWORDS]
 
@@ -36,7 +36,7 @@ def make_with_services(phase: Phase) -> int:
     """An inactive client with a secret for each service, so that several are scheduled one after the other."""
     pk = make_full_client("idom")
     change_layout(client_id=pk, layout=Layout.SERVICE)
-    advance(pk, phase)
+    enter_phase(pk, phase)
     deactivate(pk)
     return pk
 
@@ -53,14 +53,18 @@ def test_killed_anywhere_it_is_finished_by_doing_it_again(phase):
     way_back = perform_and_list("back", pk)
     assert way_out.count("DeleteSecret") == way_back.count("RestoreSecret") == 3
 
-    for at in range(max(len(way_out), len(way_back))):
-        if perform_and_kill("offboard", pk, at):
+    def list_kills(points: list[str]) -> list[int]:
+        """At night at each. What is a statement for itself is of leases, most often."""
+        return [at for at, name in enumerate(points) if phase != Phase.AWS or name != "statement"]
+
+    for out, back in zip_longest(list_kills(way_out), list_kills(way_back), fillvalue=-1):
+        if perform_and_kill("offboard", pk, out):
             assert isinstance(ask_reader(), ValueError)
             do_again("offboard", pk)
         assert [is_scheduled(name) for name in NAMES] == [True] * 3
         assert Offboarding.objects.get().state == OffboardingState.OFFBOARDED
         assert Offboarding.objects.get().deletions.keys() == {*NAMES}
-        if perform_and_kill("back", pk, at):
+        if perform_and_kill("back", pk, back):
             assert isinstance(ask_reader(), ValueError)
             do_again("back", pk)
         assert [is_scheduled(name) for name in NAMES] == [False] * 3
@@ -70,37 +74,21 @@ def test_killed_anywhere_it_is_finished_by_doing_it_again(phase):
 def test_killed_on_the_way_out_it_can_come_back_instead_and_killed_on_the_way_back_leave_again():
     pk = make_with_services(Phase.AWS)
     points = perform_and_list("offboard", pk)
-    for at in [
-        at for at, name in enumerate(perform_and_list("back", pk)) if name == "RestoreSecret"
-    ]:
+    back = perform_and_list("back", pk)
+    # After the first of three and the last.
+    for at in [at for at, name in enumerate(back) if name == "RestoreSecret"][::2]:
         offboard_client(client_id=pk, reason="CHG-7")
         assert perform_and_kill("back", pk, at)
         do_again("offboard", pk)
         assert [is_scheduled(name) for name in NAMES] == [True] * 3
         do_again("back", pk)
-    for at in [at for at, name in enumerate(points) if name == "DeleteSecret"]:
+    for at in [at for at, name in enumerate(points) if name == "DeleteSecret"][::2]:
         assert perform_and_kill("offboard", pk, at)
         do_again("back", pk)
         assert [is_scheduled(name) for name in NAMES] == [False] * 3
         assert (phase_of(pk), rows_of(pk)) == (Phase.AWS, PASSWORDS)
     activate(pk)
     assert ask_reader().db_password == PASSWORDS["database"]
-
-
-def test_killed_between_two_deletions_and_left_so_until_the_window_is_over_it_says_what_is_gone():
-    pk = make_with_services(Phase.AWS)
-    points = perform_and_list("offboard", pk)
-    do_again("back", pk)
-    assert perform_and_kill("offboard", pk, points.index("DeleteSecret"))
-    sm = aws_store.secrets_manager().sm
-    sm.restore_secret(SecretId=NAMES[0])
-    sm.delete_secret(SecretId=NAMES[0], ForceDeleteWithoutRecovery=True)
-
-    with pytest.raises(OffboardingError, match="the values are gone") as refused:
-        do_again("back", pk)
-
-    assert NAMES[0] in str(refused.value)
-    assert NAMES[1] not in str(refused.value)
 
 
 def perform_at_once(*acts) -> list[str]:

@@ -2,12 +2,25 @@
 
 import pytest
 
-from migration.clients.offboarding import bring_back_as_inactive, offboard_client
+from credentials.models import Client
+from migration.clients.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+    set_activity,
+)
 from migration.core.clients import OffboardingState
+from migration.logins.rotations import NotRotated, rotate_database
 from migration.models import AuditEvent, Offboarding, PhaseChange, WaveClient
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
 from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.secrets.layouts import LayoutRefusedError, change_layout
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
-from tests.factories import make_user
+from tests.factories import make_client, make_user
 from tests.migration.campaigns.taken import begin, make_group, put
 from tests.migration.clients.offboarding.clients import (
     PASSWORDS,
@@ -15,6 +28,7 @@ from tests.migration.clients.offboarding.clients import (
     ask_reader,
     is_scheduled,
     make_inactive,
+    refusal_of,
     rows_of,
 )
 from tests.migration.moves.clients import LINE, NAME, is_pending, phase_of
@@ -25,6 +39,7 @@ POINTER = f"aws-secretsmanager:{NAME}"
 @pytest.mark.parametrize("phase", Phase)
 def test_a_client_leaves_and_comes_back_to_the_phase_it_left(phase):
     pk = make_inactive(phase)
+    before = PhaseChange.objects.filter(client_id=pk).count()
 
     said = offboard_client(client_id=pk, reason="CHG-7")
 
@@ -34,6 +49,9 @@ def test_a_client_leaves_and_comes_back_to_the_phase_it_left(phase):
     leaving = Offboarding.objects.get()
     assert (leaving.state, leaving.former_phase) == (OffboardingState.OFFBOARDED, phase)
     assert leaving.deletions.keys() == {NAME}
+    refused = ask_reader()
+    assert isinstance(refused, ValueError)
+    assert str(refused) == "Client 'idom' not found or inactive"
 
     said = bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
@@ -51,55 +69,7 @@ def test_a_client_leaves_and_comes_back_to_the_phase_it_left(phase):
     activate(pk)
     assert ask_reader().db_password == PASSWORDS["database"]
     assert ask_reader(kind="email").email_password == PASSWORDS["email"]
-
-
-@pytest.mark.parametrize("is_taken", [True, False], ids=["taken by a wave", "waits for its wave"])
-def test_a_campaign_tells_that_it_goes_on_without_it(is_taken):
-    pk = make_inactive(Phase.DUAL_READ)
-    campaign = begin(make_group("north", 1, Phase.DUAL_READ), put("south", pk))
-    if is_taken:
-        WaveClient.objects.create(
-            wave=campaign.waves.get(group_name="south"), client_id=pk, slug="idom"
-        )
-
-    offboard_client(client_id=pk, reason="CHG-7", by=make_user("maria"))
-
-    told = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", slug="").latest("pk")
-    assert (told.message.key, told.who) == ("goes_on_without_offboarded", "maria")
-    assert told.message.values["slug"] == "idom"
-
-
-@pytest.mark.parametrize("phase", Phase)
-def test_the_reader_says_that_an_offboarded_client_is_inactive(phase):
-    pk = make_inactive(phase)
-    offboard_client(client_id=pk, reason="CHG-7")
-
-    refused = ask_reader()
-
-    assert isinstance(refused, ValueError)
-    assert str(refused) == "Client 'idom' not found or inactive"
-
-
-@pytest.mark.parametrize("phase", Phase)
-def test_where_nova_makes_it_active_all_the_same_its_reader_gets_an_error_and_no_pointer(phase):
-    pk = make_inactive(phase)
-    offboard_client(client_id=pk, reason="CHG-7")
-    activate(pk)
-
-    for kind in ("database", "email", "aws"):
-        refused = ask_reader(kind=kind)
-        assert isinstance(refused, Exception)
-        assert NAME in str(refused)
-
-
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS])
-def test_each_step_of_the_way_is_on_record(phase):
-    pk = make_inactive(phase)
-    before = PhaseChange.objects.filter(client_id=pk).count()
-
-    offboard_client(client_id=pk, reason="CHG-7")
-    bring_back_as_inactive(client_id=pk, reason="CHG-8")
-
+    # Each step is on record.
     made = PhaseChange.objects.filter(client_id=pk).order_by("pk")[before:]
     index = LINE.index(phase)
     there = list(zip(LINE[index:], LINE[index + 1 :], strict=False))
@@ -113,3 +83,47 @@ def test_each_step_of_the_way_is_on_record(phase):
         "Started to bring the client back",
         f"The client is back in {phase.label}, inactive as before",
     ]
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.PURGED])
+def test_nothing_else_changes_or_reads_a_client_that_left(phase):
+    pk = make_inactive(phase)
+    assert refusal_of(bring_back_as_inactive, pk) == "idom is not offboarded."
+    offboard_client(client_id=pk, reason="CHG-7")
+
+    with pytest.raises(ShutGate, match="is offboarded"):
+        move(client_id=pk, new=Phase.AWS)
+    with pytest.raises(LayoutRefusedError, match="is offboarded"):
+        change_layout(client_id=pk, layout=Layout.SERVICE)
+    with pytest.raises(NotRotated, match="is offboarded"):
+        rotate_database(client_id=pk)
+    with pytest.raises(SaveRefusedError, match="is offboarded"):
+        AdminSave(pk)
+    with pytest.raises(OffboardingError, match="is offboarded"):
+        set_activity(client_id=pk, active=True)
+    (pushed,) = push(client_ids=[pk])
+    assert pushed.outcome == "skipped"
+    assert "idom is already offboarded" in refusal_of(offboard_client, pk)
+    assert is_scheduled(NAME)
+    assert not Client.objects.get(pk=pk).is_active
+    # Where NOVA makes it active all the same, its reader gets an error and no pointer.
+    activate(pk)
+    for kind in ("database", "email", "aws"):
+        refused = ask_reader(kind=kind)
+        assert isinstance(refused, Exception)
+        assert NAME in str(refused)
+
+
+def test_a_campaign_tells_that_it_goes_on_without_those_that_it_took_and_those_that_wait():
+    taken, waits = make_inactive(Phase.DUAL_READ), make_client("acme", is_active=False)
+    campaign = begin(make_group("north", 1, Phase.DUAL_READ), put("south", taken, waits))
+    south = campaign.waves.get(group_name="south")
+    WaveClient.objects.create(wave=south, client_id=taken, slug="idom")
+
+    for pk, slug in ((taken, "idom"), (waits, "acme")):
+        offboard_client(client_id=pk, reason="CHG-7", by=make_user(f"maria-{slug}"))
+
+        told = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", slug="")
+        newest = told.latest("pk")
+        assert (newest.message.key, newest.who) == ("goes_on_without_offboarded", f"maria-{slug}")
+        assert newest.message.values["slug"] == slug

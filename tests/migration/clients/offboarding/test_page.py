@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
@@ -12,7 +13,7 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.clients.offboarding import find_leftovers, offboard_client
 from migration.core import aws_store
-from migration.core.clients import OffboardingState, all_clients
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientGroup, Offboarding, RotationSchedule
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
@@ -24,7 +25,7 @@ from tests.migration.clients.offboarding.clients import (
     is_scheduled,
     make_inactive,
 )
-from tests.migration.moves.clients import NAME, advance, phase_of
+from tests.migration.moves.clients import NAME, enter_phase, phase_of
 from tests.migration.secrets.copies.nova_tables import novas_tables
 
 MAY = ("credentials.view_client", "credentials.change_client", "migration.purge_client")
@@ -40,13 +41,17 @@ def ada(client):
     return client
 
 
+def newest_message(response) -> str:
+    return [str(each) for each in get_messages(response.wsgi_request)][-1]
+
+
 def confirmed(act: str, **more: str) -> dict[str, str]:
     return {"act": act, "slug": "idom", "reason": "CHG-7", **more}
 
 
 def test_an_active_client_is_offboarded_by_one_button_and_brought_back_by_another(ada):
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     page = page_of(pk)
     link = ada.get(reverse("admin:credentials_client_change", args=[pk])).content.decode()
     assert page in link
@@ -73,126 +78,80 @@ def test_an_active_client_is_offboarded_by_one_button_and_brought_back_by_anothe
     assert said == ["Activated the client.", "Deactivated the client."]
 
 
-def test_one_that_somebody_made_active_since_is_left_alone(ada):
-    """Who opened the page while it was inactive agreed to no deactivation: somebody needs it again."""
+def test_what_keeps_a_client_is_told_and_leaves_it_as_it_was(ada, monkeypatch):
     pk = make_inactive(Phase.AWS)
-    assert 'name="deactivates"' not in ada.get(page_of(pk)).content.decode()
+    page, anyway = page_of(pk), confirmed("offboard", deactivates="1")
+    # Who opened the page while it was inactive agreed to no deactivation: somebody needs it again.
+    assert 'name="deactivates"' not in ada.get(page).content.decode()
     activate(pk)
-
-    said = ada.post(page_of(pk), confirmed("offboard"), follow=True)
-
+    said = ada.post(page, confirmed("offboard"), follow=True)
     assert [each.level_tag for each in said.context["messages"]] == ["error"]
     assert 'name="deactivates"' in said.content.decode()
+    # Who may not deactivate is told that it has to be done first.
+    ada.force_login(make_user("eva", "credentials.view_client", "migration.purge_client"))
+    keys = [each.key for each in ada.get(page).context["objections"]]
+    assert keys == ["offboarding_active"]
+    ada.post(page, anyway)
     assert Client.objects.get(pk=pk).is_active
-    assert not Offboarding.objects.exists()
-
-
-def test_what_else_keeps_an_active_client_leaves_it_active(ada):
-    pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    ada.force_login(User.objects.get(username="ada"))
+    # What else keeps it leaves it active.
     count_reads(pk, reads=1)
-
-    ada.post(page_of(pk), confirmed("offboard", deactivates="1"))
-
+    said = ada.post(page, anyway, follow=True)
+    assert 'name="acknowledged"' in said.content.decode()
     assert Client.objects.get(pk=pk).is_active
-    assert not Offboarding.objects.exists()
-
-
-def test_what_keeps_it_after_it_was_deactivated_is_told_with_that(ada, monkeypatch):
-    pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
-    monkeypatch.setattr("migration.clients.offboarding.are_equal", lambda *_: False)
-
-    said = ada.post(page_of(pk), confirmed("offboard", deactivates="1"), follow=True)
-
+    # What keeps it after it was deactivated is told with that.
+    with monkeypatch.context() as patched:
+        patched.setattr("migration.clients.offboarding.are_equal", lambda *_: False)
+        said = ada.post(page, {**anyway, "acknowledged": "1"}, follow=True)
     levels = [each.level_tag for each in said.context["messages"]]
     assert levels == ["error", "warning"]
     assert not Client.objects.get(pk=pk).is_active
+    # Recent reads have to be acknowledged.
+    said = ada.post(page, confirmed("offboard"))
+    assert "still read this client in the last 7 days" in newest_message(said)
     assert not Offboarding.objects.exists()
+    ada.post(page, confirmed("offboard", acknowledged="1"))
+    assert is_scheduled(NAME)
 
 
-def test_who_may_not_deactivate_is_told_that_it_has_to_be_done_first(client):
-    client.force_login(make_user("eva", "credentials.view_client", "migration.purge_client"))
-    pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+def test_without_slug_and_reason_nothing_is_done(ada):
+    pk = make_inactive(Phase.POSTGRES)
+    for act, before in (("offboard", None), ("back", True)):
+        if act == "back":
+            offboard_client(client_id=pk, reason="CHG-7")
+        for typed in ({"slug": "acme"}, {"slug": ""}, {"reason": " "}):
+            said = newest_message(ada.post(page_of(pk), confirmed(act) | typed))
 
-    keys = [each.key for each in client.get(page_of(pk)).context["objections"]]
-    client.post(page_of(pk), confirmed("offboard", deactivates="1"))
-
-    assert keys == ["offboarding_active"]
-    assert Client.objects.get(pk=pk).is_active
-
-
-def test_an_interrupted_one_asks_for_either_way(ada):
-    pk = make_inactive(Phase.AWS)
-    offboard_client(client_id=pk, reason="CHG-7")
-    Offboarding.objects.update(state=OffboardingState.COMING_BACK)
-    page = page_of(pk)
-
-    asked = [ada.get(page + query).context["question"] for query in ("", "?question=offboard")]
-
-    assert asked == ["back", "offboard"]
+            assert "Nothing was done: type the slug, idom" in said
+            assert is_scheduled(NAME) == before
 
 
-def test_an_offboarded_client_is_offered_no_move_as_each_would_be_refused(client):
-    client.force_login(User.objects.create_superuser("root"))
-    pk = make_inactive(Phase.AWS)
-    overview = reverse("admin:credentials_client_change", args=[pk])
-    assert client.get(overview).context["moves"]
-
-    offboard_client(client_id=pk, reason="CHG-7")
-
-    assert client.get(overview).context["moves"] == []
-
-
-@pytest.mark.parametrize("typed", [{"slug": "acme"}, {"slug": ""}, {"reason": " "}])
-@pytest.mark.parametrize("act", ["offboard", "back"])
-def test_without_slug_and_reason_nothing_is_done(ada, act, typed):
-    pk = make_inactive(Phase.AWS)
-    if act == "back":
-        offboard_client(client_id=pk, reason="CHG-7")
-    before = is_scheduled(NAME)
-
-    said = ada.post(page_of(pk), confirmed(act) | typed, follow=True).content.decode()
-
-    assert "Nothing was done: type the slug, idom" in said
-    assert is_scheduled(NAME) == before
-
-
-@pytest.mark.parametrize(
-    ("role", "may"),
-    [
+def test_who_may_not_is_refused_whatever_they_send_and_offered_nothing(client):
+    pk = make_inactive(Phase.POSTGRES)
+    for role, may in (
         ("Viewer", set()),
         ("Approver", set()),
         ("Operator", {"deactivate", "activate"}),
         ("Administrator", {"deactivate", "activate", "offboard", "back"}),
-    ],
-)
-def test_who_may_not_is_refused_whatever_they_send_and_offered_nothing(client, role, may):
-    pk = make_inactive(Phase.AWS)
-    client.force_login(make_in_role("eva", role))
+    ):
+        client.force_login(make_in_role(role.lower(), role))
 
-    html = client.get(page_of(pk)).content.decode()
-    assert ('value="offboard"' in html) == ("offboard" in may)
-    assert ('value="activate"' in html) == ("activate" in may)
-    for act in ("activate", "deactivate", "offboard", "back"):
-        answer = client.post(page_of(pk), confirmed(act))
-        assert answer.status_code == (302 if act in may else 403), act
-    assert client.post(page_of(pk), {"act": "x"}).status_code == (400 if may else 403)
-    if not may:
+        html = client.get(page_of(pk)).content.decode()
+        assert ('value="offboard"' in html, 'name="slug"' in html) == ("offboard" in may,) * 2
+        assert ('value="activate"' in html) == ("activate" in may)
+        if role == "Viewer":
+            link = client.get(reverse("admin:credentials_client_change", args=[pk]))
+            assert "What is left" in link.content.decode()
+            assert "Offboard…" not in link.content.decode()
+            assert "Search for copies" not in html
+        for act in ("activate", "deactivate", "offboard", "back"):
+            answer = client.post(page_of(pk), confirmed(act))
+            assert answer.status_code == (302 if act in may else 403), act
+        assert client.post(page_of(pk), {"act": "x"}).status_code == (400 if may else 403)
         assert not Client.objects.get(pk=pk).is_active
         assert not Offboarding.objects.exists()
-
-
-def test_recent_reads_have_to_be_acknowledged(ada):
-    pk = make_inactive(Phase.AWS)
-    count_reads(pk, reads=1)
-
-    assert 'name="acknowledged"' in ada.get(page_of(pk)).content.decode()
-    said = ada.post(page_of(pk), confirmed("offboard"), follow=True).content.decode()
-    assert "still read this client in the last 7 days" in said
-    ada.post(page_of(pk), confirmed("offboard", acknowledged="1"))
-    assert is_scheduled(NAME)
+        told = AuditEvent.objects.filter(who=role.lower(), code__in=("offboarding", "client_saved"))
+        assert told.exists() == bool(may)
 
 
 def test_it_says_what_is_left_where(ada):
@@ -200,8 +159,15 @@ def test_it_says_what_is_left_where(ada):
     ClientGroup.objects.get_or_add("wave 1").put_clients(all_clients())
     RotationSchedule.objects.set_days(30, client=Client.objects.get(pk=pk), by=None)
     count_reads(pk, reads=1)
+    without = ada.get(page_of(pk)).content.decode()
+    assert "Legacy table" not in without
+    assert "no row with this slug" not in without
+    left = find_leftovers(client_id=pk)
+    assert (left.has_legacy_table, left.legacy_rows) == (False, 0)
     with novas_tables() as nova:
+        assert "no row with this slug" in ada.get(page_of(pk)).content.decode()
         add_row(nova, "IDOM", db_password=PASSWORDS["database"])
+        assert find_leftovers(client_id=pk).has_legacy_table
         search_copies(client_ids=[pk])
         before = ada.get(page_of(pk)).content.decode()
         offboard_client(client_id=pk, reason="CHG-7", acknowledged=True)
@@ -224,7 +190,7 @@ def test_it_says_what_is_left_where(ada):
 
 
 def test_it_says_what_it_does_not_know(ada, monkeypatch):
-    pk = make_inactive(Phase.AWS)
+    pk = make_inactive(Phase.POSTGRES)
     sm = aws_store.secrets_manager(interactive=True)
     monkeypatch.setattr(sm, "describe_secret", lambda name: sm.get_value(f"{name} \0"))
     with novas_tables() as nova:
@@ -235,21 +201,8 @@ def test_it_says_what_it_does_not_know(ada, monkeypatch):
     assert "Not searched for." in html
 
 
-def test_it_says_when_the_values_are_gone_and_offers_no_way_back(ada):
-    pk = make_inactive(Phase.AWS)
-    offboard_client(client_id=pk, reason="CHG-7")
-    sm = aws_store.secrets_manager().sm
-    sm.restore_secret(SecretId=NAME)
-    sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
-
-    html = ada.get(page_of(pk)).content.decode()
-
-    assert "AWS has deleted the values" in html
-    assert 'value="back"' not in html
-
-
-def test_it_warns_where_the_window_is_over_or_somebody_made_it_active(ada):
-    pk = make_inactive(Phase.AWS)
+def test_it_warns_where_the_window_is_over_or_somebody_made_it_active_or_the_values_are_gone(ada):
+    pk = make_inactive(Phase.POSTGRES)
     offboard_client(client_id=pk, reason="CHG-7")
     past = (timezone.now() - timedelta(hours=1)).isoformat()
     Offboarding.objects.update(deletions={NAME: past})
@@ -259,8 +212,18 @@ def test_it_warns_where_the_window_is_over_or_somebody_made_it_active(ada):
 
     assert "The time in which it could be brought back is over" in html
     assert "Somebody made the client active, though it was offboarded" in html
+    assert "AWS has deleted the values" not in html
+    assert 'value="back"' in html
     ada.post(page_of(pk), {"act": "deactivate"})
     assert not Client.objects.get(pk=pk).is_active
+    sm = aws_store.secrets_manager().sm
+    sm.restore_secret(SecretId=NAME)
+    sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+
+    html = ada.get(page_of(pk)).content.decode()
+
+    assert "AWS has deleted the values" in html
+    assert 'value="back"' not in html
 
 
 def run(capsys, *args: str) -> dict[str, object]:
@@ -272,6 +235,9 @@ def test_the_command_offboards_and_brings_back(capsys):
     pk = make_inactive(Phase.DUAL_READ)
     make_user("ada", *MAY)
 
+    call_command("offboard_client", "idom", "--dry-run")
+    lines = capsys.readouterr().out.splitlines()
+    assert {f"{NAME}: present", "phase: dual_read"} <= set(lines)
     told = run(capsys, "--dry-run")
     assert (told["state"], told["phase"], told["objections"]) == (None, "dual_read", [])
     assert {row["holds"] for row in told["rows"]} == {"values"}
@@ -286,31 +252,17 @@ def test_the_command_offboards_and_brings_back(capsys):
     assert find_leftovers(client_id=pk).leaving is None
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
+def test_the_command_refuses_in_one_line():
+    make_full_client("idom")
+    make_user("eva")
+    for arguments, code, words in (
         (["nobody"], 2, "unknown client"),
         (["idom"], 2, "reason"),
         (["idom", "--reason", "x"], 1, "The client is active"),
         (["idom", "--reason", "x", "--back"], 1, "is not offboarded"),
         (["idom", "--reason", "x", "--by", "eva"], 2, "lacks the permission"),
-    ],
-)
-def test_the_command_refuses_in_one_line(arguments, code, words):
-    make_full_client("idom")
-    make_user("eva")
+    ):
+        with pytest.raises(CommandError, match=words) as refused:
+            call_command("offboard_client", *arguments)
 
-    with pytest.raises(CommandError, match=words) as refused:
-        call_command("offboard_client", *arguments)
-
-    assert refused.value.returncode == code
-
-
-def test_the_command_in_words(capsys):
-    make_inactive(Phase.AWS)
-
-    call_command("offboard_client", "idom", "--dry-run")
-
-    lines = capsys.readouterr().out.splitlines()
-    assert f"{NAME}: present" in lines
-    assert "phase: aws" in lines
+        assert refused.value.returncode == code

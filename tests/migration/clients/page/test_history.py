@@ -37,6 +37,7 @@ from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, request_run, sent_form, update
 from tests.migration.clients.page.pages import page
 from tests.migration.pages import page_of
+from tests.page_forms import pages_left_out
 
 NOTE = Message.from_text_without_key("What came of it.")
 
@@ -231,9 +232,9 @@ def test_a_long_history_is_shown_in_pages_that_hold_each_thing_once(viewer, idom
 
     assert [len(found) for found in pages] == [SHOWN, SHOWN, 5, 0]
     assert [text for found in pages for text in found] == [str(n) for n in range(45)]
-    contexts = [
-        page(viewer, idom, "history", f"&history={n}").context["history"] for n in (1, 2, 3)
-    ]
+    with pages_left_out():
+        shown = [page(viewer, idom, "history", f"&history={n}") for n in (1, 2, 3)]
+    contexts = [each.context_data["history"] for each in shown]
     assert [(each.newer_page, each.older_page) for each in contexts] == [
         (None, 2),
         (1, 3),
@@ -241,11 +242,10 @@ def test_a_long_history_is_shown_in_pages_that_hold_each_thing_once(viewer, idom
     ]
 
 
-@pytest.mark.parametrize("asked", ["0", "-1", "abc", "", "²", "9999999", "9" * 18, "%"])
-def test_any_page_of_the_history_is_answered(viewer, idom, asked):
+def test_any_page_of_the_history_is_answered(viewer, idom):
     url = page_of("credentials_client", idom)
-
-    assert viewer.get(url, {"tab": "history", "history": asked}).status_code == 200
+    for asked in ("0", "-1", "abc", "", "²", "9999999", "9" * 18, "%"):
+        assert viewer.get(url, {"tab": "history", "history": asked}).status_code == 200
 
 
 def count_queries(idom: int) -> int:
@@ -376,14 +376,15 @@ def test_that_it_left_and_came_back_is_told_with_the_reason(root, idom, stores):
     assert {line.who for line in lines} == {"root", ""}
 
 
-@pytest.mark.parametrize("text", ["<b>x</b>", "Line one\nline two"])
-def test_what_somebody_typed_is_shown_as_text(viewer, idom, text):
-    ClientComment.objects.create(client_id=idom, slug="idom", text=text, by=User.objects.get())
+def test_what_somebody_typed_is_shown_as_text(viewer, idom):
+    typed = "<b>x</b>\nline two"
+    ClientComment.objects.create(client_id=idom, slug="idom", text=typed, by=User.objects.get())
     AuditEvent.objects.record(
         MOVE_EVENT, MOVED(old=Phase.AWS.label, new=Phase.DUAL_READ.label),
-        client_id=idom, slug="idom", reason=text,
+        client_id=idom, slug="idom", reason=typed,
     )  # fmt: skip
 
     content = page(viewer, idom, "history").content.decode()
 
+    assert content.count("&lt;b&gt;x&lt;/b&gt;") >= 2
     assert "<b>x</b>" not in content

@@ -1,7 +1,6 @@
 """What mends a reason stands beside it: adopt, the field, AWS copied over PostgreSQL after a look, and a live page."""
 
 import json
-import re
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,7 +16,6 @@ from migration.moves.moves import move
 from migration.moves.pages import find_move_act
 from migration.pushes import acts, resolutions
 from migration.pushes.comparisons import compare
-from migration.pushes.pushes import push
 from migration.pushes.resolutions import (
     COMPARED_SINCE,
     COPIES_SOMETHING_ELSE,
@@ -60,10 +58,6 @@ def log_in(client):
     return log_in
 
 
-def field_of(response, name: str) -> str:
-    return re.search(rf'name="{name}" value="([^"]*)"', response.content.decode())[1]
-
-
 def remedies(response) -> dict[str, str]:
     """Label and address of each remedy of the next step."""
     lines = response.context["next_step"]["checks"]
@@ -83,24 +77,18 @@ def foreign(stores) -> int:
     return pk
 
 
-def test_a_move_that_meets_a_foreign_secret_leads_to_the_page_that_adopts_it(
-    foreign, client, log_in
-):
+def test_a_foreign_secret_leads_to_the_page_that_adopts_it(foreign, client, log_in):
     log_in(MOVE, RUN)
     act = find_move_act(Phase.POSTGRES, Phase.DUAL_WRITE)
-    page = act_page(act.code, foreign)
     sent = {"confirmed": "1", "clients": f"{foreign}:{act.see([foreign])[foreign]}"}
 
-    said = client.post(page, sent, follow=True).content.decode()
+    said = client.post(act_page(act.code, foreign), sent, follow=True).content.decode()
 
     assert "this site did not write it" in said
     adopt = f"{CLIENT}/act/adopt/?clients={foreign}"
     assert f'<a class="underline" href="{adopt}">Adopt the secret…</a>' in said
     assert "Adopt" in text(client.get(f"{CLIENT}/{foreign}/versions/"))
-
-
-def test_after_a_run_that_met_it_the_gate_says_so_and_offers_to_adopt(foreign, client, log_in):
-    log_in(MOVE, RUN)
+    # A run meets it, and then the gate says so too.
     run = Run.objects.create(kind=Run.Kind.MIGRATE)
     RunItem.objects.create(
         run=run,
@@ -111,15 +99,16 @@ def test_after_a_run_that_met_it_the_gate_says_so_and_offers_to_adopt(foreign, c
         message=NOT_OURS(name=NAME),
         finished_at=timezone.now(),
     )
-
-    assert remedies(page(client, foreign)) == {
-        "Adopt the secret…": f"{CLIENT}/act/adopt/?clients={foreign}"
-    }
+    assert remedies(page(client, foreign)) == {"Adopt the secret…": adopt}
 
 
 def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
-    foreign, client, log_in
+    foreign, client, log_in, monkeypatch
 ):
+    client.force_login(make_user("narrow", "credentials.view_client", RUN))
+    shown = client.get(f"{CLIENT}/act/adopt/?clients={foreign}")
+    assert NAME in text(shown)
+    assert "database.password" not in text(shown)  # who may not view comparisons sees no fields
     log_in(MOVE, RUN)
     # The address of former releases.
     assert client.post(f"{CLIENT}/{foreign}/adopt/").status_code == 405
@@ -131,79 +120,48 @@ def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
     assert "only in AWS" in said
     assert "MARKER" not in shown.content.decode()
     assert "theirs" not in said  # a name that no document has may be a value itself
+    sm = aws_store.secrets_manager()
+
+    def send(**typed: str):
+        sent = {"confirmed": "1", "clients": seen, "typed": "idom", "reason": "INC-42"}
+        return client.post(address, sent | typed, follow=True)
+
+    # What somebody wrote since the page was opened is not written over.
     seen = shown.context["shown"]
-    sent = {"confirmed": "1", "clients": seen, "typed": "idom", "reason": "INC-42"}
+    sm.put_value(NAME, '{"newer": "x"}')
+    assert str(SECRET_CHANGED_SINCE()) in text(send())
+    assert "newer" in sm.get_value(NAME).text
+    # Nor what somebody writes between the check of the page and the adoption.
+    seen, act = client.get(address).context["shown"], ACTS["adopt"]
 
+    def write_after(client_ids):
+        found = type(act).see(act, client_ids)
+        sm.put_value(NAME, '{"newest": "x"}')
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(act, "see", write_after)
+        send()
+    assert "newest" in sm.get_value(NAME).text
+    assert not Resolution.objects.exists()
+    seen = client.get(address).context["shown"]
     for wrong in ({"typed": "x"}, {"reason": " "}, {"clients": f"{foreign}:x"}):
-        client.post(address, sent | wrong, follow=True)
-        assert not aws_store.secrets_manager().describe_secret(NAME).has_our_tag
+        send(**wrong)
+        assert not sm.describe_secret(NAME).has_our_tag
 
-    answer = client.post(address, sent, follow=True)
+    assert f"Adopted: {NAME}." in text(send())
 
-    assert f"Adopted: {NAME}." in text(answer)
-    assert aws_store.secrets_manager().describe_secret(NAME).has_our_tag
+    assert sm.describe_secret(NAME).has_our_tag
     resolution = Resolution.objects.get()
     assert (resolution.kind, resolution.reason) == ("to_aws", "INC-42")
     move(client_id=foreign, new=Phase.DUAL_WRITE)
     assert client.get(address).context["number"] == 0
-
-
-def test_who_may_not_view_comparisons_sees_no_fields(foreign, client):
-    client.force_login(make_user("narrow", "credentials.view_client", RUN))
-
-    shown = client.get(f"{CLIENT}/act/adopt/?clients={foreign}")
-
-    assert NAME in text(shown)
-    assert "database.password" not in text(shown)
-
-
-def test_what_is_ours_already_is_not_pushed_over_by_an_adoption(stores, client, log_in):
-    """A push over what AWS decides wants another permission, on another page."""
-    pk = make_full_client("idom")
-    push(client_ids=[pk])
-    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": Phase.AWS})
-    aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
-    log_in(RUN)
-
-    sent = {"confirmed": "1", "clients": f"{pk}:", "typed": "idom", "reason": "INC-42"}
-    answer = client.post(f"{CLIENT}/act/adopt/?clients={pk}", sent, follow=True)
-
-    assert "has no secret that somebody else made" in text(answer)
-    assert aws_store.secrets_manager().get_value(NAME).text == '{"newer": "x"}'
-
-
-def test_what_somebody_wrote_since_the_page_was_opened_is_not_written_over(foreign, client, log_in):
-    log_in(RUN)
-    address = f"{CLIENT}/act/adopt/?clients={foreign}"
-    seen = client.get(address).context["shown"]
-    aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
-
-    sent = {"confirmed": "1", "clients": seen, "typed": "idom", "reason": "INC-42"}
-    answer = client.post(address, sent, follow=True)
-
-    assert str(SECRET_CHANGED_SINCE()) in text(answer)
-    assert "newer" in aws_store.secrets_manager().get_value(NAME).text
-
-
-def test_what_is_written_between_the_check_of_the_page_and_the_adoption_is_kept(
-    foreign, client, log_in, monkeypatch
-):
-    log_in(RUN)
-    address = f"{CLIENT}/act/adopt/?clients={foreign}"
-    seen = client.get(address).context["shown"]
-    act = ACTS["adopt"]
-
-    def write_after(client_ids):
-        found = type(act).see(act, client_ids)
-        aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
-        return found
-
-    monkeypatch.setattr(act, "see", write_after)
-    sent = {"confirmed": "1", "clients": seen, "typed": "idom", "reason": "INC-42"}
-    client.post(address, sent)
-
-    assert "newer" in aws_store.secrets_manager().get_value(NAME).text
-    assert not Resolution.objects.exists()
+    # What is ours already is not pushed over: over what AWS decides wants another permission, on another page.
+    ClientMigration.objects.filter(pk=foreign).update(phase=Phase.AWS)
+    sm.put_value(NAME, '{"newer": "x"}')
+    seen = f"{foreign}:"
+    assert "has no secret that somebody else made" in text(send())
+    assert sm.get_value(NAME).text == '{"newer": "x"}'
 
 
 # The other reasons
@@ -282,10 +240,19 @@ def test_postgresql_is_copied_after_a_look(differing, client, log_in):
 
 
 @pytest.mark.parametrize("act", ["copy_to_aws", "copy_to_postgres"])
-def test_what_changed_since_the_page_was_opened_is_not_copied(differing, client, log_in, act):
+def test_what_changed_since_the_page_was_opened_or_cant_be_read_is_not_copied(
+    differing, client, log_in, act, settings
+):
     log_in(RESOLVE)
-    url = act_page(act, differing)
+    url, in_use = act_page(act, differing), settings.AWS_ENDPOINT_URL
     shown = client.get(url)
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    assert client.get(url).context["number"] == 0
+    answer = press_act(client, url, shown, reason="INC-42")
+    assert [message.level_tag for message in answer.context["messages"]] == ["error"]
+    assert password(differing) == "example-password-1"
+    assert not Resolution.objects.exists()
+    settings.AWS_ENDPOINT_URL = in_use
     change_in_aws(aws_store.secrets_manager(), password="example-later")
 
     answer = press_act(client, url, shown, reason="INC-42")
@@ -303,12 +270,22 @@ def test_what_changed_since_the_page_was_opened_is_not_copied(differing, client,
     assert verdicts(client.get(url)) == {"will": ["idom"]}
 
 
-def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
+def test_what_postgresql_alone_has_is_pushed_first_and_what_else_keeps_it_is_told(
+    differing, client, log_in, monkeypatch
+):
     log_in(RESOLVE, RUN)
+    url = act_page("copy_to_postgres", differing)
+
+    def refuse(_client_id: int) -> None:
+        raise NotResolved(SECRET_CHANGED_SINCE())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(acts, "plan_copy_to_postgres", refuse)
+        assert str(SECRET_CHANGED_SINCE()) in text(client.get(url))
     write_password(differing, "example-novas")
     compare(client_ids=[differing])
 
-    shown = client.get(act_page("copy_to_postgres", differing))
+    shown = client.get(url)
 
     ((refused, _name),) = shown.context["groups"][1]["clients"]
     (line,) = refused["lines"]
@@ -317,14 +294,12 @@ def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
     assert shown.context["number"] == 0
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])
 def test_a_newer_value_is_replaced_by_aws_only_by_who_says_so_and_is_kept_there(
-    stores, client, log_in, phase
+    stores, client, log_in
 ):
     log_in(RESOLVE)
     pk = make_full_client("idom")
-    enter_phase(pk, Phase.DUAL_READ)
-    ClientMigration.objects.filter(pk=pk).update(phase=phase)
+    enter_phase(pk, Phase.DUAL_WRITE)
     write_password(pk, "example-novas")
     compare(client_ids=[pk])
     plain = act_page("copy_to_postgres", pk)
@@ -382,29 +357,14 @@ def test_uncounted_writes_and_several_clients_are_never_overridden(
         copy_to_postgres(client_id=differing, replaces_newer=True)
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.AWS])
-def test_the_way_back_of_a_copy_to_aws_is_what_the_phase_offers(stores, phase):
+def test_the_way_back_of_a_copy_to_aws_is_what_the_phase_offers(stores):
     pk = make_full_client("idom")
-    enter_phase(pk, phase)
+    for phase in (Phase.POSTGRES, Phase.DUAL_WRITE, Phase.AWS):
+        ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": phase})
 
-    offers_restore = "Restore" in ACTS["copy_to_aws"].name_way_back([pk])
+        offers_restore = "Restore" in ACTS["copy_to_aws"].name_way_back([pk])
 
-    assert offers_restore == (phase != Phase.POSTGRES)
-
-
-@pytest.mark.parametrize("act", ["copy_to_aws", "copy_to_postgres"])
-def test_where_aws_cant_be_read_nothing_is_copied(differing, client, log_in, settings, act):
-    log_in(RESOLVE)
-    url = act_page(act, differing)
-    shown = client.get(url)
-    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
-
-    assert client.get(url).context["number"] == 0
-    answer = press_act(client, url, shown, reason="INC-42")
-
-    assert [message.level_tag for message in answer.context["messages"]] == ["error"]
-    assert password(differing) == "example-password-1"
-    assert not Resolution.objects.exists()
+        assert offers_restore == (phase != Phase.POSTGRES)
 
 
 # Two people at once
@@ -469,32 +429,20 @@ def test_the_sweep_and_a_run_that_was_stopped_dont_have_it(idom, client, log_in)
     assert page(client, idom).context["open_item"] is None
 
 
-def test_what_keeps_the_only_one_from_being_copied_is_told(client, log_in, differing, monkeypatch):
-    log_in(RESOLVE)
-
-    def refuse(_client_id: int) -> None:
-        raise NotResolved(SECRET_CHANGED_SINCE())
-
-    monkeypatch.setattr(acts, "plan_copy_to_postgres", refuse)
-
-    shown = client.get(act_page("copy_to_postgres", differing))
-
-    assert str(SECRET_CHANGED_SINCE()) in text(shown)
-
-
-@pytest.mark.parametrize(
-    ("permissions", "remedy"), [([RUN], "Adopt the secret…"), ([], "Compare now")]
-)
 def test_a_copy_that_meets_a_foreign_secret_leads_to_its_adoption_who_may_adopt(
-    foreign, client, log_in, permissions, remedy
+    foreign, client, log_in
 ):
     enter = ClientMigration.objects.update_or_create
     enter(client_id=foreign, defaults={"phase": Phase.DUAL_WRITE})
     compare(client_ids=[foreign])
-    log_in(RESOLVE, *permissions)
+    for name, permissions, remedy in (
+        ("adopter", [RUN], "Adopt the secret…"),
+        ("resolver", [], "Compare now"),
+    ):
+        client.force_login(make_user(name, *VIEW, RESOLVE, *permissions))
 
-    shown = client.get(act_page("copy_to_postgres", foreign))
+        shown = client.get(act_page("copy_to_postgres", foreign))
 
-    clients = [each for group in shown.context["groups"] for each, _name in group["clients"]]
-    labels = [line["remedy"]["label"] for each in clients for line in each["lines"]]
-    assert labels == [remedy]
+        clients = [each for group in shown.context["groups"] for each, _name in group["clients"]]
+        labels = [line["remedy"]["label"] for each in clients for line in each["lines"]]
+        assert labels == [remedy]
