@@ -298,7 +298,7 @@ def check_clients(back: FirstSite) -> None:
     now = {status["slug"]: status["phase"] for status in before}
     assert now == {slug: each["phase"] for slug, each in first.newest.items()}
     assert (now["never_touched"], now["dual_read_clean"]) == ("dual_write", "dual_write")
-    # What NOVA wrote last, and nobody pushed. What this release pushed is the first release's own, and is written again.
+    # What NOVA wrote last, and nobody pushed; what this release pushed is the first release's own to write again.
     outcomes, again = ({item["slug"]: item["outcome"] for item in each["items"]} for each in pushed)
     assert outcomes["dual_write_pending"] == "updated"
     assert (again["dual_read_pending"], again["cut_over"]) == ("updated", "updated")
