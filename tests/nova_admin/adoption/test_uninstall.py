@@ -96,7 +96,7 @@ def test_it_stays_while_something_needs_it_and_all_reasons_are_told_at_once(uri)
 
     assert done.returncode == 1
     *reasons, others, last = done.stderr.splitlines()
-    assert last == "Nothing was removed."
+    assert last == "CommandError: Nothing was removed."
     purged, aws, dual_read, *rest = reasons
     assert purged.endswith(
         "(phase purged): many-03. First: manage.py move_clients aws --all-in purged --inline"
