@@ -159,8 +159,9 @@ def test_no_address_fails(ids, administrator, nothing_changes):
     draw = random.Random(SEED)
     for address in addresses:
         for name, method, args, options in list_requests(address, ids, draw):
-            for sender in (maria, nobody):
-                sender.send(name, method, *args, **options)
+            maria.send(name, method, *args, **options)
+            if not name.startswith(("id ", "?")):  # nobody is asked to log in before these are read
+                nobody.send(name, method, *args, **options)
 
     assert maria.failed + nobody.failed == []
     assert len(addresses) > 80

@@ -134,7 +134,7 @@ def go_in_and_out(nova: Nova, way: str, check: Callable[[], None] = lambda: None
     check()
 
     if way in ("superuser", "creator"):
-        check_again(nova, uri)
+        check_again(nova, uri, *(("--yes",) if way == "creator" else ()))
 
     owner = nova.uri if way == "managed" else uri
     gone = nova.manage("uninstall", "--yes", NOVA_DATABASE_URL=owner)
@@ -143,13 +143,16 @@ def go_in_and_out(nova: Nova, way: str, check: Callable[[], None] = lambda: None
     assert nova.ask("SELECT * FROM client_database_credentials ORDER BY id") == rows
 
 
-def check_again(nova: Nova, uri: str) -> None:
+def check_again(nova: Nova, uri: str, *yes: str) -> None:
     """Check that a second run has nothing to change."""
-    again = nova.adopt(*HOST, uri=uri)
+    written, there = nova.env_file.read_text(), nova.describe()
+
+    again = nova.adopt(*yes, *HOST, uri=uri)
 
     assert (again.returncode, again.stderr) == (0, "")
     assert ("nothing, all is there" in again.stdout) == (uri == nova.uri)
     assert "(for its owner alone) stays as it is." in again.stdout
+    assert (nova.env_file.read_text(), nova.describe()) == (written, there)
 
 
 def check_site_and_reader(nova: Nova, site: str, way: str) -> None:
