@@ -163,10 +163,9 @@ def run_child(
     if not (is_manage and is_up and warm_site.fits(environment)):
         return run(command, **options)
     with tempfile.NamedTemporaryFile("r") as told:
-        written = Path(told.name) if options["stdout"] else out, err
-        code = warm_site.run(
-            environment, (run_command, (command[1:], environment, *written), options["timeout"])
-        )
+        written = Path(told.name) if options.get("stdout") else out, err
+        args = (command[1:], environment, *written)
+        code = warm_site.run(environment, (run_command, args, TIMEOUT_SECONDS))
         return CompletedProcess(command, code, told.read())
 
 
