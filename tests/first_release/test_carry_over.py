@@ -237,7 +237,7 @@ def test_a_role_that_owns_none_of_it_is_told_what_to_run_and_changes_nothing(fir
     assert len(statements) == len(CARRIED_OVER) + 1
     assert (first.ask(WHERE_ALL_STANDS), first.rows("public")) == before
 
-    # Once they are run it is carried over; the schema migrations after that are another role's too.
+    # Once they are run, the tables are carried over; what `migrate` does then is tried above.
     first.run(*statements)
     done = first.manage(*CARRY_OVER)
 
