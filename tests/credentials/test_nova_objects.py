@@ -137,6 +137,7 @@ def hostile() -> Iterator[Hostile]:
         hostile.run(
             SPRING.format(token=hostile.token, nova=hostile.nova),
             "ALTER FUNCTION trap.yes(text) IMMUTABLE",
+            "DELETE FROM public.clients",  # a new check would be tried on its rows
             role=hostile.nova,
         )
         yield hostile
