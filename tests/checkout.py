@@ -8,16 +8,19 @@ import runpy
 import select
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 from tests import warm_site
 
@@ -67,8 +70,9 @@ def manage(*arguments: str, **environment: str) -> CompletedProcess[str]:
 def run_forked(command: list[str], surroundings: dict[str, str], *written: Path) -> int | None:
     """Run it in a process that is killed where it takes too long; return its exit code."""
     args = (command, surroundings, *written)
-    if warm_site.fits(surroundings) and (site := warm_site.take(forking)):
-        return site.run(run_command, args, TIMEOUT_SECONDS)
+    if warm_site.fits(surroundings):
+        warm_site.start_site(forking, in_production=not surroundings.get("DEBUG"))
+        return warm_site.run(surroundings, (run_command, args, TIMEOUT_SECONDS))
     process = forking.Process(target=run_command, args=args, daemon=True)
     process.start()
     process.join(TIMEOUT_SECONDS)
@@ -139,9 +143,30 @@ def run_command_on_terminal(command: list[str], environment: dict[str, str], nam
 def run_command(command: list[str], environment: dict[str, str], out: Path, err: Path) -> None:
     """Becomes the command: its own environment, working directory and output."""
     for number, file in ((1, out), (2, err)):
-        with file.open("w") as opened:
+        with file.open("a") as opened:
             os.dup2(opened.fileno(), number)
+    subprocess.run = partial(run_child, subprocess.run, out, err)
     become_command(command, environment)
+
+
+def run_child(
+    run: Callable[..., CompletedProcess[str]],
+    out: Path,
+    err: Path,
+    command: list[str],
+    **options: Any,
+) -> CompletedProcess[str]:
+    """Runs what the command starts: where that is `manage.py` again, it is forked too."""
+    environment = options.get("env", {})
+    is_manage = command[:2] == [sys.executable, str(ROOT / "manage.py")]
+    is_up = (not environment.get("DEBUG")) in warm_site.ADDRESSES
+    if not (is_manage and is_up and warm_site.fits(environment)):
+        return run(command, **options)
+    with tempfile.NamedTemporaryFile("r") as told:
+        written = Path(told.name) if options.get("stdout") else out, err
+        args = (command[1:], environment, *written)
+        code = warm_site.run(environment, (run_command, args, TIMEOUT_SECONDS))
+        return CompletedProcess(command, code, told.read())
 
 
 def become_command(command: list[str], environment: dict[str, str]) -> None:

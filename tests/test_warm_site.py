@@ -1,21 +1,25 @@
 """Commands that are forked from a site that is set up: each reads its own settings, and what doesn't fit isn't one."""
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
+from subprocess import CompletedProcess
 
 import pytest
 
 from tests import warm_site
-from tests.checkout import forking, manage
+from tests.checkout import manage
 
 SECONDS = 60
 
 ASK = """
-import os
+import os, psutil
+from django.apps import apps
 from django.conf import settings
 from django.db import connection
-print(os.getppid(), settings.DATABASES["default"]["NAME"], connection.settings_dict["NAME"], settings.AWS_ENDPOINT_URL)
+from django_q.conf import Conf
+print(psutil.Process(os.getppid()).ppid(), apps.is_installed("nova_admin.embedded"), settings.DEBUG)
+print(settings.DATABASES["default"]["NAME"], connection.settings_dict["NAME"], settings.AWS_ENDPOINT_URL)
+print(settings.SECRET_KEY, Conf.SECRET_KEY, settings.NOVA_MIN_READS)
 """
 
 
@@ -25,40 +29,49 @@ def ask(**environment: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_each_command_has_the_stores_that_it_was_told_of():
-    first, second = (
-        ask(DATABASE_URL=f"postgresql:///{name}", AWS_ENDPOINT_URL_SECRETS_MANAGER=endpoint)
-        for name, endpoint in (("one", "http://127.0.0.1:1001"), ("two", "http://127.0.0.1:1002"))
-    )
+def test_each_command_has_the_stores_and_keys_that_it_was_told_of():
+    key = "0123456789abcdef" * 4
+    told = {"SECRET_KEY": key, "NOVA_MIN_READS": "7"}
+    production = {"DEBUG": "", "ALLOWED_HOSTS": "example.invalid"}
+    answers = [
+        ask(DATABASE_URL=f"postgresql:///{name}", AWS_ENDPOINT_URL_SECRETS_MANAGER=endpoint, **more)
+        for name, endpoint, more in (
+            ("one", "https://127.0.0.1:1001", told),
+            ("two", "https://127.0.0.1:1002", told | {"SECRET_KEY": f"other{key}"}),
+            ("one", "https://127.0.0.1:1001", told | production),
+        )
+    ]
 
-    assert first[1:] == ["one", "one", "http://127.0.0.1:1001"]
-    assert second[1:] == ["two", "two", "http://127.0.0.1:1002"]
-    assert first[0] == second[0], "they come from two processes"
+    first, second, in_production = (answer[1:] for answer in answers)
+    assert first == ["True", "True", "one", "one", "https://127.0.0.1:1001", key, key, "7"]
+    assert second[2:-1] == ["two", "two", "https://127.0.0.1:1002", *[f"other{key}"] * 2]
+    assert in_production == ["False", "False", *first[2:]]
+    processes = [answer[0] for answer in answers]
+    assert processes[0] == processes[1] != processes[2]
 
 
 def test_two_at_once_run_at_once(tmp_path):
     """Before, the second began when the first had ended: a test of two that wait for each other never did."""
-    go_on = tmp_path / "go-on"
-    waits = f"""
+    files = tmp_path / "first", tmp_path / "second"
+    meets = """
 import pathlib, time
-deadline = time.monotonic() + {SECONDS}
-while not pathlib.Path({str(go_on)!r}).exists():
+pathlib.Path({!r}).touch()
+deadline = time.monotonic() + {}
+while not pathlib.Path({!r}).exists():
     assert time.monotonic() < deadline
     time.sleep(0.05)
 """
-    writes = f"import pathlib; pathlib.Path({str(go_on)!r}).touch()"
-    nowhere = {"DATABASE_URL": "postgresql:///unused"}
-    site = warm_site.warm_site(forking)
-    with ThreadPoolExecutor(1) as other:
-        first = other.submit(manage, "shell", "--no-imports", "-c", waits, **nowhere)
-        deadline = time.monotonic() + SECONDS
-        while not site.lock.locked():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        second = manage("shell", "--no-imports", "-c", writes, **nowhere)
+    with ThreadPoolExecutor(2) as both:
+        running = [
+            both.submit(ask_to_run, meets.format(str(own), SECONDS, str(other)))
+            for own, other in (files, files[::-1])
+        ]
 
-    for done in (first.result(), second):
-        assert (done.returncode, done.stderr) == (0, "")
+    assert [(done.result().returncode, done.result().stderr) for done in running] == [(0, "")] * 2
+
+
+def ask_to_run(code: str) -> CompletedProcess[str]:
+    return manage("shell", "--no-imports", "-c", code, DATABASE_URL="postgresql:///unused")
 
 
 @pytest.mark.parametrize("name", ["DEBUG", "NOVA_REQUIRE_APPROVAL", "AWS_REGION"])

@@ -1,8 +1,8 @@
-"""A process that has set the site up once, and forks another for each command: a fifth of the time that it takes else.
+"""Processes that have set the site up once, and fork another for each command: a fifth of the time that it takes else.
 
 Such a command reads its settings anew, as `manage.py` does. What stays from before is what `django.setup()` imports:
-the apps, the pages, the commands and the schema migrations. So it serves those commands alone whose surroundings differ
-from the run's own in nothing but where the stores are.
+the apps, the pages, the commands and the schema migrations. So they serve those commands alone whose surroundings
+differ from the run's own in nothing but keys, stores and limits. One is set up for development, one as in production.
 """
 
 import gc
@@ -12,88 +12,99 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Client, Connection, Listener, wait
 from multiprocessing.context import ForkServerContext
-from threading import Lock
+from typing import TypeAlias
 
 from tests.templates import RUN
 
-# What the processes of one run are told each for itself.
-STORES = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER")
-OF_THE_MOMENT = (*STORES, "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST", "NO_PROXY", "no_proxy")
-# Neither is asked while the site is set up.
-NOWHERE = {"DATABASE_URL": "postgresql:///unused", STORES[1]: "http://127.0.0.1:1"}
+Command: TypeAlias = tuple[Callable[..., None], tuple[object, ...], float]
+
+# Without them no site is set up, and nothing asks for them meanwhile.
+NEEDED = {
+    "DATABASE_URL": "postgresql:///unused",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER": "https://127.0.0.1:1",
+    "SECRET_KEY": os.environ.get("SECRET_KEY", ""),
+    **dict.fromkeys(("ALLOWED_HOSTS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "unused"),
+}
+# What each command may be told for itself: nothing that is imported keeps it.
+OF_A_COMMAND = {
+    *NEEDED,
+    *("DJANGO_SETTINGS_MODULE", "LOG_LEVEL", "NOVA_DATABASE_URL", "NOVA_ENV_FILE", "NO_PROXY", "no_proxy"),
+    *("NOVA_AUDIT_KEY", "NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_FINGERPRINT_KEY", "NOVA_MIN_READS"),
+    *("NOVA_AWS_READS_PER_SECOND", "NOVA_AWS_WRITES_PER_SECOND", "NOVA_PURGE_AFTER_DAYS", "PYTEST_CURRENT_TEST"),
+    *("AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_EC2_METADATA_DISABLED", "AWS_SHARED_CREDENTIALS_FILE"),
+    *("CSRF_TRUSTED_ORIGINS", "HTTPS_PROXY", "https_proxy"),
+}  # fmt: skip
 
 
-def without_stores(environment: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name not in OF_THE_MOMENT}
+def without_own(environment: dict[str, str]) -> dict[str, str]:
+    return {name: each for name, each in environment.items() if each and name not in OF_A_COMMAND}
 
 
-# As they are before the first test changes one.
-SURROUNDINGS = without_stores(dict(os.environ))
+# As they are before the first test changes one; in production other apps are installed.
+SURROUNDINGS = without_own(dict(os.environ))
+# Where the processes listen: for commands of the run's own surroundings (False), and of production.
+ADDRESSES: dict[bool, str] = {}
 
 
 def fits(environment: dict[str, str]) -> bool:
-    """Say whether a command with this environment can be a fork of the run's one process."""
-    return RUN in environment and without_stores(environment) == SURROUNDINGS
-
-
-class WarmSite:
-    """This process' end of the pipe, through which one command after another runs."""
-
-    def __init__(self, forking: ForkServerContext) -> None:
-        self.pipe, theirs = forking.Pipe()
-        self.lock = Lock()
-        self.process = forking.Process(target=serve, args=(theirs, SURROUNDINGS), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def run(
-        self, target: Callable[..., None], args: tuple[object, ...], seconds: float
-    ) -> int | None:
-        """Run the function in a fork; return its exit code, or nothing where it took longer and was killed.
-
-        Whoever `take`s the site runs one command.
-        """
-        try:
-            self.pipe.send((target, args, seconds))
-            code: int | None = self.pipe.recv()
-        finally:
-            self.lock.release()
-        return code
+    """Say whether a command with this environment can be a fork of one of the run's two processes."""
+    debug = {"DEBUG": environment.get("DEBUG") or SURROUNDINGS.get("DEBUG", "")}
+    return RUN in environment and without_own(environment | debug) == SURROUNDINGS
 
 
 @cache
-def warm_site(forking: ForkServerContext) -> WarmSite:
-    return WarmSite(forking)
+def start_site(forking: ForkServerContext, *, in_production: bool) -> None:
+    """Start the process, which ends with this one, and note where it listens."""
+    pipe, theirs = forking.Pipe()
+    args = (theirs, SURROUNDINGS, in_production)
+    forking.Process(target=serve, args=args, daemon=True).start()
+    theirs.close()
+    ADDRESSES[in_production] = pipe.recv()
+    _pipes.append(pipe)
 
 
-def take(forking: ForkServerContext) -> WarmSite | None:
-    """Return the run's one process; nothing while it runs a command: two that a test starts at once run at once."""
-    site = warm_site(forking)
-    return site if site.lock.acquire(blocking=False) else None
+_pipes: list[Connection] = []
 
 
-def serve(pipe: Connection, surroundings: dict[str, str]) -> None:
-    """Set the site up, then run what the pipe brings, until its other end is closed."""
+def run(environment: dict[str, str], command: Command) -> int | None:
+    """Run the function in a fork; return its exit code, or nothing where it took longer and was killed."""
+    with Client(ADDRESSES[not environment.get("DEBUG")]) as site:
+        site.send(command)
+        code: int | None = site.recv()
+    return code
+
+
+def serve(pipe: Connection, surroundings: dict[str, str], in_production: bool) -> None:
+    """Set the site up, then run what comes, each command in a fork, until the other end of the pipe is closed."""
     os.environ.clear()
-    os.environ.update(surroundings | NOWHERE | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings"})
+    os.environ.update(surroundings | NEEDED | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings"})
+    if in_production:
+        del os.environ["DEBUG"]
     multiprocessing.current_process().daemon = False  # one that is has no children
     set_up()
     fork = multiprocessing.get_context("fork")
-    while True:
-        try:
-            target, args, seconds = pipe.recv()
-        except EOFError:
-            return
-        process = fork.Process(target=target, args=args, daemon=True)
-        process.start()
-        process.join(seconds)
-        ended = not process.is_alive()
-        if not ended:
-            process.kill()
-            process.join()
-        pipe.send(process.exitcode if ended else None)
+    with Listener() as listener:
+        SURROUNDINGS.clear()
+        SURROUNDINGS.update(surroundings)
+        ADDRESSES[in_production] = str(listener.address)
+        pipe.send(listener.address)
+        while pipe not in wait([pipe, listener._listener._socket]):
+            with listener.accept() as connection:
+                fork.Process(target=run_one, args=(connection,)).start()
+
+
+def run_one(connection: Connection) -> None:
+    target, args, seconds = connection.recv()
+    process = multiprocessing.get_context("fork").Process(target=target, args=args, daemon=True)
+    process.start()
+    process.join(seconds)
+    ended = not process.is_alive()
+    if not ended:
+        process.kill()
+        process.join()
+    connection.send(process.exitcode if ended else None)
 
 
 def set_up() -> None:
@@ -103,6 +114,7 @@ def set_up() -> None:
     from django.core.management import get_commands, load_command_class
     from django.db import connections
     from django.db.migrations.loader import MigrationLoader
+    from django_q.conf import Conf
 
     settings.LOGGING_CONFIG = None  # a command that reads its settings has no log yet
     django.setup()
@@ -111,6 +123,7 @@ def set_up() -> None:
         if app in ("django.core", "credentials", "migration"):
             load_command_class(app, name)
     MigrationLoader(None)
+    Conf.SECRET_KEY = KeyOfCommand()  # it keeps the one that it was imported with
 
     for connection in connections.all(initialized_only=True):
         assert connection.connection is None
@@ -121,3 +134,10 @@ def set_up() -> None:
     del sys.modules["nova_admin.settings"]
     gc.collect()
     gc.freeze()
+
+
+class KeyOfCommand:
+    def __get__(self, _instance: object, _owner: type) -> str:
+        from django.conf import settings
+
+        return str(settings.SECRET_KEY)

@@ -103,9 +103,8 @@ def list_requests(address: str, ids: dict[str, int], draw: random.Random) -> Ite
     for before, pk in ids.items():
         url = url.replace(f"{before}PK", f"{before}{pk}")
     if "PK" in address:
-        for bad in draw.sample(malformed.IDS, 2):
-            yield f"id {bad[:9]}", "GET", (address.replace("PK", bad),), {}
-            yield f"id {bad[:9]}", "POST", (address.replace("PK", bad),), {}
+        for bad, method in zip(draw.sample(malformed.IDS, 2), ("GET", "POST"), strict=True):
+            yield f"id {bad[:9]}", method, (address.replace("PK", bad),), {}
     for name, value in zip(
         draw.sample(malformed.NAMES, 2), draw.sample(malformed.VALUES, 2), strict=True
     ):
@@ -160,8 +159,9 @@ def test_no_address_fails(ids, administrator, nothing_changes):
     draw = random.Random(SEED)
     for address in addresses:
         for name, method, args, options in list_requests(address, ids, draw):
-            for sender in (maria, nobody):
-                sender.send(name, method, *args, **options)
+            maria.send(name, method, *args, **options)
+            if not name.startswith(("id ", "?")):  # nobody is asked to log in before these are read
+                nobody.send(name, method, *args, **options)
 
     assert maria.failed + nobody.failed == []
     assert len(addresses) > 80

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from credentials.nova_objects import NovaObject, ObjectKind, list_foreign_objects
-from tests.attacks.hostile import SPRING, YES, hostile_database
-from tests.checkout import manage
+from tests.attacks.hostile import SPRING, copied_hostile_database
+from tests.attacks.test_hostile_database import migrate_with_a_trap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,16 +133,13 @@ OBJECTS = {
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[Hostile]:
     """A database with what NOVA's scripts made, and `migrate`."""
-    with hostile_database() as hostile:
-        hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
+    with copied_hostile_database("with_a_trap", migrate_with_a_trap) as hostile:
         hostile.run(
-            "CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO PUBLIC",
             SPRING.format(token=hostile.token, nova=hostile.nova),
-            YES.replace("LANGUAGE", "IMMUTABLE LANGUAGE"),
+            "ALTER FUNCTION trap.yes(text) IMMUTABLE",
+            "DELETE FROM public.clients",  # a new check would be tried on its rows
             role=hostile.nova,
         )
-        done = manage("migrate", DATABASE_URL=hostile.of(hostile.site))
-        assert done.returncode == 0, done.stderr
         yield hostile
 
 

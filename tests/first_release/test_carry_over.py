@@ -34,6 +34,9 @@ SELECT n.nspname::text, c.relkind::text, c.relname::text FROM pg_class c JOIN pg
 WHERE n.nspname IN ('public', 'nova_admin') ORDER BY 1, 2, 3
 """
 
+# The first step of `migrate` alone.
+CARRY_OVER = ("shell", "-c", "from django.db import connection; connection.prepare_database()")
+
 
 def as_texts(rows: list[dict[str, Any]], without: set[str] = frozenset()) -> Counter[str]:
     return Counter(
@@ -62,9 +65,7 @@ def test_the_tables_are_carried_over_as_they_are(first):
     before = first.rows("public")
     things = first.ask(WHERE_ALL_STANDS)
 
-    done = first.manage(
-        "shell", "-c", "from django.db import connection; connection.prepare_database()"
-    )
+    done = first.manage(*CARRY_OVER)
 
     assert done.returncode == 0, done.stderr
     assert in_one_piece(first) == "nova_admin"
@@ -87,14 +88,9 @@ def test_the_doctor_says_in_one_line_that_it_waits_for_migrate(first):
     assert first.tables("nova_admin") == []
 
 
-def test_migrate_keeps_every_row_and_leaves_novas_tables_alone_in_public(first):
-    first.own()
-    before = first.rows("public")
+def test_migrate_keeps_every_row_and_leaves_novas_tables_alone_in_public(first, migrated_first):
+    before, after = first.rows("public"), migrated_first.rows("nova_admin")
 
-    done = first.migrate()
-
-    assert done.returncode == 0, done.stderr
-    after = first.rows("nova_admin")
     assert REQUESTS not in after
     for table in {*CARRIED_OVER} - {REQUESTS}:
         without, old = CHANGED.get(table, set()), before[table]
@@ -108,16 +104,35 @@ def test_migrate_keeps_every_row_and_leaves_novas_tables_alone_in_public(first):
         assert added == 0 or (added > 0 and made_by_migrate), (table, added)
     # A schedule of the first release calls this release's function for it.
     assert all(is_task_name(row["func"]) for row in after["django_q_schedule"])
-    assert first.tables("public") == NOVA_TABLES
+    assert migrated_first.tables("public") == NOVA_TABLES
     sequences = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' ORDER BY 1"
-    assert [name for (name,) in first.ask(sequences)] == [
+    assert [name for (name,) in migrated_first.ask(sequences)] == [
         f"{table}_id_seq" for table in NOVA_TABLES
     ]
-    assert first.ask("SELECT to_regprocedure(%s) IS NULL", OLD_FUNCTION) == [(True,)]
-    public = first.rows("public")
+    assert migrated_first.ask("SELECT to_regprocedure(%s) IS NULL", OLD_FUNCTION) == [(True,)]
+    public = migrated_first.rows("public")
     assert {table: as_texts(public[table]) for table in NOVA_TABLES} == {
         table: as_texts(before[table]) for table in NOVA_TABLES
     }
+    # What was open is a requested run of one client.
+    asked = [row for row in before[REQUESTS] if row["state"] in ("requested", "waiting")]
+    expected = [
+        [
+            datetime.fromisoformat(row[name]) if name == "requested_at" else row[name]
+            for name in ASKED_OF
+        ]
+        for row in sorted(asked, key=lambda row: row["id"])
+    ]
+    assert [list(row[1:]) for row in migrated_first.ask(ASKED)] == expected != []
+    for table in ("migration_comparison", "migration_runitem", "migration_resolution"):
+        texts = {row["id"]: row["message"] for row in before[table]}
+        found = {row["id"]: (row["message"] or {}).get("text", "") for row in after[table]}
+        assert {pk: found[pk] for pk in texts} == texts
+    reasons = {row["id"]: row["reason"] for row in before["migration_phasechange"]}
+    assert {
+        row["id"]: row["reason"] or (row["note"] or {}).get("text", "")
+        for row in after["migration_phasechange"]
+    } == reasons
 
 
 # Administrator's eight permissions over users and groups, which are a role of its own now; and of requests, which are
@@ -135,40 +150,7 @@ SELECT run.id, run.by_id, run.move_from, run.move_to, run.reason, run.created_at
 FROM nova_admin.migration_run AS run JOIN nova_admin.migration_runitem AS item ON item.run_id = run.id
 WHERE run.state = 'requested' AND run.kind = 'move' AND item.outcome = '' ORDER BY run.id
 """
-
-
-def test_what_was_text_is_a_message_with_the_same_words(first, migrated_first):
-    before, after = first.rows("public"), migrated_first.rows("nova_admin")
-
-    for table in ("migration_comparison", "migration_runitem", "migration_resolution"):
-        texts = {row["id"]: row["message"] for row in before[table]}
-        found = {row["id"]: (row["message"] or {}).get("text", "") for row in after[table]}
-        assert {pk: found[pk] for pk in texts} == texts
-    reasons = {row["id"]: row["reason"] for row in before["migration_phasechange"]}
-    assert {
-        row["id"]: row["reason"] or (row["note"] or {}).get("text", "")
-        for row in after["migration_phasechange"]
-    } == reasons
-
-
-def test_an_open_request_goes_on_as_the_requested_run_of_one_client(first):
-    first.own()
-    requests = sorted(first.rows("public")[REQUESTS], key=lambda row: row["id"])
-    asked = [row for row in requests if row["state"] in ("requested", "waiting")]
-    assert asked
-
-    assert first.migrate().returncode == 0
-
-    found = first.ask(ASKED)
-    columns = ("requested_by_id", "old", "new", "reason", "requested_at", "client_id", "slug")
-    expected = [
-        [
-            datetime.fromisoformat(row[name]) if name == "requested_at" else row[name]
-            for name in columns
-        ]
-        for row in asked
-    ]
-    assert [list(row[1:]) for row in found] == expected
+ASKED_OF = ("requested_by_id", "old", "new", "reason", "requested_at", "client_id", "slug")
 
 
 @pytest.mark.nightly
@@ -195,16 +177,13 @@ def test_a_statement_that_fails_in_the_middle_leaves_everything_in_public(first)
     # In the way of an index of one of the later tables.
     in_the_way = "SEQUENCE nova_admin.migration_runitem_pkey"
     first.run(f"CREATE {in_the_way}", f"ALTER {in_the_way} OWNER TO {first.site}")
-    before = first.rows("public")
+    before = first.ask(WHERE_ALL_STANDS), first.rows("public")
 
     done = first.migrate()
 
     assert done.returncode != 0
     assert in_one_piece(first) == "public"
-    assert first.rows("public") == before
-    first.run(f"DROP {in_the_way}")
-    assert first.migrate().returncode == 0
-    assert in_one_piece(first) == "nova_admin"
+    assert (first.ask(WHERE_ALL_STANDS), first.rows("public")) == before
 
 
 @pytest.mark.nightly
@@ -258,8 +237,9 @@ def test_a_role_that_owns_none_of_it_is_told_what_to_run_and_changes_nothing(fir
     assert len(statements) == len(CARRIED_OVER) + 1
     assert (first.ask(WHERE_ALL_STANDS), first.rows("public")) == before
 
+    # Once they are run, the tables are carried over; what `migrate` does then is tried above.
     first.run(*statements)
-    done = first.migrate()
+    done = first.manage(*CARRY_OVER)
 
     assert done.returncode == 0, done.stderr
     assert in_one_piece(first) == "nova_admin"

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import signal
 
-import boto3
 import pytest
-
-from tests.first_release.database import answer
-from tests.first_release.load import load_secrets, store_arns
 
 # Ends itself by SIGKILL behind its so many-th statement that changes something.
 KILLED = r"""
@@ -65,39 +61,3 @@ def test_a_migrate_that_is_killed_is_run_again_and_ends_as_if_nothing_had_been(
     assert done.returncode == 0, done.stderr
     assert killed >= len(STATEMENTS) - 2
     assert {*first.ask(SCHEMA)} ^ {*migrated_first.ask(SCHEMA)} == set()
-
-
-# A run of the first release whose workers were stopped for the upgrade.
-HALF_DONE = """
-UPDATE public.migration_run SET state = 'running', finished_at = NULL WHERE id = 2;
-UPDATE public.migration_runitem SET outcome = '', finished_at = NULL, comparison_status = ''
-WHERE run_id = 2 AND id % 2 = 0
-"""
-ITEMS = """
-SELECT count(*), count(*) FILTER (WHERE outcome = '') FROM public.migration_runitem WHERE run_id = 2
-"""
-UNLIKE = """
-SELECT count(*) FROM nova_admin.migration_runitem WHERE run_id = 2 AND (outcome = '' OR act <> 'push')
-"""
-
-
-def test_a_run_that_was_half_done_at_the_upgrade_is_finished_by_this_release(first, aws):
-    first.own()
-    keys = {"aws_access_key_id": "embedded", "aws_secret_access_key": "embedded"}
-    client = boto3.client(
-        "secretsmanager", region_name="us-east-1", endpoint_url=aws.endpoint, **keys
-    )
-    store_arns(first.uri, load_secrets(client))
-    first.run(HALF_DONE)
-    ((total, left),) = first.ask(ITEMS)
-    assert first.migrate().returncode == 0
-    first.aws = aws.endpoint
-
-    counts = answer(first, "run", "resume", "2", "--inline")
-
-    assert 0 < left < total == counts["clients"]
-    (run,) = first.ask(
-        "SELECT state, finished_at IS NOT NULL FROM nova_admin.migration_run WHERE id = 2"
-    )
-    assert run == ("finished", True)
-    assert first.ask(UNLIKE) == [(0,)]

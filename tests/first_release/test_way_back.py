@@ -68,6 +68,25 @@ HOST = """
 SELECT db_host FROM public.client_database_credentials
 WHERE client_id = (SELECT id FROM public.clients WHERE slug = 'restored')
 """
+# Each command answers in JSON; a text is a statement of NOVA's.
+STEPS_IN_ONE = """
+import io, json
+from contextlib import redirect_stdout
+from django.core.management import call_command
+from django.db import connection
+answers = []
+for step in json.loads(%r):
+    if isinstance(step, str):
+        connection.cursor().execute(step)
+        continue
+    with redirect_stdout(io.StringIO()) as told:
+        try:
+            call_command(*step, "--format", "json", stdout=told)
+        except SystemExit:
+            pass
+    answers.append(json.loads(told.getvalue()))
+print(json.dumps(answers))
+"""
 # Every page that lists something, as a superuser sees it.
 PAGES = """
 import json
@@ -126,13 +145,11 @@ class FirstSite:
             check=False,
         )
 
-    def answer(self, *arguments: str) -> Any:
-        done = self.manage(*arguments, "--format", "json")
-        assert "Traceback" not in done.stderr, done.stderr
-        return json.loads(done.stdout)
-
-    def statuses(self) -> dict[str, dict[str, Any]]:
-        return {status["slug"]: status for status in self.answer("client_status")}
+    def answers(self, *steps: tuple[str, ...] | str) -> list[Any]:
+        """Run commands in one process, with NOVA's statements between them; return what the commands answer."""
+        done = self.manage("shell", "-c", STEPS_IN_ONE % json.dumps(steps))
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.fixture
@@ -199,7 +216,7 @@ def test_the_first_release_restores_the_purged_and_who_stays_purged_is_upgraded_
     check_pages(back)
     restored = check_restored(back)
     # So that a client which the first release purged is upgraded too.
-    (purged,) = back.answer("move_clients", "purged", PURGED_BEFORE)
+    ((purged,),) = back.answers(("move_clients", "purged", PURGED_BEFORE))
     assert purged["moved"], purged
 
     done = first.migrate()
@@ -222,7 +239,14 @@ def test_the_first_release_restores_the_purged_and_who_stays_purged_is_upgraded_
 def check_restored(back: FirstSite) -> dict[str, list[str]]:
     """Restore all purged clients but one by the first release; return their values by slug."""
     first = back.first
-    phases = {slug: status["phase"] for slug, status in back.statuses().items()}
+    slugs = (*PURGED_TODAY[:2], PURGED_BEFORE)
+    before, moved, pushed, compared = back.answers(
+        ("client_status",),
+        ("move_clients", "aws", *slugs),
+        ("push_pending", "--inline"),
+        ("compare_clients", *slugs, "--inline"),
+    )
+    phases = {status["slug"]: status["phase"] for status in before}
     assert phases == {slug: each["phase"] for slug, each in first.newest.items()}
     assert {phases[slug] for slug in (*PURGED_TODAY, PURGED_BEFORE)} == {"purged"}
     expected = {
@@ -236,15 +260,12 @@ def check_restored(back: FirstSite) -> dict[str, list[str]]:
         ],
     }
 
-    moved = back.answer("move_clients", "aws", *expected)
-
     assert all(each["moved"] for each in moved), moved
     assert {slug: read_values(first, slug, "public") for slug in expected} == expected
     assert first.ask(HOST) == [("db.of-the-day.invalid",)]
     # NOVA's writes while they were purged were counted, and are pushed.
-    pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
-    assert {pushed[slug]["outcome"] for slug in ("restored", PURGED_BEFORE)} == {"updated"}
-    compared = back.answer("compare_clients", *expected, "--inline")
+    outcomes = {item["slug"]: item["outcome"] for item in pushed["items"]}
+    assert {outcomes[slug] for slug in ("restored", PURGED_BEFORE)} == {"updated"}
     assert {item["status"] for item in compared["items"]} == {"match"}
     return expected
 
@@ -264,27 +285,23 @@ def read_values(first: First, slug: str, schema: str) -> list[str]:
 def check_clients(back: FirstSite) -> None:
     first = back.first
     assert sorted(first.tables("public")) == sorted([*CARRIED_OVER, *NOVA_TABLES])
-    now = back.statuses()
-    assert {slug: each["phase"] for slug, each in now.items()} == {
-        slug: each["phase"] for slug, each in first.newest.items()
-    }
-    assert (now["never_touched"]["phase"], now["dual_read_clean"]["phase"]) == (
-        "dual_write",
-        "dual_write",
+    before, *pushed, compared = back.answers(
+        ("client_status",),
+        ("push_pending", "--inline"),
+        *(
+            WRITE % ("'not-a-secret-of-the-next-day'", f"'{slug}'")
+            for slug in ("dual_read_pending", "cut_over")
+        ),
+        ("push_pending", "--inline"),
+        ("compare_clients", "--all", "--inline"),
     )
-    # What NOVA wrote last, and nobody pushed.
-    pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
-    assert pushed["dual_write_pending"]["outcome"] == "updated"
-    # What this release pushed is the first release's own: it may be written again.
-    with psycopg.connect(first.uri) as nova:
-        nova.execute(WRITE, ["not-a-secret-of-the-next-day", "dual_read_pending"])
-        nova.execute(WRITE, ["not-a-secret-of-the-next-day", "cut_over"])
-    pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
-    assert {slug: pushed[slug]["outcome"] for slug in ("dual_read_pending", "cut_over")} == {
-        "dual_read_pending": "updated",
-        "cut_over": "updated",
-    }
-    compared = back.answer("compare_clients", "--all", "--inline")
+    now = {status["slug"]: status["phase"] for status in before}
+    assert now == {slug: each["phase"] for slug, each in first.newest.items()}
+    assert (now["never_touched"], now["dual_read_clean"]) == ("dual_write", "dual_write")
+    # What NOVA wrote last, and nobody pushed; what this release pushed is the first release's own to write again.
+    outcomes, again = ({item["slug"]: item["outcome"] for item in each["items"]} for each in pushed)
+    assert outcomes["dual_write_pending"] == "updated"
+    assert (again["dual_read_pending"], again["cut_over"]) == ("updated", "updated")
     differ = {item["slug"] for item in compared["items"] if item["status"] != "match"}
     assert not differ & {
         "never_touched",
@@ -304,13 +321,35 @@ def check_pages(back: FirstSite) -> None:
     assert {page: status for page, status in pages.items() if status != 200} == {}
 
 
+# A run of the first release whose workers were stopped for the upgrade.
+HALF_DONE = """
+UPDATE public.migration_run SET state = 'running', finished_at = NULL WHERE id = 2;
+UPDATE public.migration_runitem SET outcome = '', finished_at = NULL, comparison_status = ''
+WHERE run_id = 2 AND id % 2 = 0
+"""
+ITEMS = """
+SELECT count(*), count(*) FILTER (WHERE outcome = '') FROM public.migration_runitem WHERE run_id = 2
+"""
+ENDED = "SELECT state, finished_at IS NOT NULL FROM nova_admin.migration_run WHERE id = 2"
+UNLIKE = """
+SELECT count(*) FROM nova_admin.migration_runitem WHERE run_id = 2 AND (outcome = '' OR act <> 'push')
+"""
+
+
 def check_upgrade(first: First) -> None:
+    first.run(HALF_DONE)
+    ((total, left),) = first.ask(ITEMS)
+
     done = first.migrate()
 
     assert done.returncode == 0, done.stderr
     again = {status["slug"]: status["phase"] for status in answer(first, "client_status")}
     assert again == {slug: each["phase"] for slug, each in first.newest.items()}
     assert first.tables("public") == NOVA_TABLES
+    counts = answer(first, "run", "resume", "2", "--inline")
+    assert 0 < left < total == counts["clients"]
+    assert first.ask(ENDED) == [("finished", True)]
+    assert first.ask(UNLIKE) == [(0,)]
 
 
 def test_the_script_moves_every_table_and_changes_nothing_while_one_is_in_use(migrated_first):

@@ -126,32 +126,27 @@ def test_moves_and_what_people_did_before_a_trim_are_there_again(real_function, 
     assert verify_audit().is_sound
 
     # Not again, and a move that the audit has is not told twice.
-    upgrade()
-    assert len(list_carried()) == len(carried)
-    assert AuditEvent.objects.filter(code="move").count() == PhaseChange.objects.count()
     call_command("migrate", "migration", BEFORE, verbosity=0)
     assert verify_audit().is_sound
     call_command("migrate", verbosity=0)
+    assert len(list_carried()) == len(carried)
+    assert AuditEvent.objects.filter(code="move").count() == PhaseChange.objects.count()
 
 
 def test_an_audit_that_was_never_trimmed_gets_only_what_was_never_recorded(transactional_db):
     maria, pk = make_user("maria"), make_client("idom")
     ClientMigration.objects.change_phase([pk], Phase.POSTGRES, Phase.DUAL_WRITE, by=maria)
+    make_comparison(pk, "mismatch", mismatches=[DIFFERENT])
     run = Run.start(kind=Run.Kind.PUSH, chosen=all_clients(), by=maria)
     run.items.update(outcome="failed", error_class="data", finished_at=timezone.now())
-
-    upgrade()
-
-    (event,) = list_carried()
-    assert (event.code, event.correlation, event.who) == ("failure", f"run {run.pk}", "maria")
-    assert str(event.message) == f"Push {run.pk} failed: data"
-
-
-def test_a_site_that_went_back_carries_over_what_happened_meanwhile(transactional_db):
-    pk = make_client("idom")
-    make_comparison(pk, "mismatch", mismatches=[DIFFERENT])
+    # What failed each minute, by nobody's order, is told once a day.
+    for days in (1, 1, 1, 2):
+        for kind in (Run.Kind.PUSH, Run.Kind.COMPARE):
+            each = Run.start(kind=kind, chosen=all_clients())
+            at = timezone.now().replace(hour=0, minute=1) - timedelta(days=days)
+            each.items.update(outcome="failed", error_class="data", finished_at=at)
     call_command("migrate", "migration", BEFORE, verbosity=0)
-    # As a former release stores them: without an event.
+    # As a former release stores them meanwhile: without an event.
     with connection.cursor() as cursor:
         for status, age in (("match", 0), ("match", 0), ("unchecked", 0), ("missing_in_aws", 0)):
             cursor.execute(
@@ -167,24 +162,12 @@ def test_a_site_that_went_back_carries_over_what_happened_meanwhile(transactiona
 
     told = AuditEvent.objects.filter(code="comparison").order_by("pk")
     assert [event.message.key for event in told] == [
-        "fields_differ",
-        "stores_agree",
-        "status_missing_in_aws",
+        *("fields_differ", "stores_agree", "status_missing_in_aws"),
     ]
-    assert len(list_carried()) == 2
-
-
-def test_what_failed_each_minute_is_told_once_a_day(transactional_db):
-    make_client("idom")
-    for days in (0, 0, 0, 1):
-        for kind in (Run.Kind.PUSH, Run.Kind.COMPARE):
-            run = Run.start(kind=kind, chosen=all_clients())
-            at = timezone.now().replace(hour=0, minute=1) - timedelta(days=days)
-            run.items.update(outcome="failed", error_class="data", finished_at=at)
-
-    upgrade()
-
-    assert list_codes() == ["failure"] * 2
+    assert sorted(list_codes()) == ["comparison"] * 2 + ["failure"] * 3
+    (event,) = (each for each in list_carried() if each.who == "maria")
+    assert (event.code, event.correlation) == ("failure", f"run {run.pk}")
+    assert str(event.message) == f"Push {run.pk} failed: data"
 
 
 @pytest.mark.nightly

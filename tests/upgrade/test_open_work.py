@@ -32,6 +32,8 @@ from tests.migration.pages import make_plan, start_plan
 __all__ = ["login", "login_server", "role", "role_in"]
 
 ASKED = ("by", "by_name", "reason", "created_at", "move_to", "override_reason", "override_lines")
+# What a gate is overridden for, and the line that 0.2.0 kept of it.
+KEYS_OF_BEFORE = {"copies": "copies_not_searched", "copies_found": "copies_found"}
 BEFORE = "0053_evidence_layouts_and_slugs"
 
 
@@ -118,51 +120,48 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     assert outcomes(plan) == {"four": Outcome.CREATED}
 
 
-def test_a_request_keeps_what_it_overrides_and_no_more_on_the_way_back_and_up(maria, settings):
+def test_requests_permissions_and_logins_are_the_same_on_the_way_back_and_up(
+    client, maria, settings
+):
     settings.NOVA_MIN_READS = 20
     (pk,) = in_dual_read("one")
-    boss = make_user("boss", "migration.move_client", "migration.override_gate")
+    purged = [make_full_client(slug) for slug in ("two", "three")]
+    boss = make_user(
+        "boss", "migration.move_client", "migration.purge_client", "migration.override_gate"
+    )
     override = Override("Test client", boss, kinds=frozenset({"reads"}))
     request_move(client_id=pk, new=Phase.AWS, by=boss, reason="INC-1", override=override)
-    before = Run.objects.values(*ASKED).get()
-
-    upgrade()
-
-    assert Run.objects.values(*ASKED).get() == before
-    assert before["override_lines"] == ["reads"]
-    assert [item.client_id for item in Run.objects.get().items.open()] == [pk]
-
-
-@pytest.mark.parametrize(
-    ("kind", "key"), [("copies", "copies_not_searched"), ("copies_found", "copies_found")]
-)
-def test_a_request_that_does_without_a_search_overrides_no_copies_on_the_way_back_and_up(kind, key):
-    pk = make_full_client("one")
-    enter_phase_together([pk], Phase.AWS)
-    boss = make_user("boss", "migration.purge_client", "migration.override_gate")
-    request_move(client_id=pk, new=Phase.PURGED, by=boss, reason="INC-1")
-    Run.objects.update(override_reason="Test client", override_lines=[kind])
+    enter_phase_together(purged, Phase.AWS)
+    for each, kind in zip(purged, KEYS_OF_BEFORE, strict=True):
+        request_move(client_id=each, new=Phase.PURGED, by=boss, reason="INC-2")
+        Run.objects.filter(items__client_id=each).update(
+            override_reason="Test client", override_lines=[kind]
+        )
+    before = list(Run.objects.order_by("pk").values(*ASKED))
+    approver = make_user("approver", "migration.approve_move")
+    viewers = Group.objects.create(name="Viewers of requests")
+    viewers.user_set.add(viewer := make_user("viewer"))
+    eva = make_user("eva", "credentials.view_client")
+    client.force_login(eva)
 
     go_back()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT line ->> 'key' FROM migration_moverequest, jsonb_array_elements(overridden) AS line"
+            " WHERE new = 'purged' ORDER BY migration_moverequest.id"
         )
-        assert cursor.fetchall() == [(key,)]
-    go_up()
-
-    assert Run.objects.get().override_lines == [kind]
-
-
-def test_permissions_of_requests_are_those_of_runs_for_who_had_them():
-    approver = make_user("approver", "migration.approve_move")
-    viewers = Group.objects.create(name="Viewers of requests")
-    viewers.user_set.add(viewer := make_user("viewer"))
-    go_back()
+        assert cursor.fetchall() == [(key,) for key in KEYS_OF_BEFORE.values()]
     viewers.permissions.add(Permission.objects.get(codename="view_moverequest"))
     Permission.objects.get(codename="view_moverequest").user_set.add(approver)
     go_up()
 
+    assert list(Run.objects.order_by("pk").values(*ASKED)) == before
+    assert [each["override_lines"] for each in before] == [
+        ["reads"],
+        *([k] for k in KEYS_OF_BEFORE),
+    ]
+    requested = Run.objects.order_by("pk")
+    assert [item.client_id for run in requested for item in run.items.open()] == [pk, *purged]
     for user in (User.objects.get(pk=approver.pk), User.objects.get(pk=viewer.pk)):
         assert user.has_perm("migration.view_run")
     assert User.objects.get(pk=approver.pk).has_perm("migration.approve_move")
@@ -171,6 +170,8 @@ def test_permissions_of_requests_are_those_of_runs_for_who_had_them():
     assert Group.objects.get(name="Approver").permissions.filter(pk=approve.pk).exists()
     assert not Permission.objects.filter(codename__endswith="_moverequest").exists()
     assert not ContentType.objects.filter(model="moverequest").exists()
+    assert client.get(f"/admin/credentials/client/{pk}/change/").status_code == 200
+    assert client.session["_auth_user_id"] == str(eva.pk)
 
 
 @pytest.mark.nightly
@@ -185,16 +186,3 @@ def test_a_rotation_that_was_killed_before_the_upgrade_is_ended_after_it(role_in
     assert go_on(role.client_id).outcome == RotationOutcome.ROTATED
     assert role.logs_in(role.in_row())
     assert role.in_aws() == role.in_row()
-
-
-def test_who_is_logged_in_goes_on_after_it(client):
-    pk = make_full_client("one")
-    eva = make_user("eva", "credentials.view_client")
-    client.force_login(eva)
-    page = f"/admin/credentials/client/{pk}/change/"
-    assert client.get(page).status_code == 200
-
-    upgrade()
-
-    assert client.get(page).status_code == 200
-    assert client.session["_auth_user_id"] == str(eva.pk)

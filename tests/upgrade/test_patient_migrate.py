@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -18,6 +19,10 @@ READ = "SELECT phase FROM nova_admin.migration_clientmigration LIMIT 1"
 LAYOUTS = """
 SELECT count(*) FROM pg_attribute
 WHERE attrelid = 'nova_admin.migration_clientmigration'::regclass AND attname = 'layout' AND NOT attisdropped
+"""
+WAITS = """
+SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE datname = current_database() AND NOT granted
 """
 # To wait for the other transaction's end would be to wait until the test ends it.
 NOT_FOR_LONG = "SET lock_timeout = '5s'"
@@ -44,10 +49,13 @@ def test_a_table_that_is_in_use_keeps_nobody_waiting_and_migrate_goes_on_once_it
             assert nova.execute(LAYOUTS).fetchone() == (0,)
 
             # It ends while the next one tries.
-            timer = threading.Timer(4, holder.rollback)
-            timer.start()
-            migrate(uri)
-            timer.join()
+            with ThreadPoolExecutor(1) as other:
+                running = other.submit(migrate, uri)
+                while nova.execute(WAITS).fetchone() == (0,):
+                    assert not running.done()
+                    time.sleep(0.005)
+                holder.rollback()
+                running.result()
             assert nova.execute(LAYOUTS).fetchone() == (1,)
 
 

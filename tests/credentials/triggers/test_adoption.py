@@ -5,10 +5,10 @@ import pytest
 
 from tests import nova_database
 from tests.credentials.triggers.migrated_database import NOVA_TABLES
-from tests.migrated import make_nova_tables, migrate
+from tests.migrated import make_nova_tables, migrate, migrated_database
 
 
-def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
+def test_adoption_leaves_every_table_and_row_as_it_is_and_no_gap(uri, connection):
     make_nova_tables(connection)
     before = (
         nova_database.catalogue(connection, NOVA_TABLES),
@@ -19,6 +19,8 @@ def test_adoption_leaves_every_table_and_row_as_it_is(uri, connection):
 
     assert nova_database.catalogue(connection, NOVA_TABLES) == before[0]
     assert nova_database.contents(connection, NOVA_TABLES) == before[1]
+    gaps = "SELECT count(*) FROM nova_admin.credentials_countinggap"
+    assert connection.execute(gaps).fetchone() == (0,)
 
 
 @pytest.mark.nightly
@@ -42,25 +44,11 @@ def test_adoption_makes_the_one_table_that_is_missing(uri, connection):
     )
 
 
-def test_an_empty_database_gets_the_tables_that_novas_sql_makes(uri, connection):
+def test_an_empty_database_gets_the_tables_that_novas_sql_makes(connection):
     three = NOVA_TABLES[:3]
-    with nova_database.database() as other, psycopg.connect(other, autocommit=True) as made_by_nova:
-        for table in (nova_database.CLIENTS, nova_database.DATABASES, nova_database.EMAILS):
-            made_by_nova.execute(table)
-        expected = nova_database.catalogue(made_by_nova, three)
+    for table in (nova_database.CLIENTS, nova_database.DATABASES, nova_database.EMAILS):
+        connection.execute(table)
 
-    migrate(uri)
-
-    assert nova_database.catalogue(connection, three) == expected
-    connection.execute(
-        nova_database.ROWS.partition("INSERT INTO public.client_database_schemas")[0]
-    )
-
-
-def test_adoption_of_a_live_database_leaves_no_gap(uri, connection):
-    make_nova_tables(connection)
-
-    migrate(uri)
-
-    gaps = "SELECT count(*) FROM nova_admin.credentials_countinggap"
-    assert connection.execute(gaps).fetchone() == (0,)
+    with migrated_database() as migrated, psycopg.connect(migrated, autocommit=True) as made:
+        assert nova_database.catalogue(made, three) == nova_database.catalogue(connection, three)
+        made.execute(nova_database.ROWS.partition("INSERT INTO public.client_database_schemas")[0])

@@ -42,30 +42,37 @@ def migrated(uri, connection) -> Iterator[str]:
         yield psycopg.conninfo.make_conninfo(uri, user=APP)
 
 
-def test_once_granted_the_next_migrate_makes_the_triggers(migrated, connection):
-    grant_triggers(connection)
+def test_migrate_says_what_to_grant_and_counts_once_it_is_granted(migrated, connection):
+    is_counted = "SELECT nova_admin.writes_are_counted()"
+    open_gaps = "SELECT count(*) FROM nova_admin.credentials_countinggap WHERE ended_at IS NULL"
+    change = (
+        "UPDATE public.client_database_credentials SET db_port = db_port + 1 WHERE client_id = 2"
+    )
+    assert connection.execute(is_counted).fetchone() == (False,)
+    assert connection.execute(open_gaps).fetchone() == (1,)
+    connection.execute(change)
 
     said = migrate(migrated)
 
-    assert "GRANT" not in said
-    before = writes(connection, 2)
-    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
-    assert writes(connection, 2) == before + 1
-
-
-def test_what_was_written_before_the_triggers_is_a_write_of_each_client_once(migrated, connection):
-    connection.execute(
-        "UPDATE public.client_database_credentials SET db_port = 1 WHERE client_id = 2"
-    )
+    for right in ("REFERENCES", "TRIGGER"):
+        assert f"GRANT {right} ON public.clients TO {APP};" in said
+    assert "GRANT CREATE" not in said
+    assert connection.execute(open_gaps).fetchone() == (1,)
     assert (writes(connection, 1), writes(connection, 2)) == (0, 0)
+
     grant_triggers(connection)
+    said = migrate(migrated)
 
-    migrate(migrated)
-
+    assert "GRANT" not in said
+    assert connection.execute(open_gaps).fetchone() == (0,)
+    assert connection.execute(is_counted).fetchone() == (True,)
+    # What was written before is a write of each client, once.
     counted = writes(connection, 1), writes(connection, 2)
     assert min(counted) > 0
     migrate(migrated)
     assert (writes(connection, 1), writes(connection, 2)) == counted
+    connection.execute(change)
+    assert (writes(connection, 1), writes(connection, 2)) == (counted[0], counted[1] + 1)
 
 
 @pytest.mark.nightly
@@ -80,17 +87,3 @@ def test_rows_of_a_client_that_is_gone_are_told_and_not_quoted(migrated, connect
 
     assert "client_aws_credentials has rows of clients that are gone" in said
     assert "98765" not in said
-
-
-def test_a_gap_stays_open_until_the_right_is_there(migrated, connection):
-    assert not connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]
-    open_gaps = "SELECT count(*) FROM nova_admin.credentials_countinggap WHERE ended_at IS NULL"
-    assert connection.execute(open_gaps).fetchone() == (1,)
-
-    migrate(migrated)
-    assert connection.execute(open_gaps).fetchone() == (1,)
-
-    grant_triggers(connection)
-    migrate(migrated)
-    assert connection.execute(open_gaps).fetchone() == (0,)
-    assert connection.execute("SELECT nova_admin.writes_are_counted()").fetchone()[0]

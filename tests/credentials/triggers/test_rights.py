@@ -7,7 +7,7 @@ import pytest
 
 from tests import nova_database
 from tests.checkout import manage
-from tests.credentials.triggers.migrated_database import APP, app_role, writes
+from tests.credentials.triggers.migrated_database import APP, app_role
 from tests.migrated import make_nova_tables, migrate
 
 
@@ -18,18 +18,6 @@ def without_trigger_right(uri, connection) -> Iterator[str]:
     with app_role(connection):
         connection.execute(f"CREATE SCHEMA nova_admin AUTHORIZATION {APP}")
         yield psycopg.conninfo.make_conninfo(uri, user=APP)
-
-
-def test_without_the_right_to_make_triggers_migrate_says_what_to_grant(
-    without_trigger_right, connection
-):
-    said = migrate(without_trigger_right)
-
-    for right in ("REFERENCES", "TRIGGER"):
-        assert f"GRANT {right} ON public.clients TO {APP};" in said
-    assert "GRANT CREATE" not in said
-    connection.execute("UPDATE public.clients SET name = 'Other' WHERE id = 2")
-    assert writes(connection, 2) == 0
 
 
 @pytest.mark.nightly

@@ -84,12 +84,10 @@ def test_a_running_site_gets_a_role_of_its_own_and_keeps_its_keys(tmp_path, load
         phases = "SELECT phase FROM {}.migration_clientmigration ORDER BY client_id"
         before = nova.ask(phases.format("public" if load is load_first else "nova_admin"))
 
-        planned = nova.adopt(uri=uri)
-        assert (planned.returncode, planned.stderr) == (0, "")
-        assert planned.stdout.count(f" OWNER TO {nova.site};") >= len(CARRIED_OVER) - 5
         done = nova.adopt("--yes", "--admin", "ana", uri=uri)
 
         assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count(f" OWNER TO {nova.site};") >= len(CARRIED_OVER) - 5
         settings = read_env_file(nova.env_file)
         assert (settings["SECRET_KEY"], settings["NOVA_ENVIRONMENT"]) == (SECRET_KEY, "staging")
         # They are derived from SECRET_KEY: other ones would make all that was signed look forged.
@@ -139,24 +137,21 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("planted", PLANTED)
-def test_what_novas_role_put_among_the_sites_tables_is_told_before_they_are_handed_over(
-    tmp_path, planted
-):
+def test_what_novas_role_put_among_the_sites_tables_is_told_before_they_are_handed_over(tmp_path):
     with running_site(load_kept, tmp_path) as nova:
         nova.run(
             "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
             "CREATE FUNCTION own_text() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
-            planted,
+            *PLANTED,
         )
         before = nova.describe()
 
         done = nova.adopt("--yes")
 
         assert done.returncode == 1
-        assert (
-            f"this is not the site's, and would run as its role: {PLANTED[planted]}" in done.stderr
-        )
+        told = done.stderr.partition("this is not the site's, and would run as its role: ")[2]
+        for each in PLANTED.values():
+            assert each in told
         assert nova.describe() == before
 
 

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from nova_admin.env_file import read_env_file
 from tests.migration.nova.readers.real_server import do_without, find_programs, running
 from tests.nova_admin.adoption.nova import Nova, made_nova
+from tests.nova_admin.adoption.test_ways_in_and_out import go_in_and_out
 
 HOST = ("--host", "nova.example.com")
 VERIFIER = "SELECT rolpassword FROM pg_authid WHERE rolname = %s"
@@ -50,11 +51,12 @@ def test_who_was_killed_after_the_file_was_written_goes_on_with_its_password_and
         f"?host={parts['host']}&port={parts['port']}\n"
     )
 
-    done = nova.adopt("--yes", *HOST)
+    def check_verifier() -> None:
+        assert nova.ask(VERIFIER, nova.site)[0][0].startswith("SCRAM-SHA-256$")
 
-    assert (done.returncode, done.stderr) == (0, "")  # it has logged in with it
-    assert find_password(nova) == "example-made-before"
-    assert nova.ask(VERIFIER, nova.site)[0][0].startswith("SCRAM-SHA-256$")
+    go_in_and_out(nova, "superuser", check=check_verifier)
+
+    assert find_password(nova) == "example-made-before"  # it has logged in with it
     log = server[1].read_text()
     assert f"CREATE ROLE {nova.site} LOGIN PASSWORD" in log
     assert "example-made-before" not in log

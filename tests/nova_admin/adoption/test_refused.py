@@ -1,18 +1,18 @@
 """What adopt refuses, in one sentence, with nothing changed."""
 
 import stat
+from contextlib import closing
 from io import StringIO
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from nova_admin.adoption.database import TURN
+from nova_admin.adoption import database
 from nova_admin.env_file import read_env_file
 from nova_admin.management.commands.adopt import Command
-from tests import nova_database
 from tests.migrated import migrated_nova_database
-from tests.migration.core.aws_writes.servers import make_standby, start_cluster, stop_cluster
+from tests.migration.core.aws_writes.servers import start_cluster, stop_cluster
 from tests.nova_admin.adoption.nova import PASSWORD, Nova
 
 HOST = ("--host", "nova.example.com")
@@ -42,13 +42,14 @@ def test_a_role_that_owns_nothing(nova):
 
 
 def test_a_replica(nova, tmp_path):
-    primary = start_cluster(tmp_path / "primary")
-    standby = make_standby(primary, tmp_path / "standby")
+    standby = start_cluster(tmp_path / "standby")
+    stop_cluster(standby)
+    (tmp_path / "standby" / "data" / "standby.signal").touch()
+    standby.run()
     try:
         told = refuse(nova, *HOST, uri=standby.uri)
     finally:
         stop_cluster(standby)
-        stop_cluster(primary)
     assert "This server is a replica" in told
 
 
@@ -63,7 +64,7 @@ def test_a_duplicate_of_a_sites_database(nova):
 
 def test_two_at_once(nova):
     with psycopg.connect(nova.uri) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [TURN])
+        other.execute("SELECT pg_advisory_lock(%s)", [database.TURN])
         assert "Another adopt or uninstall is at work" in refuse(nova, *HOST)
 
 
@@ -95,9 +96,9 @@ def test_a_role_whose_password_nobody_wrote_down_and_then_somebody_did(nova):
     assert "DATABASE_URL" in done.stdout.split("kept: ")[1].splitlines()[0]
 
 
-def make_uri(nova: Nova, role: str, database: str = "") -> str:
+def make_uri(nova: Nova, role: str, other: str = "") -> str:
     parts = psycopg.conninfo.conninfo_to_dict(nova.uri)
-    return f"postgresql://{role}:x@/{database or parts['dbname']}?host={parts['host']}&port={parts['port']}"
+    return f"postgresql://{role}:x@/{other or parts['dbname']}?host={parts['host']}&port={parts['port']}"
 
 
 def test_novas_own_role_unless_it_is_said(nova):
@@ -170,31 +171,22 @@ def test_hosts_that_are_none(nova):
     assert "--host is no name of a host" in refuse(nova, "--host", "https://nova.example.com")
 
 
-def test_how_aws_is_reached_and_where_the_proxy_is_go_into_the_settings(nova):
-    done = nova.adopt(
-        "--yes", "--host", "nova.example.com:8443", "--admin", "ana",
-        AWS_CA_BUNDLE="/etc/ssl/own.pem", https_proxy="http://proxy.example:3128",
-    )  # fmt: skip
-
-    assert (done.returncode, done.stderr) == (0, "")
-    settings = read_env_file(nova.env_file)
-    assert settings["AWS_CA_BUNDLE"] == "/etc/ssl/own.pem"
-    assert settings["HTTPS_PROXY"] == "http://proxy.example:3128"
-    assert settings["ALLOWED_HOSTS"] == "nova.example.com"
-    assert settings["CSRF_TRUSTED_ORIGINS"] == "https://nova.example.com:8443"
-    assert "https://nova.example.com:8443/admin/login/link/" in done.stdout
-
-
-def test_tables_in_use_while_they_are_handed_over(nova):
+def test_tables_in_use_while_they_are_handed_over(nova, monkeypatch):
+    monkeypatch.setattr(database, "PAUSE_SECONDS", 0)
     with (
-        nova_database.database() as _unused,
         migrated_nova_database() as uri,
         psycopg.connect(uri) as other,
+        closing(database.connect(uri)) as connection,
     ):
-        there = Nova(uri, nova.name, nova.env_file)
-        nova.env_file.write_text(f"SECRET_KEY={'0123456789abcdef' * 4}\n")
         other.execute("SELECT FROM nova_admin.migration_run")
-        assert "Tables of the site are in use" in refuse(there, *HOST)
+        before = Nova(uri, nova.name, nova.env_file).describe()
+        novas, former = (
+            database.describe_database(connection),
+            database.find_present_role(connection),
+        )
+        with pytest.raises(database.RefusedError, match="Tables of the site are in use"):
+            database.prepare(connection, novas, nova.site, verifier="", former=former, keep=True)
+        assert Nova(uri, nova.name, nova.env_file).describe() == before
 
 
 def test_nothing_else_is_undone_where_the_patch_is_wrong(nova, tmp_path):

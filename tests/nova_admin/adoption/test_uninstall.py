@@ -1,7 +1,7 @@
 """What keeps the site in NOVA's database, and what goes with it: each refused while NOVA would lose something."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from subprocess import CompletedProcess
 
 import boto3
@@ -9,13 +9,21 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from nova_admin.adoption.database import (
+    connect,
+    describe_database,
+    list_undoing,
+    prepare,
+    read_note,
+    undo,
+)
 from tests.checkout import manage, manage_on_terminal
 from tests.migrated import migrated_nova_database
 
 AWS = "AWS_ENDPOINT_URL_SECRETS_MANAGER"
 SITE_IS_THERE = "SELECT to_regnamespace('nova_admin') IS NOT NULL"
 PHASE = """
-INSERT INTO nova_admin.migration_clientmigration (client_id, phase, layout) VALUES (1, '{}', 'client')
+INSERT INTO nova_admin.migration_clientmigration (client_id, phase, layout) VALUES ({}, '{}', 'client')
 ON CONFLICT (client_id) DO UPDATE SET phase = excluded.phase
 """
 RUN = """
@@ -28,12 +36,12 @@ CREATE TRIGGER own AFTER INSERT ON public.client_credentials FOR EACH ROW EXECUT
 """
 OFFBOARDED = """
 INSERT INTO nova_admin.migration_offboarding (client_id, slug, former_phase, state, reason, begun_at)
-VALUES (1, 'idom', 'dual_write', 'offboarded', '', now())
+VALUES (4, 'many-04', 'dual_write', 'offboarded', '', now())
 """
 ROTATION = """
 INSERT INTO nova_admin.migration_rotation
     (client_id, slug, credential_type, step, outcome, version_id, begun_at, tried_at)
-VALUES (1, 'idom', 'database', 'begun', '', '', now(), now())
+VALUES (5, 'many-05', 'database', 'begun', '', '', now(), now())
 """
 
 
@@ -59,85 +67,68 @@ def uninstall(uri: str, *arguments: str, **environment: str) -> CompletedProcess
     return manage("uninstall", *arguments, DATABASE_URL=uri, **environment)
 
 
-@pytest.mark.parametrize(
-    ("statements", "told"),
-    [
-        (
-            [PHASE.format("dual_read")],
-            "(phase dual_read): idom. First: manage.py move_clients dual_write --all-in dual_read --inline",
-        ),
-        (
-            [PHASE.format("aws")],
-            "idom. First: manage.py move_clients dual_read --all-in aws --inline",
-        ),
-        (
-            [PHASE.format("purged")],
-            "idom. First: manage.py move_clients aws --all-in purged --inline",
-        ),
-        (
-            [PHASE.format("purged"), OFFBOARDED],
-            "The rows of 1 client hold no values, as of who is offboarded: idom.",
-        ),
-        ([PHASE.format("dual_write"), ROTATION], "A rotation is not finished of 1 client: idom."),
-        ([RUN], "Runs are at work: 1. First: manage.py run stop"),
-        ([WORKER], "Workers are alive: one.7."),
-        (
-            [
-                "CREATE TABLE public.notes (client_id bigint REFERENCES nova_admin.migration_run (id))"
-            ],
-            "stands on its tables: constraint notes_client_id_fkey on table public.notes.",
-        ),
-        (
-            ["CREATE VIEW public.phases AS TABLE nova_admin.migration_clientmigration"],
-            "rule _RETURN on view public.phases",
-        ),
-        (
-            [TRIGGER],
-            "trigger own on table public.client_credentials",
-        ),
-        (
-            [
-                "ALTER TABLE public.clients ADD asked boolean DEFAULT nova_admin.writes_are_counted()"
-            ],
-            "default value for column asked of table public.clients",
-        ),
-    ],
-)
-def test_it_stays_while_something_needs_it(uri, statements, told):
-    run(uri, *statements)
+STANDS_ON_IT = {
+    "constraint notes_client_id_fkey on table public.notes": "CREATE TABLE public.notes"
+    " (client_id bigint REFERENCES nova_admin.migration_run (id))",
+    "rule _RETURN on view public.phases": "CREATE VIEW public.phases AS TABLE nova_admin.migration_clientmigration",
+    "trigger own on table public.client_credentials": TRIGGER,
+    "default value for column asked of table public.clients": "ALTER TABLE public.clients ADD asked boolean"
+    " DEFAULT nova_admin.writes_are_counted()",
+}
+
+
+def test_it_stays_while_something_needs_it_and_all_reasons_are_told_at_once(uri):
+    phases = ("dual_read", "aws", "purged", "purged", "dual_write")
+    run(
+        uri,
+        "INSERT INTO clients (name, slug) SELECT n, 'many-' || to_char(n, 'FM00') FROM generate_series(3, 30) AS n",
+        "INSERT INTO nova_admin.migration_clientmigration (client_id, phase) SELECT id, 'aws' FROM clients"
+        " WHERE id > 5",
+        *(PHASE.format(number, phase) for number, phase in enumerate(phases, 1)),
+        OFFBOARDED,
+        ROTATION,
+        RUN,
+        WORKER,
+        *STANDS_ON_IT.values(),
+    )
 
     done = uninstall(uri, "--yes")
 
     assert done.returncode == 1
-    assert told in done.stderr
-    assert done.stderr.endswith("Nothing was removed.\n")
+    *reasons, others, last = done.stderr.splitlines()
+    assert last == "CommandError: Nothing was removed."
+    purged, aws, dual_read, *rest = reasons
+    assert purged.endswith(
+        "(phase purged): many-03. First: manage.py move_clients aws --all-in purged --inline"
+    )
+    assert aws.startswith(
+        "NOVA reads 26 clients not from PostgreSQL alone (phase aws): acme, many-06, many-07,"
+    )
+    assert aws.endswith("many-24, …. First: manage.py move_clients dual_read --all-in aws --inline")
+    assert dual_read.endswith(
+        "(phase dual_read): idom. First: manage.py move_clients dual_write --all-in dual_read --inline"
+    )
+    for line, told in zip(
+        rest,
+        (
+            "The rows of 1 client hold no values, as of who is offboarded: many-04.",
+            "A rotation is not finished of 1 client: many-05.",
+            "Runs are at work: 1. First: manage.py run stop",
+            "Workers are alive: one.7.",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(told)
+    assert "stands on its tables: " in others
+    assert [each in others for each in STANDS_ON_IT] == [True] * 4
     assert ask(uri, SITE_IS_THERE) == [(True,)]
     assert len(ask(uri, "SELECT FROM pg_trigger WHERE tgname LIKE 'nova_admin_count%'")) == 8
-
-
-def test_all_reasons_are_told_at_once_and_names_up_to_some(uri):
-    run(
-        uri,
-        WORKER,
-        "INSERT INTO clients (name, slug) SELECT n, 'many-' || to_char(n, 'FM00') FROM generate_series(1, 30) AS n",
-        "INSERT INTO nova_admin.migration_clientmigration (client_id, phase)"
-        " SELECT id, 'aws' FROM clients WHERE id > 2",
-    )
-
-    done = uninstall(uri)
-
-    first, *rest = done.stderr.splitlines()
-    assert first.startswith(
-        "NOVA reads 30 clients not from PostgreSQL alone (phase aws): many-01, many-02,"
-    )
-    assert "many-20, …. First:" in first
-    assert len(rest) == 2
 
 
 def test_shown_first_and_then_gone(uri):
     run(
         uri,
-        PHASE.format("dual_write"),
+        PHASE.format(1, "dual_write"),
         "INSERT INTO nova_admin.client_aws_credentials (client_id, access_key_id,"
         " secret_access_key) VALUES (1, 'EXAMPLEKEY', 'example-secret-3')",
     )
@@ -176,7 +167,7 @@ def test_on_a_terminal_it_wants_the_databases_name(uri, typed):
 def test_a_client_that_is_purged_while_it_waits_for_the_name_keeps_the_site(uri):
     with manage_on_terminal("uninstall", "--yes", columns=100, DATABASE_URL=uri) as terminal:
         terminal.wait_for("Type the database's name")
-        run(uri, PHASE.format("purged"))
+        run(uri, PHASE.format(1, "purged"))
         terminal.press(f"{conninfo_to_dict(uri)['dbname']}\n".encode())
         terminal.process.join(60)
         code = terminal.process.exitcode
@@ -273,18 +264,15 @@ def test_what_the_role_had_before_stays_as_it_was(nova):
         f"ALTER ROLE {nova.site} IN DATABASE {database} SET log_parameter_max_length = 77",
         f"GRANT pg_read_all_stats TO {nova.site}",
     )
-    parts = conninfo_to_dict(nova.uri)
-    nova.env_file.write_text(
-        f"DATABASE_URL=postgresql://{nova.site}:x@/{database}?host={parts['host']}&port={parts['port']}\n"
-    )
     before = nova.describe()
-    done = nova.adopt("--yes", "--host", "nova.example.com")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert nova.describe() != before
+    with closing(connect(nova.uri)) as owner:
+        prepare(owner, describe_database(owner), nova.site, verifier="", keep=True)
+        assert nova.describe() != before
 
-    done = nova.manage("uninstall", "--yes", NOVA_DATABASE_URL=nova.uri)
+        undoing = list_undoing(owner, nova.site, read_note(owner), is_novas=False)
+        owner.execute("DROP SCHEMA nova_admin CASCADE")
+        assert undo(owner, undoing) == []
 
-    assert (done.returncode, done.stderr) == (0, "")
     assert nova.describe() == before
 
 

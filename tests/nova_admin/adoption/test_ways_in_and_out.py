@@ -4,6 +4,7 @@ import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -20,6 +21,9 @@ RIGHTS = {
     "creator": ("GRANT CREATE ON DATABASE {database} TO {owner}", "ALTER ROLE {owner} CREATEROLE"),
     "superuser": (),
 }
+HOST = ("--host", "nova.example.com:8443")
+# How AWS is reached, and by which proxy, goes into the settings.
+REACHED = {"AWS_CA_BUNDLE": "/etc/ssl/own.pem", "HTTPS_PROXY": "http://proxy.example:3128"}
 COUNTED = "SELECT count(*) FROM nova_admin.credentials_clientwrite"
 
 
@@ -62,11 +66,11 @@ def debians_server():
         yield uri
 
 
-# The others do and print what is part of these two.
+# The others do and print what is part of this one, and of a superuser's way (test_passwords.py).
 NIGHTLY = [pytest.param(way, marks=pytest.mark.nightly) for way in ("shared", "creator")]
 
 
-@pytest.mark.parametrize("way", ["managed", "superuser", *NIGHTLY])
+@pytest.mark.parametrize("way", ["managed", *NIGHTLY])
 def test_what_adopt_made_is_there_and_after_uninstall_nothing_is(nova, way):
     go_in_and_out(nova, way)
 
@@ -77,27 +81,34 @@ def test_the_same_with_the_roles_of_an_older_postgresql(tmp_path, debians_server
         go_in_and_out(nova, "creator")
 
 
-def go_in_and_out(nova: Nova, way: str) -> None:
+def go_in_and_out(nova: Nova, way: str, check: Callable[[], None] = lambda: None) -> None:
+    """Adopt and uninstall; `check` asks something more of the database in between."""
     uri = give(nova, way)
     shared = ("--shared-role",) if way == "shared" else ()
     before, rows = (
         nova.describe(),
         nova.ask("SELECT * FROM client_database_credentials ORDER BY id"),
     )
+    text = nova.env_file.read_text() if nova.env_file.exists() else None
 
     planned = nova.adopt(*shared, uri=uri)
     assert (planned.returncode, planned.stderr) == (0, "")
     assert planned.stdout.splitlines()[-1].startswith("Nothing was changed.")
     assert nova.describe() == before
-    assert not nova.env_file.exists()
+    assert (nova.env_file.read_text() if nova.env_file.exists() else None) == text
 
-    done = nova.adopt("--yes", "--host", "nova.example.com", "--admin", "ana", *shared, uri=uri)
+    done = nova.adopt(
+        "--yes", *HOST, "--admin", "ana", *shared, uri=uri,
+        **{name.replace("HTTPS_PROXY", "https_proxy"): value for name, value in REACHED.items()},
+    )  # fmt: skip
     if way == "managed":
         assert done.returncode == 1
         assert "run adopt again" in done.stderr
         assert nova.describe() == before
         run_as_somebody_else(nova, nova.env_file.parent / "adopt.sql")
+        text = nova.env_file.read_text()
         done = nova.adopt("--yes", "--admin", "ana", uri=uri)
+        assert nova.env_file.read_text() == text
     assert (done.returncode, done.stderr) == (0, "")
     settings = read_env_file(nova.env_file)
     password = psycopg.conninfo.conninfo_to_dict(settings["DATABASE_URL"])["password"]
@@ -113,32 +124,34 @@ def go_in_and_out(nova: Nova, way: str) -> None:
         "nova.example.com",
         3,
     )
+    assert settings["CSRF_TRUSTED_ORIGINS"] == "https://nova.example.com:8443"
+    assert {name: settings[name] for name in REACHED} == REACHED
     assert stat.S_IMODE(nova.env_file.stat().st_mode) == 0o600
-    link = re.search(r"https://nova\.example\.com/admin/login/link/\d+-\S{43}/", done.stdout)
+    link = re.search(r"https://nova\.example\.com:8443/admin/login/link/\d+-\S{43}/", done.stdout)
     assert link
     assert nova.ask("SELECT username, is_superuser FROM nova_admin.auth_user") == [("ana", False)]
     check_site_and_reader(nova, settings["DATABASE_URL"], way)
+    check()
 
     if way in ("superuser", "creator"):
-        check_again(nova, uri)
+        check_again(nova, uri, *(("--yes",) if way == "creator" else ()))
 
-    if way == "managed":
-        gone = nova.manage("uninstall", "--yes", NOVA_DATABASE_URL=nova.uri)
-    else:
-        gone = nova.manage("uninstall", "--yes", NOVA_DATABASE_URL=uri)
+    owner = nova.uri if way == "managed" else uri
+    gone = nova.manage("uninstall", "--yes", NOVA_DATABASE_URL=owner)
     assert (gone.returncode, gone.stderr) == (0, "")
     assert nova.describe() == before
     assert nova.ask("SELECT * FROM client_database_credentials ORDER BY id") == rows
 
 
-def check_again(nova: Nova, uri: str) -> None:
-    """Check that a second run changes nothing."""
+def check_again(nova: Nova, uri: str, *yes: str) -> None:
+    """Check that a second run has nothing to change."""
     written, there = nova.env_file.read_text(), nova.describe()
 
-    again = nova.adopt("--yes", "--host", "nova.example.com", uri=uri)
+    again = nova.adopt(*yes, *HOST, uri=uri)
 
     assert (again.returncode, again.stderr) == (0, "")
     assert ("nothing, all is there" in again.stdout) == (uri == nova.uri)
+    assert "(for its owner alone) stays as it is." in again.stdout
     assert (nova.env_file.read_text(), nova.describe()) == (written, there)
 
 

@@ -44,9 +44,8 @@ def family_of(process: subprocess.Popen[str]) -> list[int]:
     return pids
 
 
-@pytest.mark.parametrize("command", [FAMILY, STUBBORN])
-def test_a_killed_caller_takes_the_command_with_it(command):
-    caller = start(CALLER, RUNNER, command)
+def test_a_killed_caller_takes_the_command_with_it():
+    caller = start(CALLER, RUNNER, STUBBORN)
     family = family_of(caller)
     caller.kill()
     caller.wait()
@@ -54,8 +53,10 @@ def test_a_killed_caller_takes_the_command_with_it(command):
     caller.stdout.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(("command", "code"), [(FAMILY, 143), (STUBBORN, 137)])
+@pytest.mark.parametrize(
+    ("number", "command", "code"),
+    [(signal.SIGTERM, STUBBORN, 137), (signal.SIGINT, FAMILY, 143)],
+)
 def test_a_runner_that_is_told_to_end_ends_the_command(number, command, code):
     runner = start(RUNNER, str(os.getpid()), "sh", "-c", command)
     family = family_of(runner)
