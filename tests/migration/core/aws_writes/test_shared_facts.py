@@ -17,7 +17,14 @@ from migration.core.aws_writes import _write_guard, find_write_refusal, write_gu
 from migration.core.clients import all_clients
 from migration.core.database_identity import CLAIM_EVENT, note_facts_after_migrate
 from migration.core.heartbeat import TaskTaker
-from migration.core.shared_facts import find_differences, list_own_facts, seen_account
+from migration.core.rate_limiter import rate_limiter
+from migration.core.shared_facts import (
+    fetch_all,
+    find_differences,
+    list_own_facts,
+    note_missing_facts,
+    seen_account,
+)
 from migration.doctor.looks import list_site_problems, look_at_site
 from migration.models import AuditEvent, ClientMigration, Comparison, DatabaseClaim, Secret
 from migration.moves.approvals import start_move_run
@@ -32,7 +39,7 @@ from nova_admin.embedded.faults import Fault
 from nova_admin.environment import AuditSettings
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_full_client, make_user
+from tests.factories import VIEW, make_full_client, make_user, nova_connected
 from tests.migrated import migrated_database
 from tests.migration.core.aws_writes.calls import count_writes
 from tests.migration.core.aws_writes.sites import WRITE, Site
@@ -389,6 +396,20 @@ def test_a_note_that_no_site_wrote_counts_as_none_and_is_written_anew(pushed, cl
         assert read_facts().keys() == noted, facts
 
 
+def test_who_notes_waits_for_no_held_table_and_its_connection_waits_for_others_as_before(pushed):
+    """All turns of this process are reserved on that connection, behind other processes' rows."""
+    own = rate_limiter()
+    note = lambda: own.run_statement(lambda it: note_missing_facts(it, {}))  # noqa: E731
+    with nova_connected() as nova:
+        nova.execute("LOCK TABLE public.clients")
+        noted = [note()]
+        nova.rollback()
+        noted.append(note())
+
+    assert noted == [False, True]
+    assert own.run_statement(lambda it: fetch_all(it, "SHOW lock_timeout", [])) == [("0",)]
+
+
 def test_the_account_is_noted_with_the_first_secret_and_asked_for_by_nobody_else(idom, aws, begin):
     enter_phase(idom, Phase.DUAL_WRITE)
     begin()
@@ -412,7 +433,7 @@ def test_another_account_that_has_the_same_names_is_told_by_its_secrets(pushed, 
     assert count_writes(aws) == before
 
 
-def test_another_account_that_has_none_of_the_secrets_gets_none(pushed, aws, begin):
+def test_another_account_that_has_none_of_the_secrets_gets_none(pushed, aws, settings, begin):
     """It answers, has nothing, and would take everything."""
     aws.reset()
     begin()
@@ -423,6 +444,12 @@ def test_another_account_that_has_none_of_the_secrets_gets_none(pushed, aws, beg
     assert result.message.key == "host_differs"
     assert list_secrets() == set()
     assert find_codes() == ["host_differs"]
+
+    # Two embedded stores share no account: somebody emptied the one.
+    settings.EMBEDDED_STORES = True
+    begin()
+    (result,) = push(client_ids=[pushed])
+    assert (result.outcome, list_secrets()) == ("created", {"nova/clients/idom"})
 
 
 def test_an_account_that_nobody_knows_as_aws_is_away_is_no_agreement_and_stops_nobody(
