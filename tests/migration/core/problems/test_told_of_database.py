@@ -79,12 +79,6 @@ def test_every_problem_has_a_cause():
     assert sorted(caused) == sorted(PROBLEMS)
 
 
-def assert_all_over(*codes: str, uri: str, **environment: str) -> None:
-    for code, told in ask(*codes, uri=uri, **environment).told.items():
-        assert (code, told.count, told.metrics) == (code, 0, 0)
-        assert (code, told.dashboard, told.health, told.doctor) == (code, Told(), Told(), Told())
-
-
 def test_problems_of_database_pooler_and_queue_are_told_alike_until_they_are_mended(
     migrated, tmp_path
 ):
@@ -98,25 +92,25 @@ def test_problems_of_database_pooler_and_queue_are_told_alike_until_they_are_men
         for each in caused.values():
             migrated.run(*(line.format(**roles) for line in each.cause))
         try:
-            asked = ask(*caused, *beside, uri=uri, **environment)
+            asked = ask(*caused, *beside, **{"uri": uri} | environment)
         finally:
             for each in caused.values():
                 migrated.run(*(line.format(**roles) for line in each.mend or ()))
         for code, told in asked.told.items():
-            if code == "tasks_left" or (code in caused and caused[code].mend is None):
+            if code in caused and caused[code].mend is None:
                 migrated.run(*asked.statements[code])
             assert_told_alike(PROBLEMS[code], told)
             # No page works without one of NOVA's tables; the page Health does.
             assert (told.dashboard == NO_ANSWER) == (code == "tables_missing")
 
     # These two change what is told of the others.
-    ask_while_caused(*sorted(CAUSES_IN_DATABASE.keys() - {"roles_not_apart", "tables_missing"}))
+    alone = {"roles_not_apart", "tables_missing"}
+    ask_while_caused(*sorted(CAUSES_IN_DATABASE.keys() - alone))
     ask_while_caused("tables_missing")
     nowhere = f"redis://127.0.0.1:{find_free_port()}"
     with pooled(uri, tmp_path, mode="transaction") as through_pooler:
-        asked = ask("pooler", "queue_away", uri=as_url(through_pooler), NOVA_REDIS_URL=nowhere)
-    for code, told in asked.told.items():
-        assert_told_alike(PROBLEMS[code], told)
+        elsewhere = {"uri": as_url(through_pooler), "NOVA_REDIS_URL": nowhere}
+        ask_while_caused("roles_not_apart", beside=("pooler", "queue_away"), **elsewhere)
 
     migrated.run(
         "INSERT INTO nova_admin.django_q_ormq (key, payload, lock)"
@@ -126,8 +120,13 @@ def test_problems_of_database_pooler_and_queue_are_told_alike_until_they_are_men
         server.start()
         with closing(redis.from_url(server.url)) as admin:
             admin.config_set("maxmemory-policy", "allkeys-lru")
-            of_queue = ("queue_at_risk", "tasks_left")
-            ask_while_caused("roles_not_apart", beside=of_queue, NOVA_REDIS_URL=server.url)
-            admin.config_set("maxmemory-policy", "noeviction")
-        codes = CAUSES_IN_DATABASE.keys() | CAUSED_ELSEWHERE
-        assert_all_over(*codes, uri=uri, NOVA_REDIS_URL=server.url)
+        mended = CAUSES_IN_DATABASE.keys() | {"pooler", "queue_away"}
+        of_queue = ("queue_at_risk", "tasks_left")
+        asked = ask(*of_queue, *mended, uri=uri, NOVA_REDIS_URL=server.url)
+    for code in of_queue:
+        assert_told_alike(PROBLEMS[code], asked.told[code])
+    for code in mended:
+        told = asked.told[code]
+        assert (code, told.count, told.metrics) == (code, 0, 0)
+        assert (code, told.dashboard, told.health, told.doctor) == (code, Told(), Told(), Told())
+    migrated.run(*asked.statements["tasks_left"])
