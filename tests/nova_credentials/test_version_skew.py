@@ -135,11 +135,10 @@ def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(kept, release)
 @pytest.mark.parametrize(
     ("release", "layout"),
     [
-        *((PRESENT, layout) for layout in Layout),
-        *((release, Layout.CLIENT) for release in KEPT_RELEASES),
+        *((release, Layout.CLIENT) for release in (PRESENT, *KEPT_RELEASES)),
         *(
             pytest.param(release, Layout.SERVICE, marks=pytest.mark.nightly)
-            for release in KEPT_RELEASES
+            for release in (PRESENT, *KEPT_RELEASES)
         ),
     ],
 )
