@@ -389,7 +389,13 @@ def test_lives_that_found_a_defect_keep_the_law(world, start, life):
     relive(machine(world))
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=[pytest.mark.nightly] * fault.takes_long)
+        for fault in FAULTS
+    ],
+)
 def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault):
     focused = machine(
         world, starts=[fault.start], acts=fault.acts, kinds=fault.kinds, within=fault.within
