@@ -19,16 +19,17 @@ from tests.law.campaign_mutations import CampaignFault as LayoutFault
 from tests.law.fault_injection import Interruption, What
 from tests.law.layout_acts import change_the_layout, the_old_secrets_go
 from tests.law.state_machine import Play
+from tests.long_tests import SOAK
 
 MAIL = Change(("mail",))
 ALL_THREE = Change(("password", "port", "mail"))
 CHANGE, GO, SAVE = (Play(act, MAIL, None) for act in (change_the_layout, the_old_secrets_go, save))
 READ_BY_AN_EARLIER_RELEASE = Play(a_reader_of_an_earlier_release_reads, MAIL, None)
 LAYOUT_FAULTS: list[LayoutFault] = []
-# Killed at each step in turn, and a save after each.
+# Killed at each step in turn, by day at every second, and a save after each.
 KILLED_AT_EACH_STEP = [
     play
-    for at in range(14)
+    for at in range(0, 14, 1 if SOAK else 2)
     for play in (Play(change_the_layout, MAIL, Interruption(What.KILLED, at)), SAVE)
 ]
 

@@ -70,6 +70,7 @@ class Fault:
     kinds: Sequence[What]
     within: int
     seed: int
+    takes_long: bool
 
     @property
     def name(self) -> str:
@@ -87,9 +88,10 @@ def fault(
     *,
     within: int = 48,
     seed: int = 3,  # of the lives; another one where these find the defect late
+    takes_long: bool = False,  # to be found: it is looked for by night
 ):
     def keep(plant):
-        FAULTS.append(Fault(plant, start, acts, kinds, within, seed))
+        FAULTS.append(Fault(plant, start, acts, kinds, within, seed, takes_long))
         return plant
 
     return keep
@@ -158,7 +160,7 @@ def writes_are_folded_in_two_transactions(patch):
     patch.setattr(ClientRevisionQuerySet, "fold_writes", fold_writes)
 
 
-@fault(Phase.AWS, [save])
+@fault(Phase.AWS, [save], takes_long=True)
 def an_old_token_is_put_again_and_believed(patch):
     put = SecretsManager.put_value
 
@@ -186,7 +188,7 @@ def every_version_is_taken_for_ours(patch):
     patch.setattr(secret_writer, "find_own_unplanned_versions", lambda *_, **__: set())
 
 
-@fault(Phase.AWS, [save], [What.DOWN])
+@fault(Phase.AWS, [save], [What.DOWN], takes_long=True)
 def a_save_after_the_cutover_ignores_that_aws_fails(patch):
     def write_document(rows, *, document):
         with suppress(SecretsManagerError):
@@ -218,6 +220,7 @@ def a_rollback_copies_nothing_back(patch):
     [What.NOVA_WRITES],
     within=60,
     seed=0,
+    takes_long=True,
 )
 def a_run_moves_clients_whose_rows_were_written_since_it_read_them(patch):
     patch.setattr(moves.MoveAttempt, "is_unchanged", lambda *_: True)
@@ -250,7 +253,7 @@ def a_purge_trusts_a_stored_comparison(patch):
     patch.setitem(moves.STEPS, (Phase.AWS, Phase.PURGED), purge)
 
 
-@fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED])
+@fault(Phase.AWS, [compare_and_forward, back, push], [What.KILLED], takes_long=True)
 def a_purge_takes_two_transactions(patch):
     def purge(batch):
         (attempt,) = batch.list_open()
@@ -295,7 +298,7 @@ def the_readers_cache_never_expires(patch):
     patch.setattr(Reader, "_fresh_entry", lambda self, slug: self._cached.get(slug))
 
 
-@fault(Phase.AWS, [save, read_cached, time_passes, read_without_aws])
+@fault(Phase.AWS, [save, read_cached, time_passes, read_without_aws], takes_long=True)
 def the_last_value_is_served_although_a_write_was_counted(patch):
     patch.setattr(ClientInPostgres, "has_same_values_as", lambda *_: True)
 
@@ -430,6 +433,7 @@ def an_undo_leaves_aws_as_it_was(patch):
     [What.TRIGGERS_GO],
     within=40,
     seed=2,
+    takes_long=True,
 )
 def the_fence_trusts_revisions_alone(patch):
     patch.setattr(
@@ -439,6 +443,6 @@ def the_fence_trusts_revisions_alone(patch):
     )
 
 
-@fault(Phase.DUAL_READ, [save], [What.TRIGGERS_GO], within=8)
+@fault(Phase.DUAL_READ, [save], [What.TRIGGERS_GO], within=8, takes_long=True)
 def a_form_trusts_the_revision_alone(patch):
     patch.setattr(Client, "make_stamp", lambda client: str(client.revision))

@@ -59,6 +59,8 @@ from tests.long_tests import SOAK
 
 # `make thorough` lives the same lives each time; `make soak` as many others as it is told to.
 SEEDS = dict(zip(Phase, range(len(Phase)), strict=True))
+# By night a life is interrupted at so many steps; by day at every second of these.
+EVERY = 1 if SOAK else 2
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_the_law_holds(world, start):
         run(lives, examples=SOAK, steps=50)
     else:
         # Few: the planted defects are found a hundred times as fast where it is known what to try, below.
-        run(lives, examples=3, steps=25, with_seed=SEEDS[start], shrink=False)
+        run(lives, examples=2, steps=20, with_seed=SEEDS[start], shrink=False)
 
 
 # Lives that found a defect once, in the site or in the machine. Which step is between opening and saving may change.
@@ -168,7 +170,7 @@ LIVES = (
                 )
             ],
         )
-        for at in range(12, 20)
+        for at in range(12, 20, EVERY)
     }
 )
 
@@ -235,7 +237,7 @@ LIVES |= {
         start,
         [
             play
-            for at in range(0, 24, 3)
+            for at in range(0, 24, 3 * EVERY)
             for play in (
                 Play(the_client_leaves_and_comes_back, MAIL, Interruption(What.KILLED, at)),
                 Play(nova_writes, MAIL, None),
@@ -251,7 +253,7 @@ LIVES |= {
         start,
         [
             play
-            for at in range(4, 100, 16)
+            for at in range(4, 100, 16 * EVERY)
             for play in (
                 Play(the_client_leaves_and_comes_back, MAIL, Interruption(what, at)),
                 BACK,
@@ -303,7 +305,7 @@ LIVES |= {
         start,
         [
             play
-            for at in range(7)
+            for at in range(0, 7, EVERY)
             for play in (
                 Play(nova_renames, MAIL, None),
                 Play(the_secrets_follow, MAIL, Interruption(What.KILLED, at)),
@@ -320,7 +322,7 @@ LIVES |= {
         start,
         [
             play
-            for at in range(1, 40, 6)
+            for at in range(1, 40, 6 * EVERY)
             for play in (
                 Play(act, MAIL, Interruption(What.NOVA_RENAMES, at)),
                 Play(save, MAIL, None),
@@ -387,7 +389,13 @@ def test_lives_that_found_a_defect_keep_the_law(world, start, life):
     relive(machine(world))
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=[pytest.mark.nightly] * fault.takes_long)
+        for fault in FAULTS
+    ],
+)
 def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault):
     focused = machine(
         world, starts=[fault.start], acts=fault.acts, kinds=fault.kinds, within=fault.within

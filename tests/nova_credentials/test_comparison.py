@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nova_credentials import comparison, credential_types
@@ -17,8 +17,11 @@ from nova_credentials.comparison import (
     list_paths,
     unreadable_mismatch,
 )
+from tests.long_tests import SOAK
 
 KEY = b"example-key-of-this-site"
+# Of these each document takes long to draw.
+FEW = 100 if SOAK else 40
 MARK = "zyxw"  # no hexadecimal digits, so that no code contains it by chance
 
 
@@ -270,6 +273,7 @@ values = st.recursive(
 anything = st.dictionaries(st.sampled_from(KNOWN_KEYS) | st.text(), values, max_size=6)
 
 
+@settings(max_examples=FEW)
 @given(anything)
 def test_a_document_matches_itself(document):
     assert compare_documents(document, json.loads(json.dumps(document)), key=KEY) == []
@@ -280,6 +284,7 @@ def hide_columns(path: str) -> str:
     return re.sub(r"(^|\.)extra\..*", r"\1extra.…", path)
 
 
+@settings(max_examples=FEW)
 @given(anything, anything)
 @example({"extra": {}}, {"extra": {"client_name": None}})
 @example({"extra": {"extra": {}}}, {"extra": {"extra": {"client_name": None}}})
@@ -314,6 +319,7 @@ marked = st.text(max_size=20).map(lambda text: f"{MARK}{text}")
 secrets = st.one_of(marked, st.lists(marked), st.dictionaries(marked, marked))
 
 
+@settings(max_examples=FEW)
 @given(
     st.dictionaries(st.sampled_from(KNOWN_KEYS) | marked, secrets),
     st.dictionaries(st.sampled_from(KNOWN_KEYS) | marked, secrets),

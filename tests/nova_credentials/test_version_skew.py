@@ -1,6 +1,6 @@
 """Readers and sites of different releases work together: a kept reader on this site, this reader on a kept site.
 
-`kept/` holds what `python -m tests.keep_release` wrote at each release. The present release is made on the way, so that
+`kept/` holds what `python -m tests.keep_release` wrote at each release. The present release is made each night, so that
 what is kept next is known to work.
 """
 
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import psycopg
@@ -35,7 +36,7 @@ PRESENT = "present"
 EARLY = "0.2.0.dev0"
 KEPT_RELEASES = sorted(path.stem.removeprefix("site-") for path in KEPT.glob("site-*.sql"))
 # To make what would be kept takes longer than all that is done with it.
-RELEASES = [pytest.param(PRESENT, marks=pytest.mark.long(9)), *KEPT_RELEASES]
+RELEASES = [pytest.param(PRESENT, marks=pytest.mark.nightly), *KEPT_RELEASES]
 EXPECTED = {
     ("database", None): "example-password-1",
     ("database", "archive"): "example-password-1",
@@ -135,11 +136,13 @@ def test_a_failure_of_a_kept_reader_at_aws_is_noted_and_no_answer(kept, release)
 @pytest.mark.parametrize(
     ("release", "layout"),
     [
-        *((PRESENT, layout) for layout in Layout),
         *((release, Layout.CLIENT) for release in KEPT_RELEASES),
         *(
-            pytest.param(release, Layout.SERVICE, marks=pytest.mark.nightly)
-            for release in KEPT_RELEASES
+            pytest.param(release, layout, marks=pytest.mark.nightly)
+            for release, layout in (
+                *product([PRESENT], Layout),
+                *product(KEPT_RELEASES, [Layout.SERVICE]),
+            )
         ),
     ],
 )

@@ -140,7 +140,7 @@ columns = {
 
 
 @hypothesis_settings(
-    max_examples=15 if SOAK else 3,
+    max_examples=15 if SOAK else 2,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import product
 from types import SimpleNamespace
 
 import psycopg
@@ -79,24 +80,20 @@ def answers(connection) -> bool:
 # Which driver
 
 
-def test_the_driver_is_psycopg2_where_it_is_installed(caching, login):
-    there = connect_to_database(caching, "idom")
-    assert isinstance(there, psycopg2.extensions.connection)
-    assert answers(there)
-
-
-def test_the_environment_names_the_driver(caching, login, driver):
-    there = connect_to_database(caching, "idom")
-    assert type(there).__module__.partition(".")[0] == driver.__name__
-    assert answers(there)
-
-
-def test_an_argument_comes_before_the_environment(caching, login, driver):
-    (other,) = (module for module in DRIVERS.values() if module is not driver)
-    for connect in (other.connect, other.__name__):
-        there = connect_to_database(caching, "idom", connect=connect)
-        assert type(there).__module__.partition(".")[0] == other.__name__
+def test_the_driver_is_the_argument_then_the_environments_then_psycopg2(
+    caching, login, monkeypatch
+):
+    def driver_of(**options) -> str:
+        there = connect_to_database(caching, "idom", **options)
         assert answers(there)
+        return type(there).__module__.partition(".")[0]
+
+    assert driver_of() == "psycopg2"
+    for name, other in (("psycopg2", "psycopg"), ("psycopg", "psycopg2")):
+        monkeypatch.setenv("NOVA_CONNECTION_DRIVER", name)
+        assert driver_of() == name
+        for connect in (DRIVERS[other].connect, other):
+            assert driver_of(connect=connect) == other
 
 
 def test_without_psycopg2_the_driver_is_psycopg(monkeypatch):
@@ -117,7 +114,7 @@ def test_an_unknown_driver_is_refused(caching):
 # A login that fails
 
 
-def test_a_refused_login_is_tried_once_more_past_the_cache(caching, login, driver):
+def test_a_login_that_fails_is_tried_once_more_past_the_cache(caching, login, driver):
     row, change = login
     caching.get_primary_credentials("idom")
     change("example-b")
@@ -125,10 +122,7 @@ def test_a_refused_login_is_tried_once_more_past_the_cache(caching, login, drive
 
     assert answers(connect_to_database(caching, "idom"))
 
-
-def test_any_other_failure_of_a_login_is_tried_once_more_too(caching, login, driver):
-    """The host has no address, or the database is gone: neither says "password" or "authentication"."""
-    row, _ = login
+    # The host has no address, or the database is gone: neither says "password" or "authentication".
     for column in ("db_name", "db_host"):
         right = getattr(caching.get_credential("idom", "database"), column)
         update("client_database_credentials", row, **{column: "no-such.invalid"})
@@ -230,13 +224,15 @@ def test_a_client_that_is_no_longer_active_is_a_value_error(caching, login):
 # Where no server is
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "/nowhere"])
-def test_a_server_that_is_not_there_is_not_asked_twice(caching, driver, reads, host):
-    make_database(make_client("idom"), db_host=host, db_port=1)
+def test_a_server_that_is_not_there_is_not_asked_twice(caching, reads):
+    for number, (host, driver) in enumerate(product(("127.0.0.1", "/nowhere"), DRIVERS)):
+        slug = f"client-{number}"
+        make_database(make_client(slug), db_host=host, db_port=1)
 
-    with pytest.raises(driver.OperationalError, match="'idom'"):
-        connect_to_database(caching, "idom")
-    assert reads == ["idom"]
+        with pytest.raises(DRIVERS[driver].OperationalError, match=f"'{slug}'"):
+            connect_to_database(caching, slug, connect=driver)
+        assert reads == [slug]
+        reads.clear()
 
 
 def test_a_server_that_gives_no_answer_in_time_is_not_asked_twice(caching, reads, monkeypatch):

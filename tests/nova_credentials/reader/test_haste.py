@@ -32,13 +32,16 @@ def read_in_threads(reader, slugs: list[str]) -> list[str]:
         return list(pool.map(read, slugs))
 
 
-def slow_down(reader, seconds: float) -> list[str]:
-    """Have AWS take so long for each answer; returns the list of what is asked of it."""
-    asked: list[str] = []
+def slow_down(reader, seconds: float) -> list[int]:
+    """Have AWS take so long for each answer; returns for each call how many were under way with it."""
+    under_way: set[int] = set()
+    asked: list[int] = []
 
-    def wait(request, **_):
-        asked.append(request.url)
+    def wait(**_):
+        under_way.add(threading.get_ident())
+        asked.append(len(under_way))
         time.sleep(seconds)
+        under_way.remove(threading.get_ident())
 
     reader._aws._get_manager().sm.meta.events.register("before-send.secrets-manager", wait)
     return asked
@@ -120,11 +123,13 @@ def test_more_readers_than_threads_wait_for_one(make_reader, monkeypatch):
         bring(pk, Phase.DUAL_READ)
     monkeypatch.setattr(from_aws, "THREADS", 2)
     reader = make_reader(timeout=30)
-    slow_down(reader, 0.2)
+    asked = slow_down(reader, 0.1)
 
-    assert read_in_threads(reader, slugs) == [PASSWORD] * 6
+    for times in (1, 2):
+        assert read_in_threads(reader, slugs) == [PASSWORD] * 6
+        assert {counts(pk) for pk in pks} == {(times, times, 0, 0)}
 
-    assert {counts(pk) for pk in pks} == {(1, 1, 0, 0)}
+    assert (len(asked), max(asked)) == (12, 2)
 
 
 def test_who_gets_no_thread_in_time_is_counted_apart(make_reader, monkeypatch, caplog):

@@ -61,37 +61,42 @@ def long_ago() -> None:
 # What is noted
 
 
-@pytest.mark.parametrize("phase", Phase)
-def test_the_first_read_notes_the_process_in_every_phase(reader, phase):
-    bring(make_full_client("idom"), phase)
+def test_the_first_read_notes_the_process_in_every_phase(make_reader):
+    for phase in Phase:
+        bring(make_full_client(phase), phase)
 
-    reader.get_primary_credentials("idom")
+        make_reader(timeout=30).client_id(phase)
+        assert ReaderProcess.objects.seen_in_last_hour().count() == 1
 
-    (row,) = ReaderProcess.objects.seen_in_last_hour()
-    assert (row.host, row.process_id) == (socket.gethostname(), os.getpid())
-    assert row.version == VERSION
-    # The embedded AWS takes any key; the tests' is "embedded".
-    assert row.access_key_end == ("dded" if phase.reads_aws else "")
-    assert (row.aws_error, row.aws_error_at) == ("", None)
-    assert timezone.now() - row.first_seen_at < timedelta(minutes=1)
+        ReaderProcess.objects.all().delete()
+        make_reader(timeout=30).get_primary_credentials(phase)
+        (row,) = ReaderProcess.objects.seen_in_last_hour()
+        assert (row.host, row.process_id) == (socket.gethostname(), os.getpid())
+        assert row.version == VERSION
+        # The embedded AWS takes any key; the tests' is "embedded".
+        assert row.access_key_end == ("dded" if phase.reads_aws else "")
+        assert (row.aws_error, row.aws_error_at) == ("", None)
+        assert timezone.now() - row.first_seen_at < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("phase", READS_AWS)
-def test_the_read_that_aws_fails_notes_the_class_of_the_error(reader, aws, role, phase):
-    bring(make_full_client("idom"), phase)
-    reader._aws._get_manager().sm.meta.events.register(
-        "before-send.secrets-manager", lambda **_: (_ for _ in ()).throw(no_credentials())
-    )
+def test_the_read_that_aws_fails_notes_the_class_of_the_error(make_reader):
+    for phase in READS_AWS:
+        ReaderProcess.objects.all().delete()
+        bring(make_full_client(phase), phase)
+        reader = make_reader(timeout=30)
+        reader._aws._get_manager().sm.meta.events.register(
+            "before-send.secrets-manager", lambda **_: (_ for _ in ()).throw(no_credentials())
+        )
 
-    try:
-        reader.get_primary_credentials("idom")
-    except SecretsManagerError:
-        assert phase in AWS_ALONE
+        try:
+            reader.get_primary_credentials(phase)
+        except SecretsManagerError:
+            assert phase in AWS_ALONE
 
-    row = noted()
-    assert row.aws_error == ErrorClass.PERMISSION
-    assert timezone.now() - row.aws_error_at < timedelta(minutes=1)
-    assert ReaderProcess.objects.failing_now().count() == 1
+        row = noted()
+        assert row.aws_error == ErrorClass.PERMISSION
+        assert timezone.now() - row.aws_error_at < timedelta(minutes=1)
+        assert ReaderProcess.objects.failing_now().count() == 1
 
 
 def no_credentials():
@@ -167,13 +172,6 @@ def test_what_the_cache_answers_is_not_noted(make_reader, later):
 
 
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS])
-def test_who_asks_for_ids_alone_is_noted_too(reader, phase):
-    bring(make_full_client("idom"), phase)
-    reader.client_id("idom")
-    assert ReaderProcess.objects.seen_in_last_hour().count() == 1
-
-
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS])
 def test_many_threads_make_one_note(reader, monkeypatch, phase):
     bring(make_full_client("idom"), phase)
     made = []
@@ -187,10 +185,16 @@ def test_many_threads_make_one_note(reader, monkeypatch, phase):
     assert ReaderProcess.objects.count() == 1
 
 
-@pytest.mark.parametrize("phase", Phase)
-def test_a_note_takes_no_message_of_its_own(reader, later, monkeypatch, phase):
-    bring(make_full_client("idom"), phase)
-    reader.get_primary_credentials("idom")
+def test_a_note_takes_no_message_of_its_own(make_reader, later, monkeypatch):
+    for phase in Phase:
+        bring(make_full_client(phase), phase)
+        reader = make_reader(timeout=30)
+        reader.get_primary_credentials(phase)
+        with monkeypatch.context() as counting:
+            assert_no_message_of_its_own(reader, phase, later, counting)
+
+
+def assert_no_message_of_its_own(reader, slug, later, monkeypatch) -> None:
     sent = []
     execute_there = psycopg.Connection.execute
 
@@ -204,11 +208,11 @@ def test_a_note_takes_no_message_of_its_own(reader, later, monkeypatch, phase):
     kept.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
     monkeypatch.setattr(psycopg, "connect", None)  # nor a connection
 
-    reader.get_primary_credentials("idom")
+    reader.get_primary_credentials(slug)
     without = len(sent)
     later(61)
     long_ago()
-    reader.get_primary_credentials("idom")
+    reader.get_primary_credentials(slug)
 
     assert ReaderProcess.objects.seen_in_last_hour().exists()
     assert len(sent) - without == without
@@ -224,8 +228,13 @@ def test_a_note_takes_no_message_of_its_own(reader, later, monkeypatch, phase):
 # Processes
 
 
-def test_a_forked_child_notes_itself_anew(database_url):
+def test_two_readers_of_a_process_are_one_row_and_another_process_and_its_forked_child_are_two(
+    make_reader, database_url
+):
     bring(make_full_client("idom"), Phase.POSTGRES)
+    for _ in range(2):
+        make_reader().get_primary_credentials("idom")
+    assert ReaderProcess.objects.count() == 1
 
     printed = run(
         """
@@ -242,19 +251,8 @@ print(os.getpid(), children[0])
         database_url,
     )
 
-    assert sorted(ReaderProcess.objects.values_list("process_id", flat=True)) == sorted(
-        map(int, printed.split())
-    )
-
-
-def test_two_readers_of_a_process_are_one_row_and_two_processes_are_two(make_reader, database_url):
-    bring(make_full_client("idom"), Phase.POSTGRES)
-    for _ in range(2):
-        make_reader().get_primary_credentials("idom")
-    assert ReaderProcess.objects.count() == 1
-
-    run('reader.get_database_credentials("idom")', database_url)
-    assert ReaderProcess.objects.count() == 2
+    noted = ReaderProcess.objects.values_list("process_id", flat=True)
+    assert sorted(noted) == sorted([os.getpid(), *map(int, printed.split())])
 
 
 # What stands in its way costs no read

@@ -5,6 +5,7 @@ from time import monotonic
 from types import SimpleNamespace
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from migration.core import aws_store, aws_writes
@@ -199,6 +200,10 @@ def test_a_claim_wants_a_reason_and_a_database_that_says_what_it_is(become_copy,
 
     with pytest.raises(ReasonError):
         claim_database(reason=" ")
+    for reason in (["--reason", ""], ["--reason", " "], []):
+        with pytest.raises(CommandError) as wanted:
+            call_command("claim_database", *reason)
+        assert wanted.value.returncode == 2
     monkeypatch.setattr(aws_writes, "read_identity", lambda _: None)
     with pytest.raises(ClaimRefused) as refused:
         claim_database(reason="INC-1")

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -52,25 +54,45 @@ def restore_all_and_migrate_backwards(source: str, target: str) -> None:
     assert manage("migrate", "credentials", "zero", DATABASE_URL=target).returncode == 0
 
 
+@contextmanager
+def fill_a_new_site(production: Site) -> Iterator[str]:
+    """A copy's site is as new as this one, which is made sooner; its key of versions is another one."""
+    with migrated_database() as uri:
+        there = Site(uri, production.aws)
+        there.ask("UPDATE nova_admin.migration_versionkey SET key = sha256(random()::text::bytea)")
+        assert there.add_client("idom") == production.idom
+        yield uri
+
+
+def migrate_after(copy: Callable[[str, str], None]) -> object:
+    @contextmanager
+    def make(production: Site) -> Iterator[str]:
+        with nova_database.database() as uri:
+            copy(production.uri, uri)
+            Site(uri, production.aws).migrate_first()
+            yield uri
+
+    return pytest.param(make, marks=pytest.mark.nightly, id=copy.__name__)
+
+
 def value_in_aws() -> str:
     return json.loads(SecretsManager().get_value(NAME).text)["database"]["password"]
 
 
 @pytest.mark.parametrize(
-    "copy",
+    "make_copy",
     [
-        restore_all_and_drop_the_schema,
-        pytest.param(restore_novas_tables_alone, marks=pytest.mark.nightly),
-        pytest.param(restore_all_and_migrate_backwards, marks=pytest.mark.nightly),
+        fill_a_new_site,
+        migrate_after(restore_all_and_drop_the_schema),
+        migrate_after(restore_novas_tables_alone),
+        migrate_after(restore_all_and_migrate_backwards),
     ],
 )
 def test_a_copy_without_the_sites_notes_writes_to_productions_secret_once_it_is_adopted(
-    production, aws, copy
+    production, aws, make_copy
 ):
-    with nova_database.database() as uri:
-        copy(production.uri, uri)
+    with make_copy(production) as uri:
         there = Site(uri, aws)
-        there.migrate_first()
         there.ask(WRITE, OF_COPY, production.idom)
         before = count_writes(aws)
 

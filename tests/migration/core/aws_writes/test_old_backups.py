@@ -20,7 +20,7 @@ from migration.pushes.saves import NOTHING_SAVED, AdminSave, SaveRefusedError
 from migration.pushes.secret_writer import REPLACED_STAGE
 from migration.runs.items import Outcome
 from nova_credentials.phases import Phase
-from tests.factories import update
+from tests.factories import make_full_client, update
 from tests.migration.core.aws_writes.backups import drop_backup, restore_backup, take_backup
 from tests.migration.moves.clients import (
     LINE,
@@ -35,46 +35,50 @@ from tests.nova_credentials.in_phases import bring
 
 OLDER, NEWER = "example-password-1", "example-newer"
 # The phase in the backup, and the phase that the client had reached when the backup was restored.
-OFTEN = {
-    *((then, Phase.PURGED) for then in LINE[:-1]),
-    (Phase.POSTGRES, Phase.DUAL_WRITE),
-    (Phase.DUAL_READ, Phase.DUAL_READ),
-    (Phase.DUAL_WRITE, Phase.AWS),
-    (Phase.AWS, Phase.AWS),
+Pair = tuple[Phase, Phase]
+ALL = {
+    (then, now)
+    for then, now in combinations_with_replacement(LINE, 2)
+    if now != LINE[0] and then != LINE[-1]
 }
-times = pytest.mark.parametrize(
-    ("then", "now"),
-    [
-        pytest.param(then, now, marks=() if (then, now) in OFTEN else pytest.mark.nightly)
-        for then, now in combinations_with_replacement(LINE, 2)
-        if now != LINE[0] and then != LINE[-1]
-    ],
-)
+OFTEN = {
+    (Phase.POSTGRES, Phase.DUAL_WRITE),
+    (Phase.DUAL_WRITE, Phase.AWS),
+    (Phase.DUAL_READ, Phase.DUAL_READ),
+    (Phase.AWS, Phase.PURGED),
+}
 
 
 @pytest.fixture
-def go_back(idom):
-    """The client is in `then`, its value is changed and pushed, it goes on to `now`, and the backup is restored."""
+def go_back(stores):
+    """Gives the clients, by slug, after the backup was restored.
 
-    def go(then: Phase, now: Phase) -> None:
-        bring(idom, then)
+    Each is in `then`, its value is changed and pushed, and it goes on to `now` before that.
+    """
+
+    def go(pairs: dict[str, Pair]) -> dict[str, int]:
+        pks = {slug: make_full_client(slug) for slug in pairs}
+        for slug, (then, _now) in pairs.items():
+            bring(pks[slug], then)
         take_backup()
-        if then == Phase.POSTGRES:
-            advance(idom, Phase.DUAL_WRITE)
-        write_password(idom, NEWER)
-        (pushed,) = push(client_ids=[idom])
-        assert pushed.outcome == Outcome.UPDATED
-        advance(idom, now)
+        for slug, (then, now) in pairs.items():
+            if then == Phase.POSTGRES:
+                advance(pks[slug], Phase.DUAL_WRITE)
+            write_password(pks[slug], NEWER)
+            (pushed,) = push(client_ids=[pks[slug]])
+            assert pushed.outcome == Outcome.UPDATED
+            advance(pks[slug], now)
         restore_backup()
-        assert phase_of(idom) == then
-        assert password(idom) == OLDER
+        for slug, (then, _now) in pairs.items():
+            assert (phase_of(pks[slug]), password(pks[slug])) == (then, OLDER)
+        return pks
 
     yield go
     drop_backup()
 
 
-def in_aws(sm, **stage: str) -> str:
-    answer = sm.sm.get_secret_value(SecretId=NAME, **stage)
+def in_aws(sm, slug: str = "idom", **stage: str) -> str:
+    answer = sm.sm.get_secret_value(SecretId=f"nova/clients/{slug}", **stage)
     return json.loads(answer["SecretString"])["database"]["password"]
 
 
@@ -83,71 +87,75 @@ def nova_writes_another_field(pk: int) -> None:
     update("client_database_credentials", row.pk, db_host="new-host.example")
 
 
-@times
-def test_what_is_newer_in_aws_is_shown_never_overwritten_and_can_be_copied_back(
-    idom, sm, go_back, then, now
-):
-    go_back(then, now)
-    shown = compare(client_ids=[idom])[idom]
-    assert [(each["path"], each["kind"]) for each in shown.mismatches] == [
-        ("database.password", "different")
-    ]
-    nova_writes_another_field(idom)
+@pytest.mark.parametrize("pairs", [OFTEN, pytest.param(ALL - OFTEN, marks=pytest.mark.nightly)])
+def test_what_is_newer_in_aws_is_shown_never_overwritten_and_can_be_copied_back(sm, go_back, pairs):
+    pks = go_back({"-".join(pair).replace("_", "-"): pair for pair in pairs})
+    compared = compare(client_ids=[*pks.values()])
+    for pk in pks.values():
+        assert [(each["path"], each["kind"]) for each in compared[pk].mismatches] == [
+            ("database.password", "different")
+        ]
+        nova_writes_another_field(pk)
 
     tasks.push_pending()
-    (pushed,) = push(client_ids=[idom])
+    results = {result.client_id: result for result in push(client_ids=[*pks.values()])}
 
-    assert in_aws(sm) == NEWER
-    assert pushed.message == WRITTEN_SINCE_BACKUP(name=NAME)
-    assert (pushed.outcome, pushed.error_class, pushed.refused) == (
-        Outcome.FAILED,
-        "conflict",
-        True,
-    )
-    assert pushed.comparison.status == "mismatch"
     assert not all_clients().push_due().exists()
+    for slug, pk in pks.items():
+        pushed = results[pk]
+        assert in_aws(sm, slug) == NEWER
+        assert pushed.message == WRITTEN_SINCE_BACKUP(name=f"nova/clients/{slug}")
+        assert (pushed.outcome, pushed.error_class, pushed.refused) == (
+            Outcome.FAILED,
+            "conflict",
+            True,
+        )
+        assert pushed.comparison.status == "mismatch"
 
-    copy_to_postgres(client_id=idom)
+        copy_to_postgres(client_id=pk)
 
-    assert password(idom) == in_aws(sm) == NEWER
-    assert in_aws(sm, VersionStage=REPLACED_STAGE) == OLDER
-    write_password(idom, "example-newest")
-    assert push(client_ids=[idom])[0].outcome == Outcome.UPDATED
-
-
-@pytest.mark.parametrize("then", [Phase.POSTGRES, Phase.AWS])
-def test_copied_to_aws_what_was_newer_is_kept_there(idom, sm, go_back, then):
-    go_back(then, Phase.PURGED)
-    nova_writes_another_field(idom)
-
-    copy_to_aws(client_id=idom)
-
-    assert in_aws(sm) == OLDER
-    assert in_aws(sm, VersionStage=REPLACED_STAGE) == NEWER
-
-
-@pytest.mark.parametrize(("now", "pending"), [(Phase.PURGED, False), (Phase.AWS, True)])
-def test_a_rollback_brings_the_newer_value_to_postgres(idom, sm, go_back, now, pending):
-    go_back(Phase.AWS, now)
-    if pending:
-        nova_writes_another_field(idom)
-
-    moved = move(client_id=idom, new=Phase.DUAL_READ)
-
-    assert moved.message.key == COPIED_TO_POSTGRES.key
-    assert password(idom) == in_aws(sm) == NEWER
-    if pending:
-        assert in_aws(sm, VersionStage=REPLACED_STAGE) == OLDER
+        assert password(pk) == in_aws(sm, slug) == NEWER
+        assert in_aws(sm, slug, VersionStage=REPLACED_STAGE) == OLDER
+        write_password(pk, "example-newest")
+        assert push(client_ids=[pk])[0].outcome == Outcome.UPDATED
 
 
-def test_a_save_in_a_form_that_shows_older_values_is_refused(idom, sm, go_back):
-    go_back(Phase.AWS, Phase.PURGED)
+def test_a_save_a_copy_to_aws_and_moves_back_keep_the_newer_value(sm, go_back):
+    in_postgres, in_phase_aws = (Phase.POSTGRES, Phase.AWS), (Phase.AWS, Phase.AWS)
+    back = {"read": (Phase.DUAL_READ, Phase.AWS), "written": (Phase.DUAL_WRITE, Phase.AWS)}
+    pks = go_back(
+        back
+        | {"in-postgres": in_postgres, "in-aws": in_phase_aws, "pending": in_phase_aws}
+        | {"agreed": in_phase_aws}
+    )
 
+    # A form shows the older values.
     with pytest.raises(SaveRefusedError) as refusal:
-        save_host(idom, "new-host.example")
+        save_host(pks["in-aws"], "new-host.example")
+    why = WRITTEN_SINCE_BACKUP(name="nova/clients/in-aws")
+    assert refusal.value.message == NOTHING_SAVED(error=why)
+    assert in_aws(sm, "in-aws") == NEWER
 
-    assert refusal.value.message == NOTHING_SAVED(error=WRITTEN_SINCE_BACKUP(name=NAME))
-    assert in_aws(sm) == NEWER
+    # A copy to AWS keeps it there.
+    for slug in ("in-postgres", "in-aws"):
+        nova_writes_another_field(pks[slug])
+        copy_to_aws(client_id=pks[slug])
+        assert in_aws(sm, slug) == OLDER
+        assert in_aws(sm, slug, VersionStage=REPLACED_STAGE) == NEWER
+
+    # A rollback brings it to PostgreSQL.
+    nova_writes_another_field(pks["pending"])
+    for slug in ("pending", "agreed"):
+        moved = move(client_id=pks[slug], new=Phase.DUAL_READ)
+        assert moved.message.key == COPIED_TO_POSTGRES.key
+        assert password(pks[slug]) == in_aws(sm, slug) == NEWER
+    assert in_aws(sm, "pending", VersionStage=REPLACED_STAGE) == OLDER
+
+    # Moves before the cutover leave AWS as it is.
+    for slug, (then, _now) in back.items():
+        move(client_id=pks[slug], new=LINE[LINE.index(then) - 1])
+        assert in_aws(sm, slug) == NEWER
+        assert PhaseChange.objects.first().old == then
 
 
 @transaction.atomic
@@ -172,16 +180,6 @@ def test_a_purged_client_is_restored_from_the_newer_value(idom, sm):
 
     assert password(idom) == NEWER
     drop_backup()
-
-
-@pytest.mark.parametrize("then", [Phase.DUAL_READ, Phase.DUAL_WRITE])
-def test_moves_back_leave_aws_as_it_is(idom, sm, go_back, then):
-    go_back(then, Phase.AWS)
-
-    move(client_id=idom, new=LINE[LINE.index(then) - 1])
-
-    assert in_aws(sm) == NEWER
-    assert PhaseChange.objects.first().old == then
 
 
 def test_a_push_that_was_killed_before_it_was_recorded_is_done_again(idom, sm, monkeypatch):

@@ -42,28 +42,70 @@ ROOT = Path(__file__).resolve().parents[4]
 REFUSED = {"database_is_copy", "writes_stopped"}
 
 
-def test_a_push_sends_nothing_and_stays_pending(stores, idom, refuse):
-    advance(idom, Phase.DUAL_WRITE)
-    write_password(idom, "example-new")
+def make_in(phase: Phase, slug: str) -> int:
+    pk = make_full_client(slug)
+    enter_phase(pk, phase)
+    return pk
+
+
+def test_what_would_write_is_refused_and_leaves_both_stores_as_they_are(stores, idom, sm, refuse):
+    """Each on a client of its own, in the phase in which it writes."""
+    enter_phase(idom, Phase.AWS)
+    pending, agreed = (make_in(Phase.DUAL_WRITE, slug) for slug in ("pending", "agreed"))
+    ready, saved = make_in(Phase.DUAL_READ, "ready"), make_in(Phase.AWS, "saved")
+    compare(client_ids=[ready])
+    change_in_aws(sm, password="example-theirs")
+    for pk in (pending, idom):
+        write_password(pk, "example-novas")
     refuse()
     before = count_writes(stores)
 
-    (pushed,) = push(client_ids=[idom])
-
+    # A push sends nothing and stays pending.
+    (pushed,) = push(client_ids=[pending])
     assert (pushed.outcome, pushed.postponed, pushed.refused) == (Outcome.FAILED, True, False)
     assert pushed.message.key in REFUSED
-    assert is_pending(idom)
-    assert count_writes(stores) == before
-    assert ClientMigration.objects.get(pk=idom).refused_revision is None
+    assert is_pending(pending)
+    assert ClientMigration.objects.get(pk=pending).refused_revision is None
 
-
-def test_a_copy_reads_and_compares(stores, idom, refuse):
-    advance(idom, Phase.DUAL_WRITE)
-    refuse()
-
-    assert compare(client_ids=[idom])[idom].status == "match"
-    (pushed,) = push(client_ids=[idom])
+    # What writes nothing goes on.
+    assert compare(client_ids=[agreed])[agreed].status == "match"
+    (pushed,) = push(client_ids=[agreed])
     assert pushed.outcome == Outcome.UNCHANGED
+
+    # The gate names it once.
+    shut = [check for check in evaluate_gate(read_snapshot(ready), Phase.AWS) if not check.passed]
+    assert [check.code in REFUSED for check in shut] == [True]
+
+    with pytest.raises(SaveRefusedError) as refusal:
+        save_password(saved, "example-new")
+    assert refusal.value.message.key == NOTHING_SAVED.key
+    assert password(saved) != "example-new"
+
+    # A rollback, or a copy either way, would keep in AWS what it replaces.
+    assert codes(idom, Phase.DUAL_READ) == ["replaced_not_kept"]
+    for copy in (copy_to_aws, copy_to_postgres):
+        with pytest.raises(NotResolved):
+            copy(client_id=idom)
+    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-theirs"
+    assert password(idom) == "example-novas"
+
+    # A move back leaves the secret, and says so.
+    moved = move(client_id=agreed, new=Phase.POSTGRES, schedule_deletion=True)
+    assert moved.message.key == KEPT_AFTER_ERROR.key
+    assert sm.describe_secret("nova/clients/agreed").deleted_at is None
+    assert "kept_after_error" in PhaseChange.objects.first().note.codes
+
+    assert count_writes(stores) == before
+
+
+@transaction.atomic
+def save_password(pk: int, value: str) -> None:
+    Client.objects.lock_rows(pk)
+    saving = AdminSave(pk)
+    row = DatabaseCredential.objects.get(client_id=pk)
+    row.db_password = value
+    row.save()
+    saving.write_or_push_to_aws(warn=lambda _: None)
 
 
 WRITES = {
@@ -111,40 +153,6 @@ def test_nothing_else_of_the_site_makes_a_client_of_secrets_manager():
     assert [name for name in makers if "embedded" not in name] == ["migration/core/aws_store.py"]
 
 
-def test_a_save_after_the_cutover_is_refused(stores, idom, refuse):
-    enter_phase(idom, Phase.AWS)
-    refuse()
-
-    with pytest.raises(SaveRefusedError) as refusal:
-        save_password(idom, "example-new")
-
-    assert refusal.value.message.key == NOTHING_SAVED.key
-    assert password(idom) != "example-new"
-
-
-@transaction.atomic
-def save_password(pk: int, value: str) -> None:
-    Client.objects.lock_rows(pk)
-    saving = AdminSave(pk)
-    row = DatabaseCredential.objects.get(client_id=pk)
-    row.db_password = value
-    row.save()
-    saving.write_or_push_to_aws(warn=lambda _: None)
-
-
-def test_the_gate_names_it_once_and_probes_nothing(stores, idom, refuse):
-    enter_phase(idom, Phase.DUAL_READ)
-    compare(client_ids=[idom])
-    refuse()
-    before = count_writes(stores)
-
-    shut = [check for check in evaluate_gate(read_snapshot(idom), Phase.AWS) if not check.passed]
-
-    assert len(shut) == 1
-    assert shut[0].code in REFUSED
-    assert count_writes(stores) == before
-
-
 def test_no_client_is_moved_forward(stores, refuse):
     pks = {}
     for old, new in pairwise(LINE):
@@ -156,50 +164,18 @@ def test_no_client_is_moved_forward(stores, refuse):
     assert [move for move, pk in pks.items() if not REFUSED & set(codes(pk, move[1]))] == []
 
 
-@pytest.mark.parametrize(("new", "old"), list(pairwise(LINE)))
-def test_moves_back_that_write_nothing_are_made(stores, idom, stop, old, new):
-    advance(idom, old)
+def test_moves_back_that_write_nothing_are_made(stores, stop):
+    pks = {old: make_full_client(old.replace("_", "-")) for old in LINE[1:]}
+    for old, pk in pks.items():
+        advance(pk, old)
     stop()
     before = count_writes(stores)
 
-    move(client_id=idom, new=new)
+    for new, old in pairwise(LINE):
+        move(client_id=pks[old], new=new)
+        assert phase_of(pks[old]) == new
 
-    assert phase_of(idom) == new
     assert count_writes(stores) == before
-
-
-def test_a_rollback_that_would_keep_rows_in_aws_is_refused(stores, idom, sm, refuse):
-    enter_phase(idom, Phase.AWS)
-    change_in_aws(sm, password="example-theirs")
-    write_password(idom, "example-novas")
-    refuse()
-
-    assert codes(idom, Phase.DUAL_READ) == ["replaced_not_kept"]
-    assert password(idom) == "example-novas"
-
-
-def test_a_secret_is_not_deleted_and_the_move_says_so(stores, idom, sm, refuse):
-    advance(idom, Phase.DUAL_WRITE)
-    refuse()
-
-    moved = move(client_id=idom, new=Phase.POSTGRES, schedule_deletion=True)
-
-    assert moved.message.key == KEPT_AFTER_ERROR.key
-    assert sm.describe_secret(NAME).deleted_at is None
-    assert "kept_after_error" in PhaseChange.objects.first().note.codes
-
-
-def test_a_mismatch_is_not_copied_where_that_would_write(stores, idom, sm, refuse):
-    enter_phase(idom, Phase.AWS)
-    change_in_aws(sm, password="example-theirs")
-    write_password(idom, "example-novas")
-    refuse()
-
-    for copy in (copy_to_aws, copy_to_postgres):
-        with pytest.raises(NotResolved):
-            copy(client_id=idom)
-    assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-theirs"
-    assert password(idom) == "example-novas"
 
 
 def test_every_page_says_it(client, become_copy):

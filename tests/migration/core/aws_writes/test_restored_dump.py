@@ -48,8 +48,6 @@ def lost(aws) -> Iterator[tuple[Site, bytes]]:
         assert site.migrate_all().returncode == 0
         for slug, phase in PHASES.items():
             site.ask(STAND, phase, slug)
-        assert site.manage("aws_writes", "stop", "--reason", "before the dump").returncode == 0
-        assert site.manage("aws_writes", "start").returncode == 0
         dump = dump_database(site.uri)
         for pk in ids.values():
             site.ask(WRITE, SINCE, pk)

@@ -9,15 +9,24 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
+from migration.core import shared_facts
 from migration.core.aws_store import describe_aws_account_and_key
 from migration.core.aws_writes import _write_guard, find_write_refusal, write_guard
 from migration.core.clients import all_clients
 from migration.core.database_identity import CLAIM_EVENT, note_facts_after_migrate
 from migration.core.heartbeat import TaskTaker
-from migration.core.shared_facts import find_differences, list_own_facts, seen_account
+from migration.core.rate_limiter import rate_limiter
+from migration.core.shared_facts import (
+    fetch_all,
+    find_differences,
+    list_own_facts,
+    note_missing_facts,
+    seen_account,
+)
 from migration.doctor.looks import list_site_problems, look_at_site
 from migration.models import AuditEvent, ClientMigration, Comparison, DatabaseClaim, Secret
 from migration.moves.approvals import start_move_run
@@ -32,10 +41,8 @@ from nova_admin.embedded.faults import Fault
 from nova_admin.environment import AuditSettings
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
-from tests.factories import VIEW, make_full_client, make_user
-from tests.migrated import migrated_database
+from tests.factories import VIEW, make_full_client, make_user, nova_connected
 from tests.migration.core.aws_writes.calls import count_writes
-from tests.migration.core.aws_writes.sites import WRITE, Site
 from tests.migration.moves.clients import (
     advance,
     enter_phase,
@@ -104,73 +111,60 @@ def claim(reason: str = "INC-7") -> dict:
     return json.loads(out.getvalue())
 
 
-def test_a_host_with_one_letter_more_in_its_prefix_creates_nothing_and_says_why(aws):
-    """It created a secret of its own for a client that was cut over, and NOVA read the old password."""
-    other = {"NOVA_SECRET_PREFIX": "nova/clientss", "AWS_REGION": "eu-west-1"}
-    with migrated_database() as uri:
-        site = Site(uri, aws)
-        idom = site.add_client("idom")
-        assert site.migrate_all().returncode == 0
-        site.ask("UPDATE nova_admin.migration_clientmigration SET phase = 'aws'")
-        site.ask(WRITE, "example-password-2", idom)
-        before = count_writes(aws)
-
-        pushed = site.push_pending(NOVA_SECRET_PREFIX="nova/clientss")
-
-        assert pushed.returncode == 1
-        differs = "NOVA_SECRET_PREFIX is nova/clientss here"
-        assert f"{differs}, and nova/clients is noted" in pushed.stderr
-        assert count_writes(aws) == before
-        assert list_secrets() == {"nova/clients/idom"}
-        # The first host goes on.
-        assert site.push_pending().returncode == 0
-        assert count_writes(aws) > before
-
-        # Of a database that an earlier release filled, what is shared is noted as the secrets have it, whoever
-        # runs `migrate` first: here two hosts at once, both with other settings.
-        site.ask("UPDATE nova_admin.migration_databaseclaim SET facts = NULL")
-        with ThreadPoolExecutor(2) as both:
-            run = [both.submit(site.manage, "migrate", "--no-color", **other) for _ in range(2)]
-            done = [each.result() for each in run]
-        ((facts,),) = site.ask("SELECT facts FROM nova_admin.migration_databaseclaim")
-        assert [differs in each.stdout for each in done] == [True, True], done
-        assert facts["NOVA_SECRET_PREFIX"] == ["nova/clients"]
-        assert facts["AWS_REGION"] == ["us-east-1"]
-        assert facts["AWS account"] == [HOME]
-
-
-@pytest.mark.parametrize(
-    ("setting", "fact"),
-    [
-        ({"NOVA_SECRET_PREFIX": "nova/clients/b"}, "NOVA_SECRET_PREFIX"),
-        ({"AWS_REGION": "eu-west-1"}, "AWS_REGION"),
-        ({"SECRET_KEY": NEW_KEY}, "SECRET_KEY"),
-        ({"NOVA_FINGERPRINT_KEY": NEW_KEY}, None),  # it replaces the one derived from SECRET_KEY
-        ({"NOVA_AUDIT": AuditSettings(key=NEW_KEY)}, "NOVA_AUDIT_KEY"),
-    ],
-)
-def test_what_differs_is_named_and_nothing_is_written(
-    pushed, aws, settings, begin, caplog, setting, fact
-):
-    for name, value in setting.items():
-        setattr(settings, name, value)
+def test_of_an_earlier_releases_database_is_noted_what_its_secrets_tell(pushed, settings, begin):
+    """Whoever runs `migrate` first: here two hosts at once, both with other settings."""
+    DatabaseClaim.objects.update(facts=None)
+    settings.NOVA_SECRET_PREFIX, settings.AWS_REGION = "nova/clientss", "eu-west-1"
     begin()
+
+    def migrate(_host: int) -> list[str]:
+        try:
+            return note_facts_after_migrate("default")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as both:
+        printed = [*both.map(migrate, range(2))]
+
+    differs = "NOVA_SECRET_PREFIX is nova/clientss here, and nova/clients is noted"
+    assert [differs in lines[0] for lines in printed] == [True, True]
+    facts = read_facts()
+    assert (facts["NOVA_SECRET_PREFIX"], facts["AWS_REGION"]) == (["nova/clients"], ["us-east-1"])
+    assert facts["AWS account"] == [HOME]
+
+
+# The fact that differs by each; another fingerprint key replaces the one derived from SECRET_KEY.
+SETTINGS = [
+    ({"NOVA_SECRET_PREFIX": "nova/clientss"}, "NOVA_SECRET_PREFIX"),
+    ({"AWS_REGION": "eu-west-1"}, "AWS_REGION"),
+    ({"SECRET_KEY": NEW_KEY}, "SECRET_KEY"),
+    ({"NOVA_AUDIT": AuditSettings(key=NEW_KEY)}, "NOVA_AUDIT_KEY"),
+    ({"NOVA_FINGERPRINT_KEY": NEW_KEY}, None),
+]
+
+
+def test_what_differs_is_named_and_nothing_is_written(pushed, aws, begin, caplog):
     write_password(pushed, "example-password-2")
     before = count_writes(aws)
-
-    with caplog.at_level(logging.ERROR, "migration.core.shared_facts"):
-        (result,) = push(client_ids=[pushed])
-        find_write_refusal()
-
-    if fact is None:
-        assert (result.message, count_writes(aws) > before) == (None, True)
-        return
-    assert result.message.key == "host_differs"
-    assert fact in str(result.message)
-    assert count_writes(aws) == before
-    assert find_codes() == ["host_differs"]
-    assert len(caplog.records) == 1
-    assert NEW_KEY not in caplog.text
+    for setting, fact in SETTINGS:
+        caplog.clear()
+        with override_settings(**setting), caplog.at_level(logging.ERROR, shared_facts.__name__):
+            begin()
+            (result,) = push(client_ids=[pushed])
+            find_write_refusal()
+            if fact is None:
+                assert (result.message, count_writes(aws) > before) == (None, True)
+                continue
+            assert result.message.key == "host_differs"
+            assert fact in str(result.message)
+            assert count_writes(aws) == before
+            assert find_codes() == ["host_differs"]
+            assert len(caplog.records) == 1
+            assert NEW_KEY not in caplog.text
+            with pytest.raises(CommandError, match=fact) as refused:
+                call_command("push_pending", "--inline")
+            assert refused.value.returncode == 1
+    assert list_secrets() == {"nova/clients/idom"}
 
 
 def test_a_host_that_differs_moves_back_and_not_forward(idom, settings, begin):
@@ -192,24 +186,23 @@ def live_in_another_account() -> None:
     set_facts(AWS_account=["210987654321"])
 
 
-@pytest.mark.parametrize(
-    ("phase", "back"), [(Phase.PURGED, Phase.AWS), (Phase.AWS, Phase.DUAL_READ)]
-)
-def test_what_another_account_holds_under_the_same_names_fills_no_rows(idom, begin, phase, back):
+def test_what_another_account_holds_under_the_same_names_fills_no_rows(idom, begin):
     """NOVA would be handed it as soon as PostgreSQL decides again."""
+    back = {idom: (Phase.AWS, Phase.DUAL_READ)}
     enter_phase(idom, Phase.AWS)
-    if phase == Phase.PURGED:
-        advance(idom, Phase.PURGED)
-    rows = read_passwords(idom)
+    purged = make_full_client("purged")
+    advance(purged, Phase.PURGED)
+    back[purged] = Phase.PURGED, Phase.AWS
+    rows = {pk: read_passwords(pk) for pk in back}
     note_facts_after_migrate("default")
     live_in_another_account()
     begin()
 
-    with pytest.raises(ShutGate) as shut:
-        move(client_id=idom, new=back)
-
-    assert shut.value.codes == ["host_differs"]
-    assert (phase_of(idom), read_passwords(idom)) == (phase, rows)
+    for pk, (phase, new) in back.items():
+        with pytest.raises(ShutGate) as shut:
+            move(client_id=pk, new=new)
+        assert shut.value.codes == ["host_differs"]
+        assert (phase_of(pk), read_passwords(pk)) == (phase, rows[pk])
 
 
 def test_an_account_that_has_no_secret_leaves_a_client_in_aws_too(idom, aws, begin):
@@ -239,28 +232,29 @@ def test_what_a_host_that_differs_finds_equal_is_no_evidence(pushed, begin):
     assert Comparison.objects.count() == ran
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [(Phase.DUAL_READ, Phase.AWS), (Phase.AWS, Phase.DUAL_READ)]
-)
-def test_a_run_in_another_account_waits_moves_nobody_and_stores_no_comparison(
-    idom, begin, old, new
-):
+def test_a_run_in_another_account_waits_moves_nobody_and_stores_no_comparison(idom, begin):
     """It reads the names of NOVA's secrets in another account, and may find there what the rows hold."""
-    enter_phase(idom, old)
-    compare(client_ids=[idom])
+    pks = {Phase.DUAL_READ: idom, Phase.AWS: make_full_client("other")}
+    for phase, pk in pks.items():
+        enter_phase(pk, phase)
+    compare(client_ids=[*pks.values()])
     note_facts_after_migrate("default")
     Comparison.objects.update(status=Comparison.Status.UNCHECKED)
     ClientMigration.objects.update(comparison_status=Comparison.Status.UNCHECKED)
     ran = Comparison.objects.count()
-    run = start_move_run(chosen=all_clients(), old=old, new=new, reason="INC-7")
-    item = run.items.get()
+    there_and_back = (Phase.DUAL_READ, Phase.AWS), (Phase.AWS, Phase.DUAL_READ)
+    runs = [
+        start_move_run(chosen=all_clients().in_phases(old), old=old, new=new, reason="INC-7")
+        for old, new in there_and_back
+    ]
     live_in_another_account()
     begin()
 
-    process_move_items(run, {idom: item})
-
-    assert item.message.codes == ["host_differs"]
-    assert (item.outcome, phase_of(idom)) == ("", old)
+    for run, (old, _new) in zip(runs, there_and_back, strict=True):
+        item = run.items.get()
+        process_move_items(run, {pks[old]: item})
+        assert item.message.codes == ["host_differs"]
+        assert (item.outcome, phase_of(pks[old])) == ("", old)
     assert Comparison.objects.count() == ran
 
 
@@ -318,32 +312,22 @@ def test_a_lost_key_is_claimed_with_a_reason_and_the_old_one_differs_from_then_o
     assert find_write_refusal().key == "host_differs"
 
 
-@pytest.mark.parametrize(
-    ("phase", "setting", "value"),
-    [
-        (Phase.DUAL_WRITE, "NOVA_SECRET_PREFIX", "nova/clients/b"),
-        (Phase.DUAL_WRITE, "AWS_REGION", "eu-west-1"),
-        (Phase.DUAL_READ, "AWS_REGION", "eu-west-1"),
-        (Phase.AWS, "NOVA_SECRET_PREFIX", "nova/clients/b"),
-    ],
-)
-def test_prefix_and_region_change_only_while_nova_reads_no_client_from_aws(
-    idom, settings, begin, phase, setting, value
-):
-    enter_phase(idom, phase)
+def test_prefix_and_region_change_only_while_nova_reads_no_client_from_aws(idom, settings):
+    enter_phase(idom, Phase.DUAL_WRITE)
     note_facts_after_migrate("default")
-    setattr(settings, setting, value)
-    write_guard().forget_state()
+    for setting, value in (("NOVA_SECRET_PREFIX", "nova/clients/b"), ("AWS_REGION", "eu-west-1")):
+        setattr(settings, setting, value)
+        for phase in (Phase.DUAL_READ, Phase.AWS):
+            ClientMigration.objects.update(phase=phase)
+            write_guard().forget_state()
+            with pytest.raises(CommandError, match="back to dual_write first") as refused:
+                claim()
+            assert refused.value.returncode == 2
 
-    if phase == Phase.DUAL_WRITE:
+        ClientMigration.objects.update(phase=Phase.DUAL_WRITE)
         assert claim()["facts"][0]["claimed"] == value
         assert DatabaseClaim.objects.newest().facts[setting] == [value]
         assert find_write_refusal() is None
-    else:
-        with pytest.raises(CommandError, match="back to dual_write first") as refused:
-            claim()
-        assert refused.value.returncode == 2
-        assert find_write_refusal().key == "host_differs"
 
 
 @pytest.mark.parametrize("clients", [2, 13])
@@ -373,20 +357,33 @@ def test_a_living_process_whose_account_changes_makes_nothing_in_the_other(
     assert all(is_pending(pk) for pk in pks)
 
 
-def test_a_note_that_no_site_wrote_counts_as_none_and_is_written_anew(pushed, client, begin):
-    client.force_login(make_user("viewer", *VIEW))
+def test_a_note_that_no_site_wrote_counts_as_none_and_is_written_anew(pushed, begin):
     written = '{"SECRET_KEY": []}', '{"AWS account": 7}', '{"AWS_REGION": {"0": 1}}'
     for facts in ("[]", "7", "null", *written):
         with connection.cursor() as cursor:
             cursor.execute("UPDATE migration_databaseclaim SET facts = %s::jsonb", [facts])
         begin()
 
-        assert client.get(reverse("admin:index")).status_code == 200, facts
+        assert find_codes() == [], facts
         assert TaskTaker().takes_tasks(), facts
 
         assert find_write_refusal() is None, facts
         noted = {"NOVA_SECRET_PREFIX", "AWS_REGION", "AWS account", *KEYS}
         assert read_facts().keys() == noted, facts
+
+
+def test_who_notes_waits_for_no_held_table_and_its_connection_waits_for_others_as_before(pushed):
+    """All turns of this process are reserved on that connection, behind other processes' rows."""
+    own = rate_limiter()
+    note = lambda: own.run_statement(lambda it: note_missing_facts(it, {}))  # noqa: E731
+    with nova_connected() as nova:
+        nova.execute("LOCK TABLE public.clients")
+        noted = [note()]
+        nova.rollback()
+        noted.append(note())
+
+    assert noted == [False, True]
+    assert own.run_statement(lambda it: fetch_all(it, "SHOW lock_timeout", [])) == [("0",)]
 
 
 def test_the_account_is_noted_with_the_first_secret_and_asked_for_by_nobody_else(idom, aws, begin):
@@ -412,7 +409,7 @@ def test_another_account_that_has_the_same_names_is_told_by_its_secrets(pushed, 
     assert count_writes(aws) == before
 
 
-def test_another_account_that_has_none_of_the_secrets_gets_none(pushed, aws, begin):
+def test_another_account_that_has_none_of_the_secrets_gets_none(pushed, aws, settings, begin):
     """It answers, has nothing, and would take everything."""
     aws.reset()
     begin()
@@ -423,6 +420,12 @@ def test_another_account_that_has_none_of_the_secrets_gets_none(pushed, aws, beg
     assert result.message.key == "host_differs"
     assert list_secrets() == set()
     assert find_codes() == ["host_differs"]
+
+    # Two embedded stores share no account: somebody emptied the one.
+    settings.EMBEDDED_STORES = True
+    begin()
+    (result,) = push(client_ids=[pushed])
+    assert (result.outcome, list_secrets()) == ("created", {"nova/clients/idom"})
 
 
 def test_an_account_that_nobody_knows_as_aws_is_away_is_no_agreement_and_stops_nobody(

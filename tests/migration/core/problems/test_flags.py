@@ -48,7 +48,7 @@ FLAGS = ("unready", "stops_writes", "shuts_gates")
 OFTEN = {
     *("no_worker", "schema_behind", "host_differs", "duplicate", "writes_stopped"),
     *("columns_unknown", "objects_unknown", "writes_uncounted", "counting_unproved"),
-    *("mismatches", "aws_away", "failures"),
+    *("mismatches", "aws_away"),
 }
 
 

@@ -1,6 +1,7 @@
 """Problems of database and queue, in a database with roles of its own, asked in a process of the site."""
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -78,62 +79,54 @@ def test_every_problem_has_a_cause():
     assert sorted(caused) == sorted(PROBLEMS)
 
 
-def assert_all_over(*codes: str, uri: str, **environment: str) -> None:
-    for code, told in ask(*codes, uri=uri, **environment).told.items():
-        assert (code, told.count, told.metrics) == (code, 0, 0)
-        assert (code, told.dashboard, told.health, told.doctor) == (code, Told(), Told(), Told())
-
-
-def test_problems_of_the_database_are_told_alike_until_they_are_mended(migrated):
-    uri = migrated.of(migrated.site)
-    roles = {"site": migrated.site, "nova": migrated.nova}
-    alone = ("roles_not_apart", "tables_missing")  # they change what is told of others
-    for codes in (CAUSES_IN_DATABASE.keys() - alone, *({code} for code in alone)):
-        caused = {code: CAUSES_IN_DATABASE[code] for code in sorted(codes)}
-        for each in caused.values():
-            migrated.run(*(line.format(**roles) for line in each.cause))
-        try:
-            asked = ask(*caused, uri=uri)
-        finally:
-            for each in caused.values():
-                migrated.run(*(line.format(**roles) for line in each.mend or ()))
-        for code, each in caused.items():
-            if each.mend is None:
-                migrated.run(*asked.statements[code])
-            assert_told_alike(PROBLEMS[code], asked.told[code])
-            # No page works without one of NOVA's tables; the page Health does.
-            assert (asked.told[code].dashboard == NO_ANSWER) == (code == "tables_missing")
-
-    assert_all_over("pooler", *CAUSES_IN_DATABASE, uri=uri)
-
-
-def test_a_pooler_is_told_alike(migrated, tmp_path):
-    with pooled(migrated.of(migrated.site), tmp_path, mode="transaction") as uri:
-        asked = ask("pooler", uri=as_url(uri))
-
-    assert_told_alike(PROBLEMS["pooler"], asked.told["pooler"])
-
-
-def test_what_is_wrong_with_redis_is_told_alike_until_it_is_mended(migrated, tmp_path):
+def test_problems_of_database_pooler_and_queue_are_told_alike_until_they_are_mended(
+    migrated, tmp_path
+):
     if not REDIS_SERVER:
         do_without()
     uri = migrated.of(migrated.site)
+    roles = {"site": migrated.site, "nova": migrated.nova}
+
+    def ask_while_caused(*codes: str, beside: Sequence[str] = (), **environment: str) -> None:
+        caused = {code: CAUSES_IN_DATABASE[code] for code in codes}
+        for each in caused.values():
+            migrated.run(*(line.format(**roles) for line in each.cause))
+        try:
+            asked = ask(*caused, *beside, **{"uri": uri} | environment)
+        finally:
+            for each in caused.values():
+                migrated.run(*(line.format(**roles) for line in each.mend or ()))
+        for code, told in asked.told.items():
+            if code in caused and caused[code].mend is None:
+                migrated.run(*asked.statements[code])
+            assert_told_alike(PROBLEMS[code], told)
+            # No page works without one of NOVA's tables; the page Health does.
+            assert (told.dashboard == NO_ANSWER) == (code == "tables_missing")
+
+    # These two change what is told of the others.
+    alone = {"roles_not_apart", "tables_missing"}
+    ask_while_caused(*sorted(CAUSES_IN_DATABASE.keys() - alone))
+    ask_while_caused("tables_missing")
     nowhere = f"redis://127.0.0.1:{find_free_port()}"
-    away = ask("queue_away", uri=uri, NOVA_REDIS_URL=nowhere)
-    assert_told_alike(PROBLEMS["queue_away"], away.told["queue_away"])
+    with pooled(uri, tmp_path, mode="transaction") as through_pooler:
+        elsewhere = {"uri": as_url(through_pooler), "NOVA_REDIS_URL": nowhere}
+        ask_while_caused("roles_not_apart", beside=("pooler", "queue_away"), **elsewhere)
+
     migrated.run(
         "INSERT INTO nova_admin.django_q_ormq (key, payload, lock)"
         " VALUES ('nova_admin', 'a task', now() - interval '6 minutes')"
     )
-
     with RedisServer(tmp_path) as server:
         server.start()
         with closing(redis.from_url(server.url)) as admin:
             admin.config_set("maxmemory-policy", "allkeys-lru")
-            asked = ask("queue_at_risk", "tasks_left", uri=uri, NOVA_REDIS_URL=server.url)
-            admin.config_set("maxmemory-policy", "noeviction")
-        migrated.run(*asked.statements["tasks_left"])
-        for code, told in asked.told.items():
-            assert_told_alike(PROBLEMS[code], told)
-        codes = ("queue_away", *asked.told)
-        assert_all_over(*codes, uri=uri, NOVA_REDIS_URL=server.url)
+        mended = CAUSES_IN_DATABASE.keys() | {"pooler", "queue_away"}
+        of_queue = ("queue_at_risk", "tasks_left")
+        asked = ask(*of_queue, *mended, uri=uri, NOVA_REDIS_URL=server.url)
+    for code in of_queue:
+        assert_told_alike(PROBLEMS[code], asked.told[code])
+    for code in mended:
+        told = asked.told[code]
+        assert (code, told.count, told.metrics) == (code, 0, 0)
+        assert (code, told.dashboard, told.health, told.doctor) == (code, Told(), Told(), Told())
+    migrated.run(*asked.statements["tasks_left"])

@@ -5,7 +5,6 @@ in CI, which installs one.
 """
 
 import re
-import secrets
 from dataclasses import dataclass
 
 import psycopg
@@ -50,8 +49,8 @@ def server(request):
     if request.param is None:
         do_without()
     with running(request.param) as uri:
-        environment = {"DATABASE_URL": uri, "SECRET_KEY": secrets.token_urlsafe(64), "DEBUG": "1"}
-        environment |= {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
+        nowhere = "http://127.0.0.1:1"
+        environment = {"DATABASE_URL": uri, "AWS_ENDPOINT_URL_SECRETS_MANAGER": nowhere}
         found = Server(uri, environment)
         for statement in (*nova_database.TABLES, nova_database.ROWS):
             found.execute(statement)

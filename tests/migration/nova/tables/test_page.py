@@ -11,7 +11,7 @@ from migration.nova.tables import list_nova_objects, map_column, split_unknown_a
 from migration.people.roles import ROLES
 from nova_credentials.phases import Phase
 from tests.factories import make_user, nova_connected, sent_form
-from tests.migration.moves.clients import NAME, advance
+from tests.migration.moves.clients import advance
 from tests.migration.nova.tables.test_extras import POINTER, in_aws, read, write
 
 PAGE = reverse("admin:credentials_columnmapping_changelist")
@@ -91,22 +91,20 @@ def test_a_mapping_names_who_made_it(sign_in, add_column):
     assert "not mapped" not in browser.get(PAGE).content.decode()
 
 
-@pytest.mark.parametrize(
-    ("sent", "status", "words"),
-    [
+def test_what_the_page_did_not_offer_is_refused(sign_in, add_column):
+    column, browser = add_column(), sign_in("Operator")
+    for sent, status, words in (
         ({"use": "other"}, 400, ""),
         ({}, 400, ""),
         ({"use": "plain", "seen": "secret"}, 302, "meanwhile"),
         ({"use": "plain", "column": "public.clients.slug"}, 302, "not a column that NOVA added"),
-    ],
-)
-def test_what_the_page_did_not_offer_is_refused(sign_in, add_column, sent, status, words):
-    response = sign_in("Operator").post(MAP, {"column": add_column(), "seen": ""} | sent)
+    ):
+        response = browser.post(MAP, {"column": column, "seen": ""} | sent)
 
-    assert response.status_code == status
-    if words:
-        assert words in said(response)
-    assert not ColumnMapping.objects.exists()
+        assert response.status_code == status
+        if words:
+            assert words in said(response)
+        assert not ColumnMapping.objects.exists()
 
 
 def test_an_acceptance_without_a_reason_or_of_something_else_is_refused(sign_in, rule):
@@ -165,8 +163,9 @@ def test_a_page_that_cant_read_a_column_says_which(sign_in, change, idom):
 
 @pytest.fixture
 def save(sign_in):
+    browser = sign_in("Operator")
+
     def save(pk: int, **changes: str) -> None:
-        browser = sign_in("Operator")
         url = reverse("admin:credentials_client_change", args=[pk])
         data = sent_form(browser.get(f"{url}?tab=logins").content.decode())
         assert browser.post(url, data | changes).status_code == 302
@@ -174,22 +173,19 @@ def save(sign_in):
     return save
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.AWS, Phase.PURGED])
-def test_a_save_keeps_the_mapped_columns_in_both_stores(save, add_column, idom, sm, phase):
+def test_a_save_keeps_the_mapped_columns_in_both_stores(save, add_column, idom, sm):
     column = add_column()
     map_column(name=column, use=ColumnUse.SECRET)
     write(column, "example-token", idom)
-    advance(idom, phase)
+    for phase in (Phase.DUAL_WRITE, Phase.AWS, Phase.PURGED):
+        advance(idom, phase)
 
-    save(idom, **{"databases-0-db_password": "example-new"})
+        save(idom, **{"databases-0-db_password": f"example-in-{phase}"})
 
-    database = in_aws(sm)["database"]
-    assert (database["password"], database["extra"]) == (
-        "example-new",
-        {"refresh_token": "example-token"},
-    )
-    assert read(column, idom) == [POINTER if phase == Phase.PURGED else "example-token"]
-    assert NAME in POINTER
+        database = in_aws(sm)["database"]
+        assert database["password"] == f"example-in-{phase}"
+        assert database["extra"] == {"refresh_token": "example-token"}
+        assert read(column, idom) == [POINTER if phase == Phase.PURGED else "example-token"]
 
 
 def test_nova_waits_for_no_mapping(add_column, idom):

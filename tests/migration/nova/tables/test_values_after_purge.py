@@ -41,38 +41,30 @@ def text_of(response) -> str:
     return " ".join(response.content.decode().split())
 
 
-def test_the_mapping_names_them(purged, idom):
-    mapped = map_column(name=purged, use=ColumnUse.SECRET)
+def test_mapping_command_doctor_and_page_name_them_and_nobody_where_the_value_may_stay(
+    purged, idom, client, monkeypatch, capsys
+):
+    for use in (ColumnUse.PLAIN, ColumnUse.IGNORE):
+        mapped = map_column(name=purged, use=use)
+        assert (mapped.purged_with_values, mapped.message.key) == ([], "mapped")
 
+    mapped = map_column(name=purged, use=ColumnUse.SECRET)
     assert mapped.purged_with_values == [(idom, "idom")]
     assert [message.key for message in mapped.message.parts] == ["mapped", "purged_keep_values"]
     assert "A purged client still has a value in" in str(mapped.message)
     assert "idom. Restore it, then purge it again" in str(mapped.message)
 
-
-@pytest.mark.parametrize("use", [ColumnUse.PLAIN, ColumnUse.IGNORE])
-def test_nobody_is_named_where_the_value_may_stay(purged, use):
-    mapped = map_column(name=purged, use=use)
-
-    assert (mapped.purged_with_values, mapped.message.key) == ([], "mapped")
-
-
-def test_the_command_names_each_of_them(purged, capsys):
     call_command("nova_tables", "map", purged, "secret", "--format", "json")
     found = json.loads(capsys.readouterr().out)
     call_command("nova_tables", "map", purged, "secret")
     lines = capsys.readouterr().out.splitlines()
-
     assert (found["purged_with_values"], found["purged_clients"]) == (1, ["idom"])
     assert lines[1:] == ["    idom"]
 
+    states = [(str(f.state), f.message.key) for f in find_purged_with_values(Look())]
+    assert states == [("failed", "purged_keep_values")]
 
-def test_the_page_names_them_with_links_for_those_who_may_see_clients(
-    purged, idom, client, monkeypatch
-):
-    map_column(name=purged, use=ColumnUse.SECRET)
     address = reverse("admin:credentials_client_change", args=[idom])
-
     for permissions, linked in (((), False), (("credentials.view_client",), True)):
         client.force_login(
             make_user(f"user{linked}", "credentials.view_columnmapping", *permissions)
@@ -94,33 +86,25 @@ def make_purged(slug: str) -> int:
     return pk
 
 
-def test_the_doctor_names_them(purged):
-    map_column(name=purged, use=ColumnUse.SECRET)
-
-    found = [(str(f.state), f.message.key) for f in find_purged_with_values(Look())]
-
-    assert found == [("failed", "purged_keep_values")]
-
-
-@pytest.mark.parametrize("table", [None, CLIENTS])
 def test_restored_pushed_and_purged_again_they_have_a_pointer_and_aws_the_value(
-    add_column, idom, sm, table
+    add_column, idom, sm
 ):
     advance(idom, Phase.PURGED)
-    column = add_column(**{"table": table} if table else {})
-    write(column, "example-token", idom)
-    map_column(name=column, use=ColumnUse.SECRET)
+    columns = [add_column(), add_column(table=CLIENTS)]
+    for column in columns:
+        write(column, "example-token", idom)
+        map_column(name=column, use=ColumnUse.SECRET)
 
     advance_back(idom)
-    assert read(column, idom)[0] == "example-token"
+    assert [read(column, idom) for column in columns] == [["example-token"]] * 2
     push(client_ids=[idom])
     compare_apart(idom)
     advance(idom, Phase.PURGED)
 
-    assert read(column, idom)[0] == POINTER
+    assert [read(column, idom) for column in columns] == [[POINTER]] * 2
     document = in_aws(sm)
-    holder = document if table else document["database"]
-    assert holder["extra"] == {"refresh_token": "example-token"}
+    for holder in (document, document["database"]):
+        assert holder["extra"] == {"refresh_token": "example-token"}
     assert [f.message.key for f in find_purged_with_values(Look())] == ["none_purged_with_values"]
 
 

@@ -344,6 +344,20 @@ def test_a_shorter_prefix_makes_no_slug_of_a_part_of_the_longer_one(sm, settings
     assert own(pk).secret_slug is None
 
 
+def test_a_name_of_another_clients_secret_is_not_taken_though_aws_has_none_there(sm, caplog):
+    """NOVA reads that client by this name: it would be handed the secret that moves there."""
+    mover, holder = (make_in_phase(slug, Phase.DUAL_READ) for slug in ("mover", "idom"))
+    update("clients", holder, slug="renamed")
+    sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+    update("clients", mover, slug="idom")
+
+    with caplog.at_level("INFO", logger=layouts.__name__):
+        follow()
+
+    assert (names_of(mover), exists(sm, NAME)) == (("mover", None, ""), False)
+    assert str(NAME_IS_ANOTHERS(name=NAME, slug="renamed")) in caplog.text
+
+
 def test_a_secret_that_somebody_made_under_the_new_name_is_left_to_them(sm, caplog):
     pk = make_in_phase("idom", Phase.AWS)
     sm.sm.create_secret(Name=NEW, SecretString='{"theirs": "x"}')
