@@ -245,17 +245,21 @@ def without_rights():
         connection.execute(f"DROP ROLE {role}")
 
 
-def test_a_right_that_is_missing_is_one_line(without_rights):
-    for command, said in (
-        ("client_status", "this role may not use the schema nova_admin"),
-        ("migrate", "The schema nova_admin belongs to the role postgres"),
-    ):
-        done = manage(command, DATABASE_URL=without_rights)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["client_status"], "this role may not use the schema nova_admin"),
+        (["migrate"], "The schema nova_admin belongs to the role postgres"),
+    ],
+)
+def test_a_right_that_is_missing_is_one_line(without_rights, arguments, said):
+    done = manage(*arguments, DATABASE_URL=without_rights)
 
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert said in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr
 
-    # Of one table.
+
+def test_a_right_on_one_table_that_is_missing_is_one_line(without_rights):
     role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
     with psycopg.connect(without_rights.replace(role, "postgres"), autocommit=True) as connection:
         connection.execute(f"GRANT USAGE ON SCHEMA nova_admin TO {role}")
@@ -267,20 +271,23 @@ def test_a_right_that_is_missing_is_one_line(without_rights):
         "This role lacks a right in the database: permission denied for table "
     )
 
-    # It may make no table.
-    with nova_database.database() as empty:
-        done = manage("migrate", DATABASE_URL=psycopg.conninfo.make_conninfo(empty, user=role))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"CREATE SCHEMA nova_admin AUTHORIZATION {role};" in done.stderr
-
 
 def test_a_server_that_is_not_there_is_named_in_one_line():
     done = manage("client_status", DATABASE_URL="postgresql://nova:example-pw@127.0.0.1:1/nova")
 
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "no connection to PostgreSQL at 127.0.0.1:1 as nova" in done.stderr
     assert "docs/runbooks.md#database" in done.stderr
     assert "example-pw" not in done.stderr
+
+
+def test_a_role_that_may_make_no_table_is_told_in_one_line(without_rights):
+    with nova_database.database() as empty:
+        role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
+        done = manage("migrate", DATABASE_URL=psycopg.conninfo.make_conninfo(empty, user=role))
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"CREATE SCHEMA nova_admin AUTHORIZATION {role};" in done.stderr
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback():
@@ -375,6 +382,13 @@ def test_client_status_as_text_has_names_the_pending_push_and_what_differs(store
         "other: postgres, not compared; nova/clients/other",
     ]
     assert re.search(r"^idom  pending$", compared, re.MULTILINE)
+
+
+def test_an_unreachable_database_is_one_line_and_exit_2():
+    done = manage("migrate_clients", "--all", DATABASE_URL="postgresql://127.0.0.1:1/none")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "database" in done.stderr
 
 
 def test_the_plans_own_reader_gets_the_tables_values_of_every_client(aws):

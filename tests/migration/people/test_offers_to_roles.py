@@ -90,23 +90,23 @@ def walk(client) -> dict[str, Offers]:
 
 
 # Who may least is offered too much first. The others walk the same pages.
-OTHER_ROLES = (APPROVER, USER_ADMINISTRATOR, ADMINISTRATOR)
+NIGHTLY = [
+    pytest.param(role, marks=pytest.mark.nightly)
+    for role in (APPROVER, USER_ADMINISTRATOR, ADMINISTRATOR)
+]
 
 
-@pytest.mark.parametrize(
-    "roles", [(VIEWER, OPERATOR), pytest.param(OTHER_ROLES, marks=pytest.mark.nightly)]
-)
-def test_no_page_offers_what_would_be_refused(site, client, roles):
-    for role in roles:
-        client.force_login(site.users[role])
+@pytest.mark.parametrize("role", [VIEWER, OPERATOR, *NIGHTLY])
+def test_no_page_offers_what_would_be_refused(site, client, role):
+    client.force_login(site.users[role])
 
-        pages = walk(client)
+    pages = walk(client)
 
-        posts = {post for offers in pages.values() for post in offers.posts}
-        names = {resolve(re.sub(r"[?#].*", "", post)).url_name for post in posts} - OTHERS
-        assert {name for name in names if role not in POSTS[name][1]} == set(), role
-        assert len(pages) > 20
-        assert names == EXPECTED_BUTTONS[role], role
+    posts = {post for offers in pages.values() for post in offers.posts}
+    names = {resolve(re.sub(r"[?#].*", "", post)).url_name for post in posts} - OTHERS
+    assert {name for name in names if role not in POSTS[name][1]} == set()
+    assert len(pages) > 20
+    assert names == EXPECTED_BUTTONS[role]
 
 
 # The others are offered on pages that no link leads to here, or to who has a password.
