@@ -56,9 +56,8 @@ def assert_harmless(text: str) -> None:
     assert all(line.isprintable() for line in text.split("\n"))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_no_command_prints_a_slug_or_an_argument_raw(nasty, run):
+    for arguments in (
         ("client_status",),
         ("client_status", NASTY),
         ("compare_clients", NASTY, "--inline"),
@@ -81,32 +80,29 @@ def assert_harmless(text: str) -> None:
         ("nova_tables", "accept", NASTY, "--reason", NASTY),
         ("aws_writes", "stop", "--reason", NASTY),
         ("claim_database", "--reason", NASTY),
-    ],
-    ids=" ".join,
-)
-def test_no_command_prints_a_slug_or_an_argument_raw(nasty, run, arguments):
-    out, err = run(*arguments)
+    ):
+        out, err = run(*arguments)
 
-    assert out + err
-    assert_harmless(out + err)
+        assert out + err, arguments
+        assert_harmless(out + err)
 
 
-@pytest.mark.parametrize("command", ["client_status", "compare_clients", "move_clients"])
-def test_a_slug_is_shown_with_everything_escaped_and_is_raw_in_json(nasty, run, command):
-    arguments = {"compare_clients": ("--all", "--inline"), "move_clients": ("aws", NASTY)}.get(
-        command, ()
-    )
+def test_a_slug_is_shown_with_everything_escaped_and_is_raw_in_json(nasty, run):
+    for arguments in (
+        ("client_status",),
+        ("compare_clients", "--all", "--inline"),
+        ("move_clients", "aws", NASTY),
+    ):
+        text, _err = run(*arguments)
+        raw, _err = run(*arguments, "--format", "json")
 
-    text, _err = run(command, *arguments)
-    raw, _err = run(command, *arguments, "--format", "json")
-
-    assert SHOWN in text
-    assert "\x1b" not in raw
-    assert "\u202e" not in raw
-    assert raw.count("\n") == 1
-    found = json.loads(raw)
-    rows = found["items"] if isinstance(found, dict) else found
-    assert [row["slug"] for row in rows] == [NASTY]
+        assert SHOWN in text, arguments
+        assert "\x1b" not in raw
+        assert "\u202e" not in raw
+        assert raw.count("\n") == 1
+        found = json.loads(raw)
+        rows = found["items"] if isinstance(found, dict) else found
+        assert [row["slug"] for row in rows] == [NASTY]
 
 
 def test_tables_columns_roles_and_objects_are_shown_so_too(nasty, run):

@@ -25,6 +25,7 @@ from tests.migration.pages import (
     run_page,
     text,
 )
+from tests.page_forms import pages_left_out
 
 NARROWED = {
     "": ["a", "b", "c", "d"],
@@ -182,10 +183,12 @@ def test_any_address_of_a_list_is_answered(viewer, url):
 def test_every_column_of_the_lists_can_be_sorted_by(viewer):
     every_page()
 
-    for url in (CLIENTS, RUNS, COMPARISONS):
-        for column in range(9):
-            assert viewer.get(f"{url}?o={column}", follow=True).status_code == 200
-            assert viewer.get(f"{url}?o=-{column}", follow=True).status_code == 200
+    with pages_left_out():
+        for url in (CLIENTS, RUNS, COMPARISONS):
+            for order in (f"{sign}{column}" for column in range(9) for sign in ("", "-")):
+                answer = viewer.get(f"{url}?o={order}", follow=True)
+                assert answer.status_code == 200
+                assert list(answer.context_data["cl"].result_list), order
 
 
 def test_the_runs_are_narrowed_by_state_and_kind(viewer):

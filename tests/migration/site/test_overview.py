@@ -63,6 +63,7 @@ from tests.factories import (
     make_user,
     update,
 )
+from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.django_db
 
@@ -215,22 +216,19 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
 PHASES = {phase.value: phase.label for phase in Phase}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ("dual_write", "dual_read", "eva moved idom to Dual read"),
-        ("dual_read", "dual_write", "eva moved idom to Dual write"),
-        ("dual_read", "aws", "eva cut over idom"),
-        ("aws", "dual_read", "eva rolled back idom"),
-        ("aws", "purged", "eva purged idom"),
-        ("purged", "aws", "eva restored idom"),
-    ],
-)
-def test_a_move_is_told_by_the_name_that_it_has(old, new, told):
-    facts = json.dumps(MOVED(old=PHASES[old], new=PHASES[new]).to_json())
-    event = AuditEvent(code=MOVE_EVENT, who="eva", slug="idom", client_id=7, facts=facts)
+def test_a_move_is_told_by_the_name_that_it_has():
+    for old, new, told in (
+        ("dual_write", "dual_read", "moved idom to Dual read"),
+        ("dual_read", "dual_write", "moved idom to Dual write"),
+        ("dual_read", "aws", "cut over idom"),
+        ("aws", "dual_read", "rolled back idom"),
+        ("aws", "purged", "purged idom"),
+        ("purged", "aws", "restored idom"),
+    ):
+        facts = json.dumps(MOVED(old=PHASES[old], new=PHASES[new]).to_json())
+        event = AuditEvent(code=MOVE_EVENT, who="eva", slug="idom", client_id=7, facts=facts)
 
-    assert Activity(event, "").line == f"<b>{told[:3]}</b>{told[3:]}"
+        assert Activity(event, "").line == f"<b>eva</b> {told}"
 
 
 def test_what_has_no_short_words_is_told_as_it_is_and_no_name_is_html():
@@ -352,19 +350,15 @@ def test_what_was_carried_over_stands_where_it_happened():
     assert [item.event.client_id for item in list_all_activity()] == [8, 9, 7]
 
 
-@pytest.mark.parametrize(
-    ("permission", "told"),
-    [
-        ("credentials.view_client", ["move"]),
-        ("migration.view_run", ["writes_started", "run", "approval", "cancellation", "request"]),
-        ("migration.view_campaign", ["campaign"]),
-        ("migration.view_comparison", []),
-        ("credentials.view_client migration.view_comparison", ["resolution", "move"]),
-        ("migration.view_worker", ["claim"]),
-    ],
-)
-def test_what_happened_is_told_to_those_who_may_see_it(client, permission, told):
-    client.force_login(make_user("narrow", *permission.split()))
+def test_what_happened_is_told_to_those_who_may_see_it(client):
+    told = {
+        "credentials.view_client": ["move"],
+        "migration.view_run": ["writes_started", "run", "approval", "cancellation", "request"],
+        "migration.view_campaign": ["campaign"],
+        "migration.view_comparison": [],
+        "credentials.view_client migration.view_comparison": ["resolution", "move"],
+        "migration.view_worker": ["claim"],
+    }
     move(7)
     make_event(RESOLUTION_EVENT, RESOLUTIONS["to_aws"](), about=7)
     facts = STARTED_WRITES()
@@ -374,7 +368,13 @@ def test_what_happened_is_told_to_those_who_may_see_it(client, permission, told)
         make_event(RUN_EVENT, facts)
     make_event(WRITES_STARTED_EVENT, facts)
 
-    assert [item.event.code for item in client.get(HOME).context["activity"]] == told
+    found = {}
+    for permission in told:
+        client.force_login(make_user(permission, *permission.split()))
+        with pages_left_out():
+            activity = client.get(HOME).context_data["activity"]
+        found[permission] = [item.event.code for item in activity]
+    assert found == told
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_the_comparisons_are_searched_with_an_index(client):
     assert "comparison_slug" in plan_of
 
 
-@pytest.mark.parametrize("many", [1000, pytest.param(10_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("many", [200, pytest.param(10_000, marks=pytest.mark.nightly)])
 def test_no_page_asks_more_queries_for_many_clients_and_ten_comparisons_of_each(
     client, monkeypatch, many
 ):

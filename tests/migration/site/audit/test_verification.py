@@ -55,17 +55,19 @@ def test_a_changed_entry_is_found_whichever_column_it_is(chain, as_superuser):
     assert [each.place for each in changed] == [str(n) for n in range(2, 2 + len(CHANGES))]
 
 
-@pytest.mark.parametrize("moment", ["infinity", "-infinity", "11111-01-01", "4713-01-01 BC"])
-def test_a_time_that_python_has_not_is_a_changed_entry_sealed_or_not(chain, as_superuser, moment):
-    (waiting,) = write_entries(1)
-    change = f"UPDATE {EVENTS} SET at = '{moment}' WHERE id = "
-    as_superuser(change + AT, chain.position)
-    as_superuser(change + "%s", waiting.pk)
+def test_a_time_that_python_has_not_is_a_changed_entry_sealed_or_not(chain, as_superuser):
+    waiting = write_entries(4)
+    moments = ("infinity", "-infinity", "11111-01-01", "4713-01-01 BC")
+    for number, (moment, entry) in enumerate(zip(moments, waiting, strict=True)):
+        change = f"UPDATE {EVENTS} SET at = '{moment}' WHERE id = "
+        as_superuser(change + AT, chain.position - number)
+        as_superuser(change + "%s", entry.pk)
     write_entries(1)
 
     assert seal_audit(from_beginning=True).position == chain.position + 1
-    assert faults() == {AuditFault.CHANGED: 1, AuditFault.ADDED: 1}
-    assert len(AuditEvent.objects.filter(pk=waiting.pk)) == 1  # as the page reads it
+    assert faults() == {AuditFault.CHANGED: 4, AuditFault.ADDED: 4}
+    pks = [entry.pk for entry in waiting]
+    assert len(AuditEvent.objects.filter(pk__in=pks)) == 4  # as the page reads it
 
 
 @pytest.mark.parametrize("position", [(1 << 63) - 1, (1 << 62) + 1])
@@ -238,8 +240,8 @@ def test_the_command_prints_the_head_and_exits_with_1_where_something_is_wrong(
     assert "NOT sound" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["", "1", "x:" + "a" * 64, "1:ab", "-1:" + "a" * 64])
-def test_a_head_that_is_none_is_wrong_use(transactional_db, text):
-    with pytest.raises(CommandError) as refusal:
-        call_command("audit", "verify", "--head", text)
-    assert refusal.value.returncode == 2
+def test_a_head_that_is_none_is_wrong_use(db):
+    for text in ("", "1", "x:" + "a" * 64, "1:ab", "-1:" + "a" * 64):
+        with pytest.raises(CommandError) as refusal:
+            call_command("audit", "verify", "--head", text)
+        assert refusal.value.returncode == 2, text
