@@ -132,7 +132,7 @@ def every_admin_page(most: int = 4) -> Iterator[str]:
     yield from map(reverse, ("admin:people", "admin:people_invite", "admin:failed_logins"))
     yield reverse("admin:migration_run_health")
     failed = Run.objects.filter(items__outcome=Outcome.FAILED).distinct().order_by("-pk")
-    for run in failed[: most // 2]:
+    for run in failed[:most]:
         url = reverse("admin:migration_run_change", args=[run.pk])
         yield from (f"{url}?items={tab}" for tab in TABS)
     clients = Client.objects.order_by("-pk")[:most]
