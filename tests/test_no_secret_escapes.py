@@ -26,7 +26,6 @@ from migration.core.pages import get_act_url
 from migration.models import Campaign, ClientGroup, Comparison, RunItem
 from migration.pushes.pushes import push
 from migration.runs.acts import ACTS
-from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.runs.pages import TABS
 from nova_credentials.aws import ClientSecretsManager
@@ -131,10 +130,10 @@ def every_admin_page(most: int = 4) -> Iterator[str]:
             yield reverse(f"admin:{name}", args=[user.pk])
     yield from map(reverse, ("admin:people", "admin:people_invite", "admin:failed_logins"))
     yield reverse("admin:migration_run_health")
-    failed = Run.objects.filter(items__outcome=Outcome.FAILED).distinct().order_by("-pk")
-    for run in failed[:most]:
-        url = reverse("admin:migration_run_change", args=[run.pk])
-        yield from (f"{url}?items={tab}" for tab in TABS)
+    for run in Run.objects.order_by("-pk")[: most + 1]:
+        yield from (
+            reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
+        )
     clients = Client.objects.order_by("-pk")[:most]
     for client in clients:
         yield reverse("admin:credentials_client_watch", args=[client.pk])
