@@ -4,7 +4,6 @@
 fails where it differs.
 """
 
-import ast
 import textwrap
 import tomllib
 from html import escape
@@ -146,7 +145,8 @@ def draw_names(paths: list[Path], width: float) -> tuple[list[str], float]:
 def read_first_line(path: Path) -> str:
     """Return the first line of what a module or package says of itself, or nothing."""
     file = path / "__init__.py" if path.is_dir() else path
-    return (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+    first = file.read_text().partition("\n")[0]
+    return first.strip('"') if first.startswith('"""') else ""
 
 
 def draw_box(kind: str, width: float, height: float, *, edge: str = COLOURS["edge"][0]) -> str:

@@ -1,6 +1,5 @@
 """`make demo` as a person runs it, in a copy of the checkout, whose stores are its own."""
 
-import fcntl
 import html
 import json
 import os
@@ -41,57 +40,17 @@ BROKEN = {
 }
 
 
-@contextmanager
-def copied_checkout(folder: Path) -> Iterator[Path]:
-    """A copy of the checkout without stores, until everything in it has ended."""
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """A copy of the checkout without stores; whatever was at work in it has ended before it goes."""
+    # Not among the temporary files: here the embedded PostgreSQL's own user may go.
+    folder = SCRATCH / f"demo-{os.getpid()}-{secrets.token_hex(4)}"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "*.pyc.*"))
     yield folder
     assert all_end(folder)  # the stores end a little after their last user
-
-
-def remove(folder: Path) -> None:
     while folder.exists():
         with suppress(FileNotFoundError):  # PostgreSQL's last act is to take its own files away
             shutil.rmtree(folder)
-
-
-@pytest.fixture
-def checkout() -> Iterator[Path]:
-    # Not among the temporary files: here the embedded PostgreSQL's own user may go.
-    folder = SCRATCH / f"demo-{os.getpid()}-{secrets.token_hex(4)}"
-    with copied_checkout(folder):
-        yield folder
-    remove(folder)
-
-
-@pytest.fixture(scope="session")
-def first_demo(testrun_uid) -> Path:
-    """A folder with the stores that a demo made, and its `output`: made once, whichever worker asks first."""
-    folder = SCRATCH / f"first-demo-{testrun_uid}"
-    with (SCRATCH / "first-demo.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            for old in SCRATCH.glob("first-demo-*"):
-                remove(old)
-            making = SCRATCH / f"making-{testrun_uid}"
-            with copied_checkout(making):
-                process = start(making, "--once")
-                output, said = process.communicate(timeout=TIMEOUT_SECONDS)
-                assert process.returncode == 0, said
-            (making / "output").write_text(output)
-            making.rename(folder)
-    return folder
-
-
-@pytest.fixture
-def seeded(checkout, first_demo) -> Path:
-    """A copy of the checkout in which a demo has made the stores before."""
-    stores, copies = first_demo / ".local", checkout / ".local"
-    # PostgreSQL's files belong to a user of their own, which `cp` keeps; whoever used the stores is gone.
-    subprocess.run(["cp", "-a", stores, copies], check=True)
-    for store in ("postgres", "aws"):
-        shutil.rmtree(copies / store / "run")
-    return checkout
 
 
 def start(
@@ -138,41 +97,6 @@ def rows_of(output: str) -> dict[str, tuple[str, ...]]:
     return {row[0].strip(): row for row in ROWS.findall(output)}
 
 
-def test_every_broken_client_is_explained(first_demo):
-    output = (first_demo / "output").read_text()
-    rows = rows_of(output)
-
-    assert "\\n" not in output  # each line is one
-    assert "\n\n  Migration: " in output
-    assert len(rows) >= 24
-    for slug, why in BROKEN.items():
-        assert why in rows[slug][4]
-    assert rows["scheduled_for_deletion"][2] == "restored"
-    assert {slug for slug, row in rows.items() if row[3] != "match"} == set(BROKEN) - {
-        "acme-madrid"
-    }
-
-
-@pytest.mark.nightly
-def test_a_second_demo_finds_the_first_and_a_profile_and_settings_left_empty_do_not_matter(
-    first_demo, seeded
-):
-    example = (ROOT / ".env.example").read_text()
-    (seeded / ".env").write_text(f"{example}\nAWS_PROFILE=not-there\n")
-
-    process = start(seeded, "--once")
-
-    output = process.communicate(timeout=TIMEOUT_SECONDS)[0]
-    assert process.returncode == 0
-    assert "Clients: 0 new" in output
-    rows = rows_of(output)
-    assert rows.keys() == rows_of((first_demo / "output").read_text()).keys()
-    # What was changed behind our back is known to differ since the first one: it waits for somebody who decides.
-    assert "changed_in_aws" in {slug for slug, row in rows.items() if row[2] == "skipped"}
-    assert not {slug for slug, row in rows.items() if row[2] == "updated"}
-    assert not {row[2] for row in rows.values()} & {"created", "restored"}
-
-
 def find_address(line: str) -> str:
     found = re.search(r"http://\S+", line)
     return found[0] if found else ""
@@ -184,11 +108,6 @@ def lines_to_address(process: subprocess.Popen[str]) -> Iterator[str]:
         yield line
         if find_address(line):
             return
-
-
-def address_of(process: subprocess.Popen[str]) -> str:
-    *_, line = lines_to_address(process)
-    return find_address(line)
 
 
 @contextmanager
@@ -212,7 +131,7 @@ def read_people(process: subprocess.Popen[str]) -> dict[str, str]:
     return {each[1]: each[2] for each in found}
 
 
-def manage_seeded(checkout: Path, *arguments: str, code: int = 0, **more: str) -> str:
+def manage_demo(checkout: Path, *arguments: str, code: int = 0, **more: str) -> str:
     """What a command says over the stores of a demo that runs."""
     unset = ("DATABASE_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "DJANGO_SETTINGS_MODULE")
     done = subprocess.run(
@@ -230,66 +149,42 @@ def manage_seeded(checkout: Path, *arguments: str, code: int = 0, **more: str) -
     return done.stdout
 
 
-def test_the_site_is_served_and_a_small_nova_reads_all_clients_through_the_package_until_ctrl_c(
-    seeded,
+def test_broken_clients_are_explained_and_a_small_nova_reads_through_the_package_until_ctrl_c(
+    checkout,
 ):
     with port_in_use() as port:
         # As a script that starts it with `&` does: Ctrl-C is ignored at first.
         process = start(
-            seeded, "--port", str(port), prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+            checkout, "--port", str(port), prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
         )
-        assert_is_served(address_of(process), port_in_use=port)
+        output = "".join(lines_to_address(process))
+        assert_is_served(find_address(output), port_in_use=port)
     assert read_people(process).keys() == {"admin", "operator"}
     assert "72 seconds in dual read before a cutover" in process.stdout.readline()
-    assert len(processes_of(seeded)) > 3
+    assert len(processes_of(checkout)) > 3
 
-    manage_seeded(seeded, "move_clients", "dual_read", "idom", "ebro_water")
-    deadline = time.monotonic() + 300
-    reads: list[int] = []
-    while time.monotonic() < deadline and not all(n >= 2 for n in reads or [0]):
-        told = manage_seeded(seeded, "client_status", "idom", "ebro_water", "--format", "json")
-        reads = [status["reads"]["matches"] for status in json.loads(told)]
-        time.sleep(0.5)
+    rows = rows_of(output)
+    assert "\\n" not in output  # each line is one
+    assert "\n\n  Migration: " in output
+    assert len(rows) >= 24
+    for slug, why in BROKEN.items():
+        assert why in rows[slug][4]
+    assert rows["scheduled_for_deletion"][2] == "restored"
+    assert {slug for slug, row in rows.items() if row[3] != "match"} == set(BROKEN) - {
+        "acme-madrid"
+    }
 
-    assert all(n >= 2 for n in reads)
+    manage_demo(checkout, "move_clients", "dual_read", "idom", "ebro_water")
+
+    def are_read() -> bool:
+        told = manage_demo(checkout, "client_status", "idom", "ebro_water", "--format", "json")
+        return all(status["reads"]["matches"] >= 2 for status in json.loads(told))
+
+    wait_until(are_read)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 0
-    assert all_end(seeded)
-
-
-@pytest.mark.nightly
-def test_a_killed_demo_takes_its_workers_and_site_with_it_and_the_next_one_is_well_until_sigterm(
-    seeded,
-):
-    process = start(seeded, "--port", "0")
-    address_of(process)
-    process.kill()
-    process.communicate()
-
-    assert all_end(seeded)
-    with port_in_use() as port:
-        again = start(seeded, "--port", str(port))
-        said = list(lines_to_address(again))
-        assert_is_served(find_address(said[-1]), port_in_use=port)
-    assert "Clients: 0 new" in "".join(said)
-    assert len(processes_of(seeded)) > 3
-    again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=TIMEOUT_SECONDS)
-    assert again.returncode == 0
-    assert all_end(seeded)
-
-
-@pytest.mark.nightly
-def test_a_failure_that_is_not_on_purpose_is_named_and_exits_with_1(checkout):
-    seeds = checkout / "nova_admin" / "embedded" / "seeds.py"
-    seeds.write_text(seeds.read_text() + "\nBROKEN -= {'too_large', 'changed_in_aws'}\n")
-
-    process = start(checkout, "--once")
-
-    said = process.communicate(timeout=TIMEOUT_SECONDS)[1]
-    assert process.returncode == 1
-    assert "failed, but not broken on purpose: changed_in_aws, too_large\n" in said
+    assert all_end(checkout)
 
 
 STORES = {
@@ -315,23 +210,19 @@ def refuse(process: subprocess.Popen[str]) -> str:
     return said
 
 
-def test_stores_that_are_not_the_embedded_ones_are_left_alone(checkout):
-    for name, (_marker, value) in STORES.items():
-        (other,) = STORES.keys() - {name}
-        (checkout / ".env").write_text(f"{name}={value}\n")
-        in_file = start(checkout, "--once", **as_embedded(other))
-        said = [refuse(in_file)]
-        (checkout / ".env").unlink()
-        in_environment = start(checkout, "--once", **{name: value} | as_embedded(other))
-        said.append(refuse(in_environment))
-
-        assert [(name in each, value in each) for each in said] == [(True, False)] * 2
-
-
-def test_wrong_use_is_one_line_before_anything_is_made(checkout):
-    wrong = (["--port", "99999"], ["--clients", "-3"], ["--clients=-3"], ["--bogus"], ["more"])
+def test_wrong_use_and_other_stores_are_refused_in_one_line_before_anything_is_made(checkout):
+    wrong = (["--port", "99999"], ["--clients=-3"], ["more"])
     for process in [start(checkout, *arguments, **as_embedded(*STORES)) for arguments in wrong]:
         refuse(process)
+    for name, (_marker, value) in STORES.items():
+        (other,) = STORES.keys() - {name}
+        in_environment = start(checkout, "--once", **{name: value} | as_embedded(other))
+        said = [refuse(in_environment)]
+        (checkout / ".env").write_text(f"{name}={value}\n")
+        said.append(refuse(start(checkout, "--once", **as_embedded(other))))
+        (checkout / ".env").unlink()
+
+        assert [(name in each, value in each) for each in said] == [(True, False)] * 2
     assert not (checkout / ".local").exists()
 
 
@@ -385,75 +276,67 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(1)
 
 
-WITH_LOGINS = ("cantabria_steel", "galerna_shipping", "olivar_oils")
-
-
-@pytest.fixture
-def people(seeded) -> Iterator[list[Person]]:
-    """Both people of a demo in which some moves take two."""
-    process = start(seeded, "--port", "0", "--approval", NOVA_CLEAN_STREAK="1", NOVA_MIN_READS="1")
-    try:
-        address = address_of(process).rstrip("/")
-        yield [Person(address, name, word) for name, word in read_people(process).items()]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 0
-
-
 @pytest.mark.nightly
-def test_logins_a_rotation_a_mismatch_a_campaign_a_purge_and_a_restore_succeed_with_two_people(
-    seeded, people
-):
-    admin, operator = people
-
-    def statuses(*slugs: str) -> list[dict]:
-        return json.loads(manage_seeded(seeded, "client_status", *slugs, "--format", "json"))
-
-    def wait_for_phase(phase: str, *slugs: str) -> None:
-        wait_until(lambda: all(each["phase"] == phase for each in statuses(*slugs)))
-
-    changed, galerna, olivar = map(
-        admin.find_client, ("changed_in_aws", "galerna_shipping", "olivar_oils")
+def test_logins_a_rotation_and_an_approval_succeed_and_a_killed_demo_is_gone_on_with(checkout):
+    process = start(checkout, "--port", "0", "--approval")
+    rows = rows_of(output := "".join(lines_to_address(process)))
+    admin, operator = (
+        Person(find_address(output).rstrip("/"), name, word)
+        for name, word in read_people(process).items()
     )
 
     # Databases, mailboxes and AWS keys, with the values of both stores.
-    manage_seeded(seeded, "test_logins", *WITH_LOGINS)
+    manage_demo(checkout, "test_logins", "cantabria_steel", "galerna_shipping", "olivar_oils")
 
     # A mismatch: PostgreSQL's values log in where AWS's are refused.
-    manage_seeded(seeded, "test_logins", "changed_in_aws", "--stores", "postgres")
-    refused = manage_seeded(seeded, "test_logins", "changed_in_aws", "--stores", "aws", code=1)
+    manage_demo(checkout, "test_logins", "changed_in_aws", "--stores", "postgres")
+    refused = manage_demo(checkout, "test_logins", "changed_in_aws", "--stores", "aws", code=1)
     assert refused.count("the server refuses user or password") == 2
+    changed = admin.find_client("changed_in_aws")
     operator.act("copy_to_aws", changed, reason="AWS's are refused", typed="changed_in_aws")
-    wait_until(lambda: statuses("changed_in_aws")[0]["comparison"]["status"] == "match")
-    manage_seeded(seeded, "test_logins", "changed_in_aws")
 
+    def differs() -> bool:
+        told = manage_demo(checkout, "client_status", "changed_in_aws", "--format", "json")
+        return json.loads(told)[0]["comparison"]["status"] != "match"
+
+    wait_until(lambda: not differs())
     # The server of the role refuses the former password.
-    server = json.loads((seeded / ".local/postgres/run/info.json").read_text())["uri"]
+    server = json.loads((checkout / ".local/postgres/run/info.json").read_text())["uri"]
     password = " demo \"password\" \\ of 'olivar_oils' "
     former = make_conninfo(server, user="olivar_oils", dbname="olivar_oils", password=password)
     psycopg.connect(former).close()
+    olivar = admin.find_client("olivar_oils")
     run = operator.act("rotate", olivar, reason="trial", typed="olivar_oils")
     number = run.split("/")[-3]
-    wait_until(lambda: "1 updated" in manage_seeded(seeded, "run", "show", number))
+    wait_until(lambda: "1 updated" in manage_demo(checkout, "run", "show", number))
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(former)
-    manage_seeded(seeded, "test_logins", "olivar_oils")
+    manage_demo(checkout, "test_logins", "changed_in_aws", "olivar_oils")
 
-    manage_seeded(seeded, "group", "add", "Trial", "galerna_shipping", "olivar_oils")
+    manage_demo(checkout, "group", "add", "Trial", "galerna_shipping", "olivar_oils")
     by = ("--by", "operator", "--reason", "trial", "--soak-hours", "0")
-    manage_seeded(seeded, "campaign", "start", "Trial", *by, NOVA_REQUIRE_APPROVAL="1")
-    assert {each["phase"] for each in statuses(*WITH_LOGINS)} == {"dual_write"}
-    admin.press("/admin/migration/campaign/1/change/", "/campaign/1/approve/")
-    wait_for_phase("aws", "galerna_shipping", "olivar_oils")
+    manage_demo(checkout, "campaign", "start", "Trial", *by, NOVA_REQUIRE_APPROVAL="1")
+    campaign = "/admin/migration/campaign/1/change/"
+    admin.press(campaign, "/campaign/1/approve/")
+    assert "/campaign/1/approve/" not in admin.open(campaign)
 
-    manage_seeded(seeded, "find_copies", "galerna_shipping")
-    admin.act("purge", galerna, reason="trial", typed="galerna_shipping")
-    assert statuses("galerna_shipping")[0]["phase"] == "aws"
-    number = manage_seeded(seeded, "run", "list", "--state", "requested").partition(":")[0]
-    operator.press(f"/admin/migration/run/{number}/change/", "/approve/")
-    wait_for_phase("purged", "galerna_shipping")
-
-    admin.act("restore", galerna, reason="trial", typed="galerna_shipping")
-    wait_for_phase("aws", "galerna_shipping")
-    manage_seeded(seeded, "test_logins", "galerna_shipping")
+    process.kill()
+    process.communicate()
+    assert all_end(checkout)
+    # The next one finds the stores; a profile and settings that are left empty do not matter.
+    (checkout / ".env").write_text((ROOT / ".env.example").read_text() + "\nAWS_PROFILE=none\n")
+    seeds = checkout / "nova_admin" / "embedded" / "seeds.py"
+    seeds.write_text(seeds.read_text() + "\nBROKEN -= {'too_large', 'levante_tiles'}\n")
+    again = start(checkout, "--port", "0")
+    output = "".join(lines_to_address(again))
+    again.send_signal(signal.SIGTERM)
+    said = again.communicate(timeout=TIMEOUT_SECONDS)[1]
+    assert again.returncode == 1
+    assert "failed, but not broken on purpose: levante_tiles, too_large\n" in said
+    assert "Clients: 0 new" in output
+    assert rows_of(output).keys() == rows.keys()
+    # What was changed behind our back is known to differ since the first one: it waits for somebody who decides.
+    outcomes = {slug: row[2] for slug, row in rows_of(output).items()}
+    assert outcomes["levante_tiles"] == "skipped"
+    assert not {*outcomes.values()} & {"created", "restored", "updated"}
+    assert all_end(checkout)

@@ -110,8 +110,8 @@ def page(haystack: Haystack, browser, url: str, data=None) -> str:
     return text
 
 
-def every_admin_page() -> Iterator[str]:
-    """The lists, the forms for a new row, each row's pages of every model in the admin, and the pages of our own."""
+def every_admin_page(most: int = 4) -> Iterator[str]:
+    """The lists, the forms for a new row, the newest rows' pages of every model in the admin, and our own pages."""
     yield reverse("admin:index")
     yield reverse("admin:password_change")
     yield reverse("admin:migration_run_aws_writes")
@@ -121,20 +121,24 @@ def every_admin_page() -> Iterator[str]:
         yield reverse(f"{name}_changelist")
         yield reverse(f"{name}_changelist") + "?q=MARK&e=1"
         yield reverse(f"{name}_add")
-        for row in model._default_manager.order_by("-pk")[:4]:
-            for page_name in ("change", "history", "delete"):
-                yield reverse(f"{name}_{page_name}", args=[row.pk])
+        rows = model._default_manager.order_by("-pk")[:most]
+        yield from (reverse(f"{name}_change", args=[row.pk]) for row in rows)
+        for page_name in ("history", "delete"):
+            yield from (reverse(f"{name}_{page_name}", args=[row.pk]) for row in rows[:1])
     for user in User.objects.all():
         for name in ("person", "person_link", "person_details"):
             yield reverse(f"admin:{name}", args=[user.pk])
     yield from map(reverse, ("admin:people", "admin:people_invite", "admin:failed_logins"))
     yield reverse("admin:migration_run_health")
-    for run in Run.objects.order_by("-pk")[:5]:
+    for run in Run.objects.order_by("-pk")[: most + 1]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
         )
-    for client in Client.objects.order_by("-pk")[:4]:
-        yield from pages_of_client(client)
+    clients = Client.objects.order_by("-pk")[:most]
+    for client in clients:
+        yield reverse("admin:credentials_client_watch", args=[client.pk])
+        yield from reveal_pages(client)
+    yield from pages_of_acts(*clients)
     for act in ACTS:
         yield reverse("admin:credentials_client_act", args=[act]) + "?all=1"
     for plan in Run.objects.filter(act__in=ACTS):
@@ -146,11 +150,10 @@ def every_admin_page() -> Iterator[str]:
     yield f"{report}?field=database.password"
 
 
-def pages_of_client(client: Client) -> Iterator[str]:
-    yield reverse("admin:credentials_client_watch", args=[client.pk])
-    for act in ACTS:
-        yield get_act_url(act, [client.pk])
-    yield from reveal_pages(client)
+def pages_of_acts(*clients: Client) -> Iterator[str]:
+    for act in ACTS.values():
+        some = clients if act.takes_many else clients[:1]
+        yield get_act_url(act.code, [client.pk for client in some])
 
 
 def reveal_pages(client: Client) -> Iterator[str]:
@@ -462,7 +465,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     for url in every_admin_page():
         page(haystack, browser, url)
     browser.force_login(make_user("viewer", *VIEW))
-    for url in every_admin_page():
+    for url in every_admin_page(1):
         page(haystack, browser, url)
     add_texts(haystack)
     add_pickles(haystack)

@@ -21,7 +21,6 @@ from tests.test_no_secret_escapes import (
     add_pickles,
     add_tables,
     command,
-    every_admin_page,
     page,
     work_off_the_queue,
 )
@@ -107,8 +106,8 @@ def test_an_import_leaves_no_secret_behind(browser, settings, monkeypatch, tmp_p
         command(haystack, "import_clients", str(file), "--format", "json")
         work_off_the_queue(haystack)
         push(client_ids=list(Client.objects.values_list("pk", flat=True)))
-    for url in every_admin_page():
-        page(haystack, browser, url)
+    for listed in ("credentials_client", "migration_auditevent", "migration_run"):
+        page(haystack, browser, reverse(f"admin:{listed}_changelist"))
     add_tables(haystack)
     add_pickles(haystack)
 

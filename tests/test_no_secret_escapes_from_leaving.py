@@ -17,7 +17,6 @@ from tests.test_no_secret_escapes import (
     add_pickles,
     add_tables,
     command,
-    every_admin_page,
     everything_logged,
     page,
     seed,
@@ -30,7 +29,6 @@ def browser(stores, client):
     return client
 
 
-@pytest.mark.nightly
 def test_an_import_of_the_legacy_table_leaves_no_value_behind(browser):
     seed()
     haystack = Haystack()
@@ -45,8 +43,7 @@ def test_an_import_of_the_legacy_table_leaves_no_value_behind(browser):
         page(haystack, browser, legacy, {"seen": plan_legacy_import().stamp})
         command(haystack, "import_clients", "--legacy", "--format", "json")
         nova.execute("ALTER TABLE public.client_credentials ALTER db_port TYPE text")
-        page(haystack, browser, legacy)
-        for url in every_admin_page():
+        for url in (legacy, reverse("admin:migration_auditevent_changelist")):
             page(haystack, browser, url)
         assert Client.objects.get(slug="new").databases.get().db_password.startswith("MARKER-ONE")
     add_tables(haystack)
@@ -72,8 +69,7 @@ def test_the_end_of_a_client_leaves_no_value_behind(browser):
         page(haystack, browser, leaving, {"act": "back", **confirmed})
         command(haystack, "offboard_client", "idom", "--reason", "CHG-8", "--format", "json")
         command(haystack, "offboard_client", "idom", "--back", "--reason", "CHG-8")
-        for url in every_admin_page():
-            page(haystack, browser, url)
+        page(haystack, browser, reverse("admin:credentials_client_history", args=[pk]))
     add_tables(haystack)
     add_pickles(haystack)
 

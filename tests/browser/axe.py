@@ -21,7 +21,8 @@ RUN = """async ([only, excluded]) => {
 }"""
 
 
-DARK = "document.documentElement.classList.add('dark')"  # as Unfold does it
+# As Unfold does it.
+LIGHT, DARK = (f"document.documentElement.classList.{what}('dark')" for what in ("remove", "add"))
 # No colour on its way. The page's policy lets no <style> in; a sheet that a script adopts it doesn't ask about.
 STILL = """() => {
     const sheet = new CSSStyleSheet();
@@ -30,13 +31,15 @@ STILL = """() => {
 }"""
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, *, dark: bool = True) -> list[str]:
     """All rules in light; in dark, where nothing but the colours is another, those about colours."""
     page.evaluate(STILL)
+    page.evaluate(LIGHT)
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    light = page.evaluate(RUN, [None, EXCLUDED])
-    page.evaluate(DARK)
-    dark = page.evaluate(RUN, [["color-contrast", "link-in-text-block"], EXCLUDED])
-    found = [f"light: {line}" for line in light] + [f"dark: {line}" for line in dark]
+    found = [f"light: {line}" for line in page.evaluate(RUN, [None, EXCLUDED])]
+    if dark:
+        page.evaluate(DARK)
+        of_colours = [["color-contrast", "link-in-text-block"], EXCLUDED]
+        found += [f"dark: {line}" for line in page.evaluate(RUN, of_colours)]
     return found + find_hidden(page)

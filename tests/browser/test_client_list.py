@@ -1,4 +1,4 @@
-"""The clients list: filters, views and owners by keyboard, a selection over pages of 2,000 clients, and no script."""
+"""The clients list: filters, views and owners by keyboard, a selection over pages, and no script."""
 
 import re
 
@@ -96,8 +96,8 @@ def test_the_rows_follow_what_is_typed_and_nothing_stays_ticked(visit, two_clien
     expect(rows).to_have_count(2)
 
 
-def test_a_selection_stays_over_pages_of_2000_clients_and_a_page_stays_small(visit, stores):
-    make_crowd(2000, comparisons_each=1)
+def test_a_selection_stays_over_pages_and_a_page_stays_small(visit, stores):
+    make_crowd(120, comparisons_each=1)
     listed = list(Client.objects.order_by("name").values_list("pk", flat=True))
     page = visit(CLIENTS)
     rows, ticked = page.locator(ROWS), page.locator(f"{ROWS} input:checked")
@@ -127,7 +127,7 @@ def test_a_selection_stays_over_pages_of_2000_clients_and_a_page_stays_small(vis
     expect(items).to_have_count(50)
     small.append(is_small(page))
     press(page.get_by_role("link", name="Next"))
-    expect(page.get_by_text("Page 2 of 40")).to_be_visible()
+    expect(page.get_by_text("Page 2 of 3")).to_be_visible()
     expect(items.first).to_contain_text(run.items.order_by("pk")[50].slug)
     assert fits(page)
 
@@ -235,10 +235,19 @@ def test_rows_are_44_pixels_and_on_a_phone_the_bar_keeps_two_menus(visit, two_cl
     page.wait_for_url("**/migration/run/*/change/")
 
 
-def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):
-    run = make_run(3)
-    close(run, 1, Outcome.FAILED, error_class="data")
-    page = visit(CLIENTS, viewport={"width": 390, "height": 844})
+def test_on_a_phone_clients_runs_and_campaigns_are_a_few_lines_and_nothing_is_too_wide(
+    visit, two_clients
+):
+    campaign = make_campaign(make_group("Spain", 3))
+    begin_wave(campaign, ["spain-0", "spain-1", "spain-2"])
+    wave = campaign.waves.begun()[0]
+    campaign.stop_by_itself(find_broken_rule(wave, wave.count_against_rule()))
+    make_campaign(make_group("Italy"))
+    run = make_run(9)
+    for number, outcome in enumerate((Outcome.FAILED, Outcome.REFUSED, Outcome.SKIPPED), 1):
+        close(run, number, outcome, error_class="data" if number == 1 else "")
+    page = visit(CLIENTS, viewport=TELEPHONE)
+    site = page.url.partition("/admin/")[0]
 
     row = page.locator("#result_list .data-row", has_text="Café Norte")
     expect(row.get_by_role("link", name="Café Norte")).to_be_visible()
@@ -247,22 +256,7 @@ def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):
     assert row.bounding_box()["height"] < 100
     assert is_as_wide_as_the_screen(page)
 
-    page.goto(page.url.replace(CLIENTS, "/admin/migration/run/"))
-
-    row = page.locator("#result_list .data-row")
-    expect(row.get_by_role("link", name="1 failed")).to_be_visible()
-    assert row.bounding_box()["height"] < 140
-    assert is_as_wide_as_the_screen(page)
-
-
-def test_on_a_phone_a_campaign_is_a_few_lines_with_the_reason_why_it_waits(visit, stores):
-    campaign = make_campaign(make_group("Spain", 3))
-    begin_wave(campaign, ["spain-0", "spain-1", "spain-2"])
-    wave = campaign.waves.begun()[0]
-    campaign.stop_by_itself(find_broken_rule(wave, wave.count_against_rule()))
-    make_campaign(make_group("Italy"))
-    page = visit("/admin/migration/campaign/", viewport={"width": 390, "height": 844})
-
+    page.goto(f"{site}/admin/migration/campaign/")
     stopped = page.locator("#result_list .data-row", has_text="stopped")
     expect(stopped.get_by_role("link").first).to_be_visible()
     expect(stopped.locator(".field-why_it_waits")).to_be_visible()
@@ -273,23 +267,19 @@ def test_on_a_phone_a_campaign_is_a_few_lines_with_the_reason_why_it_waits(visit
     expect(running.locator(".field-created_when")).to_be_visible()
     assert is_as_wide_as_the_screen(page)
 
-
-def test_no_list_and_no_form_is_wider_than_the_screen(visit, two_clients):
-    run = make_run(9)
-    for number, outcome in enumerate((Outcome.FAILED, Outcome.REFUSED, Outcome.SKIPPED), 1):
-        close(run, number, outcome)
-    user = User.objects.create_superuser("vera")
-    page = visit("/admin/migration/run/", viewport={"width": 1440, "height": 900})
+    page.goto(f"{site}/admin/migration/run/")
+    row = page.locator("#result_list .data-row", has_text="1 failed")
+    expect(row.get_by_role("link", name="1 failed")).to_be_visible()
+    assert row.bounding_box()["height"] < 140
+    assert is_as_wide_as_the_screen(page)
+    page.set_viewport_size(WIDTH)
     table = page.locator("#result_list")
     assert table.evaluate("e => e.scrollWidth <= e.parentElement.clientWidth + 1")
 
     page.set_viewport_size({"width": 1280, "height": 900})
-    for address in (
-        f"/admin/people/{user.pk}/",
-        "/admin/people/invite/",
-        f"{CLIENTS}add/",
-    ):
-        page.goto(page.url.split("/admin/")[0] + address)
+    user = User.objects.get(username="root")
+    for address in (f"/admin/people/{user.pk}/", "/admin/people/invite/", f"{CLIENTS}add/"):
+        page.goto(site + address)
         assert is_as_wide_as_the_screen(page), address
 
 

@@ -9,22 +9,21 @@ from migration.pushes.comparisons import compare
 from migration.pushes.resolutions import copy_to_postgres
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
+from tests.browser.keyboard import TELEPHONE, WIDTH
 from tests.factories import make_full_client, make_user
 from tests.migration.moves.clients import change_in_aws, enter_phase, password
 
 pytestmark = pytest.mark.browser
 
 CLIENT = "/admin/credentials/client/"
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
-@pytest.mark.parametrize("viewport", [WIDE, pytest.param(PHONE, marks=pytest.mark.nightly)])
-def test_a_comment_is_left_by_keyboard_and_taken_back(visit, stores, viewport):
+def test_a_comment_is_left_by_keyboard_and_taken_back(visit, stores):
     pk = make_full_client("idom")
     by = make_user("paco")
     theirs = "Waiting for their DBA, " + "x" * 400
     ClientComment.objects.create(client_id=pk, slug="idom", text=theirs, by=by)
-    page = visit(f"{CLIENT}{pk}/change/", viewport=viewport)
+    page = visit(f"{CLIENT}{pk}/change/", viewport=WIDTH)
     expect(page.get_by_role("link", name="1 comment")).to_be_visible()
     comments = page.get_by_role("region", name="Comments")
     field = comments.get_by_role("textbox")
@@ -46,14 +45,13 @@ def test_a_comment_is_left_by_keyboard_and_taken_back(visit, stores, viewport):
     assert [row.by_name for row in ClientComment.objects.all()] == ["paco"]
 
 
-@pytest.mark.parametrize("viewport", [pytest.param(WIDE, marks=pytest.mark.nightly), PHONE])
-def test_a_copy_is_undone_after_a_look(visit, stores, viewport):
+def test_a_copy_is_undone_after_a_look(visit, stores):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.DUAL_READ)
     change_in_aws(aws_store.secrets_manager(), password="example-theirs", host="db-9.example")
     compare(client_ids=[pk])
     copy_to_postgres(client_id=pk, reason="INC-1", by=make_user("paco"))
-    page = visit(f"{CLIENT}{pk}/change/?tab=comparison", viewport=viewport)
+    page = visit(f"{CLIENT}{pk}/change/?tab=comparison", viewport=TELEPHONE)
 
     expect(page.get_by_text("AWS was copied to PostgreSQL by paco")).to_be_visible()
     assert violations(page) == []

@@ -39,8 +39,6 @@ def test_a_webhook_is_added_tested_and_removed(visit, stores, settings, options)
         expect(page.get_by_role("alert")).to_be_visible()
         expect(field).to_have_value("")
         assert fits(page)
-        if has_scripts:
-            assert violations(page) == []
 
         field.fill(sink.url)
         press(page.get_by_role("button", name="Add recipient"))

@@ -1,4 +1,4 @@
-"""The key and the regions of secrets: what a run will do is read first, wide and on a telephone; then it does it."""
+"""The key and the regions of secrets: what a run will do is read first, wide; then it does it."""
 
 import pytest
 from playwright.sync_api import expect
@@ -8,7 +8,7 @@ from migration.core.aws_store import secrets_manager
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
-from tests.browser.keyboard import TELEPHONE, WIDTH, fits, press
+from tests.browser.keyboard import WIDTH, fits, press
 from tests.factories import make_full_client
 from tests.migration.moves.clients import NAME, enter_phase_together
 
@@ -17,14 +17,13 @@ pytestmark = pytest.mark.browser
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-@pytest.mark.parametrize("window", [WIDTH, pytest.param(TELEPHONE, marks=pytest.mark.nightly)])
-def test_what_a_run_will_do_is_read_and_then_it_does_it(visit, stores, settings, window):
+def test_what_a_run_will_do_is_read_and_then_it_does_it(visit, stores, settings):
     pks = [make_full_client(slug) for slug in ("acme", "idom")]
     enter_phase_together(pks, Phase.AWS)
     settings.NOVA_KMS_KEY_ID = KEY
     settings.NOVA_REPLICA_REGIONS = {"eu-west-1": "alias/nova"}
     tasks.describe_secrets()
-    page = visit("/admin/migration/run/settings/", viewport=window)
+    page = visit("/admin/migration/run/settings/", viewport=WIDTH)
 
     press(page.get_by_role("link", name="Key and regions").last)
     expect(page.get_by_text("2 secrets get the KMS key of the settings.")).to_be_visible()

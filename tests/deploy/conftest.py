@@ -1,5 +1,6 @@
 """A site made by deploy/build.sh in a plain folder, as the image has it."""
 
+import fcntl
 import os
 import pwd
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkout import ROOT, TIMEOUT_SECONDS
+from tests.settings import SCRATCH
 
 TOKEN = secrets.token_urlsafe(64)
 
@@ -74,10 +76,16 @@ class Builder:
 
 
 @pytest.fixture(scope="session")
-def built_site(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    builder = Builder(tmp_path_factory.mktemp("builder") / "x", quick=False)
-    assert builder.build(folder) == (0, "")
+def built_site(testrun_uid, tmp_path_factory) -> Path:
+    """Made once, whichever process of the run asks first; a run that ended before may have left one."""
+    folder = SCRATCH / f"site-{testrun_uid}"
+    with (SCRATCH / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            for old in SCRATCH.glob("site-*"):
+                shutil.rmtree(old)
+            builder = Builder(tmp_path_factory.mktemp("builder") / "x", quick=False)
+            assert builder.build(folder) == (0, "")
     return folder
 
 

@@ -27,14 +27,14 @@ def find_environments(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("venv-*"))
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether this is a site that runs: with the package that everything imports, which comes last, all is there."""
-    if not (folder / "nova_admin").exists():
-        return False
+def list_whole() -> set[str]:
+    """A site that runs: with the package that everything imports, which comes last, all of this is there."""
     named = (ROOT / "deploy/build.sh").read_text().partition('parts="')[2].partition('"')[0].split()
-    return all(
-        (folder / part).exists() for part in [*named, "wheels", "staticfiles", "venv/complete"]
-    )
+    return {*named, "wheels", "staticfiles", "venv/complete", "nova_admin"}
+
+
+def is_whole(folder: Path) -> bool:
+    return all((folder / part).exists() for part in list_whole())
 
 
 def test_an_environment_is_made_anew_where_the_lock_differs_and_only_there(builder, tmp_path):
@@ -123,78 +123,53 @@ def test_a_build_that_is_killed_while_it_installs_is_done_again(builder, tmp_pat
 
 
 def test_a_build_that_is_killed_at_any_rename_leaves_a_whole_site_or_none(builder, tmp_path):
-    folder, whole = tmp_path / "site", tmp_path / "whole"
-    builder.build(whole)
-    # Ends the build before its n-th rename, as a kill would.
-    programs = tmp_path / "programs"
+    folder = tmp_path / "site"
+    builder.build(folder)
+    (folder / "migration/of_before").touch()
+    # What is there after each rename is all that a kill there would leave.
+    programs, log = tmp_path / "programs", tmp_path / "log"
     programs.mkdir()
     mv = programs / "mv"
     mv.write_text(
-        "#!/bin/sh\n"
-        'echo x >> "$RENAMES"\n'
-        '[ "$(wc -l < "$RENAMES")" -ne "$LAST" ] || kill -9 "$PPID"\n'
-        f'exec {shutil.which("mv")} "$@"\n'
+        f'#!/bin/sh\n{shutil.which("mv")} "$@" && cd {folder} && '
+        f"ls -dA .env* * venv/complete migration/of_before 2>&- >> {log}; echo >> {log}\n"
     )
     mv.chmod(0o755)
-    path = f"{programs}:{os.environ['PATH']}"
 
-    found = []
-    for last in range(1, 60):
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(whole, folder, symlinks=True)
-        (folder / "migration/of_before").touch()
-        renames = tmp_path / f"renames-{last}"
-        code, _said = builder.build(folder, PATH=path, RENAMES=str(renames), LAST=str(last))
-        if code == 0:
-            break
-        found.append(is_whole(folder))
-        assert found[-1] == ((folder / "nova_admin").exists()), last
-    else:
-        pytest.fail("it renames without end")
+    assert builder.build(folder, PATH=f"{programs}:{os.environ['PATH']}") == (0, "")
 
-    assert len(found) > 20
-    # `mv` itself goes on after its shell: none is left of the first rename on, and the new site only by the last.
-    assert found[:-1] == [False] * (len(found) - 1)
-    assert found[-1] is True
-    assert not (folder / "migration/of_before").exists()
+    # None is left of the first rename on, and the new site only by the last.
+    left = [{*block.split()} for block in log.read_text().rstrip().split("\n\n")]
+    assert len(left) > 20
+    assert [list_whole() <= there for there in left] == [False] * (len(left) - 1) + [True]
+    assert ["nova_admin" in there for there in left] == [False] * (len(left) - 1) + [True]
+    assert "migration/of_before" not in left[-1]
     assert is_whole(folder)
 
 
-@pytest.mark.parametrize(
-    ("prepare", "problem"),
-    [
-        (lambda folder: folder.write_text(""), "is a file: name a folder."),
-        (lambda folder: (folder / "photos").mkdir(parents=True), "holds something else"),
-        (
-            lambda folder: [folder.mkdir(), (folder / "pyproject.toml").touch()],
-            "is a checkout: name a folder for the site alone.",
-        ),
-    ],
-    ids=["a file", "somebody's folder", "a checkout"],
-)
-def test_a_folder_that_is_none_for_a_site_is_refused_and_nothing_is_changed(
-    builder, tmp_path, prepare, problem
-):
-    folder = tmp_path / "site"
-    prepare(folder)
+def test_a_folder_that_is_none_for_a_site_is_refused_and_nothing_is_changed(builder, tmp_path):
+    folders = {name: tmp_path / name for name in ("file", "somebodys", "checkout")}
+    folders["file"].touch()
+    (folders["somebodys"] / "photos").mkdir(parents=True)
+    folders["checkout"].mkdir()
+    (folders["checkout"] / "pyproject.toml").touch()
     before = sorted(tmp_path.rglob("*"))
-
-    code, said = builder.build(folder)
-
-    assert (code, len(said.splitlines())) == (2, 1)
-    assert said.startswith(f"deploy/build.sh: {folder} ")
-    assert problem in said
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_folder_below_a_file_and_one_that_is_read_only_are_refused(builder, tmp_path):
-    (tmp_path / "file").touch()
-    code, said = builder.build(tmp_path / "file/site")
+    for name, problem in (
+        ("file", "is a file: name a folder."),
+        ("somebodys", "holds something else: name a folder for the site alone."),
+        ("checkout", "is a checkout: name a folder for the site alone."),
+    ):
+        said = f"deploy/build.sh: {folders[name]} {problem}\n"
+        assert builder.build(folders[name]) == (2, said)
+    code, said = builder.build(folders["file"] / "site")
     assert (code, said.splitlines()[-1].endswith("can't be made.")) == (2, True)
+    assert sorted(tmp_path.rglob("*")) == before
 
     # Root may write anywhere but here.
     code, said = builder.build("/proc/self")
     assert (code, said.splitlines()[-1].startswith("deploy/build.sh: /proc/")) == (2, True)
+    assert builder.build(ROOT)[0] == 2
+    assert (ROOT / "manage.py").exists()
 
 
 def test_a_lock_that_is_not_there_is_named_before_anything_is_made(builder, tmp_path):
@@ -203,17 +178,6 @@ def test_a_lock_that_is_not_there_is_named_before_anything_is_made(builder, tmp_
     assert code == 2
     assert said.startswith(f"deploy/build.sh: there is no {ROOT}/requirements-nowhere.lock: LOCK ")
     assert not (tmp_path / "site").exists()
-
-
-def test_the_checkout_itself_is_refused(builder):
-    assert builder.build(ROOT)[0] == 2
-    assert (ROOT / "manage.py").exists()
-
-
-def test_without_a_folder_its_use_is_said():
-    done = subprocess.run([ROOT / "deploy/build.sh"], capture_output=True, text=True, check=False)
-
-    assert (done.returncode, done.stderr.endswith(" deploy/build.sh FOLDER\n")) == (2, True)
 
 
 @pytest.mark.nightly
@@ -256,10 +220,13 @@ def normalize(line: str) -> str:
     return re.sub(r"[-_.]+", "-", line).lower()
 
 
-def test_help_is_its_own_and_an_option_is_no_folder(builder):
+def test_help_is_its_own_and_neither_an_option_nor_nothing_is_a_folder(builder):
     code, said = builder.build("--help")
     assert (code, said.startswith("usage: "), said.count("\n")) == (0, True, 1)
+    assert said.endswith(" deploy/build.sh FOLDER\n")
     assert builder.build("--verbose") == (2, said)
+    done = subprocess.run([ROOT / "deploy/build.sh"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, said)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root builds for somebody else")

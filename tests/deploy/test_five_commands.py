@@ -91,8 +91,8 @@ def test_readmes_commands_end_with_novas_helper_answering_from_aws(nova, aws, tm
             program, *words = shlex.split(dict(list_options(unit.read_text()))["ExecStart"])
             if program.endswith("/gunicorn"):
                 words = ["-m", "gunicorn", *words]
-            settings = {"NOVA_ENV_FILE": str(nova.env_file), "PYTHONDONTWRITEBYTECODE": "1"}
             log = tmp_path / f"{unit.name}.log"
+            settings = {"NOVA_ENV_FILE": str(nova.env_file)}
             started.enter_context(running(folder, log, tuple(words), settings))
         site.wait_for("/readyz", '"no_worker": "ok"')
         run(move)

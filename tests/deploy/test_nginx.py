@@ -137,7 +137,6 @@ def test_a_login_over_tls(nginx, built_site, stores, tmp_path):
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": "https://127.0.0.1:1",
         "PORT": str(ports[8000]),
         "WEB_CONCURRENCY": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     write_certificate(tmp_path)
     browser = Browser(tmp_path, ports[443])

@@ -39,7 +39,8 @@ def running(folder: Path, log: Path, command: tuple[str, ...], environment: dict
         process = subprocess.Popen(
             [sys.executable, "-m", run_while_parent_lives.__name__, str(os.getpid()),
              sys.executable, *command],
-            cwd=folder, env=alone | environment, start_new_session=True,
+            # Tests of several processes share the folder, into which a file of gunicorn's would be compiled.
+            cwd=folder, env=alone | {"PYTHONDONTWRITEBYTECODE": "1"} | environment, start_new_session=True,
             stdout=written, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
@@ -86,7 +87,6 @@ def site(built_site, stores, tmp_path) -> Site:
         "NOVA_WORKERS": "1",
         "NOVA_METRICS_TOKEN": TOKEN,
         "NOVA_TRUSTED_PROXIES": "127.0.0.1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     return Site(built_site, tmp_path / "site.log", environment)
 

@@ -86,7 +86,6 @@ def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path):
         "NOVA_EMBEDDED_AWS": endpoint,
         "BIND_ADDRESS": "127.0.0.1",
         "PORT": str(find_free_port()),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     folder = str(tmp_path / "aws")
     command = (*OURS["aws"]["command"][1:3], "--folder", folder, "--port", port)

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from nova_credentials.reader.routing import Reader
 from tests.checkout import ROOT, manage
+from tests.migrated import migrated_database
 from tests.migration.nova.readers.real_server import do_without, find_programs, running
 
 # No AWS and no worker are there, and nobody has searched for copies.
@@ -31,18 +32,14 @@ def server():
         yield uri
 
 
-def make_database(server: str, name: str) -> str:
-    """A new database on the server; its URI, as a superuser."""
-    with psycopg.connect(server, autocommit=True) as there:
-        there.execute(f"CREATE DATABASE {name}")
-        # As in compose.yaml: statements within functions are not counted, as `running` has them counted.
-        there.execute(f"ALTER DATABASE {name} SET pg_stat_statements.track = 'top'")
-    return server.replace("/postgres?", f"/{name}?")
-
-
 @pytest.fixture(scope="module")
 def trial(server) -> str:
-    uri = make_database(server, "trial")
+    """The trial's database on the server; its URI, as a superuser."""
+    with psycopg.connect(server, autocommit=True) as there:
+        there.execute("CREATE DATABASE trial")
+        # As in compose.yaml: statements within functions are not counted, as `running` has them counted.
+        there.execute("ALTER DATABASE trial SET pg_stat_statements.track = 'top'")
+    uri = server.replace("/postgres?", "/trial?")
     # As the image of PostgreSQL runs it.
     environment = os.environ | {"POSTGRES_USER": "postgres", "POSTGRES_DB": "trial"}
     environment |= {"POSTGRES_PASSWORD": "not asked for", "PGHOST": conninfo_to_dict(uri)["host"]}
@@ -53,14 +50,6 @@ def trial(server) -> str:
     return uri
 
 
-def run_migrate(uri: str) -> dict[str, str]:
-    environment = {"DATABASE_URL": uri, "SECRET_KEY": secrets.token_urlsafe(64), "DEBUG": "1"}
-    environment |= {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
-    done = manage("migrate", "--no-color", "-v0", **environment)
-    assert done.returncode == 0, done.stderr
-    return environment
-
-
 def list_columns(uri: str) -> list[tuple[object, ...]]:
     with psycopg.connect(uri) as there:
         return there.execute(COLUMNS).fetchall()
@@ -68,7 +57,10 @@ def list_columns(uri: str) -> list[tuple[object, ...]]:
 
 def test_in_a_trial_check_nova_asks_for_the_readers_rights_and_then_for_nothing(trial):
     site, nova = (trial.replace("postgres@", f"{role}@") for role in ("nova_site", "nova"))
-    environment = run_migrate(site)
+    environment = {"DATABASE_URL": site, "SECRET_KEY": secrets.token_urlsafe(64), "DEBUG": "1"}
+    environment |= {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
+    done = manage("migrate", "--no-color", "-v0", **environment)
+    assert done.returncode == 0, done.stderr
 
     def examine() -> dict[str, list[str]]:
         told = json.loads(manage("check_nova", "--format", "json", **environment).stdout)
@@ -93,11 +85,9 @@ def test_in_a_trial_check_nova_asks_for_the_readers_rights_and_then_for_nothing(
     assert examine().keys() == NOT_HERE
 
 
-def test_novas_tables_in_a_trial_are_those_that_migrate_makes(server, trial):
-    empty = make_database(server, "empty")
-    run_migrate(empty)
-
+def test_novas_tables_in_a_trial_are_those_that_migrate_makes(trial):
     found = list_columns(trial)
 
     assert len(found) > 25
-    assert found == list_columns(empty)
+    with migrated_database() as made:
+        assert found == list_columns(made)

@@ -5,6 +5,7 @@ they are shown in English: take out a line by hand, and only if no release ever 
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from tests.languages.spanish import CODE
@@ -14,13 +15,17 @@ FILE = Path(__file__).with_name("stored_keys.txt")
 NOT_STORED = ("migration/management/", "nova_admin/login/")
 
 
+@cache
 def list_declared() -> list[tuple[str, str]]:
     """Return key and file of each `Sentence(…)` in the code."""
     return [
         (ast.literal_eval(node.args[0]), path)
         for path, source in CODE.items()
+        if "Sentence(" in source
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Sentence"
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Sentence"
     ]
 
 

@@ -2,16 +2,10 @@
 
 import re
 
-import pytest
 from babel.messages.mofile import read_mo
 
 from tests import messages
 from tests.languages.spanish import CATALOG, ENTRIES, forms
-
-
-@pytest.fixture(scope="module")
-def marked():
-    return messages.marked()
 
 
 def spanish_of(entries) -> dict[tuple[str, tuple[str, ...]], tuple[str, ...]]:
@@ -21,7 +15,8 @@ def spanish_of(entries) -> dict[tuple[str, tuple[str, ...]], tuple[str, ...]]:
     return {(context(entry), forms(entry.id)): forms(entry.string) for entry in entries}
 
 
-def test_every_text_that_is_marked_has_its_spanish(marked):
+def test_every_text_that_is_marked_has_its_spanish_and_the_catalogue_holds_nothing_else():
+    marked = messages.marked()
     missing = [
         (entry.context, entry.id)
         for entry in marked
@@ -30,11 +25,7 @@ def test_every_text_that_is_marked_has_its_spanish(marked):
     ]
 
     assert missing == []
-
-
-def test_the_catalogue_holds_nothing_else(marked):
     wanted = {(entry.context, entry.id) for entry in marked}
-
     assert {(entry.context, entry.id) for entry in ENTRIES} - wanted == set()
     assert not CATALOG.obsolete
     assert [entry.id for entry in ENTRIES if entry.fuzzy] == []
