@@ -15,7 +15,7 @@ def copies_are_not_looked_for() -> None:
 
 
 @pytest.fixture(autouse=True)
-def wanted(stores, settings) -> None:
+def wanted(settings) -> None:
     """The defaults of the settings; the other tests have these switched off."""
     settings.NOVA_CLEAN_STREAK = 3
     settings.NOVA_DUAL_READ_HOURS = 24.0
@@ -24,7 +24,7 @@ def wanted(stores, settings) -> None:
 
 
 @pytest.fixture
-def idom() -> int:
+def idom(stores) -> int:
     """A client that has just entered dual read."""
     pk = make_full_client("idom")
     advance(pk, Phase.DUAL_READ)
