@@ -28,7 +28,12 @@ from tests.migration.acts import (
     said_on,
     send,
 )
-from tests.migration.moves.clients import advance, enter_phase_together, phase_of, write_password
+from tests.migration.moves.clients import (
+    enter_phase,
+    enter_phase_together,
+    phase_of,
+    write_password,
+)
 from tests.migration.pages import CLIENTS, make_plan, start_plan, text
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -212,7 +217,7 @@ def test_what_no_page_sends_moves_nobody(client, log_in, three, sent, query):
 
 def test_a_restore_needs_the_right_to_purge(client, log_in):
     idom = make_full_client("idom")
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     log_in(MOVE)
     address = act_page("restore", idom)
     chosen = {"action": "restore", "_selected_action": [idom]}

@@ -39,14 +39,7 @@ from migration.runs.items import Outcome
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.acts import act_page
-from tests.migration.moves.clients import (
-    advance,
-    codes,
-    document,
-    enter_phase,
-    phase_of,
-    write_password,
-)
+from tests.migration.moves.clients import codes, document, enter_phase, phase_of, write_password
 
 State = Run.State
 MOVE, PURGE, APPROVE = (
@@ -311,7 +304,7 @@ def test_a_request_is_nothing_that_others_see_or_wait_for(idom, maria):
 def test_the_way_back_waits_for_no_approval(settings):
     settings.NOVA_REQUIRE_APPROVAL = False
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     settings.NOVA_REQUIRE_APPROVAL = True
     before = document(pk)
 

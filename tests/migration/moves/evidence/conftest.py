@@ -6,7 +6,7 @@ from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import give_evidence, make_full_client, nova_uri
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def wanted(settings) -> None:
 def idom(stores) -> int:
     """A client that has just entered dual read."""
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_READ)
+    enter_phase(pk, Phase.DUAL_READ)
     return pk
 
 
