@@ -33,17 +33,20 @@ def advance(pk: int, new: Phase) -> None:
 
 
 def enter_phase(pk: int, new: Phase) -> None:
-    """Takes a client to a phase up to `aws` past the gates: pushed once, each change of its phase recorded."""
+    """Takes a client to a phase past the gates: pushed once, each change of its phase recorded; a purge takes place."""
     enter_phase_together([pk], new)
 
 
 def enter_phase_together(pks: list[int], new: Phase) -> None:
-    assert new != Phase.PURGED, "a purge has to take place"
     if new != Phase.POSTGRES:
         for pushed in push(client_ids=pks):
             assert pushed.outcome == Outcome.CREATED, pushed.message
-    for step in pairwise(LINE[: LINE.index(new) + 1]):
+    for step in pairwise(phase for phase in LINE[: LINE.index(new) + 1] if phase != Phase.PURGED):
         assert ClientMigration.objects.change_phase(pks, *step) == set(pks)
+    if new == Phase.PURGED:
+        compare(client_ids=pks)
+        for pk in pks:
+            move(client_id=pk, new=new)
 
 
 def compare_apart(pk: int, times: int = 1) -> None:

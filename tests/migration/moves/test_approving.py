@@ -39,14 +39,7 @@ from migration.runs.items import Outcome
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.acts import act_page
-from tests.migration.moves.clients import (
-    advance,
-    codes,
-    document,
-    enter_phase,
-    phase_of,
-    write_password,
-)
+from tests.migration.moves.clients import codes, document, enter_phase, phase_of, write_password
 
 State = Run.State
 MOVE, PURGE, APPROVE = (
@@ -105,32 +98,15 @@ def list_open() -> list[Run]:
 
 
 @pytest.mark.parametrize("new", [Phase.AWS, Phase.PURGED])
-def test_nobody_cuts_over_or_purges_alone(maria, new):
+def test_nobody_cuts_over_or_purges_alone_and_both_who_do_are_recorded(maria, ana, new):
     pk = ready_for(new)
     before = phase_of(pk)
 
     assert codes(pk, new) == [NEEDS_APPROVAL.key]
-
     asked = ask(pk, new, maria)
     with pytest.raises(ApprovalStepRefused, match="Someone else"):
         approve_run(run_id=asked.pk, by=maria)
     assert (phase_of(pk), state_of(asked)) == (before, OPEN)
-
-
-def test_a_superuser_approves_no_request_of_his_own(idom):
-    root = User.objects.create_superuser("root")
-    asked = ask(idom, Phase.AWS, root)
-
-    with pytest.raises(ApprovalStepRefused):
-        approve_run(run_id=asked.pk, by=root)
-
-    assert phase_of(idom) == Phase.DUAL_READ
-
-
-@pytest.mark.parametrize("new", [Phase.AWS, Phase.PURGED])
-def test_another_approves_and_both_are_recorded(maria, ana, new):
-    pk = ready_for(new)
-    asked = ask(pk, new, maria)
 
     approve_run(run_id=asked.pk, by=ana)
 
@@ -144,32 +120,35 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     assert (approved.who, approved.client_id, approved.reason) == ("ana", pk, "INC-42")
 
 
-def test_the_database_itself_keeps_a_request_from_being_done_by_who_asked(idom, maria):
-    asked = ask(idom, Phase.AWS, maria)
+def test_no_superuser_approves_a_request_of_his_own_and_nobody_one_of_who_is_gone(idom, ana):
+    root = User.objects.create_superuser("root")
+    asked = ask(idom, Phase.AWS, root)
 
+    with pytest.raises(ApprovalStepRefused):
+        approve_run(run_id=asked.pk, by=root)
+    # The database itself keeps it from being done.
+    done = {"state": State.FINISHED, "approved_by": root, "approved_by_name": "root"}
     with pytest.raises(IntegrityError) as refused:
-        Run.objects.filter(pk=asked.pk).update(
-            state=State.FINISHED, approved_by=maria, approved_by_name="maria"
-        )
-
+        Run.objects.filter(pk=asked.pk).update(**done)
     assert refused.value.__cause__.diag.constraint_name == "run_approved_by_another"
 
+    Run.objects.update(by=None)
+    with pytest.raises(ApprovalStepRefused):
+        approve_run(run_id=asked.pk, by=ana)
+    assert phase_of(idom) == Phase.DUAL_READ
 
-def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
+
+def test_a_request_behind_a_shut_gate_waits_and_the_gate_counts_when_it_is_approved(
+    idom, maria, ana
+):
     write_password(idom, "example-new")
-
-    asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
-
-    assert PUSH_PENDING() in asked.waits_for
+    requested = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
+    asked = requested.run
+    assert PUSH_PENDING() in requested.waits_for
     entry = AuditEvent.objects.get(code=REQUEST_EVENT)
     assert (entry.who, entry.client_id, entry.slug) == ("maria", idom, "idom")
-    assert entry.message.values["reasons"] == tuple(asked.waits_for)
-    assert list_open() == [asked.run]
-
-
-def test_the_gate_counts_when_it_is_approved(idom, maria, ana):
-    asked = ask(idom, Phase.AWS, maria)
-    write_password(idom, "example-new")
+    assert entry.message.values["reasons"] == tuple(requested.waits_for)
+    assert list_open() == [asked]
 
     with pytest.raises(ShutGate, match="A push is pending"):
         approve_run(run_id=asked.pk, by=ana)
@@ -193,15 +172,11 @@ def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, an
         approve_run(run_id=asked.pk, by=ana)
     assert phase_of(idom) == Phase.DUAL_READ
 
-
-def test_a_client_that_moved_behind_our_back_fails_its_request(idom, maria, ana):
-    asked = ask(idom, Phase.AWS, maria)
+    behind_our_back = ask(idom, Phase.AWS, maria)
     ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
-
     with pytest.raises(ApprovalStepRefused, match="no longer in Dual read"):
-        approve_run(run_id=asked.pk, by=ana)
-
-    assert state_of(asked)[:2] == (State.STOPPED, Outcome.SKIPPED)
+        approve_run(run_id=behind_our_back.pk, by=ana)
+    assert state_of(behind_our_back)[:2] == (State.STOPPED, Outcome.SKIPPED)
 
 
 def test_a_client_that_is_gone_fails_its_request(idom, maria, ana):
@@ -271,14 +246,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
     assert PhaseChange.objects.filter(new=Phase.AWS).count() == 1
 
 
-def test_of_two_who_ask_the_second_is_told(idom, maria, ana):
-    request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
-
-    with pytest.raises(ApprovalStepRefused, match="idom already has an open request"):
-        request_move(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
-
-
-def test_nothing_is_asked_for_that_is_no_move_or_needs_nobody(idom, maria):
+def test_nothing_is_asked_for_that_is_no_move_or_needs_nobody_or_is_asked_for(idom, maria, ana):
     with pytest.raises(IllegalMove):
         request_move(client_id=idom, new=Phase.PURGED, by=maria, reason="x")
     with pytest.raises(ApprovalStepRefused, match="needs no approval"):
@@ -289,29 +257,20 @@ def test_nothing_is_asked_for_that_is_no_move_or_needs_nobody(idom, maria):
         request_move(client_id=999_999, new=Phase.AWS, by=maria, reason="x")
     assert not Run.objects.exists()
 
-
-def test_a_request_of_a_user_who_is_gone_is_approved_by_nobody(idom, maria, ana):
-    asked = ask(idom, Phase.AWS, maria)
-    Run.objects.update(by=None)
-
-    with pytest.raises(ApprovalStepRefused):
-        approve_run(run_id=asked.pk, by=ana)
-
-
-def test_a_request_is_nothing_that_others_see_or_wait_for(idom, maria):
+    # A request is nothing that others see or wait for.
     before = see_clients([idom])
-
     ask(idom, Phase.AWS, maria)
-
     assert see_clients([idom]) == before
     assert not Ask([idom]).open_write_items
     assert find_unfinished_write_run(idom) is None
+    with pytest.raises(ApprovalStepRefused, match="idom already has an open request"):
+        request_move(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
 
 
 def test_the_way_back_waits_for_no_approval(settings):
     settings.NOVA_REQUIRE_APPROVAL = False
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     settings.NOVA_REQUIRE_APPROVAL = True
     before = document(pk)
 
@@ -394,15 +353,13 @@ def ask_by_form(client, maria, press):
     return ask_by_form
 
 
-@pytest.mark.parametrize("reason", ["x" * 501, "INC\0-42"])
-def test_nothing_is_asked_for_with_a_reason_that_cannot_be_kept(idom, ask_by_form, reason):
-    assert ask_by_form(idom, reason=reason) == (200, "")
-    assert not Run.objects.exists()
-
-
 def test_one_asks_and_another_approves_by_clicks(idom, maria, ana, press, ask_by_form, client):
     assert act_page("cutover", idom) in page(client, maria, client_page(idom, "change"))
     assert "Someone else has to approve it" in page(client, maria, act_page("cutover", idom))
+
+    for cannot_be_kept in ("x" * 501, "INC\0-42"):
+        assert ask_by_form(idom, reason=cannot_be_kept) == (200, "")
+        assert not Run.objects.exists()
 
     status, said = ask_by_form(idom)
 
@@ -451,6 +408,8 @@ def test_who_asked_or_who_approves_may_cancel_and_nobody_else(idom, maria, ana, 
     other = make_user("eva", *VIEW, SEE, MOVE)
     asked = ask(idom, Phase.AWS, maria)
 
+    assert press(ana, "/admin/migration/run/999999/approve/")[0] == 404
+    assert press(ana, "/admin/migration/run/999999/cancel/")[0] == 403
     assert press(other, request_page(asked, "cancel"))[0] == 403
     assert "The request is cancelled." in press(ana, request_page(asked, "cancel"))[1]
     again = ask(idom, Phase.AWS, other, "INC-43")
@@ -458,11 +417,6 @@ def test_who_asked_or_who_approves_may_cancel_and_nobody_else(idom, maria, ana, 
     assert state_of(again)[0] == State.STOPPED
     assert "is not waiting for approval" in press(ana, request_page(again, "approve"))[1]
     assert phase_of(idom) == Phase.DUAL_READ
-
-
-def test_requests_that_are_not_there_are_not_found(idom, ana, press):
-    assert press(ana, "/admin/migration/run/999999/approve/")[0] == 404
-    assert press(ana, "/admin/migration/run/999999/cancel/")[0] == 403
 
 
 @pytest.mark.parametrize("former", ["", "5/change/", "?state__exact=waiting"])
@@ -507,7 +461,18 @@ def run_command(*arguments: str) -> tuple[int, list[dict]]:
     return code, json.loads(out.getvalue())
 
 
-def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
+def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria, ana):
+    for more in ((), ("--by", "maria"), ("--reason", "INC-42")):
+        code, (told,) = run_command("aws", "idom", *more)
+        assert code == 1
+        assert "--by USER --reason TEXT" in told["reasons"][0]
+        assert told["codes"] == [ASK_BY_COMMAND.key]
+    code, (told,) = run_command("aws", "idom", "--by", "ana", "--reason", "INC-42")
+    assert (code, told["reasons"]) == (1, ["ana may not request it."])
+    with pytest.raises(CommandError, match="unknown user: none"):
+        run_command("aws", "idom", "--by", "none")
+    assert not Run.objects.exists()
+
     code, (told,) = run_command("aws", "idom", "--by", "maria", "--reason", "INC-42")
 
     assert (code, told["moved"], told["phase"]) == (1, False, "dual_read")
@@ -515,25 +480,6 @@ def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
     assert told["reasons"][0].startswith(f"Requested (Move {asked.pk})")
     assert told["codes"] == [ASKED_FOR.key]
     assert (asked.by, asked.reason) == (maria, "INC-42")
-
-
-@pytest.mark.parametrize("more", [(), ("--by", "maria"), ("--reason", "INC-42")])
-def test_the_command_says_how_to_ask(idom, maria, more):
-    code, (told,) = run_command("aws", "idom", *more)
-
-    assert code == 1
-    assert "--by USER --reason TEXT" in told["reasons"][0]
-    assert told["codes"] == [ASK_BY_COMMAND.key]
-    assert not Run.objects.exists()
-
-
-def test_the_command_asks_for_nobody_who_may_not(idom, ana):
-    code, (told,) = run_command("aws", "idom", "--by", "ana", "--reason", "INC-42")
-
-    assert (code, told["reasons"]) == (1, ["ana may not request it."])
-    assert not Run.objects.exists()
-    with pytest.raises(CommandError, match="unknown user: none"):
-        run_command("aws", "idom", "--by", "none")
 
 
 def test_the_command_approves_what_was_requested_once_every_check_passes(idom, maria, ana):

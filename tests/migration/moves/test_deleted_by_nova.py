@@ -14,7 +14,7 @@ from migration.runs.items import Outcome
 from migration.runs.models import PlannedMoves, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.migration.moves.runs.moved import once, outcomes, start
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 @pytest.fixture
 def purged() -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     return pk
 
 

@@ -38,6 +38,7 @@ from tests.migration.moves.clients import (
     NAME,
     advance,
     document,
+    enter_phase,
     is_pending,
     phase_of,
     write_password,
@@ -56,7 +57,7 @@ def sm() -> SecretsManager:
 @pytest.fixture
 def idom() -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_WRITE)
+    enter_phase(pk, Phase.DUAL_WRITE)
     return pk
 
 
@@ -199,7 +200,7 @@ def test_every_secret_of_the_client_is_scheduled_where_it_has_one_a_service(sm, 
     pk = make_full_client("idom")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.client_email_credentials")
-    advance(pk, Phase.DUAL_WRITE)
+    enter_phase(pk, Phase.DUAL_WRITE)
 
     step_back(pk)
 

@@ -135,7 +135,7 @@ def test_a_client_that_was_never_compared_stays_in_dual_write(idom):
 
 
 def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     write_password(idom, "example-new")
     ClientMigration.objects.update(clean_streak=0)
     ClientMigration.objects.update(comparison_status=Comparison.Status.MISMATCH)
@@ -170,7 +170,7 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
 def test_a_run_that_takes_hours_touches_the_client_until_no_worker_works_on_it(
     idom, worked, is_shut
 ):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom])
     now = timezone.now()
     run = Run.objects.create(
@@ -185,7 +185,7 @@ def test_a_run_that_takes_hours_touches_the_client_until_no_worker_works_on_it(
 
 
 def test_the_gate_wants_a_comparison_of_the_last_half_hour(idom):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     half_an_hour_ago = timezone.now() - timedelta(minutes=30)
     ClientMigration.objects.update(compared_at=half_an_hour_ago - timedelta(seconds=1))
 
@@ -196,7 +196,7 @@ def test_the_gate_wants_a_comparison_of_the_last_half_hour(idom):
 
 
 def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypatch):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom]), compare(client_ids=[idom])
     versions = sm.describe_secret(NAME).versions
 
@@ -222,7 +222,7 @@ def meet_mismatch() -> None:
 def test_the_gate_sees_what_happens_while_aws_is_asked_about_the_account(
     idom, monkeypatch, old, happens, code
 ):
-    advance(idom, old)
+    enter_phase(idom, old)
     compare(client_ids=[idom])
     count_reads(idom, reads=1, matches=1)
     given = {"reason": "Somebody looks"} if happens is stop_aws_writes else {}
@@ -248,7 +248,7 @@ def test_a_shut_gate_says_first_what_nobody_can_override(idom):
 
 
 def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom]), compare(client_ids=[idom])
     change_in_aws(sm, password="example-theirs")
 
@@ -257,7 +257,7 @@ def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
 
 
 def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, sm):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     push(client_ids=[idom])
     assert ClientMigration.objects.get().clean_streak == 0
     compare_apart(idom, times=2)
@@ -268,7 +268,7 @@ def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, s
 
 
 def test_who_believes_it_elsewhere_is_told(idom):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
 
     with pytest.raises(StalePhase, match="no longer in Dual write"):
         move(client_id=idom, new=Phase.DUAL_READ, seen=Phase.DUAL_WRITE)

@@ -29,7 +29,6 @@ from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import (
     NAME,
-    advance,
     change_in_aws,
     codes,
     compare_apart,
@@ -68,7 +67,7 @@ def hold_lock(pk: int, held: threading.Event, done: threading.Event) -> None:
 
 @pytest.mark.parametrize(("old", "new"), MOVES)
 def test_no_move_happens_while_another_holds_the_clients_lock(idom, monkeypatch, old, new):
-    advance(idom, old)
+    enter_phase(idom, old)
     monkeypatch.setattr(moves, "LOCK_WAIT_SECONDS", 0.05)
     held, done = threading.Event(), threading.Event()
     other = threading.Thread(target=hold_lock, args=(idom, held, done))
@@ -86,7 +85,7 @@ def test_no_move_happens_while_another_holds_the_clients_lock(idom, monkeypatch,
 
 def test_the_streak_that_is_wanted_is_enough_and_one_less_is_not(idom, settings):
     settings.NOVA_CLEAN_STREAK = 3
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare_apart(idom, times=2)
     assert codes(idom, Phase.AWS) == [CLEAN_STREAK.key]
 
@@ -97,7 +96,7 @@ def test_the_streak_that_is_wanted_is_enough_and_one_less_is_not(idom, settings)
 
 
 def test_the_mismatch_that_stops_a_cutover_is_stored_and_ends_the_streak(idom, sm):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom])
     change_in_aws(sm, port=1)
 
@@ -131,7 +130,7 @@ def test_a_client_that_is_about_to_leave_goes_neither_forward_nor_back(idom, new
 
 
 def test_a_plain_restore_leaves_no_push_pending_and_says_what_it_did(idom):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
 
     moved = move(client_id=idom, new=Phase.AWS)
 

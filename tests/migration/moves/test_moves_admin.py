@@ -19,7 +19,6 @@ from tests.migration import acts
 from tests.migration.acts import move_page, said_on, send
 from tests.migration.moves.clients import (
     LINE,
-    advance,
     change_in_aws,
     document,
     enter_phase,
@@ -123,7 +122,7 @@ def test_by_clicks_alone_a_client_goes_to_the_end_and_back(idom, log_in, press, 
 @pytest.mark.parametrize(("old", "new"), [(Phase.DUAL_READ, Phase.AWS), (Phase.AWS, Phase.PURGED)])
 def test_a_cutover_and_a_purge_want_the_slug_typed_and_a_reason(idom, log_in, move, old, new):
     log_in(MOVE, PURGE)
-    advance(idom, old)
+    enter_phase(idom, old)
     compare(client_ids=[idom])
 
     assert "typed" in move(idom, new, typed="ido")
@@ -164,7 +163,7 @@ def test_who_pressed_a_button_of_another_phase_is_told_once_who_was_first(
 )
 def test_who_may_not_is_refused_whatever_they_send(idom, log_in, client, permissions, old, new):
     log_in(*permissions)
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     address = move_page(old, new, idom)
     (seen,) = MOVE_ACTS[old, new].see([idom]).values()
 
@@ -176,7 +175,7 @@ def test_who_may_not_is_refused_whatever_they_send(idom, log_in, client, permiss
 
 def test_a_viewer_sees_no_button_and_is_refused(idom, client, log_in, press):
     log_in()
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
 
     page = client.get(f"/admin/credentials/client/{idom}/change/").content.decode()
 
@@ -198,7 +197,7 @@ def test_a_client_that_is_gone_is_not_found(log_in, press):
 
 def test_copying_to_aws_ends_the_mismatch(idom, sm, client, log_in):
     user = log_in(RESOLVE)
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
 
@@ -216,7 +215,7 @@ def test_copying_to_aws_ends_the_mismatch(idom, sm, client, log_in):
 
 def test_copying_to_postgres_ends_the_mismatch(idom, sm, client, log_in):
     log_in(RESOLVE)
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
 
@@ -229,7 +228,7 @@ def test_copying_to_postgres_ends_the_mismatch(idom, sm, client, log_in):
 
 def test_copying_to_postgres_loses_no_confirmed_write(idom, sm, client, log_in):
     log_in(RESOLVE)
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
     page = act_page("copy_to_postgres", idom)
@@ -247,7 +246,7 @@ def test_an_acknowledged_mismatch_is_off_the_dashboard_until_it_changes_or_the_d
     idom, sm, client, log_in
 ):
     log_in(RESOLVE)
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
     page = act_page("acknowledge", idom)
@@ -280,7 +279,7 @@ def test_a_reason_that_cannot_be_kept_is_refused_and_nothing_is_done(
     idom, log_in, press, client, reason
 ):
     log_in(MOVE, RESOLVE)
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     Comparison.objects.all().delete()
 
     refused = acts.press(client, move_page(Phase.DUAL_WRITE, Phase.POSTGRES, idom), reason=reason)
@@ -298,7 +297,7 @@ def test_a_reason_that_cannot_be_kept_is_refused_and_nothing_is_done(
 
 def test_a_reason_of_500_characters_is_kept_whole(idom, log_in, move):
     log_in(MOVE)
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
 
     move(idom, Phase.POSTGRES, reason="ñ" * 500)
 
@@ -307,7 +306,7 @@ def test_a_reason_of_500_characters_is_kept_whole(idom, log_in, move):
 
 def test_what_somebody_has_not_seen_is_not_acknowledged(idom, sm, client, log_in):
     log_in(RESOLVE)
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     change_in_aws(sm, password="example-theirs")
     compare(client_ids=[idom])
     page = act_page("acknowledge", idom)
@@ -328,7 +327,7 @@ def test_who_takes_note_that_it_could_not_be_checked_hears_that_the_secret_is_go
     idom, sm, settings, client, log_in
 ):
     log_in(RESOLVE)
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     reachable, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     compare(client_ids=[idom])
     press_act(client, act_page("acknowledge", idom), reason="x", until="2999-01-01")

@@ -29,10 +29,10 @@ from tests.factories import make_client, make_database, update
 from tests.migration.moves.clients import (
     NAME,
     NO_DOCUMENT,
-    advance,
     change_in_aws,
     codes,
     document,
+    enter_phase,
     is_pending,
     password,
     refusal_of,
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     before = document(idom)
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     compare(client_ids=[idom])
 
     moved = move(client_id=idom, new=Phase.PURGED)
@@ -62,7 +62,7 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
 
 def test_a_purge_and_a_restore_are_told_as_comparisons_of_what_they_saw(idom):
     """Pages say when both stores were last equal; no gate counts these, as they were made before the move."""
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     at = compare(client_ids=[idom])[idom].compared_at
     for new in (Phase.PURGED, Phase.AWS):
         move(client_id=idom, new=new)
@@ -78,7 +78,7 @@ def test_of_a_purged_value_it_stays_known_which_one_stood_in_the_rows(idom):
     """So that a copy of it, or a later value that is equal to it, is known for what it is."""
     stood = make_fingerprint(idom, password(idom))
 
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     note_written_rows()
 
     value = known(idom)
@@ -87,7 +87,7 @@ def test_of_a_purged_value_it_stays_known_which_one_stood_in_the_rows(idom):
 
 
 def test_a_purge_trusts_no_stored_comparison(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     compare(client_ids=[idom])
     change_in_aws(sm, password="example-theirs")
 
@@ -96,7 +96,7 @@ def test_a_purge_trusts_no_stored_comparison(idom, sm):
 
 
 def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     compare(client_ids=[idom])
     read = moves.read_aws
 
@@ -112,7 +112,7 @@ def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch
 
 
 def test_a_restore_needs_aws_and_a_value_for_every_row(idom, settings, aws):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     later, last = (
         make_database(
             idom, label=label, is_primary=False, db_password_encrypted=f"aws-secretsmanager:{NAME}"
@@ -130,7 +130,7 @@ def test_a_restore_needs_aws_and_a_value_for_every_row(idom, settings, aws):
 
 def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
     before = document(idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     write_password(idom, "example-since")
 
     moved = move(client_id=idom, new=Phase.AWS)
@@ -144,7 +144,7 @@ def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
 
 
 def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     row = DatabaseCredential.objects.get(client_id=idom)
     update("client_database_credentials", row.pk, db_host="new.example.test")
     update("clients", idom, name="New")
@@ -161,7 +161,7 @@ def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
 def test_a_restore_tells_of_no_write_of_novas_where_there_was_none(idom):
     """As after an upgrade: each client waits to be compared once, though nobody wrote."""
     before = document(idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     row = DatabaseCredential.objects.get(client_id=idom)
     update("client_database_credentials", row.pk, db_host=row.db_host)
     assert is_pending(idom)
@@ -181,7 +181,7 @@ def test_several_rows_with_labels_come_back_each_to_its_own(sm):
         DatabaseCredential.objects.order_by("pk").values_list("pk", "label", "db_password")
     )
 
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     move(client_id=pk, new=Phase.AWS)
 
     assert (
@@ -191,14 +191,14 @@ def test_several_rows_with_labels_come_back_each_to_its_own(sm):
 
 
 def test_a_restore_from_a_secret_that_is_no_clients_document_is_refused(idom, sm):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     sm.put_value(NAME, NO_DOCUMENT)
 
     assert codes(idom, Phase.AWS) == [shared.FIELD_IS_WRONG.key]
 
 
 def test_a_restore_brings_back_no_row_that_nova_deleted(idom):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.client_email_credentials")
 
@@ -218,7 +218,7 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
         sm.get_value(NAME)
 
     write_password(idom, "example-password-1")
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_password(idom, value)
     (pushed,) = push(client_ids=[idom])
     assert pushed.message.key == POINTER_IN_ROW.key

@@ -22,9 +22,9 @@ from tests.factories import make_database
 from tests.migration.moves.clients import (
     NAME,
     NO_DOCUMENT,
-    advance,
     change_in_aws,
     document,
+    enter_phase,
     is_pending,
     password,
     phase_of,
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs", port=6543)
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
@@ -50,7 +50,7 @@ def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
 
 
 def test_a_rollback_names_the_rows_that_aws_lacks_and_keeps_them(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     text = json.loads(sm.get_value(NAME).text)
     del text["email"]
     sm.put_value(NAME, json.dumps(text))
@@ -62,7 +62,7 @@ def test_a_rollback_names_the_rows_that_aws_lacks_and_keeps_them(idom, sm):
 
 
 def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     before = document(idom)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
@@ -75,7 +75,7 @@ def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
 @pytest.mark.parametrize("in_run", [False, True])
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
 def test_a_rollback_needs_no_call_for_many_secrets(idom, sm, monkeypatch, code, in_run):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
     monkeypatch.setattr(
         SecretsManager,
@@ -94,7 +94,7 @@ def test_a_rollback_needs_no_call_for_many_secrets(idom, sm, monkeypatch, code, 
 
 
 def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_password(idom, "example-novas")
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
@@ -106,7 +106,7 @@ def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):
 
 
 def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_password(idom, "example-novas")
     change_in_aws(sm, password="example-theirs")
 
@@ -119,7 +119,7 @@ def test_a_rollback_where_both_changed_takes_awss_and_keeps_the_other(idom, sm):
 
 
 def test_a_rollback_keeps_rows_that_make_no_document_too(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_password(idom, "example-novas")
     make_database(idom, db_password_encrypted="example-second")
     change_in_aws(sm, password="example-theirs")
@@ -133,7 +133,7 @@ def test_a_rollback_keeps_rows_that_make_no_document_too(idom, sm):
 
 
 def test_a_push_in_aws_overwrites_nothing_that_somebody_else_wrote(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
     write_password(idom, "example-novas")
 
@@ -145,7 +145,7 @@ def test_a_push_in_aws_overwrites_nothing_that_somebody_else_wrote(idom, sm):
 
 
 def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, sm, monkeypatch):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_password(idom, "example-first")
     with monkeypatch.context() as patched:
         patched.setattr(
@@ -162,7 +162,7 @@ def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, 
 
 
 def test_a_rollback_from_a_secret_that_is_no_clients_document_keeps_the_warm_copy(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     sm.put_value(NAME, NO_DOCUMENT)
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
@@ -173,7 +173,7 @@ def test_a_rollback_from_a_secret_that_is_no_clients_document_keeps_the_warm_cop
 
 
 def test_a_rollback_to_values_that_postgresql_refuses_keeps_its_copy_and_says_so(idom, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, host="h" * 256, password="example-theirs")
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)

@@ -140,6 +140,11 @@ def test_who_left_refuses_the_form_and_is_not_moved(client, maria, ana):
     assert phase_of(left) == Phase.POSTGRES
     assert phase_of(all_clients().get(slug="pilot-1").pk) == Phase.DUAL_WRITE
 
+    emptied = ask(maria, make_group("Emptied", 1))
+    form = opened(client, page(emptied))
+    take_out("Emptied", all_clients().get(slug="emptied-0").pk)
+    assert "now it would be 0 clients" in approve(client, page(emptied), form)
+
 
 def test_who_leaves_a_wave_that_has_begun_is_moved_no_further(maria):
     campaign = make_campaign(make_group("Pilot", 2), goal=Phase.DUAL_READ)
@@ -150,15 +155,6 @@ def test_who_leaves_a_wave_that_has_begun_is_moved_no_further(maria):
 
     phases = dict(all_clients().with_phase().values_list("slug", "phase"))
     assert phases == {"pilot-0": Phase.DUAL_WRITE, "pilot-1": Phase.DUAL_READ}
-
-
-def test_a_group_that_was_emptied_refuses_the_form(client, maria, ana):
-    group = make_group("Pilot", 1)
-    campaign = ask(maria, group)
-    form = opened(client, page(campaign))
-    take_out("Pilot", all_clients().get().pk)
-
-    assert "now it would be 0 clients" in approve(client, page(campaign), form)
 
 
 def test_a_client_that_nova_renamed_or_deleted_refuses_the_form(client, maria, ana):
@@ -186,14 +182,10 @@ def test_a_request_that_was_made_again_is_not_the_one_that_the_page_showed(clien
     campaign.go_on(by=maria)
 
     assert "this isn't the request that the page showed" in approve(client, page(campaign), form)
+    for says_nothing in ({}, {"shown": "1:a:b\0"}):
+        assert "isn't the request" in approve(client, page(campaign), says_nothing)
     assert members(client, campaign) == 2  # asked anew, for who is there now
     assert "begins" in approve(client, page(campaign), opened(client, page(campaign)))
-
-
-def test_a_form_that_says_nothing_is_refused(client, maria, ana):
-    campaign = ask(maria, make_group("Pilot", 1))
-    assert "isn't the request" in approve(client, page(campaign), {})
-    assert "isn't the request" in approve(client, page(campaign), {"shown": "1:a:b\0"})
 
 
 def test_the_queries_of_the_page_do_not_grow_with_the_clients(client, maria, ana):
@@ -205,15 +197,15 @@ def test_the_queries_of_the_page_do_not_grow_with_the_clients(client, maria, ana
         return len(queries), size
 
     few, many = ask(maria, make_group("Few", 2)), ClientGroup.objects.get_or_add("Many")
-    make_many(2000)
+    make_many(200)
     many.put_clients(all_clients().filter(group_members=None))
     crowd = ask(maria, many)
     count(few)
 
     (queries, size), (of_many, size_of_many) = count(few), count(crowd)
     assert of_many == queries
-    assert abs(size_of_many - size) < 2000
-    assert members(client, crowd) >= 2000
+    assert abs(size_of_many - size) < 200
+    assert members(client, crowd) >= 200
 
 
 # Runs and single moves

@@ -21,6 +21,7 @@ from tests.migration.moves.clients import (
     advance,
     change_in_aws,
     codes,
+    enter_phase,
     is_pending,
     password,
     refusal_of,
@@ -43,7 +44,7 @@ def kept_in_aws(sm) -> str:
 
 
 def test_a_rollback_while_writes_are_not_counted_keeps_what_nova_wrote(idom, sm, counting_again):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
     assert not is_pending(idom)
 
@@ -56,7 +57,7 @@ def test_a_rollback_while_writes_are_not_counted_keeps_what_nova_wrote(idom, sm,
 
 
 def test_a_rollback_after_a_gap_since_the_cutover_keeps_what_it_replaces(idom, sm, counting_again):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
     ensure_writes_are_counted()
     change_in_aws(sm, password="example-theirs")
@@ -70,7 +71,7 @@ def test_a_rollback_after_a_gap_since_the_cutover_keeps_what_it_replaces(idom, s
 def test_a_rollback_after_a_gap_that_was_pushed_takes_nothing_from_anybody(
     idom, sm, counting_again
 ):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
     ensure_writes_are_counted()
     push(client_ids=[idom])
@@ -83,7 +84,7 @@ def test_a_rollback_after_a_gap_that_was_pushed_takes_nothing_from_anybody(
 
 
 def test_a_gap_before_the_cutover_is_no_matter_of_a_rollback(idom, sm, counting_again):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     write_uncounted(idom, "example-unseen")
     ensure_writes_are_counted()
     push(client_ids=[idom])
@@ -97,7 +98,7 @@ def test_a_gap_before_the_cutover_is_no_matter_of_a_rollback(idom, sm, counting_
 
 
 def test_a_rollback_whose_rows_cannot_be_kept_is_refused(idom, sm, monkeypatch, counting_again):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
 
     def denied(*_, **__):
@@ -110,7 +111,7 @@ def test_a_rollback_whose_rows_cannot_be_kept_is_refused(idom, sm, monkeypatch, 
 
 
 def test_a_rollback_without_aws_keeps_what_nova_wrote_uncounted(idom, settings, counting_again):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
@@ -121,7 +122,7 @@ def test_a_rollback_without_aws_keeps_what_nova_wrote_uncounted(idom, settings, 
 def test_a_write_that_nobody_counts_between_look_and_move_stops_a_rollback(
     idom, sm, monkeypatch, counting_again
 ):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
     find_difference = moves.find_difference
 
@@ -137,7 +138,7 @@ def test_a_write_that_nobody_counts_between_look_and_move_stops_a_rollback(
 
 
 def test_a_restore_keeps_a_host_that_nova_wrote_uncounted(idom, counting_again):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     row = DatabaseCredential.objects.get(client_id=idom)
     write_uncounted(idom, row.db_password, db_host="new.example.test")
 
@@ -150,7 +151,7 @@ def test_a_restore_keeps_a_host_that_nova_wrote_uncounted(idom, counting_again):
 
 
 def test_aws_is_not_copied_over_what_may_be_newer(idom, counting_again):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     write_uncounted(idom, "example-unseen")
 
     with pytest.raises(resolutions.NotResolved, match="not counted now"):
@@ -159,7 +160,7 @@ def test_aws_is_not_copied_over_what_may_be_newer(idom, counting_again):
 
 
 def test_copying_aws_to_postgresql_keeps_what_nova_wrote_uncounted(idom, sm, counting_again):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
 
     resolutions.copy_to_postgres(client_id=idom)
@@ -170,7 +171,7 @@ def test_copying_aws_to_postgresql_keeps_what_nova_wrote_uncounted(idom, sm, cou
 def test_an_update_that_is_not_counted_though_the_triggers_stand_shuts_the_gate(
     idom, counting_again
 ):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom])
     with connection.cursor() as cursor:
         cursor.execute(

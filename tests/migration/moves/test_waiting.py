@@ -25,7 +25,6 @@ from tests.factories import (
 )
 from tests.migration.moves.clients import (
     LINE,
-    advance,
     change_in_aws,
     codes,
     enter_phase,
@@ -54,7 +53,7 @@ def test_a_move_waits_five_seconds_for_the_client(idom, monkeypatch):
 
 
 def test_of_two_who_move_at_once_one_wins(idom):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     results = []
     start = threading.Barrier(2)
 
@@ -76,7 +75,7 @@ def test_of_two_who_move_at_once_one_wins(idom):
 
 
 def test_a_cutover_waits_for_no_writer_of_novas(idom):
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom]), compare(client_ids=[idom])
     written, done = threading.Event(), threading.Event()
 
@@ -99,7 +98,7 @@ def test_a_cutover_waits_for_no_writer_of_novas(idom):
 
 def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs(idom, monkeypatch):
     """With one of them in hand it would be a deadlock, which may end NOVA's transaction."""
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     compare(client_ids=[idom]), compare(client_ids=[idom])
     with nova_connected() as nova:
         write_uncommitted(nova, idom)

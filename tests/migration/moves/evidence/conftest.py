@@ -6,7 +6,7 @@ from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import give_evidence, make_full_client, nova_uri
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def copies_are_not_looked_for() -> None:
 
 
 @pytest.fixture(autouse=True)
-def wanted(stores, settings) -> None:
+def wanted(settings) -> None:
     """The defaults of the settings; the other tests have these switched off."""
     settings.NOVA_CLEAN_STREAK = 3
     settings.NOVA_DUAL_READ_HOURS = 24.0
@@ -24,10 +24,10 @@ def wanted(stores, settings) -> None:
 
 
 @pytest.fixture
-def idom() -> int:
+def idom(stores) -> int:
     """A client that has just entered dual read."""
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_READ)
+    enter_phase(pk, Phase.DUAL_READ)
     return pk
 
 

@@ -9,7 +9,7 @@ from migration.pushes.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.moves.clients import LINE, NAME, advance, codes
+from tests.migration.moves.clients import LINE, NAME, codes, enter_phase
 from tests.migration.moves.runs.moved import codes_of, make_clients, move_all
 
 NAMES = [f"nova/clients/c{number}" for number in range(3)]
@@ -18,7 +18,7 @@ NAMES = [f"nova/clients/c{number}" for number in range(3)]
 @pytest.fixture
 def clients() -> None:
     for number in range(3):
-        advance(make_full_client(f"c{number}"), Phase.DUAL_WRITE)
+        enter_phase(make_full_client(f"c{number}"), Phase.DUAL_WRITE)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_single_move_tries_its_own_secrets(puts):
 def test_so_it_does_where_they_share_a_key(settings, monkeypatch):
     settings.NOVA_SECRET_LAYOUT = "service"
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_READ)
+    enter_phase(pk, Phase.DUAL_READ)
     compare(client_ids=[pk])
     put = SecretsManager.put_value
 

@@ -30,7 +30,7 @@ MOMENT = timedelta(microseconds=1)
 
 
 @pytest.fixture(autouse=True)
-def noon(wanted, monkeypatch) -> None:
+def noon(db, wanted, monkeypatch) -> None:
     monkeypatch.setattr(timezone, "now", lambda: NOON)
 
 

@@ -15,7 +15,7 @@ from migration.moves.moves import LINE_OVERRIDDEN, move
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, give_evidence, make_copy_search, make_full_client, make_user
-from tests.migration.moves.clients import advance, phase_of, write_password
+from tests.migration.moves.clients import enter_phase, phase_of, write_password
 
 MISSING = ["clean_streak", "time_in_phase", "too_few_reads", "no_reader_process"]
 MOVE, OVERRIDE, APPROVE = (
@@ -247,7 +247,7 @@ def test_the_permission_of_who_is_named_counts(idom, ana, maria):
 
 def test_the_command_tells_for_how_many_clients_each_line_was_used(proven):
     other = make_full_client("other")
-    advance(other, Phase.DUAL_READ)
+    enter_phase(other, Phase.DUAL_READ)
     out = io.StringIO()
 
     call_command("move_clients", "aws", "idom", "other", "--override", "Test", stdout=out)

@@ -96,8 +96,11 @@ def force(client, address: str, **typed: str):
     return client.post(address, sent | typed)
 
 
-def test_everything_is_seen_on_the_clients_page_by_who_may_only_look(idom, client, log_in):
+def test_everything_is_seen_on_the_clients_page_by_who_may_only_look(
+    idom, client, log_in, settings
+):
     log_in()
+    others_can = "Your role can't do this step. Roles that can: Operator, Administrator."
 
     said = text(client.get(page_of(idom)))
 
@@ -105,34 +108,25 @@ def test_everything_is_seen_on_the_clients_page_by_who_may_only_look(idom, clien
     assert "Matching comparisons in a row in this phase: 0 of 3" in said
     assert "No NOVA process" in said
     assert re.search(r"In Dual read for \d+ seconds?; needed: 24 hours \(.+ to go\)\.", said)
+    assert others_can in said
+    assert "Waits are shorter here" not in said
 
-
-def test_who_may_not_take_the_next_step_is_told_who_can(idom, client, log_in):
-    log_in()
-    told = "Your role can't do this step. Roles that can: Operator, Administrator."
-    assert told in text(client.get(page_of(idom)))
-
-    client.force_login(make_user("mover", *VIEW, MOVE))
-    assert "Roles that can" not in text(client.get(page_of(idom)))
+    settings.NOVA_MIN_READS, settings.NOVA_DEMO = 0, True
+    said = text(client.get(page_of(idom)))
+    assert "Switched off (NOVA_MIN_READS=0): reads by NOVA. warning Switched off" in said
+    assert "Waits are shorter here" in said
 
 
 def test_the_offer_of_an_override_leads_to_where_that_is_done(idom, client, log_in):
     log_in(MOVE)
-    assert "Override checks" not in text(client.get(page_of(idom)))
+    said = text(client.get(page_of(idom)))
+    assert "Override checks" not in said
+    assert "Roles that can" not in said
 
     client.force_login(make_user("administrator", *VIEW, MOVE, OVERRIDE))
     page = client.get(page_of(idom))
     assert "You can override these checks with a reason. Override checks…" in text(page)
     assert f'href="{cutover(idom)}">Override checks…' in page.content.decode()
-
-
-def test_what_is_switched_off_is_amber(idom, client, log_in, settings):
-    log_in()
-    settings.NOVA_MIN_READS = 0
-
-    said = text(client.get(page_of(idom)))
-
-    assert "Switched off (NOVA_MIN_READS=0): reads by NOVA. warning Switched off" in said
 
 
 def test_who_may_not_override_sees_what_is_missing_and_no_form(idom, client, log_in):
@@ -155,15 +149,23 @@ def test_who_may_override_chooses_the_kinds_and_gives_one_reason(idom, client, l
     assert by_verdict(page) == {"refused": ["idom"]}
     kinds = [each["kinds"] for each in page.context["overrides"]]
     assert kinds == [["processes"], ["reads"], ["streak"], ["time"]]
+    every = page.context["override_all"]
+    assert every["kinds"] == ["processes", "reads", "streak", "time"]
+    at_once = client.get(every["url"])
 
     for number in range(4):
         url = page.context["overrides"][number]["url"]
         page = client.get(url)
-    assert by_verdict(page) == {"will": ["idom"]}
-    # Nothing is lost by it: its button is the page's main one.
-    assert not page.context["is_dangerous"]
-    assert all(reason["overridden"] for reason in reasons_of(page).values())
-    answer = confirm(client, url)
+    for shown in (page, at_once):
+        assert by_verdict(shown) == {"will": ["idom"]}
+        assert {each["is_on"] for each in shown.context["overrides"]} == {True}
+        assert shown.context["override_all"] is None
+        # Nothing is lost by it: its button is the page's main one.
+        assert not shown.context["is_dangerous"]
+        assert all(reason["overridden"] for reason in reasons_of(shown).values())
+    confirm(client, every["url"], reason=" ")
+    assert phase_of(idom) == Phase.DUAL_READ
+    answer = confirm(client, every["url"])
 
     assert "Missing evidence was overridden: " in said_on(answer)
     assert phase_of(idom) == Phase.AWS
@@ -173,30 +175,11 @@ def test_who_may_override_chooses_the_kinds_and_gives_one_reason(idom, client, l
     assert "NOVA's reader: 0 of 20 reads since dual read began." in str(line.message)
 
 
-def test_all_that_is_missing_is_overridden_in_one_step(idom, client, log_in):
-    log_in(MOVE, OVERRIDE)
-    every = client.get(cutover(idom)).context["override_all"]
-    assert every["kinds"] == ["processes", "reads", "streak", "time"]
-
-    page = client.get(every["url"])
-
-    assert page.context["override_all"] is None
-    assert {each["is_on"] for each in page.context["overrides"]} == {True}
-    confirm(client, every["url"])
-    assert phase_of(idom) == Phase.AWS
-
-
-def test_without_a_reason_nothing_is_overridden(idom, client, log_in):
-    log_in(MOVE, OVERRIDE)
-
-    confirm(client, cutover(idom, *EVIDENCE), reason=" ")
-
-    assert phase_of(idom) == Phase.DUAL_READ
-
-
 def test_a_line_of_a_kind_that_was_not_chosen_is_not_overridden(idom, client, log_in):
     log_in(MOVE, OVERRIDE)
     give_evidence(idom)
+    page = client.get(cutover(idom))
+    assert (by_verdict(page), page.context["overrides"]) == ({"will": ["idom"]}, [])
     ClientMigration.objects.update(clean_streak=2)
     address = cutover(idom, "streak")
     page = client.get(address)
@@ -220,15 +203,11 @@ def test_a_fact_that_fails_keeps_the_form_away_whatever_is_overridden(idom, clie
     assert by_verdict(page) == {"refused": ["idom"]}
     assert [r["code"] for r in reasons_of(page).values() if not r["overridden"]] == ["push_pending"]
     assert 'name="typed"' not in page.content.decode()
-
-
-def test_an_open_gate_offers_no_override(proven, client, log_in):
-    log_in(MOVE, OVERRIDE)
-
-    page = client.get(cutover(proven))
-
-    assert by_verdict(page) == {"will": ["idom"]}
-    assert page.context["overrides"] == []
+    for kinds in ([], ["nonsense", "", "x%20y"], ["push_pending"]):
+        said = said_on(force(client, cutover(idom, *kinds)))
+        assert "A push is pending" in said
+        assert "NOVA's reader: 0 of 20 reads" in said
+        assert phase_of(idom) == Phase.DUAL_READ
 
 
 # After the cutover
@@ -240,61 +219,33 @@ def cut_over(proven) -> int:
     return proven
 
 
-@pytest.mark.parametrize("permissions", [(MOVE, PURGE), (MOVE, PURGE, OVERRIDE)])
-def test_no_page_offers_a_purge_before_its_time(cut_over, client, log_in, permissions):
-    log_in(*permissions)
+def test_no_page_offers_a_purge_before_its_time(cut_over, client, log_in, settings):
+    log_in(MOVE, PURGE)
+    for user in (None, make_user("administrator", *VIEW, MOVE, PURGE, OVERRIDE)):
+        if user:
+            client.force_login(user)
+        response = client.get(page_of(cut_over))
+        assert purge(cut_over) not in response.content.decode()
+        assert "Purge: from " in text(response)
+        assert "needed: 7 days (7 days to go)." in text(response)
+        assert "overridden" not in text(response)
+        assert ">Purge" not in response.content.decode()
 
-    response = client.get(page_of(cut_over))
-
-    assert purge(cut_over) not in response.content.decode()
-    assert "Purge: from " in text(response)
-    assert "needed: 7 days (7 days to go)." in text(response)
-    assert "overridden" not in text(response)
-    assert ">Purge" not in response.content.decode()
-
-
-@pytest.mark.parametrize("approval", [False, True])
-def test_who_guesses_the_address_of_a_purge_is_offered_none_before_its_time(
-    cut_over, client, log_in, settings, approval
-):
-    settings.NOVA_REQUIRE_APPROVAL = approval
-    log_in(MOVE, PURGE, OVERRIDE)
+    # Who guesses its address, and who sends a form that no page showed.
     compare(client_ids=[cut_over])
-
-    for address in (purge(cut_over), purge(cut_over, *EVIDENCE)):
-        page = client.get(address)
-        assert by_verdict(page) == {"refused": ["idom"]}
-        assert client_of(page)["message"].key == "purge_too_early"
-        assert "time_in_phase" in reasons_of(page)
-        assert not any(reason["overridden"] for reason in reasons_of(page).values())
-        assert 'name="typed"' not in page.content.decode()
-
-
-@pytest.mark.parametrize("approval", [False, True])
-def test_a_form_that_no_page_showed_makes_no_purge_before_its_time(
-    cut_over, client, log_in, settings, approval
-):
-    settings.NOVA_REQUIRE_APPROVAL = approval
-    log_in(MOVE, PURGE, OVERRIDE)
-    compare(client_ids=[cut_over])
-
-    said = said_on(force(client, purge(cut_over, *EVIDENCE)))
-
-    assert "No page offers this purge for another" in said
-    assert phase_of(cut_over) == Phase.AWS
-    assert not Run.objects.exists()
-
-
-@pytest.mark.parametrize("kinds", [[], ["nonsense", "", "x%20y"], ["push_pending"]])
-def test_kinds_of_no_evidence_override_nothing(idom, client, log_in, kinds):
-    log_in(MOVE, OVERRIDE)
-    write_password(idom, "example-new")
-
-    said = said_on(force(client, cutover(idom, *kinds)))
-
-    assert "A push is pending" in said
-    assert "NOVA's reader: 0 of 20 reads" in said
-    assert phase_of(idom) == Phase.DUAL_READ
+    for approval in (False, True):
+        settings.NOVA_REQUIRE_APPROVAL = approval
+        for address in (purge(cut_over), purge(cut_over, *EVIDENCE)):
+            page = client.get(address)
+            assert by_verdict(page) == {"refused": ["idom"]}
+            assert client_of(page)["message"].key == "purge_too_early"
+            assert "time_in_phase" in reasons_of(page)
+            assert not any(reason["overridden"] for reason in reasons_of(page).values())
+            assert 'name="typed"' not in page.content.decode()
+        said = said_on(force(client, purge(cut_over, *EVIDENCE)))
+        assert "No page offers this purge for another" in said
+        assert phase_of(cut_over) == Phase.AWS
+        assert not Run.objects.exists()
 
 
 def test_once_it_is_time_the_purge_comes_first_and_the_rollback_is_the_bigger_button(
@@ -326,9 +277,15 @@ def unsearched(cut_over) -> int:
 def test_the_page_of_a_purge_starts_its_search_for_copies_and_comes_back(
     unsearched, client, log_in, stores
 ):
-    log_in(MOVE, PURGE, SEARCH_PERMISSION, "migration.view_copysearch")
+    log_in(MOVE, PURGE, "migration.view_copysearch")
     page = purge(unsearched)
+    assert reasons_of(client.get(page))["copies_not_searched"]["remedy"] == {
+        "label": "See the copies",
+        "url": reverse("admin:migration_copysearch_report"),
+    }
 
+    may = (MOVE, PURGE, SEARCH_PERMISSION, "migration.view_copysearch")
+    client.force_login(make_user("searcher", *VIEW, *may))
     remedy = reasons_of(client.get(page))["copies_not_searched"]["remedy"]
     answer = client.post(remedy["url"], {key: remedy[key] for key in ("back", "client")})
     shown = client.get(page).content.decode()
@@ -340,43 +297,29 @@ def test_the_page_of_a_purge_starts_its_search_for_copies_and_comes_back(
     assert reasons_of(client.get(page)).keys() <= {"copies_found"}
 
 
-def test_who_may_not_search_is_led_to_the_copies(unsearched, client, log_in):
-    log_in(MOVE, PURGE, "migration.view_copysearch")
-
-    remedy = reasons_of(client.get(purge(unsearched)))["copies_not_searched"]["remedy"]
-
-    assert remedy == {
-        "label": "See the copies",
-        "url": reverse("admin:migration_copysearch_report"),
-    }
-
-
-@pytest.mark.parametrize("approval", [False, True])
 def test_an_override_of_no_search_covers_no_copies_that_were_found_since(
-    unsearched, client, log_in, settings, approval
+    unsearched, client, log_in, settings
 ):
-    settings.NOVA_REQUIRE_APPROVAL = approval
     log_in(MOVE, PURGE, OVERRIDE)
     address = purge(unsearched, "copies")
+    for approval in (True, False):
+        settings.NOVA_REQUIRE_APPROVAL = approval
+        CopySearch.objects.all().delete()
+        page = client.get(address)
+        assert set(reasons_of(page)) == {"copies_not_searched"}
+        assert by_verdict(page) == {"will": ["idom"]}
+        make_copy_search(unsearched, rows_found=3)
+
+        said = said_on(send(client, address, page, typed="idom", reason="INC-42"))
+
+        assert "rows with a copy of its secret values: 3" in said
+        assert phase_of(unsearched) == Phase.AWS
+        # With approval it is requested, and waits.
+        assert [run.override_lines for run in Run.objects.all()] == [[]] * approval
+        Run.objects.all().delete()
+
+    # Who saw them overrides them.
     page = client.get(address)
-    assert set(reasons_of(page)) == {"copies_not_searched"}
-    assert by_verdict(page) == {"will": ["idom"]}
-    make_copy_search(unsearched, rows_found=3)
-
-    said = said_on(send(client, address, page, typed="idom", reason="INC-42"))
-
-    assert "rows with a copy of its secret values: 3" in said
-    assert phase_of(unsearched) == Phase.AWS
-    # With approval it is requested, and waits.
-    assert [run.override_lines for run in Run.objects.all()] == [[]] * approval
-
-
-def test_copies_that_were_found_are_overridden_by_who_saw_them(unsearched, client, log_in):
-    log_in(MOVE, PURGE, OVERRIDE)
-    make_copy_search(unsearched, rows_found=3)
-
-    page = client.get(purge(unsearched, "copies"))
-
     assert by_verdict(page) == {"refused": ["idom"]}
     offered = {each["label"]: each["is_on"] for each in page.context["overrides"]}
     assert offered == {"search for copies": True, "search that finds no copies": False}
@@ -411,58 +354,39 @@ def test_the_approver_sees_the_override_its_reason_and_its_lines(idom, client, l
     assert phase_of(idom) == Phase.AWS
 
 
-def test_a_request_may_override_and_need_not(idom, client, log_in, settings):
+def test_a_request_overrides_the_kinds_that_were_chosen_and_none_unasked(
+    idom, client, log_in, settings
+):
     settings.NOVA_REQUIRE_APPROVAL = True
     log_in(MOVE, OVERRIDE, SEE)
-
     page = client.get(cutover(idom))
-
     assert by_verdict(page) == {"will": ["idom"]}
     assert [each["is_on"] for each in page.context["overrides"]] == [False] * 4
     confirm(client, cutover(idom))
     asked = Run.objects.get()
     assert (asked.state, asked.override_lines) == (Run.State.REQUESTED, [])
-
-
-def test_a_request_that_overrides_still_waits_for_the_facts(idom, client, log_in, settings):
-    settings.NOVA_REQUIRE_APPROVAL = True
-    log_in(MOVE, OVERRIDE)
-    write_password(idom, "example-new")
-
-    page = client.get(cutover(idom, *EVIDENCE))
-
-    assert by_verdict(page) == {"will": ["idom"]}
-    assert client_of(page)["message"].key == "request_waits"
-    confirm(client, cutover(idom, *EVIDENCE))
-    asked = Run.objects.get()
-    assert {"streak", "time", "reads", "processes"} <= set(asked.override_lines)
-    entry = AuditEvent.objects.get(code=REQUEST_EVENT)
-    assert [line.key for line in entry.message.values["reasons"]] == ["push_pending"]
-
-
-def test_a_request_overrides_the_kinds_that_were_chosen_for_the_reason_of_the_move(
-    idom, client, log_in, settings
-):
-    settings.NOVA_REQUIRE_APPROVAL = True
-    log_in(MOVE, OVERRIDE, SEE)
+    asked.delete()
 
     kinds = ("time", "reads", "processes")
     confirm(client, cutover(idom, *kinds))
-
     asked = Run.objects.get()
     assert set(asked.override_lines) == set(kinds)
     assert asked.override_reason == "INC-42"
     lines = client.get(f"/admin/migration/run/{asked.pk}/change/").context["lines"]
     assert sum(line["overridden"] for line in lines) == 3
     assert [line["text"] for line in lines if not line["passed"] and not line["overridden"]]
+    asked.delete()
 
-
-def test_a_demo_says_that_its_times_are_short(idom, client, log_in, settings):
-    log_in()
-    assert "Waits are shorter here" not in text(client.get(page_of(idom)))
-    settings.NOVA_DEMO = True
-
-    assert "Waits are shorter here" in text(client.get(page_of(idom)))
+    # For the facts it waits all the same.
+    write_password(idom, "example-new")
+    page = client.get(cutover(idom, *EVIDENCE))
+    assert by_verdict(page) == {"will": ["idom"]}
+    assert client_of(page)["message"].key == "request_waits"
+    confirm(client, cutover(idom, *EVIDENCE))
+    asked = Run.objects.get()
+    assert {"streak", "time", "reads", "processes"} <= set(asked.override_lines)
+    entry = AuditEvent.objects.filter(code=REQUEST_EVENT).latest("pk")
+    assert [line.key for line in entry.message.values["reasons"]] == ["push_pending"]
 
 
 def test_a_purge_too_can_be_overridden_with_a_reason(cut_over, client, log_in):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 from django.db import connection
@@ -45,7 +46,10 @@ from migration.moves.rules import (
     Rule,
     SiteFacts,
     SiteRule,
+    fetch_with_rules,
     judge_gates,
+    keep_statement,
+    list_checks,
 )
 from migration.nova.tables import NovaTables
 from migration.runs.items import RunItem
@@ -59,55 +63,78 @@ from tests.migration.moves.evidence.worlds import (
     take_into_run,
 )
 
-NAMES = [str(each) for each in list_spoilt()]
+pytestmark = pytest.mark.usefixtures("db")
+
 # Of these no gate says a word: their push does.
 OF_PUSH = ("last_push_refused", "not_pushed_inactive", "no_login")
 
 
-def check(spoilt: Spoilt) -> None:
-    """Before every move one of two clients is spoilt: all that asks rules says so of that one, where it is asked."""
-    pairs = {new: make_ready(new) for new in EVERY_MOVE}
-    for _good, bad in pairs.values():
-        spoilt.spoil(bad)
-    ids = [pk for pair in pairs.values() for pk in pair]
-    steps = judge_next_steps(ids)
-    listed = dict(with_blocker(all_clients()).values_list("pk", "blocker"))
-    ready = set(all_clients().filter(is_ready()).values_list("pk", flat=True))
-    site = SiteFacts()
-    counted = Counter()
-    for (_phase, *found), n in add_up_standings(
-        count_blockers(None, site.nova_schema), site
-    ).items():
-        counted[tuple(found)] += n
-    assert counted[Standing.READY, READY] == len(ready)
-    for new, (good, bad) in pairs.items():
-        gates = {
-            pk: tuple(line.code for line in lines if not line.passed)
-            for pk, lines in judge_gates(Ask([good, bad]), new).items()
-        }
-        said = {pk: tuple(line.code for line in steps[pk].shut) for pk in (good, bad)}
-        assert (said[good], gates[good], listed[good]) == ((), (), READY.code)
-        assert good in ready
+class Pair(NamedTuple):
+    """Two clients before the same move, of which the second is spoilt."""
+
+    spoilt: Spoilt
+    new: Phase
+    good: int
+    bad: int
+
+
+def make_pairs() -> list[Pair]:
+    """Makes a pair for each thing that spoils a rule and each move, all in one world."""
+    spoilt = list_spoilt()
+    ids = {new: iter(make_ready(new, 2 * len(spoilt))) for new in EVERY_MOVE}
+    pairs = [Pair(each, new, next(ids[new]), next(ids[new])) for each in spoilt for new in ids]
+    for pair in pairs:
+        pair.spoilt.spoil(pair.bad)
+    return pairs
+
+
+def check_each(pairs: list[Pair]) -> None:
+    """What is told of each client by itself is so of the spoilt one, where the rule is asked, and of no other."""
+    steps = judge_next_steps([pk for pair in pairs for pk in (pair.good, pair.bad)])
+    said = {pk: tuple(line.code for line in step.shut) for pk, step in steps.items()}
+    for spoilt, new, good, bad in pairs:
+        assert (said[good], steps[good].standing) == ((), Standing.READY), spoilt
         if new not in spoilt.moves:
-            assert not set(spoilt.says) & {*said[bad], *gates[bad]}
+            assert not set(spoilt.says) & set(said[bad]), spoilt
             continue
-        assert said[bad] == spoilt.says
-        assert gates[bad] == tuple(code for code in spoilt.says if code not in OF_PUSH)
-        assert listed[bad] == spoilt.blocker.code == steps[bad].blocker.code
-        assert (bad in ready) == (spoilt.blocker == READY)
         standing = find_standing(rules.PREVIOUS_PHASE[new], spoilt.blocker)
-        assert steps[bad].standing == standing
-        assert counted[standing, spoilt.blocker] > 0
-        assert bad in set(
-            select_with_blocker(all_clients(), spoilt.blocker).values_list("pk", flat=True)
-        )
+        assert said[bad] == spoilt.says, spoilt
+        assert (steps[bad].blocker, steps[bad].standing) == (spoilt.blocker, standing), spoilt
+    for new in EVERY_MOVE:
+        ids = [pk for pair in pairs if pair.new == new for pk in (pair.good, pair.bad)]
+        for pk, lines in judge_gates(Ask(ids), new).items():
+            shut = tuple(line.code for line in lines if not line.passed)
+            assert shut == tuple(code for code in said[pk] if code not in OF_PUSH)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_spoils_a_rule_is_told_by_gate_list_filter_and_counts(name):
-    (spoilt,) = [each for each in list_spoilt() if str(each) == name]
+def check_lists(pairs: list[Pair]) -> None:
+    """List, filters and counts say of all clients what each is told."""
+    steps = judge_next_steps([pk for pair in pairs for pk in (pair.good, pair.bad)])
+    listed = dict(with_blocker(all_clients()).values_list("pk", "blocker"))
+    assert listed == {pk: step.blocker.code for pk, step in steps.items()}
+    for blocker in {step.blocker for step in steps.values()}:
+        found = select_with_blocker(all_clients(), blocker).values_list("pk", flat=True)
+        assert set(found) == {pk for pk, step in steps.items() if step.blocker == blocker}
+    ready = set(all_clients().filter(is_ready()).values_list("pk", flat=True))
+    assert ready == {pk for pk, step in steps.items() if step.standing == Standing.READY}
+    site = SiteFacts()
+    counted = add_up_standings(count_blockers(None, site.nova_schema), site)
+    each = ((rules.PREVIOUS_PHASE[s.new], s.standing, s.blocker) for s in steps.values())
+    assert counted == Counter(each)
 
-    check(spoilt)
+
+def test_what_spoils_a_rule_is_told_by_gate_list_filter_and_counts_and_each_defect_is_found():
+    pairs = make_pairs()
+
+    check_each(pairs)
+    check_lists(pairs)
+    for rule in BY_RANK:
+        own = [pair for pair in pairs if pair.spoilt.rule == rule.code]
+        keep_statement.cache_clear()
+        right = tell(rule, own)
+        for defect in list_defects(rule):
+            found = is_found(defect, rule, right, own)
+            assert found, f"{defect.__name__} of {rule.code} was not found"
 
 
 def test_each_rule_has_what_spoils_it_and_what_does_not_where_it_may_be_unknown():
@@ -123,7 +150,7 @@ def test_each_rule_has_what_spoils_it_and_what_does_not_where_it_may_be_unknown(
             assert any("NULL" in each.name for each in own), rule.code
 
 
-# Defects in a rule, each of which one of its cases finds
+# Defects in a rule, each of which its own pairs find
 
 
 def leave_out(patch: pytest.MonkeyPatch, rule: Rule) -> None:
@@ -163,30 +190,16 @@ def change_conditions(patch: pytest.MonkeyPatch, rule: Rule, change: Callable[[Q
     )
 
 
-DEFECTS = (
-    leave_out,
-    turn_round,
-    take_null_the_other_way,
-    ask_it_of_one_move_less,
-    ask_it_of_every_move,
-    take_the_facts_of_another,
-)
+Defect = Callable[[pytest.MonkeyPatch, Rule], None]
 
 
-@pytest.mark.parametrize("defect", DEFECTS)
-@pytest.mark.parametrize("code", [rule.code for rule in BY_RANK])
-def test_each_defect_of_a_rule_is_found_by_what_spoils_it(code, defect, monkeypatch):
-    (rule,) = [each for each in BY_RANK if each.code == code]
-    if defect is take_null_the_other_way and rule.null_is_unmet is None:
-        return  # no condition of it can be NULL
-    if defect is ask_it_of_every_move and set(rule.moves_to) == set(EVERY_MOVE):
-        return
-    defect(monkeypatch, rule)
-
-    own = [each for each in list_spoilt() if each.rule == code]
-    # The quickest way to find each, first.
-    own.sort(key=lambda each: ("NULL" in each.name) != (defect is take_null_the_other_way))
-    assert any(is_found_by(each) for each in own), f"{defect.__name__} of {code} was not found"
+def list_defects(rule: Rule) -> list[Defect]:
+    defects = [leave_out, turn_round, ask_it_of_one_move_less, take_the_facts_of_another]
+    if rule.null_is_unmet is not None:  # else no condition of it can be NULL
+        defects.append(take_null_the_other_way)
+    if set(rule.moves_to) != set(EVERY_MOVE):
+        defects.append(ask_it_of_every_move)
+    return defects
 
 
 CANT_BE_TOLD = re.compile(
@@ -194,14 +207,28 @@ CANT_BE_TOLD = re.compile(
 )
 
 
-def is_found_by(spoilt: Spoilt) -> bool:
-    try:
-        check(spoilt)
-    except (AssertionError, LookupError):
-        return True  # a rule that names the run, or the login, of whom it doesn't keep has none to name
-    except (AttributeError, ValueError, TypeError) as error:
-        return bool(CANT_BE_TOLD.search(str(error)))
-    return False
+def is_found(defect: Defect, rule: Rule, right: dict[int, list[str]], pairs: list[Pair]) -> bool:
+    with pytest.MonkeyPatch.context() as patch:
+        defect(patch, rule)
+        keep_statement.cache_clear()
+        try:
+            return tell(rule, pairs) != right
+        except LookupError:
+            return True  # one that names the run, or the login, of whom it doesn't keep has none to name
+        except (AttributeError, ValueError, TypeError) as error:
+            return bool(CANT_BE_TOLD.search(str(error)))
+
+
+def tell(rule: Rule, pairs: list[Pair]) -> dict[int, list[str]]:
+    """Return what the rule alone says of each client before its move."""
+    moves = {pk: pair.new for pair in pairs for pk in (pair.good, pair.bad)}
+    ask = Ask(moves)
+    return {
+        row.pk: [
+            line.code for line in list_checks(row, ask, moves[row.pk], [rule]) if not line.passed
+        ]
+        for row in fetch_with_rules(ask, [rule], EVERY_MOVE)
+    }
 
 
 # Of several that keep a client, lists tell the first by rank
@@ -245,42 +272,41 @@ def test_of_a_comparison_that_is_old_and_no_match_lists_tell_that_it_is_no_match
 # Rules about the site as a whole
 
 AN_OBJECT = NovaObject(ObjectKind.TRIGGER, "notify", "public.clients", "nova")
-SITES = {
-    "processes": ({"processes_seen": 0}, ["no_reader_process"], WANT_EVIDENCE),
-    "writes_not_counted": (
+SITES = [
+    ({"processes_seen": 0}, ["no_reader_process"], WANT_EVIDENCE),
+    (
         {"counting_problem": rules.WERE_UNCOUNTED()},
         ["were_uncounted"],
         rules.AFTER_FIRST_PUSH,
     ),
-    "writes_stopped": (
+    (
         {"writes": (Check("writes_stopped", False, WRITES_NOT_STOPPED()),)},
         ["writes_stopped"],
         EVERY_MOVE,
     ),
-    "nova_tables": (
+    (
         {"nova_tables": NovaTables(NovaSchema(()), [AN_OBJECT])},
         ["objects_unknown"],
         WANT_EVIDENCE,
     ),
-}
+]
 
 
-@pytest.mark.parametrize("code", SITES)
-def test_what_is_wrong_with_the_site_keeps_every_client_from_the_moves_that_ask_it(code):
-    facts, says, moves = SITES[code]
+def test_what_is_wrong_with_the_site_keeps_every_client_from_the_moves_that_ask_it():
     pairs = {new: make_ready(new, 1) for new in EVERY_MOVE}
 
-    site = SiteFacts()
-    vars(site).update(facts)
-    steps = judge_next_steps([pk for (pk,) in pairs.values()], site)
-    ready = set(all_clients().filter(is_ready(site)).values_list("pk", flat=True))
+    for facts, says, moves in SITES:
+        site = SiteFacts()
+        vars(site).update(facts)
+        steps = judge_next_steps([pk for (pk,) in pairs.values()], site)
+        ready = set(all_clients().filter(is_ready(site)).values_list("pk", flat=True))
 
-    for new, (pk,) in pairs.items():
-        lines = judge_gates(Ask([pk], site=site), new)[pk]
-        shut = [line.code for line in lines if not line.passed]
-        assert shut == [line.code for line in steps[pk].shut] == (says if new in moves else [])
-        assert (pk in ready) == (new not in moves)
-        assert steps[pk].standing == (Standing.BLOCKED if new in moves else Standing.READY)
+        for new, (pk,) in pairs.items():
+            lines = judge_gates(Ask([pk], site=site), new)[pk]
+            shut = [line.code for line in lines if not line.passed]
+            assert shut == [line.code for line in steps[pk].shut] == (says if new in moves else [])
+            assert (pk in ready) == (new not in moves)
+            assert steps[pk].standing == (Standing.BLOCKED if new in moves else Standing.READY)
 
 
 def test_every_rule_is_in_a_gate_or_asked_by_the_push_and_each_code_is_its_own():

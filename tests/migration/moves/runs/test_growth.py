@@ -45,36 +45,26 @@ def make_run(clients: int) -> Run:
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
-def test_a_batch_asks_only_for_its_own_moves(run, is_analyzed):
+def test_a_batch_reads_what_is_its_own_alone(run, is_analyzed):
     analyze(is_analyzed)
     clients = range(CLIENTS // 2 - 49, CLIENTS // 2 - 49 + Run.BATCH)
-
-    read = count_rows_read(PhaseChange._meta.db_table, lambda: read_moves_made(run, clients))
-
-    assert read <= Run.BATCH
-
-
-@pytest.mark.parametrize("is_analyzed", [False, True])
-def test_a_gate_looks_for_the_open_items_of_its_own_clients(run, is_analyzed):
-    analyze(is_analyzed)
     ask = Ask(range(CLIENTS - Run.BATCH, CLIENTS), run=run)
-
-    read = count_rows_read(RunItem._meta.db_table, lambda: ask.open_write_items)
-
-    assert read <= 2 * Run.BATCH
-
-
-@pytest.mark.parametrize("is_analyzed", [False, True])
-def test_who_claims_a_batch_looks_at_the_first_free_ones_alone(run, is_analyzed):
-    analyze(is_analyzed)
+    items = run.items.due_now().filter(batch=150)
 
     def claim() -> None:
         with lock_free_batch(run.pk) as batch:
             assert batch == CLIENTS // 2 // Run.BATCH
 
-    read = count_rows_read(RunItem._meta.db_table, claim)
+    moves, table = PhaseChange._meta.db_table, RunItem._meta.db_table
+    assert count_rows_read(moves, lambda: read_moves_made(run, clients)) <= Run.BATCH
+    assert count_rows_read(table, lambda: ask.open_write_items) <= 2 * Run.BATCH
+    assert 0 < count_rows_read(table, claim) <= 2 * CANDIDATE_BATCHES
+    assert count_rows_read(table, lambda: list(items)) <= Run.BATCH
 
-    assert 0 < read <= 2 * CANDIDATE_BATCHES
+    Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
+    read = count_rows_read(moves, lambda: skip_free_items_of_stopped_run(run))
+    assert read <= CLIENTS // 2 + Run.BATCH
+    assert not run.items.open().exists()
 
 
 @pytest.fixture
@@ -108,16 +98,13 @@ def begun(run) -> int:
     return pk
 
 
-def test_who_claims_a_batch_of_a_run_that_has_just_begun_looks_at_the_first_free_ones_alone(begun):
+def test_a_batch_of_a_run_that_has_just_begun_reads_and_stores_what_is_its_own_alone(begun):
+    items: list[RunItem] = []
+    table = RunItem._meta.db_table
+
     def claim() -> None:
         with lock_free_batch(begun) as batch:
             assert batch == 0
-
-    assert 0 < count_rows_read(RunItem._meta.db_table, claim) <= 2 * CANDIDATE_BATCHES
-
-
-def test_a_batch_of_a_run_that_has_just_begun_reads_and_stores_its_own_items_alone(begun):
-    items: list[RunItem] = []
 
     def load() -> None:
         items.extend(RunItem.objects.due_now().filter(run_id=begun, batch=7))
@@ -127,41 +114,16 @@ def test_a_batch_of_a_run_that_has_just_begun_reads_and_stores_its_own_items_alo
             item.outcome = "matched"
         RunItem.objects.record(items)
 
-    assert count_rows_read(RunItem._meta.db_table, load) == Run.BATCH == len(items)
-    assert 0 < count_rows_read(RunItem._meta.db_table, store) <= 2 * Run.BATCH
-    assert RunItem.objects.filter(run_id=begun, outcome="matched").count() == Run.BATCH
-
-
-def test_a_gate_finds_the_open_items_of_its_own_clients_in_a_run_that_has_just_begun(begun):
+    assert 0 < count_rows_read(table, claim) <= 2 * CANDIDATE_BATCHES
     Run.objects.filter(pk=begun).update(kind=Run.Kind.MIGRATE)
-    ask = Ask(range(1, Run.BATCH + 1))
-    found: list[RunItem] = []
-
-    read = count_rows_read(
-        RunItem._meta.db_table, lambda: found.extend(ask.open_write_items.values())
-    )
-
+    ask, found = Ask(range(1, Run.BATCH + 1)), list[RunItem]()
+    read = count_rows_read(table, lambda: found.extend(ask.open_write_items.values()))
     assert 0 < read <= 2 * Run.BATCH
     assert len(found) == Run.BATCH
 
-
-@pytest.mark.parametrize("is_analyzed", [False, True])
-def test_a_batch_reads_its_own_items_alone(run, is_analyzed):
-    analyze(is_analyzed)
-    items = run.items.due_now().filter(batch=150)
-
-    assert count_rows_read(RunItem._meta.db_table, lambda: list(items)) <= Run.BATCH
-
-
-@pytest.mark.parametrize("is_analyzed", [False, True])
-def test_who_stops_a_run_reads_its_moves_once(run, is_analyzed):
-    analyze(is_analyzed)
-    Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
-
-    read = count_rows_read(PhaseChange._meta.db_table, lambda: skip_free_items_of_stopped_run(run))
-
-    assert read <= CLIENTS // 2 + Run.BATCH
-    assert not run.items.open().exists()
+    assert count_rows_read(table, load) == Run.BATCH == len(items)
+    assert 0 < count_rows_read(table, store) <= 2 * Run.BATCH
+    assert RunItem.objects.filter(run_id=begun, outcome="matched").count() == Run.BATCH
 
 
 def test_a_batch_locks_its_own_clients_though_all_have_just_come_into_the_phase(db):
