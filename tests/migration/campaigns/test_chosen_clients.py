@@ -84,16 +84,6 @@ def test_the_page_of_an_action_names_the_campaign_and_links_it_for_who_may_view_
     assert (page_of("migration_campaign", campaign.pk) in response.content.decode()) == may_view
 
 
-def test_the_page_of_an_act_on_several_says_it_too(stores, client):
-    group = make_group("first", 2)
-    campaign = begin(group)
-    login(client, "ana", "credentials.view_client", "migration.move_client")
-
-    page = client.get(act_page("dual_read", *members(group)))
-
-    assert f"2 of these clients are in Campaign {campaign.pk}" in text(page)
-
-
 def test_of_a_client_that_is_at_the_goal_none_says_that_the_campaign_moves_it(stores, client):
     group = make_group("first", 2)
     one, _two = members(group)

@@ -43,25 +43,18 @@ def test_the_list_names_groups_goal_state_and_why_it_stands_still(client, log_in
     log_in("Viewer")
     groups = [make_group(f"Wave {n}") for n in range(5)]
     campaign = make_campaign(*groups, goal=Phase.DUAL_READ, by=make_user("maria"))
+    running = make_campaign(make_group("Italy"))
     campaign.stop(by=make_user("ana"))
-
-    words = text(client.get(CAMPAIGNS))
-
-    assert f"Campaign {campaign.pk} Wave 0, Wave 1, Wave 2 and 2 more " in words
-    assert "stop Stopped 0 of 5 clients ana stopped it. maria" in words
-    campaign.cancel(by=None)
-    assert "cancel Cancelled 0 waves maria" in text(client.get(CAMPAIGNS))
-
-
-def test_the_list_is_filtered_by_state(client, log_in):
-    log_in("Viewer")
-    stopped, running = make_campaign(make_group("Spain")), make_campaign(make_group("Italy"))
-    stopped.stop(by=None)
 
     words = text(client.get(f"{CAMPAIGNS}?state__exact=stopped"))
 
-    assert f"Campaign {stopped.pk}" in words
+    assert f"Campaign {campaign.pk} Wave 0, Wave 1, Wave 2 and 2 more " in words
+    assert "stop Stopped 0 of 5 clients ana stopped it. maria" in words
     assert f"Campaign {running.pk} " not in words
+    campaign.cancel(by=None)
+    words = text(client.get(CAMPAIGNS))
+    assert "cancel Cancelled 0 waves maria" in words
+    assert f"Campaign {running.pk} " in words
 
 
 def test_the_list_says_what_a_running_campaign_waits_for(client, log_in, settings):
@@ -119,13 +112,7 @@ def test_who_may_start_a_campaign_is_led_there_from_both_lists(client, log_in):
         for listing in (CAMPAIGNS, "/admin/migration/clientgroup/"):
             html = client.get(listing).content.decode()
             assert (f'href="{CAMPAIGNS}start/"' in html) == leads, (role, listing)
-
-
-def test_the_menu_leads_to_the_campaigns(client, log_in):
-    log_in("Viewer")
-    assert f'href="{CAMPAIGNS}"' in client.get("/admin/").content.decode()
-    client.force_login(make_user("auditor", *VIEW))
-    assert f'href="{CAMPAIGNS}"' not in client.get("/admin/").content.decode()
+            assert f'href="{CAMPAIGNS}"' in html  # in the menu
 
 
 # The page of one

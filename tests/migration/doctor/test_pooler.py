@@ -19,8 +19,9 @@ def pooling_of(uri: str) -> BackendSharing:
     return find_backend_sharing(conninfo_to_dict(uri))
 
 
-@pytest.mark.parametrize("size", [1, 3, 10])
-@pytest.mark.parametrize("mode", ["transaction", "statement"])
+@pytest.mark.parametrize(
+    ("mode", "size"), [("transaction", 1), ("transaction", 10), ("statement", 3)]
+)
 def test_a_pool_that_shares_backends_is_found(migrated, tmp_path, mode, size):
     with pooled(migrated.of(migrated.site), tmp_path, mode=mode, size=size) as uri:
         assert pooling_of(uri) == BackendSharing.SHARED_BACKENDS

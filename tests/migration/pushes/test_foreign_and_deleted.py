@@ -1,6 +1,7 @@
 """Secrets that are not ours, have no value yet or are scheduled for deletion."""
 
 import json
+from itertools import product
 
 import pytest
 from django.db import transaction
@@ -137,26 +138,25 @@ def as_an_emulator(app):
 TELL_OF_THE_BODY = {"content-length", "x-amzn-errortype", "x-amz-crc32"}
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("layout", Layout)
 @pytest.mark.usefixtures("vague_aws")
-def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings, layout, known):
-    settings.NOVA_SECRET_LAYOUT = layout
-    pk = make_client("idom")
-    row = make_database(pk)
-    push_one(pk)
-    name = aws_store.secret_names("idom")["client" if layout == Layout.CLIENT else "database"]
-    sm = aws_store.secrets_manager()
-    sm.schedule_deletion(name, days=7)
-    update("client_database_credentials", row, db_port=5433)
-    if not known:
-        Secret.objects.all().delete()
+def test_a_deletion_that_is_told_by_its_date_alone_is_taken_back(settings):
+    for layout, known in product(Layout, (True, False)):
+        settings.NOVA_SECRET_LAYOUT = layout
+        pk = make_client(slug := f"{layout}-{known}".lower())
+        row = make_database(pk)
+        push_one(pk)
+        name = aws_store.secret_names(slug)["client" if layout == Layout.CLIENT else "database"]
+        sm = aws_store.secrets_manager()
+        sm.schedule_deletion(name, days=7)
+        update("client_database_credentials", row, db_port=5433)
+        if not known:
+            Secret.objects.all().delete()
 
-    rehearsed = push_one(pk, dry_run=True)
-    assert rehearsed.outcome == (Outcome.RESTORED if known else Outcome.CREATED)
-    assert push_one(pk).outcome == Outcome.RESTORED
-    assert json.loads(sm.get_value(name).text)["database"]["port"] == 5433
-    assert push_one(pk).outcome == Outcome.UNCHANGED
+        rehearsed = push_one(pk, dry_run=True)
+        assert rehearsed.outcome == (Outcome.RESTORED if known else Outcome.CREATED), slug
+        assert push_one(pk).outcome == Outcome.RESTORED, slug
+        assert json.loads(sm.get_value(name).text)["database"]["port"] == 5433
+        assert push_one(pk).outcome == Outcome.UNCHANGED, slug
 
 
 @pytest.mark.usefixtures("vague_aws")
@@ -172,24 +172,21 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
 
 
-@pytest.mark.parametrize("phase", ["postgres", "dual_write"])
-@pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize("kind_of_aws", ["stores", "vague_aws"])
-def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
-    request, settings, kind_of_aws, layout, phase
-):
+def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(request, settings, kind_of_aws):
     request.getfixturevalue(kind_of_aws)
-    settings.NOVA_SECRET_LAYOUT = layout
-    pk = make_full_client("idom")
-    push_one(pk)
-    name = aws_store.secret_names("idom")["client" if layout == Layout.CLIENT else "email"]
-    aws_store.secrets_manager().schedule_deletion(name, days=7)
-    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": phase})
+    for layout, phase in product(Layout, (Phase.POSTGRES, Phase.DUAL_WRITE)):
+        settings.NOVA_SECRET_LAYOUT = layout
+        pk = make_full_client(slug := f"{layout}-{phase}".replace("_", "-"))
+        push_one(pk)
+        name = aws_store.secret_names(slug)["client" if layout == Layout.CLIENT else "email"]
+        aws_store.secrets_manager().schedule_deletion(name, days=7)
+        ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": phase})
 
-    compared = compare(client_ids=[pk])[pk]
+        compared = compare(client_ids=[pk])[pk]
 
-    assert compared.status == Comparison.Status.MISSING_IN_AWS
-    assert compared.message == SCHEDULED_FOR_DELETION(name=name)
+        assert compared.status == Comparison.Status.MISSING_IN_AWS, slug
+        assert compared.message == SCHEDULED_FOR_DELETION(name=name)
 
 
 @pytest.mark.parametrize("layout", Layout)

@@ -58,20 +58,23 @@ def set_phase(pk: int, phase: Phase) -> None:
     ClientMigration.objects.filter(pk=pk).update(phase=phase)
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS])
-def test_a_run_leaves_a_client_alone_that_is_known_to_differ(sm, idom, phase):
+def test_a_run_leaves_a_client_alone_that_is_known_to_differ(sm, idom):
     version = write_elsewhere(sm, idom)
-    set_phase(idom, phase)
-    compare(client_ids=[idom])
+    for phase, sentence in (
+        (Phase.DUAL_WRITE, CLIENT_LEFT_ALONE),
+        (Phase.DUAL_READ, CLIENT_LEFT_ALONE),
+        (Phase.AWS, LEFT_TO_AWS),
+    ):
+        set_phase(idom, phase)
+        compare(client_ids=[idom])
 
-    run = migrate()
+        run = migrate()
 
-    item = run.items.get()
-    assert (item.outcome, item.comparison_status) == (Outcome.SKIPPED, "mismatch")
-    sentence = LEFT_TO_AWS if phase == Phase.AWS else CLIENT_LEFT_ALONE
-    assert item.message == sentence(name=NAME, version=version)
-    assert sm.get_value(NAME).version_id == version
-    assert OpenMismatch.objects.filter(client_id=idom).exists()
+        item = run.items.get()
+        assert (item.outcome, item.comparison_status) == (Outcome.SKIPPED, "mismatch")
+        assert item.message == sentence(name=NAME, version=version)
+        assert sm.get_value(NAME).version_id == version
+        assert OpenMismatch.objects.filter(client_id=idom).exists()
 
 
 def test_a_secret_is_taken_back_from_its_deletion_and_left_as_somebody_else_wrote_it(sm, idom):

@@ -31,10 +31,11 @@ from tests.migration.pages import (
     store_plan,
     text,
 )
+from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.usefixtures("stores")
 
-STATES = ["planning", "planned", "discarded"]
+STATES = {"planning", "planned", "discarded"}
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ def client_id() -> int:
     return make_full_client("idom")
 
 
-@pytest.fixture(params=STATES)
-def plan(request, client_id) -> Run:
-    plan = store_plan() if request.param == "planning" else make_plan()
-    if request.param == "discarded":
-        plan.discard(by=None)
-    return plan
+@pytest.fixture
+def plans(client_id) -> list[Run]:
+    """One in each of the states, the newest first."""
+    discarded, planned, planning = make_plan(), make_plan(), store_plan()
+    discarded.discard(by=None)
+    return [planning, planned, discarded]
 
 
 def run_json(*arguments: str):
@@ -56,55 +57,66 @@ def run_json(*arguments: str):
     return json.loads(out.getvalue())
 
 
-def test_no_count_and_no_check_takes_it_for_a_run(plan, client_id):
+def test_no_count_and_no_check_takes_it_for_a_run(client_id):
     before = see_clients([client_id])
+    plans = [make_plan(), make_plan(), store_plan()]
+    plans[0].discard(by=None)
     started = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients().none(), by=make_user("maria"))
 
+    assert set(Run.objects.values_list("state", flat=True)) == {*STATES, started.state}
     assert list(Run.objects.started()) == [started]
     assert not select_write_runs_in_work().exists()
     assert find_unfinished_write_run(client_id) is None
     assert see_clients([client_id]) == before
     assert _count_runs().by_state == {}
-    assert plan not in select_runs_at_work()
+    assert not {*plans} & {*select_runs_at_work()}
     assert count_failed_clients().left_out == 0
     assert not engine.is_held_by_writes(started)
 
 
-def test_it_is_in_the_list_and_leads_who_may_start_it_to_its_plan(plan, operator):
+def test_it_is_in_the_list_and_leads_who_may_start_it_to_its_plan(plans, operator):
     listed = operator.get(RUNS)
-    (row,) = listed.context["cl"].result_list
-    assert row == plan
-    assert plan.get_state_display() in text(listed)
-    assert operator.get(f"{RUNS}?state={plan.state}").context["cl"].result_count == 1
-    assert operator.get(run_page(plan)).url == plan_page(plan)
+    assert list(listed.context["cl"].result_list) == plans
+    words = text(listed)
+    for plan in plans:
+        assert plan.get_state_display() in words
+        with pages_left_out():
+            of_state = operator.get(f"{RUNS}?state={plan.state}").context_data["cl"]
+        assert list(of_state.result_list) == [plan]
+        assert operator.get(run_page(plan)).url == plan_page(plan)
 
 
-def test_who_may_not_start_it_sees_its_state(plan, viewer):
-    page = viewer.get(run_page(plan))
+def test_who_may_not_start_it_sees_its_state(plans, viewer):
+    for plan in plans:
+        page = viewer.get(run_page(plan))
 
-    assert page.context["original"] == plan
-    assert plan.get_state_display() in text(page)
-    assert viewer.get(plan_page(plan)).status_code == 403
+        assert page.context["original"] == plan
+        assert plan.get_state_display() in text(page)
+        assert viewer.get(plan_page(plan)).status_code == 403
 
 
-def test_commands_name_its_state_and_wait_for_nothing(plan):
-    assert [(each["run"], each["state"]) for each in run_json("list")] == [(plan.pk, plan.state)]
+def test_commands_name_its_state_and_wait_for_nothing(plans):
+    assert [(each["run"], each["state"]) for each in run_json("list")] == [
+        (plan.pk, plan.state) for plan in plans
+    ]
     assert run_json("list", "--state", "running") == []
-    shown = run_json("show", str(plan.pk))
-    assert (shown["state"], shown["clients"]) == (plan.state, 0)
-    assert bool(shown["waits_for"]) == (plan.state == "planned")
-    for order in ("pause", "resume"):
-        with pytest.raises(CommandError):
-            call_command("run", order, str(plan.pk))
+    for plan in plans:
+        shown = run_json("show", str(plan.pk))
+        assert (shown["state"], shown["clients"]) == (plan.state, 0)
+        assert bool(shown["waits_for"]) == (plan.state == "planned")
+        for order in ("pause", "resume"):
+            with pytest.raises(CommandError):
+                call_command("run", order, str(plan.pk))
 
 
-@pytest.mark.parametrize("order", ["pause", "resume", "go_on", "retry"])
-def test_no_button_of_a_run_steers_it(plan, operator, order):
-    operator.post(f"{RUNS}{plan.pk}/steer/", {"order": order})
+def test_no_button_of_a_run_steers_it(plans, operator):
+    for plan in plans:
+        for order in ("pause", "resume", "go_on", "retry"):
+            operator.post(f"{RUNS}{plan.pk}/steer/", {"order": order})
 
-    state = plan.state
-    plan.refresh_from_db()
-    assert (plan.state, plan.items.count()) == (state, 0)
+        state = plan.state
+        plan.refresh_from_db()
+        assert (plan.state, plan.items.count()) == (state, 0)
 
 
 def test_it_is_discarded_by_the_command_too(client_id):

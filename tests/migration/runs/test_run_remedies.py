@@ -1,5 +1,7 @@
 """What the page of a run offers beside a failure, and what changes on it while it goes on."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -36,61 +38,41 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
     return run
 
 
-@pytest.mark.parametrize(
-    ("outcome", "fields", "remedy", "may_retry"),
-    [
-        (
-            "failed",
-            {"error_class": "data", "message": TYPED},
-            ("Fix this client", "1000/change/?tab=logins"),
-            False,
-        ),
-        (
-            "failed",
-            {"error_class": "conflict", "message": NOT_OURS},
-            ("See whose secret it is, and adopt it", "act/adopt/?clients=1000"),
-            False,
-        ),
-        (
-            "failed",
-            {"error_class": "conflict", "message": TYPED},
-            ("See what differs", "1000/change/?tab=comparison"),
-            False,
-        ),
+def test_a_failure_has_what_mends_it_and_is_retried_only_where_that_can_help(operator):
+    rows = [
+        ("failed", {"error_class": "data", "message": TYPED}, ("Fix this client", "logins"), False),
+        ("failed", {"error_class": "conflict", "message": NOT_OURS},
+         ("See whose secret it is, and adopt it", ""), False),
+        ("failed", {"error_class": "conflict", "message": TYPED}, ("See what differs", "comparison"), False),
         ("failed", {"error_class": "conflict", "message": NOVA_WROTE()}, None, True),
         ("failed", {"error_class": "throttled", "message": TYPED}, None, True),
         ("failed", {"error_class": "unavailable", "message": TYPED}, None, True),
         ("failed", {"error_class": "permission", "message": TYPED}, None, True),
-        (
-            "refused",
-            {"message": TYPED},
-            ("See which of its checks fail", "1000/change/?tab=overview"),
-            True,
-        ),
-        (
-            "compared",
-            {"comparison_status": "mismatch"},
-            ("See what differs", "1000/change/?tab=comparison"),
-            False,
-        ),
+        ("refused", {"message": TYPED}, ("See which of its checks fail", "overview"), True),
+        ("compared", {"comparison_status": "mismatch"}, ("See what differs", "comparison"), False),
         ("compared", {"comparison_status": "match"}, None, False),
         ("skipped", {"message": RUN_STOPPED()}, None, False),
-    ],
-)
-def test_a_failure_has_what_mends_it_and_is_retried_only_where_that_can_help(
-    operator, outcome, fields, remedy, may_retry
-):
-    run = finish(1, outcome, **fields)
+    ]  # fmt: skip
+    run = make_run(len(rows))
+    for outcome, fields, _remedy, _may_retry in rows:
+        close(run, 1, outcome, **fields)
+    run.finish_if_done()
 
-    response = operator.get(run_page(run))
+    response = operator.get(f"{run_page(run)}?items=all")
 
-    (row,) = response.context["rows"]
-    assert row["remedies"] == (
-        [(remedy[0], f"/admin/credentials/client/{remedy[1]}")] if remedy else []
-    )
-    assert ('name="item"' in response.content.decode()) == may_retry
-    for label, url in row["remedies"]:
-        assert f'href="{url}">{label}' in response.content.decode()
+    html = response.content.decode()
+    shown = {row["item"].client_id: row for row in response.context["rows"]}
+    retried = {int(pk) for pk in re.findall(r'name="item" value="(\d+)"', html)}
+    assert len(shown) == len(rows)
+    for pk, (outcome, fields, remedy, may_retry) in enumerate(rows, start=1000):
+        expected = []
+        if remedy:
+            label, tab = remedy
+            page = f"{pk}/change/?tab={tab}" if tab else f"act/adopt/?clients={pk}"
+            expected.append((label, f"/admin/credentials/client/{page}"))
+            assert f'href="{expected[0][1]}">{label}' in html
+        assert shown[pk]["remedies"] == expected, (outcome, fields)
+        assert (shown[pk]["item"].pk in retried) == may_retry, (outcome, fields)
 
 
 def test_rows_that_were_mended_since_may_be_tried_again(operator):

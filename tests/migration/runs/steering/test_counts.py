@@ -19,6 +19,7 @@ from migration.runs.progress import measure_progress, select_runs_for_progress
 from tests.factories import make_client
 from tests.migration.pages import RUNS, close, make_run, run_page, text
 from tests.migration.runs.steering.runs import start
+from tests.page_forms import pages_left_out
 
 COUNTS = {
     "all": 15, "in_progress": 1, "waiting": 1, "not_begun": 3, "failed": 2, "refused": 1, "differs": 1, "skipped": 4,
@@ -59,9 +60,10 @@ def test_the_page_of_a_run_counts_them_in_its_line_and_in_its_tabs(root, mixed):
 
     assert f"10 of 15 clients: {SHOWN}" in text(response)
     assert {tab["key"]: tab["count"] for tab in response.context["tabs"]} == COUNTS
-    for tab, number in COUNTS.items():
-        page = root.get(f"{run_page(mixed)}?items={tab}").context["page"]
-        assert page.paginator.count == number, tab
+    with pages_left_out():
+        for tab, number in COUNTS.items():
+            page = root.get(f"{run_page(mixed)}?items={tab}").context_data["page"]
+            assert page.paginator.count == len(page.object_list) == number, tab
 
 
 def test_the_live_part_counts_them_as_the_page_does_and_the_dashboard_those_that_are_done(
