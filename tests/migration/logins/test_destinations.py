@@ -13,7 +13,7 @@ from migration.moves.moves import move
 from nova_credentials.phases import Phase
 from tests.credentials.client_admin.forms import errors_by_field, in_rounds
 from tests.factories import make_database, make_full_client, make_user, nova_connected
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.nova_credentials.in_phases import bring
 from tests.page_forms import errors_of, forms_alone, open_form, send_form
 
@@ -157,7 +157,7 @@ def test_another_logins_secret_is_not_enough(operator, idom, sm):
 
 
 def test_neither_nothing_nor_a_pointer_is_taken_for_a_secret(operator, idom, sm):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     before, form = everything(sm), form_of(operator, idom)
 
     for typed in ("", "aws-secretsmanager:nova/clients/idom"):
@@ -290,7 +290,7 @@ def test_a_save_of_a_purged_client_whose_primary_row_nova_changed_mixes_no_secre
     operator, idom, sm
 ):
     two_logins(idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     nova_makes_the_second_row_primary(idom)
 
     data = form_of(operator, idom) | {"description": "new"}
@@ -301,7 +301,7 @@ def test_a_save_of_a_purged_client_whose_primary_row_nova_changed_mixes_no_secre
 
 def test_a_restore_after_nova_changed_the_primary_row_mixes_no_secrets_up(idom):
     two_logins(idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     nova_makes_the_second_row_primary(idom)
 
     move(client_id=idom, new=Phase.AWS)

@@ -18,7 +18,7 @@ from migration.models import PhaseChange, Resolution, Reveal
 from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, update
-from tests.migration.moves.clients import advance, change_in_aws, password, write_password
+from tests.migration.moves.clients import change_in_aws, enter_phase, password, write_password
 from tests.test_no_secret_escapes import Haystack, add_tables, everything_logged, templates_logged
 
 REVEAL = "migration.reveal_credential"
@@ -226,7 +226,7 @@ def test_a_value_is_shown_exactly(idom, maria, client, value):
 
 
 def test_a_purged_value_is_read_from_aws(idom, maria, client):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     assert password(idom).startswith("aws-secretsmanager:")
 
     response = client.post(address(idom), {"reason": "INC-42"})
@@ -238,7 +238,7 @@ def test_a_purged_value_is_read_from_aws(idom, maria, client):
 def test_where_aws_cannot_be_read_nothing_is_shown_and_the_page_says_why(
     idom, maria, client, settings
 ):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
     response = client.post(address(idom), {"reason": "INC-42"})
@@ -249,7 +249,7 @@ def test_where_aws_cannot_be_read_nothing_is_shown_and_the_page_says_why(
 
 
 def test_a_value_that_nova_wrote_since_the_purge_is_its_own(idom, maria, client):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     write_password(idom, "example-since")
 
     assert shown(client.post(address(idom), {"reason": "INC-42"})) == "example-since"
@@ -258,7 +258,7 @@ def test_a_value_that_nova_wrote_since_the_purge_is_its_own(idom, maria, client)
 def test_before_the_purge_postgresql_s_own_value_is_shown(idom, maria, client, stores):
     from migration.core.aws_store import secrets_manager
 
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     change_in_aws(secrets_manager(), password="example-theirs")
 
     response = client.post(address(idom), {"reason": "INC-42"})
@@ -297,7 +297,7 @@ def test_comparing_first_comes_back_to_the_same_page(idom, client):
     url = f"/admin/credentials/client/{idom}/compare/"
     assert f'action="{url}"' in client.get(address(idom)).text
 
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     response = client.post(url, {"back": address(idom)})
 
     assert response.url == address(idom)
@@ -320,7 +320,7 @@ def test_a_form_leads_back_to_no_other_site(idom, client, back):
 
 def test_nothing_but_the_one_page_holds_the_value(idom, maria, client):
     """At every log level, since a template's log writes whole contexts."""
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     haystack = Haystack()
     client.raise_request_exception = False
     age_the_login(client, 301)
@@ -363,7 +363,7 @@ def test_with_scripts_it_hides_itself_and_without_the_page_says_so(idom, maria, 
 
 
 def test_a_reveal_touches_neither_store_nor_the_clients_standing(idom, maria, client):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     before = Client.objects.with_revision().get(pk=idom).revision
     moves = PhaseChange.objects.count()
 

@@ -33,8 +33,13 @@ def advance(pk: int, new: Phase) -> None:
 
 
 def enter_phase(pk: int, new: Phase) -> None:
-    """Takes a client to a phase up to `aws` past the gates: pushed once, each change of its phase recorded."""
-    enter_phase_together([pk], new)
+    """Takes a client to a phase up to `aws` past the gates: pushed once, each change of its phase recorded.
+
+    A purge takes place, as its move does it.
+    """
+    enter_phase_together([pk], Phase.AWS if new == Phase.PURGED else new)
+    if new == Phase.PURGED:
+        advance(pk, new)
 
 
 def enter_phase_together(pks: list[int], new: Phase) -> None:

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from migration.models import CopySearch, Redaction
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.migration.secrets.copies.nova_tables import add_execution
 
 PASSWORD = "example-password-1"
@@ -18,7 +18,7 @@ PASSWORD = "example-password-1"
 @pytest.fixture
 def idom(stores) -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     return pk
 
 

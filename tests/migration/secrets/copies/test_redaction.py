@@ -9,7 +9,7 @@ from migration.models import Redaction
 from migration.secrets.redaction import DEFAULT_COLUMNS, count_redactable, plan_redaction, redact
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, nova_connected
-from tests.migration.moves.clients import advance, change_in_aws, enter_phase
+from tests.migration.moves.clients import change_in_aws, enter_phase
 from tests.migration.secrets.copies.nova_tables import add_execution, add_step
 
 PASSWORD = "example-password-1"
@@ -101,7 +101,7 @@ def test_a_named_column_of_plain_text_loses_values_of_12_characters_and_more(
     )
     short = make_client("short")
     make_database(short, db_password_encrypted="app/example")
-    advance(short, Phase.AWS)
+    enter_phase(short, Phase.AWS)
 
     rows = redact_copies(idom, short, columns=["executions.error"])
 
@@ -134,7 +134,7 @@ def test_jsonb_and_a_table_without_a_state_are_redacted_when_named(nova, idom, r
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])
 def test_clients_before_the_cutover_are_left(nova, stores, redact_copies, phase):
     pk = make_full_client("idom")
-    advance(pk, phase)
+    enter_phase(pk, phase)
     add_execution(nova, json.dumps([PASSWORD]))
 
     assert redact_copies(pk) == {}

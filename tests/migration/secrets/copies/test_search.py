@@ -12,7 +12,7 @@ from migration.models import CopySearch
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
-from tests.migration.moves.clients import advance, change_in_aws, write_password
+from tests.migration.moves.clients import change_in_aws, enter_phase, write_password
 from tests.migration.secrets.copies.nova_tables import add_execution, add_step
 
 PASSWORD = "example-password-1"
@@ -22,7 +22,7 @@ APP_PASSWORD = "example-app-password-2"
 def test_after_a_purge_the_copies_are_found_where_novas_worker_left_them(nova, find):
     """AWS alone was said to hold the secret values, and yet they stood in six other columns."""
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     execution = add_execution(nova, json.dumps({"context": {"db_password": PASSWORD}}))
     add_step(
         nova,
@@ -54,7 +54,7 @@ def test_after_a_purge_the_copies_are_found_where_novas_worker_left_them(nova, f
 
 def test_where_there_is_no_copy_nothing_is_found_and_nothing_left_unlooked_at(nova, find):
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_WRITE)
+    enter_phase(pk, Phase.DUAL_WRITE)
     add_execution(nova, json.dumps({"host": "db.example.test", "password": "another"}))
 
     assert find(pk) == {}
@@ -64,7 +64,7 @@ def test_where_there_is_no_copy_nothing_is_found_and_nothing_left_unlooked_at(no
 
 def test_former_values_are_looked_for_too(nova, find, sm):
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     change_in_aws(sm, password="example-newer-password")
     sm.put_aside(
         "nova/clients/idom",

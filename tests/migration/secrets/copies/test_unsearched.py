@@ -12,7 +12,7 @@ from migration.secrets.copies import search_copies
 from migration.secrets.models import UnsearchedReason
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, nova_connected
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.migration.secrets.copies.nova_tables import add_execution
 
 PASSWORD = "example-password-1"
@@ -134,7 +134,7 @@ def test_a_view_in_place_of_the_table_is_not_read(nova, unsearched, monkeypatch)
 
 def test_a_secret_whose_former_versions_aws_refuses_to_give(nova, unsearched, sm, monkeypatch):
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_WRITE)
+    enter_phase(pk, Phase.DUAL_WRITE)
     plain = type(sm).get_stage
 
     def refuse(self, name, stage):

@@ -43,9 +43,7 @@ def make_in_phase(slug: str, phase: Phase, password: str = "example-password-1")
     pk = make_full_client(slug) if slug == "idom" else make_client(slug)
     if slug != "idom":
         make_database(pk, db_password_encrypted=password)
-    enter_phase(pk, phase if phase != Phase.PURGED else Phase.AWS)
-    if phase == Phase.PURGED:
-        advance(pk, Phase.PURGED)
+    enter_phase(pk, phase)
     return pk
 
 

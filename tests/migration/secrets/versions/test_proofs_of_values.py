@@ -46,7 +46,7 @@ def browser(client):
 
 def make_purged() -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     return pk
 
 
@@ -176,7 +176,7 @@ def test_a_value_that_was_replaced_while_the_key_changed_is_not_forgotten(browse
     settings.NOVA_FINGERPRINT_KEY = LOST_KEY
     write_password(pk, SECOND)
     note_written_rows()
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
 
     save_password(browser, pk, FIRST)
 
@@ -268,7 +268,7 @@ def test_what_the_form_stored_in_the_rows_and_what_it_replaced_there_is_known(br
     else:
         write_password(pk, SECOND)
         save_password(browser, pk, THIRD)
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
 
     save_password(browser, pk, SECOND)
 
@@ -329,7 +329,7 @@ def test_a_look_that_comes_late_still_says_what_stood_there(browser):
 
     KnownValue.objects.record_rows([late], key_id=fingerprint_key_id())
     assert known(pk).digest == make_fingerprint(pk, THIRD).digest
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     save_password(browser, pk, SECOND)
 
     assert facts(pk) == STOOD
