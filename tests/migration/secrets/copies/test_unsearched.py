@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.db.models import Q
 
-from migration.models import CopySearch, UnsearchedPlace
+from migration.models import UnsearchedPlace
 from migration.secrets import copies
 from migration.secrets.copies import search_copies
 from migration.secrets.models import UnsearchedReason
@@ -178,20 +178,6 @@ def test_what_is_not_known_of_one_client_is_said_of_that_client_alone(nova, sm):
         "known": 0,
         "short": 1,
     }
-
-
-def test_a_search_that_is_killed_has_found_out_nothing(nova, sm, monkeypatch):
-    pk = make_full_client("idom")
-
-    def die(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(copies.TableReader, "read_table", die)
-    with pytest.raises(KeyboardInterrupt):
-        search_copies(client_ids=[pk])
-
-    search = CopySearch.objects.get()
-    assert (search.finished_at, search.searched_clients.count()) == (None, 0)
 
 
 def test_a_role_without_rights_and_row_security(nova):
