@@ -255,14 +255,14 @@ def test_who_has_the_session_too_sees_another_secret(maria, client, at):
     assert phone.secret not in str(Session.objects.get().get_decoded())
 
 
-@pytest.mark.parametrize("kept", ["", "nonsense", "ñ", "gAAAAA" + "A" * 200])
-def test_a_form_without_its_secret_is_shown_again_with_a_new_one(maria, client, at, kept):
+def test_a_form_without_its_secret_is_shown_again_with_a_new_one(maria, client, at):
     give_password(client)
 
-    page = client.post(SET_UP, {"new": kept, "code": "123456", "answer": PASSWORD})
+    for kept in ("", "nonsense", "ñ", "gAAAAA" + "A" * 200):
+        page = client.post(SET_UP, {"new": kept, "code": "123456", "answer": PASSWORD})
 
-    assert page.status_code == 200
-    assert Phone.scan(page)
+        assert page.status_code == 200
+        assert Phone.scan(page)
     assert not Authenticator.objects.exists()
 
 

@@ -97,13 +97,12 @@ def test_new_recovery_codes_replace_the_old_ones(maria, at):
     assert "recovery codes" in mail.outbox[-1].body
 
 
-@pytest.mark.parametrize(
-    "code", ["", "12345", "1234567", "abcdef", "١٢٣٤٥٦", "1" * 5000, "00000000"]
-)
-def test_what_is_no_code_is_wrong(maria, at, code):
+def test_what_is_no_code_is_wrong(maria, at):
     give_factor(maria)
 
-    assert check_code(user=maria, code=code) is CodeVerdict.WRONG
+    for code in ("", "12345", "1234567", "abcdef", "١٢٣٤٥٦", "1" * 5000, "00000000"):
+        assert check_code(user=maria, code=code) is CodeVerdict.WRONG
+        at.now += find_wait(maria)
 
 
 def test_somebody_without_a_factor_has_no_code(maria):

@@ -11,6 +11,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_login_failed
+from django.db import transaction
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
@@ -341,56 +342,55 @@ def test_twenty_users_tried_from_one_address_lock_it_and_nobody_else(maria, log_
     assert "Too many wrong passwords from your address" in locked.content.decode()
     assert gets_in(log_in("maria", address="10.0.0.9"))
     assert AccessAttempt.objects.count() == 20
-    clock.turn(minutes=16)
-    assert gets_in(log_in("maria"))
-
-
-def test_an_office_whose_people_mistype_a_few_times_each_gets_in(maria, log_in):
-    for number in range(12):
-        guess(log_in, 4, username=f"colleague-{number}")
-
-    assert gets_in(log_in("maria"))
-
-
-def test_the_lock_of_an_address_ends_by_let_in_again(maria, log_in, client):
-    for number in range(20):
-        guess(log_in, 1, username=f"name-{number}")
     client.force_login(make_user("root", is_superuser=True))
     (lock,) = client.get(LIST).context["locks"]
     assert (lock.username, lock.address) == ("", "10.0.0.8")
-
+    with transaction.atomic():
+        clock.turn(minutes=16)
+        assert gets_in(log_in("maria"))
+        transaction.set_rollback(True)
+    clock.turn(minutes=-16)
+    assert log_in("maria").status_code == 429
     client.post(LET_IN, {"user": "", "address": "10.0.0.8"})
-
     assert gets_in(log_in("maria"))
     event = AuditEvent.objects.filter(code=LET_IN_EVENT).get()
     assert "10.0.0.8" in str(event.facts)
 
 
-@pytest.mark.parametrize("peer", ["10.0.0.1", "2001:db8::5", ""])
-def test_where_everybody_has_the_proxys_address_it_is_not_locked(maria, settings, peer):
+def test_an_office_whose_people_mistype_a_few_times_each_gets_in(maria, log_in):
+    for number in range(6):
+        guess(log_in, 4, username=f"colleague-{number}")
+
+    assert gets_in(log_in("maria"))
+
+
+def test_where_everybody_has_the_proxys_address_it_is_not_locked(maria, settings):
     """A trusted proxy that names no client, and a Unix socket."""
     settings.NOVA_TRUSTED_PROXIES = TrustedProxies.parse("10.0.0.1, 2001:db8::5")
-    with pages_left_out():
-        for number in range(24):
-            sent = {"username": f"name-{number}", "password": "guess"}
+    for peer in ("10.0.0.1", "2001:db8::5", ""):
+        for number in range(21):
+            request = RequestFactory().post("/admin/login/", REMOTE_ADDR=peer)
+            assert authenticate(request, username=f"name-{number}", password="guess") is None
+        sent = {"username": "maria", "password": "guess"}
+        with pages_left_out():
             assert Client(REMOTE_ADDR=peer).post("/admin/login/", sent).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("addresses", "ends"),
     [
-        ([f"2001:db8:1:2:{n:x}::{n:x}" for n in range(12)], True),
-        ([f"::ffff:10.0.0.8%{n}" for n in range(12)], True),
+        ([f"2001:db8:1:2:{n:x}::{n:x}" for n in range(6)], True),
+        ([f"::ffff:10.0.0.8%{n}" for n in range(6)], True),
         (
             ["10.0.0.8", "::ffff:10.0.0.8", "::ffff:a00:8", "64:ff9b::10.0.0.8", "64:ff9b::a00:8"],
             True,
         ),
-        ([f"2001:db8:1:{n:x}::1" for n in range(12)], False),
-        ([f"::ffff:10.0.0.{n}" for n in range(12)], False),
-        ([f"64:ff9b::10.0.0.{n}" for n in range(12)], False),
+        ([f"2001:db8:1:{n:x}::1" for n in range(6)], False),
+        ([f"::ffff:10.0.0.{n}" for n in range(6)], False),
+        ([f"64:ff9b::10.0.0.{n}" for n in range(6)], False),
     ],
 )
 def test_guesses_of_one_line_are_counted_together(maria, log_in, addresses, ends):
     answers = [guess(log_in, 1, address=address)[0] for address in addresses]
 
-    assert answers == ([200] * 4 + [429] * (len(addresses) - 4) if ends else [200] * 12)
+    assert answers == ([200] * 4 + [429] * (len(addresses) - 4) if ends else [200] * 6)

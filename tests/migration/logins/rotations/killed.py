@@ -14,9 +14,6 @@ from django.db import connection, connections
 
 from migration.core import aws_store, leases
 from migration.logins.rotations import go_on_with_rotation, rotate_database
-from nova_credentials.reader.connections import connect_to_database
-from nova_credentials.reader.routing import Reader
-from tests.factories import nova_uri
 from tests.migration.logins.rotations.conftest import open_plainly
 
 if TYPE_CHECKING:
@@ -146,43 +143,3 @@ def go_on(client_id: int) -> Any:
             return None
         time.sleep(0.01)
     raise AssertionError("the lease does not come free")
-
-
-@contextmanager
-def reader_processes(slug: str = "idom") -> Iterator[None]:
-    """NOVA's processes, one with a cache and one without, that log in until the block ends; none may be refused."""
-    read, write = os.pipe()
-    started = [
-        fork(lambda seconds=seconds: _log_in_for_ever(slug, seconds, write))
-        for seconds in (0, 1000)
-    ]
-    os.close(write)
-    try:
-        yield
-    finally:
-        for pid in started:
-            os.kill(pid, signal.SIGTERM)
-        for pid in started:
-            os.waitpid(pid, 0)
-        told = b""
-        while more := os.read(read, 65536):
-            told += more
-        os.close(read)
-    results = [json.loads(line) for line in told.splitlines()]
-    assert [result["refused"] for result in results] == [[], []]
-    assert all(result["logins"] for result in results)
-
-
-def _log_in_for_ever(slug: str, cache_seconds: float, write: int) -> None:
-    over = []
-    signal.signal(signal.SIGTERM, lambda *_: over.append(True))
-    reader, logins, refused = Reader(nova_uri(), cache_seconds=cache_seconds, timeout=30), 0, []
-    while not over:
-        try:
-            connect_to_database(reader, slug, connect="psycopg").close()
-            logins += 1
-            time.sleep(0.02)  # there are only so many processors
-        except Exception as error:  # noqa: BLE001  # told at the end
-            refused.append(repr(error))
-            time.sleep(0.05)
-    os.write(write, json.dumps({"logins": logins, "refused": refused[:5]}).encode() + b"\n")

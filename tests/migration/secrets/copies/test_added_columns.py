@@ -8,7 +8,7 @@ from migration.secrets.copies import search_copies
 from migration.secrets.redaction import count_redactable, plan_redaction
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 
 PASSWORD, APP_PASSWORD = "example-password-1", "example-app-password-2"
 LOGINS, EMAILS = "public.client_database_credentials", "public.client_email_credentials"
@@ -58,7 +58,7 @@ def test_a_purge_is_not_told_that_nothing_was_found(added, find):
     for column in (f"{LOGINS}.dsn", f"{LOGINS}.token", f"{LOGINS}.hash", f"{EMAILS}.settings"):
         call_command("nova_tables", "map", column, "ignore")
     added.execute(f"UPDATE {LOGINS} SET dsn = %s", [PASSWORD])
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
 
     find(idom)
 
@@ -70,7 +70,7 @@ def test_such_a_copy_is_listed_and_never_redacted(added, find):
     for column in (f"{LOGINS}.dsn", f"{LOGINS}.token", f"{LOGINS}.hash", f"{EMAILS}.settings"):
         call_command("nova_tables", "map", column, "ignore")
     added.execute(f"UPDATE {LOGINS} SET dsn = %s", [PASSWORD])
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
 
     plan = plan_redaction(client_ids=[idom], columns=[f"{LOGINS}.dsn"])
 

@@ -142,8 +142,10 @@ def test_an_interrupted_command_says_so_itself(nova, stores, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         search_copies(client_ids=[pk])
 
-    assert CopySearch.objects.get().state == SearchState.INTERRUPTED
-    assert list_held(LeaseKind.SEARCH, 0, CopySearch.objects.get().pk) == set()
+    search = CopySearch.objects.get()
+    assert (search.state, search.finished_at) == (SearchState.INTERRUPTED, None)
+    assert not search.searched_clients.exists()
+    assert list_held(LeaseKind.SEARCH, 0, search.pk) == set()
 
 
 def test_what_was_marked_meanwhile_stores_no_result(nova, stores, monkeypatch):

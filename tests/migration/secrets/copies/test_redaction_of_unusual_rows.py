@@ -10,7 +10,7 @@ from migration.secrets import redaction
 from migration.secrets.redaction import plan_redaction, redact, redact_json, redact_plain
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.migration.secrets.copies.nova_tables import add_execution
 
 PASSWORD = "example-password-1"
@@ -19,7 +19,7 @@ PASSWORD = "example-password-1"
 @pytest.fixture
 def idom(stores) -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     return pk
 
 
@@ -84,7 +84,7 @@ def test_a_long_string_takes_no_multiple_of_its_length_in_memory():
 def test_a_value_that_a_client_before_the_cutover_has_too_is_left(nova, idom, phase):
     other = make_client("other")
     make_database(other, db_password_encrypted=PASSWORD)
-    advance(other, phase)
+    enter_phase(other, phase)
     pk = add_execution(nova, json.dumps([PASSWORD, "example-app-password-2"]))
 
     plan = plan_redaction(client_ids=[idom], columns=["executions.result"])

@@ -6,13 +6,13 @@ import pytest
 from django.db import connection
 from django.db.models import Q
 
-from migration.models import CopySearch, UnsearchedPlace
+from migration.models import UnsearchedPlace
 from migration.secrets import copies
 from migration.secrets.copies import search_copies
 from migration.secrets.models import UnsearchedReason
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, nova_connected
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.migration.secrets.copies.nova_tables import add_execution
 
 PASSWORD = "example-password-1"
@@ -134,7 +134,7 @@ def test_a_view_in_place_of_the_table_is_not_read(nova, unsearched, monkeypatch)
 
 def test_a_secret_whose_former_versions_aws_refuses_to_give(nova, unsearched, sm, monkeypatch):
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_WRITE)
+    enter_phase(pk, Phase.DUAL_WRITE)
     plain = type(sm).get_stage
 
     def refuse(self, name, stage):
@@ -178,20 +178,6 @@ def test_what_is_not_known_of_one_client_is_said_of_that_client_alone(nova, sm):
         "known": 0,
         "short": 1,
     }
-
-
-def test_a_search_that_is_killed_has_found_out_nothing(nova, sm, monkeypatch):
-    pk = make_full_client("idom")
-
-    def die(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(copies.TableReader, "read_table", die)
-    with pytest.raises(KeyboardInterrupt):
-        search_copies(client_ids=[pk])
-
-    search = CopySearch.objects.get()
-    assert (search.finished_at, search.searched_clients.count()) == (None, 0)
 
 
 def test_a_role_without_rights_and_row_security(nova):

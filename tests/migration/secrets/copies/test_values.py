@@ -11,7 +11,7 @@ from migration.secrets.copies import gather_values_and_note_purged, search_copie
 from migration.secrets.redaction import plan_redaction
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.moves.clients import NAME, advance
+from tests.migration.moves.clients import NAME, enter_phase
 
 
 def test_a_secret_of_the_other_layout_that_was_left_there_is_looked_for_and_not_pointed_to(
@@ -19,7 +19,7 @@ def test_a_secret_of_the_other_layout_that_was_left_there_is_looked_for_and_not_
 ):
     settings.NOVA_SECRET_LAYOUT = "service"
     idom = make_full_client("idom")
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     left = {"client_name": "IDOM", "database": {"password": "example-older-password"}}
     sm.create_secret(NAME, json.dumps(left), token="1" * 32, slug="idom")
 

@@ -48,7 +48,6 @@ from tests.held_leases import held_elsewhere
 from tests.migration.moves.clients import (
     LINE,
     NAME,
-    advance,
     change_in_aws,
     enter_phase,
     is_pending,
@@ -103,9 +102,7 @@ def test_in_every_phase_all_values_are_read_before_and_after_and_once_the_old_on
     sm, reader, phase
 ):
     pk = make_full_client("idom")
-    enter_phase(pk, phase if phase != Phase.PURGED else Phase.AWS)
-    if phase == Phase.PURGED:
-        advance(pk, Phase.PURGED)
+    enter_phase(pk, phase)
     before = read(reader)
     pending = is_pending(pk)
 
@@ -230,9 +227,7 @@ def test_an_old_secret_that_somebody_else_wrote_is_left_and_no_longer_written(sm
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.PURGED])
 def test_the_old_secret_stays_where_a_new_one_is_gone_for_good(sm, phase, caplog):
     pk = make_full_client("idom")
-    enter_phase(pk, Phase.AWS if phase == Phase.PURGED else phase)
-    if phase == Phase.PURGED:
-        advance(pk, phase)
+    enter_phase(pk, phase)
     change_layout(client_id=pk, layout=Layout.SERVICE)
     make_due(pk)
     sm.sm.delete_secret(SecretId=f"{NAME}/email", ForceDeleteWithoutRecovery=True)

@@ -43,9 +43,7 @@ def make_in_phase(slug: str, phase: Phase, password: str = "example-password-1")
     pk = make_full_client(slug) if slug == "idom" else make_client(slug)
     if slug != "idom":
         make_database(pk, db_password_encrypted=password)
-    enter_phase(pk, phase if phase != Phase.PURGED else Phase.AWS)
-    if phase == Phase.PURGED:
-        advance(pk, Phase.PURGED)
+    enter_phase(pk, phase)
     return pk
 
 
@@ -69,8 +67,11 @@ def exists(sm, name: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("layout", Layout)
-@pytest.mark.parametrize("phase", [phase for phase in LINE if phase != Phase.POSTGRES])
+@pytest.mark.parametrize(
+    ("phase", "layout"),
+    [(phase, Layout.CLIENT) for phase in LINE if phase != Phase.POSTGRES]
+    + [(Phase.DUAL_WRITE, Layout.SERVICE), (Phase.PURGED, Layout.SERVICE)],
+)
 def test_in_every_phase_the_secret_follows_and_is_read_before_and_after_and_once_the_old_one_goes(
     sm, reader, settings, phase, layout
 ):
@@ -123,7 +124,7 @@ def test_a_purged_client_that_was_renamed_is_restored_before_and_after_its_secre
     assert read(reader, "renamed") == "example-password-1"
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS, Phase.PURGED])
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.PURGED])
 def test_clients_that_swap_their_slugs_keep_their_secrets_and_their_names(sm, reader, phase):
     one, two = (make_in_phase(slug, phase, f"of-{slug}") for slug in ("one", "two"))
 
@@ -218,20 +219,27 @@ def test_renamed_back_its_former_secret_is_its_own_again(sm, reader):
     assert read(reader, "idom") == held(sm, NAME) == held(sm, NEW) == "example-new"
 
 
-@pytest.mark.parametrize("slug", ["with space", "tilde ñ", "a/b", "x" * 100])
-def test_a_slug_that_no_secret_can_have_leaves_it_where_it_is(reader, settings, slug, caplog):
+@pytest.mark.parametrize(
+    ("prefix", "slugs"),
+    [("nova/clients", ["with space", "tilde ñ", "a/b"]), ("nova/" + "c" * 200, ["x" * 100])],
+)
+def test_a_slug_that_no_secret_can_have_leaves_it_where_it_is(
+    reader, settings, prefix, slugs, caplog
+):
     caplog.set_level("INFO", logger=layouts.__name__)
-    settings.NOVA_SECRET_PREFIX = "nova/clients" if len(slug) < 100 else "nova/" + "c" * 200
+    settings.NOVA_SECRET_PREFIX = prefix
     pk = make_in_phase("idom", Phase.AWS)
-    update("clients", pk, slug=slug)
-    follow()
+    for slug in slugs:
+        caplog.clear()
+        update("clients", pk, slug=slug)
+        follow()
 
-    assert names_of(pk)[:2] == ("idom", None)
-    # The slug itself is the reason: AWS isn't asked.
-    assert "keep their name" in caplog.text
-    assert "DescribeSecret" not in caplog.text
-    write_password(pk, "example-new")
-    assert push(client_ids=[pk])[0].outcome == Outcome.UPDATED
+        assert names_of(pk)[:2] == ("idom", None)
+        # The slug itself is the reason: AWS isn't asked.
+        assert "keep their name" in caplog.text
+        assert "DescribeSecret" not in caplog.text
+        write_password(pk, f"example-{slug}")
+        assert push(client_ids=[pk])[0].outcome == Outcome.UPDATED
 
 
 def test_a_move_that_was_killed_is_gone_on_with_or_its_beginnings_go(sm, reader, monkeypatch):

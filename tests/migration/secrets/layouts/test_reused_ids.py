@@ -54,7 +54,7 @@ def try_to_read(reader, slug: str) -> str:
         return "" if error.not_found else str(error)
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS, Phase.PURGED])
+@pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
 @pytest.mark.parametrize("reload", RELOADS.values(), ids=RELOADS)
 def test_after_a_reload_each_client_reads_its_own_or_nothing(reader, phase, reload):
     pks = [

@@ -63,9 +63,14 @@ def take_up(run: Run, pk: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "layout", [Layout.CLIENT, pytest.param(Layout.SERVICE, marks=pytest.mark.nightly)]
+    ("layout", "everywhere"),
+    [
+        (Layout.CLIENT, False),
+        pytest.param(Layout.CLIENT, True, marks=pytest.mark.nightly),
+        pytest.param(Layout.SERVICE, False, marks=pytest.mark.nightly),
+    ],
 )
-def test_a_worker_that_is_killed_anywhere_in_a_run(settings, layout):
+def test_a_worker_that_is_killed_about_the_writes_of_a_secret(settings, layout, everywhere):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS)
     if layout == Layout.SERVICE:
@@ -79,8 +84,11 @@ def test_a_worker_that_is_killed_anywhere_in_a_run(settings, layout):
         spoil(name)
     points = work_and_list(start().pk)
     assert set(AWS_WRITES) <= set(points)
-    # Each step of one secret; of four some of the steps, one behind the other in each.
-    chosen = range(len(points)) if layout == Layout.CLIENT else range(3, len(points), 11)
+    # From before the first write of one secret until it is recorded; of four some steps, one behind the other in each.
+    about = range(points.index(AWS_WRITES[0]) - 2, points.index(AWS_WRITES[-1]) + 4)
+    chosen = range(len(points)) if everywhere else about
+    if layout == Layout.SERVICE:
+        chosen = range(3, len(points), 11)
 
     for at in chosen:
         versions = {name: spoil(name) for name in names}

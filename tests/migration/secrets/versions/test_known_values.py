@@ -13,7 +13,7 @@ from migration.pushes.known_values import note_written_rows
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_database, make_full_client, make_user
-from tests.migration.moves.clients import advance, change_in_aws, write_password
+from tests.migration.moves.clients import advance, change_in_aws, enter_phase, write_password
 from tests.migration.secrets.copies.nova_tables import add_execution
 from tests.migration.secrets.versions.known import (
     LOST_KEY,
@@ -75,7 +75,7 @@ def test_nothing_is_done_for_what_was_not_written_and_clients_share_their_statem
 
 def test_after_a_purge_each_value_is_to_be_rotated_until_another_was_set(browser):
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     assert kinds_to_rotate(pk) == []
 
     advance(pk, Phase.PURGED)  # at once: no worker has looked at the rows
@@ -102,7 +102,7 @@ def test_after_a_purge_each_value_is_to_be_rotated_until_another_was_set(browser
 
 def test_a_client_that_was_purged_before_anybody_looked_counts_as_one_whose_values_stood_there(sm):
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     forget_all()
     note_written_rows()
     assert facts(pk) == ["stood_in_tables"]
@@ -140,7 +140,7 @@ def test_a_search_says_which_values_stood_in_copies_and_in_the_legacy_table(nova
 
 def test_another_fingerprint_key_makes_no_value_look_new(settings, sm):
     kept, written, purged = (make_full_client(slug) for slug in ("kept", "written", "purged"))
-    advance(purged, Phase.PURGED)
+    enter_phase(purged, Phase.PURGED)
     search_copies(client_ids=[kept, written, purged])
     before = {pk: known(pk) for pk in (kept, written, purged)}
     settings.NOVA_FINGERPRINT_KEY = LOST_KEY
@@ -162,7 +162,7 @@ def test_another_fingerprint_key_makes_no_value_look_new(settings, sm):
 
 def test_a_search_that_read_aws_before_a_save_does_not_take_the_save_back(browser, monkeypatch):
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     note_written_rows()
     record = KnownValue.objects.__class__.record_aws_values
 
@@ -179,8 +179,8 @@ def test_a_search_that_read_aws_before_a_save_does_not_take_the_save_back(browse
 
 def test_credentials_and_clients_that_are_gone_are_not_to_be_rotated():
     pk, gone = make_full_client("idom"), make_full_client("gone")
-    advance(pk, Phase.PURGED)
-    advance(gone, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
+    enter_phase(gone, Phase.PURGED)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.client_email_credentials WHERE client_id = %s", [pk])
         cursor.execute("DELETE FROM client_aws_credentials WHERE client_id = %s", [gone])

@@ -128,7 +128,7 @@ def test_a_stage_that_was_left_is_taken_off_by_its_button(browser):
 def test_values_that_stood_in_clear_are_counted_and_filtered(browser):
     pk, kept = make_full_client("idom"), make_full_client("kept")
     for each in (pk, kept):
-        advance(each, Phase.AWS)
+        enter_phase(each, Phase.AWS)
     note_written_rows()
     assert "still in NOVA's tables" in text(browser.get(url(pk)))
     assert "not rotated since" not in text(browser.get("/admin/"))
