@@ -12,11 +12,13 @@ from tests.factories import make_full_client
 from tests.migration.moves.clients import LINE, NAME, codes, enter_phase
 from tests.migration.moves.runs.moved import codes_of, make_clients, move_all
 
+pytestmark = pytest.mark.usefixtures("stores")
+
 NAMES = [f"nova/clients/c{number}" for number in range(3)]
 
 
 @pytest.fixture
-def clients() -> None:
+def clients(stores) -> None:
     for number in range(3):
         enter_phase(make_full_client(f"c{number}"), Phase.DUAL_WRITE)
 
