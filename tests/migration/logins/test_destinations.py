@@ -59,19 +59,13 @@ def idom() -> int:
 
 
 @pytest.fixture
-def operator_with_pages(client):
-    """Somebody who edits logins and may reveal none."""
+def operator(client):
+    """Somebody who edits logins and may reveal none. The tests look at a refusal's errors and at no page."""
     user = make_user("operator")
     user.groups.add(Group.objects.get(name="Operator"))
     client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def operator(operator_with_pages):
-    """As above; most tests look at a refusal's errors and at no page."""
     with forms_alone():
-        yield operator_with_pages
+        yield client
 
 
 def url_of(pk: int) -> str:
@@ -114,30 +108,24 @@ def test_another_destination_asks_for_the_secret_and_writes_nothing(operator, id
         ]
         assert everything(sm) == before
     assert silent == []
+    for typed in ("", "aws-secretsmanager:nova/clients/idom"):
+        changes = {"databases-0-db_host": EVIL, SECRETS["databases"]: typed}
+        assert errors_of(operator.post(url_of(idom), form | changes)), typed
+        assert everything(sm) == before
 
 
-def test_all_that_changed_is_named_at_the_secret_and_in_spanish_too(operator_with_pages, idom):
-    operator = operator_with_pages
+def test_all_that_changed_is_named_at_the_secret_and_in_spanish_too(operator, idom):
     changes = {"databases-0-db_host": EVIL, "databases-0-db_port": "1", "databases-0-db_user": "x"}
     data = form_of(operator, idom) | changes
 
     page = operator.post(url_of(idom), data)
-    forms = page.context["inline_admin_formsets"][0].formset.forms
+    forms = page.context_data["inline_admin_formsets"][0].formset.forms
 
     assert forms[0].errors == {
         "db_password": ["The host, port and user changed: enter the password again."]
     }
     page = operator.post(url_of(idom), data, headers={"accept-language": "es"})
-    assert "Ha cambiado «host, puerto y usuario»" in page.content.decode()
-
-
-def test_with_its_secret_a_new_destination_is_saved(operator, idom):
-    changes = {"databases-0-db_host": "new.example.test", SECRETS["databases"]: "example-again"}
-
-    assert operator.post(url_of(idom), form_of(operator, idom) | changes).status_code == 302
-
-    row = DatabaseCredential.objects.get(client=idom)
-    assert (row.db_host, row.db_password) == ("new.example.test", "example-again")
+    assert "Ha cambiado «host, puerto y usuario»" in errors_of(page)
 
 
 def test_another_logins_secret_is_not_enough(operator, idom, sm):
@@ -156,16 +144,6 @@ def test_another_logins_secret_is_not_enough(operator, idom, sm):
         assert everything(sm) == before
 
 
-def test_neither_nothing_nor_a_pointer_is_taken_for_a_secret(operator, idom, sm):
-    enter_phase(idom, Phase.PURGED)
-    before, form = everything(sm), form_of(operator, idom)
-
-    for typed in ("", "aws-secretsmanager:nova/clients/idom"):
-        changes = {"databases-0-db_host": EVIL, SECRETS["databases"]: typed}
-        assert errors_of(operator.post(url_of(idom), form | changes)), typed
-        assert everything(sm) == before
-
-
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
 def test_the_mask_is_a_secret_like_any_other_and_takes_the_old_ones_place(
     operator, idom, sm, phase
@@ -181,9 +159,11 @@ def test_the_mask_is_a_secret_like_any_other_and_takes_the_old_ones_place(
         assert DatabaseCredential.objects.get(client=idom).db_password == mask
 
 
-def test_there_and_back_leads_nowhere(operator, idom):
+def test_with_its_secret_a_new_destination_is_saved_and_back_it_does_not_go_without(operator, idom):
     there = {"databases-0-db_host": EVIL, SECRETS["databases"]: "example-typed"}
     assert operator.post(url_of(idom), form_of(operator, idom) | there).status_code == 302
+    row = DatabaseCredential.objects.get(client=idom)
+    assert (row.db_host, row.db_password) == (EVIL, "example-typed")
 
     back = {"databases-0-db_host": "db.example.test"}
     response = operator.post(url_of(idom), form_of(operator, idom) | back)
@@ -192,31 +172,21 @@ def test_there_and_back_leads_nowhere(operator, idom):
     assert DatabaseCredential.objects.get(client=idom).db_password == "example-typed"
 
 
-def test_saved_as_a_new_client_a_login_needs_its_secret(operator, idom, sm):
-    before = everything(sm)
+def test_a_row_is_moved_to_no_other_client_and_to_a_new_one_not_without_its_secret(
+    operator, idom, sm
+):
+    other = make_full_client("other")
+    before, form = everything(sm), form_of(operator, idom)
+
     changes = {"slug": "copy", "databases-0-db_host": EVIL, "_saveasnew": "1"}
-
-    response = operator.post(url_of(idom), form_of(operator, idom) | changes)
-
-    assert "required" in errors_of(response)
+    assert "required" in errors_of(operator.post(url_of(idom), form | changes))
     assert everything(sm) == before
-
-
-def test_a_row_is_moved_to_no_other_client(operator, idom, sm):
-    other = make_full_client("other")
-    before = everything(sm)
-
     changes = {"databases-0-client": str(other), "databases-0-db_host": EVIL}
-    assert errors_of(operator.post(url_of(idom), form_of(operator, idom) | changes))
-
+    assert errors_of(operator.post(url_of(idom), form | changes))
     assert everything(sm) == before
-
-
-def test_the_client_field_of_a_row_is_not_written(operator, idom):
-    other = make_full_client("other")
-
+    # The client field of a row is not written.
     changes = {"databases-0-client": str(other), "databases-0-label": "moved"}
-    operator.post(url_of(idom), form_of(operator, idom) | changes)
+    operator.post(url_of(idom), form | changes)
 
     assert DatabaseCredential.objects.filter(client=idom).count() == 1
     assert DatabaseCredential.objects.filter(client=other).count() == 1
@@ -232,7 +202,7 @@ def two_logins(pk: int) -> None:
     )
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS, Phase.PURGED])
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.PURGED])
 def test_rows_that_change_places_ask_for_their_secrets_and_labels_leave_each_with_its_host(
     operator, idom, sm, phase
 ):
@@ -301,23 +271,17 @@ def test_a_save_and_a_restore_after_nova_changed_the_primary_row_mix_no_secrets_
     assert secrets_by_host(Client.objects.get(pk=idom).build_document()) == WHERE_THEY_BELONG
 
 
-def test_blanks_around_a_host_change_nothing(operator, idom, sm):
-    before = everything(sm)
-
-    data = form_of(operator, idom) | {"databases-0-db_host": "  db.example.test "}
-    assert operator.post(url_of(idom), data).status_code == 302
-
-    assert everything(sm) == before
-
-
-def test_null_that_stays_unset_is_no_change_and_nulls_default_typed_out_is_one(operator, idom, sm):
+def test_neither_blanks_around_a_host_nor_null_that_stays_unset_is_a_change(operator, idom, sm):
     EmailCredential.objects.update(email_provider=None, imap_host=None, imap_port=None)
-    before = everything(sm)
+    before, form = everything(sm), form_of(operator, idom)
+    assert form["emails-0-email_provider"] == ""
 
-    assert operator.post(url_of(idom), form_of(operator, idom)).status_code == 302
+    data = form | {"databases-0-db_host": "  db.example.test "}
+    assert operator.post(url_of(idom), data).status_code == 302
     assert everything(sm) == before
 
-    data = form_of(operator, idom) | {"emails-0-email_provider": "gmail"}
+    # What stands for NULL, typed out, is one.
+    data = form | {"emails-0-email_provider": "gmail"}
     assert "The provider changed" in errors_of(operator.post(url_of(idom), data))
     assert everything(sm) == before
 

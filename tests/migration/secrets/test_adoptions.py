@@ -116,7 +116,7 @@ def test_a_worker_that_is_killed_before_the_push_leaves_it_to_the_next(
     assert "theirs" not in sm.get_value("nova/clients/acme").text
 
 
-@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS])
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.AWS])
 def test_a_command_that_is_killed_between_adoption_and_push_leaves_it_to_the_workers(
     sm, client, monkeypatch, phase
 ):

@@ -201,37 +201,30 @@ def test_a_version_of_one_services_secret_leaves_the_others(stores, settings, ph
     assert password(pk) == in_aws(name=f"{NAME}/database")["database"]["password"] == NEW
 
 
-def test_logins_that_the_version_lacks_stay(stores):
+def test_anybodys_version_is_restored_over_whatever_is_there_and_logins_that_it_lacks_stay(stores):
     pk, former = make_changed(Phase.AWS)
+    # Of two at once the second is told to look again.
+    seen = plan_restore(pk, name=NAME, version_id=former).digest
+    restore(pk, former)
+    assert refusal(pk, former, seen=seen) == VERSION_CHANGES_NOTHING.key
+    # One that somebody else wrote.
+    change_in_aws(aws_store.secrets_manager(), password=NEW)
+    theirs = current()
+    change_in_aws(aws_store.secrets_manager(), password="example-junk")
+    restore(pk, theirs)
+    assert password(pk) == in_aws()["database"]["password"] == NEW
+    # Over what is no document any more.
+    aws_store.secrets_manager().put_value(NAME, "no document")
+    restore(pk, former)
+    assert password(pk) == in_aws()["database"]["password"] == FORMER
     make_email(pk, label="later", is_primary=False, email_password_encrypted="example-later")
     pushes.push(client_ids=[pk])
 
-    restored = restore(pk, former)
+    restored = restore(pk, theirs)
 
     assert "left where they are: mail login" in str(restored.message)
     assert in_aws()["other_emails"][0]["app_password"] == "example-later"
     assert not is_pending(pk)
-
-
-def test_a_version_that_somebody_else_wrote_can_be_restored_too(stores):
-    pk = make_full_client("idom")
-    enter_phase(pk, Phase.AWS)
-    change_in_aws(aws_store.secrets_manager(), password=NEW)
-    theirs = current()
-    change_in_aws(aws_store.secrets_manager(), password="example-junk")
-
-    restore(pk, theirs)
-
-    assert password(pk) == in_aws()["database"]["password"] == NEW
-
-
-def test_a_secret_that_holds_no_document_any_more_is_mended_by_its_former_version(stores):
-    pk, former = make_changed(Phase.AWS)
-    aws_store.secrets_manager().put_value(NAME, "no document")
-
-    restore(pk, former)
-
-    assert password(pk) == in_aws()["database"]["password"] == FORMER
 
 
 # Logins are tried first
@@ -321,17 +314,6 @@ def meanwhile(monkeypatch, act: Callable[[], object]) -> None:
         return tried(logins, **named)
 
     monkeypatch.setattr(versions, "try_for_failures", try_for_failures)
-
-
-def test_of_two_at_once_the_second_is_told_to_look_again(stores, monkeypatch):
-    pk, former = make_changed(Phase.AWS)
-    seen = plan_restore(pk, name=NAME, version_id=former).digest
-    restore(pk, former)
-
-    with pytest.raises(NotResolved) as refused:
-        restore(pk, former, seen=seen)
-    assert refused.value.message.key == VERSION_CHANGES_NOTHING.key
-    assert Resolution.objects.filter(kind="to_version").count() == 1
 
 
 def test_an_edit_while_the_logins_are_tried_survives(stores, monkeypatch):
