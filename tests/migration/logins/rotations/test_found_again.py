@@ -241,7 +241,12 @@ def refuse_with(code: str, *, password: str):
 
 def test_a_new_password_that_is_not_proven_is_put_back_while_the_session_is_open(role_in):
     role = role_in(Phase.DUAL_READ)
-    for phase, code in ((Phase.DUAL_READ, "08P01"), (Phase.AWS, "53300"), (Phase.AWS, "")):
+    for phase, code in (
+        (Phase.DUAL_READ, "08P01"),
+        (Phase.DUAL_READ, "28P01"),
+        (Phase.AWS, "53300"),
+        (Phase.AWS, ""),
+    ):
         role.stand(phase)
         with refuse_with(code, password="example-a") as open_login:
             rotation = role.rotate(open_login=open_login)

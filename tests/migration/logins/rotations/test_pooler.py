@@ -16,7 +16,7 @@ from tests.migration.doctor.pgbouncer import pooled
 from tests.nova_credentials.in_phases import bring
 
 
-@pytest.fixture(params=["session", "transaction"])
+@pytest.fixture(params=[pytest.param("session", marks=pytest.mark.nightly), "transaction"])
 def pooler(request, role, tmp_path, settings, monkeypatch):
     """The role's login leads to the pooler; its URI."""
     monkeypatch.setattr(

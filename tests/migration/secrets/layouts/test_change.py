@@ -46,7 +46,6 @@ from tests.factories import (
 )
 from tests.held_leases import held_elsewhere
 from tests.migration.moves.clients import (
-    LINE,
     NAME,
     change_in_aws,
     enter_phase,
@@ -97,7 +96,15 @@ def make_due(pk: int, **more: object) -> None:
     ClientMigration.objects.filter(pk=pk).update(other_secrets_since=since, **more)
 
 
-@pytest.mark.parametrize("phase", [phase for phase in LINE if phase != Phase.POSTGRES])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        Phase.DUAL_WRITE,
+        pytest.param(Phase.DUAL_READ, marks=pytest.mark.nightly),
+        Phase.AWS,
+        Phase.PURGED,
+    ],
+)
 def test_in_every_phase_all_values_are_read_before_and_after_and_once_the_old_ones_go(
     sm, reader, phase
 ):

@@ -30,7 +30,7 @@ from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import make_client, make_database, make_full_client, update
-from tests.migration.moves.clients import LINE, NAME, advance, enter_phase, write_password
+from tests.migration.moves.clients import NAME, advance, enter_phase, write_password
 from tests.migration.secrets.layouts.test_change import held, make_due, own, pointers, reader
 
 pytestmark = pytest.mark.usefixtures("stores", "reader")
@@ -69,8 +69,14 @@ def exists(sm, name: str) -> bool:
 
 @pytest.mark.parametrize(
     ("phase", "layout"),
-    [(phase, Layout.CLIENT) for phase in LINE if phase != Phase.POSTGRES]
-    + [(Phase.DUAL_WRITE, Layout.SERVICE), (Phase.PURGED, Layout.SERVICE)],
+    [
+        (Phase.DUAL_WRITE, Layout.SERVICE),
+        pytest.param(Phase.DUAL_WRITE, Layout.CLIENT, marks=pytest.mark.nightly),
+        pytest.param(Phase.DUAL_READ, Layout.CLIENT, marks=pytest.mark.nightly),
+        (Phase.AWS, Layout.CLIENT),
+        pytest.param(Phase.PURGED, Layout.CLIENT, marks=pytest.mark.nightly),
+        (Phase.PURGED, Layout.SERVICE),
+    ],
 )
 def test_in_every_phase_the_secret_follows_and_is_read_before_and_after_and_once_the_old_one_goes(
     sm, reader, settings, phase, layout
