@@ -68,7 +68,7 @@ def test_who_has_not_the_token_is_told_what_is_told_of_an_address_that_is_not_th
     assert "WWW-Authenticate" not in answer.headers
 
 
-@pytest.mark.parametrize("clients", [0, 50, 2_000])
+@pytest.mark.parametrize("clients", [0, 50, pytest.param(2_000, marks=pytest.mark.nightly)])
 def test_any_number_of_clients_costs_as_many_queries_and_has_as_many_lines(stores, scrape, clients):
     if clients:
         make_crowd(clients, comparisons_each=2)

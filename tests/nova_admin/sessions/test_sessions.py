@@ -76,10 +76,10 @@ def test_a_session_that_nobody_uses_ends_after_half_an_hour(maria, clock):
 
 
 def test_polls_of_an_open_page_dont_keep_it(maria, clock, polls):
-    for _ in range(5):
-        clock.turn(minutes=5, seconds=59)
+    for _ in range(2):
+        clock.turn(minutes=14, seconds=57)
         assert [is_logged_in(maria, poll) for poll in polls] == [True] * len(polls)
-    clock.turn(seconds=5)
+    clock.turn(seconds=6)
 
     assert not is_logged_in(maria)
 

@@ -10,8 +10,8 @@ from migration.secrets.layouts import follow_new_slugs
 from migration.tasks import keep_counting, push_pending
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
-from tests.factories import make_database, make_full_client, update
-from tests.migration.moves.clients import advance
+from tests.factories import make_client, make_database, make_full_client, update
+from tests.migration.moves.clients import advance, enter_phase_together
 from tests.migration.secrets.layouts.test_change import reader
 from tests.migration.secrets.layouts.test_renamed import make_in_phase, names_of, read
 
@@ -57,9 +57,10 @@ def try_to_read(reader, slug: str) -> str:
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
 @pytest.mark.parametrize("reload", RELOADS.values(), ids=RELOADS)
 def test_after_a_reload_each_client_reads_its_own_or_nothing(reader, phase, reload):
-    pks = [
-        make_in_phase(slug, phase, f"example-password-of-{slug}") for slug in ("aaa", "bbb", "ccc")
-    ]
+    pks = [make_client(slug) for slug in ("aaa", "bbb", "ccc")]
+    for pk, slug in zip(pks, ("aaa", "bbb", "ccc"), strict=True):
+        make_database(pk, db_password_encrypted=f"example-password-of-{slug}")
+    enter_phase_together(pks, phase)
     run_sql(
         *KEEP,
         "CREATE TEMP TABLE public_ids AS SELECT id FROM c",
