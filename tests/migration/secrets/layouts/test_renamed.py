@@ -178,18 +178,18 @@ def test_a_slug_that_was_another_clients_is_refused_to_a_new_client_until_its_se
     assert (pushed.outcome, held(sm, NAME)) == (Outcome.CREATED, "of-other")
 
 
-@pytest.mark.parametrize("layout", [None, Layout.CLIENT])
-def test_a_slug_that_never_had_a_secret_is_corrected_by_another(sm, layout):
-    pk = make_client("a b")
-    make_database(pk)
-    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE, layout=layout)
-    assert push(client_ids=[pk])[0].outcome == Outcome.FAILED
-    update("clients", pk, slug="ab")
-    assert names_of(pk)[0] == (layout and "a b")
-    follow()
+def test_a_slug_that_never_had_a_secret_is_corrected_by_another(sm):
+    for layout, wrong, right in ((None, "a b", "ab"), (Layout.CLIENT, "c d", "cd")):
+        pk = make_client(wrong)
+        make_database(pk)
+        ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE, layout=layout)
+        assert push(client_ids=[pk])[0].outcome == Outcome.FAILED
+        update("clients", pk, slug=right)
+        assert names_of(pk)[0] == (layout and wrong)
+        follow()
 
-    assert push(client_ids=[pk])[0].outcome == Outcome.CREATED
-    assert exists(sm, "nova/clients/ab")
+        assert push(client_ids=[pk])[0].outcome == Outcome.CREATED
+        assert exists(sm, f"nova/clients/{right}")
 
 
 def test_what_a_deleted_client_was_called_is_free_once_its_secret_is_gone(sm):
@@ -273,19 +273,15 @@ def test_a_move_that_was_killed_is_gone_on_with_or_its_beginnings_go(sm, reader,
     assert read(reader, "third") == "example-password-1"
 
 
-def test_while_a_rotation_is_unfinished_or_the_secret_unread_it_waits(sm, reader, monkeypatch):
+def test_it_waits_for_a_rotation_and_a_rename_in_its_very_moment_keeps_the_name_that_is_read(
+    reader, monkeypatch
+):
     pk = make_in_phase("idom", Phase.AWS)
     update("clients", pk, slug="renamed")
-    monkeypatch.setattr(Rotation.objects, "find_unfinished", lambda _: Rotation())
-
-    follow()
-
+    with monkeypatch.context() as rotating:
+        rotating.setattr(Rotation.objects, "find_unfinished", lambda _: Rotation())
+        follow()
     assert names_of(pk) == ("idom", None, "")
-
-
-def test_a_rename_in_the_very_moment_of_the_switch_keeps_the_name_that_is_read(reader, monkeypatch):
-    pk = make_in_phase("idom", Phase.AWS)
-    update("clients", pk, slug="renamed")
     switch = layouts._switch
 
     def rename_first(*args, **kwargs):
