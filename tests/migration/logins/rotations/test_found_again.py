@@ -11,6 +11,7 @@ from migration.logins.models import RotationOutcome
 from migration.logins.role_passwords import ROTATION_PUT_BACK
 from migration.logins.rotations import (
     ROTATION_CLIENT_GONE,
+    ROTATION_DESTINATION_CHANGED,
     ROTATION_NOTHING_LOGS_IN,
     go_on_with_rotation,
     go_on_with_rotations,
@@ -29,6 +30,7 @@ from tests.migration.logins.rotations.test_meanwhile import in_pending
 from tests.migration.logins.rotations.test_stopped import (
     AFTER_THE_CHANGE,
     Killed,
+    assert_ended,
     interrupt,
     killed_at_login,
 )
@@ -93,8 +95,8 @@ def test_a_host_that_is_mistyped_for_a_minute(role_in):
     good = role.read_row().db_host
     update(DATABASES, role.row, db_host="mistyped.example.test")
     stopped = go_on(role.client_id)
-    assert stopped.outcome == RotationOutcome.STOPPED
-    assert "NOVA_STOPPED_ROTATION" in role.stages()
+    assert_ended(stopped, RotationOutcome.STOPPED, ROTATION_DESTINATION_CHANGED)
+    assert role.stages() == {"AWSCURRENT", "NOVA_STOPPED_ROTATION"}
     update(DATABASES, role.row, db_host=good)
     push(client_ids=[role.client_id])
 

@@ -241,24 +241,11 @@ def test_the_new_password_that_somebody_stored_in_aws_by_hand_stays_their_versio
     assert_login_works(role)
 
 
-@pytest.mark.parametrize("is_ours", [True, False])
-def test_a_version_upon_ours_or_upon_one_that_a_push_found_equal_is_ours(role_in, is_ours):
+def test_a_version_upon_ours_or_upon_one_that_a_push_found_equal_is_ours_and_was_planned(
+    role_in, monkeypatch
+):
+    """Unplanned, if the answer of AWS is lost, it would count as newer than a restored backup."""
     role = role_in(Phase.DUAL_WRITE)
-    if is_ours:
-        Secret.objects.all().delete()  # as after a restored backup
-    else:
-        theirs = role.sm.put_value(SECRET, role.sm.get_value(SECRET).text)
-        push(client_ids=[role.client_id])
-        assert Secret.objects.get(name=SECRET).version_id == theirs
-    role.stand(Phase.AWS)
-
-    assert_rotated(role.rotate())
-    assert load_version_keys().is_ours(SECRET, role.sm.get_value(SECRET).version_id)
-
-
-def test_each_version_was_planned_before_aws_had_it(role_in, monkeypatch):
-    """Else, if the answer is lost, it would count as newer than a restored backup."""
-    role = role_in(Phase.AWS)
     former, planned = SecretsManager.put_aside, []
 
     def look_and_put(self, name, text, *, stage, token):
@@ -266,9 +253,16 @@ def test_each_version_was_planned_before_aws_had_it(role_in, monkeypatch):
         return former(self, name, text, stage=stage, token=token)
 
     monkeypatch.setattr(SecretsManager, "put_aside", look_and_put)
+    theirs = role.sm.put_value(SECRET, role.sm.get_value(SECRET).text)
+    push(client_ids=[role.client_id])
+    assert Secret.objects.get(name=SECRET).version_id == theirs
+    role.stand(Phase.AWS)
 
-    assert_rotated(role.rotate())
-    assert planned == [True]
+    for number in (1, 2):
+        assert_rotated(role.rotate())
+        assert load_version_keys().is_ours(SECRET, role.sm.get_value(SECRET).version_id)
+        assert planned == [True] * number
+        Secret.objects.all().delete()  # as after a restored backup
 
 
 def test_a_former_password_and_one_that_was_left_are_tried_once_each(role_in):

@@ -66,7 +66,9 @@ def test_one_that_was_killed_right_after_aws_kept_the_password_says_why_it_ends(
     assert_unchanged(role)
 
 
-def test_one_that_had_not_begun_is_refused_and_no_worker_makes_it_later(role_in, lose_column):
+def test_one_that_had_not_begun_is_refused_and_one_that_was_interrupted_waits_until_it_is_back(
+    role_in, lose_column
+):
     role = role_in(Phase.DUAL_READ)
     lose_column()
 
@@ -75,14 +77,8 @@ def test_one_that_had_not_begun_is_refused_and_no_worker_makes_it_later(role_in,
     assert rotation.outcome == RotationOutcome.REFUSED
     assert f"{MAILBOXES}.smtp_host" in str(rotation.message)
     rename("host_of_smtp", "smtp_host")
-    assert go_on(role.client_id) is None
+    assert go_on(role.client_id) is None  # no worker makes it later
     assert_unchanged(role)
-
-
-def test_one_that_was_interrupted_says_why_it_waits_and_ends_when_the_column_is_back(
-    role_in, lose_column
-):
-    role = role_in(Phase.DUAL_READ)
     interrupt(role, AFTER_THE_CHANGE)
     lose_column()
 

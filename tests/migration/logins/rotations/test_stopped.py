@@ -30,7 +30,6 @@ from migration.logins.role_passwords import (
 from migration.logins.rotations import (
     ROTATION_CLIENT_BUSY,
     ROTATION_CURRENT_REFUSED,
-    ROTATION_DESTINATION_CHANGED,
     ROTATION_NOT_IN_AWS_YET,
     ROTATION_NOTHING_LOGS_IN,
     NotRotated,
@@ -84,15 +83,16 @@ def assert_unchanged(role, password: str = "example-a") -> None:
     assert "AWSPENDING" not in role.stages()
 
 
-@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.AWS])
-def test_a_password_that_was_changed_by_hand_stops_it_before_anything_is_written(role_in, phase):
-    role = role_in(phase)
+def test_a_password_that_was_changed_by_hand_stops_it_before_anything_is_written(role_in):
+    role = role_in(Phase.DUAL_WRITE)
     role.change_at_server("by-hand")
     versions = role.sm.describe_secret(SECRET).versions
+    for phase in (Phase.DUAL_WRITE, Phase.AWS):
+        role.stand(phase)
 
-    assert_ended(role.rotate(), RotationOutcome.STOPPED, ROTATION_CURRENT_REFUSED)
-    assert_unchanged(role)
-    assert role.sm.describe_secret(SECRET).versions == versions
+        assert_ended(role.rotate(), RotationOutcome.STOPPED, ROTATION_CURRENT_REFUSED)
+        assert_unchanged(role)
+        assert role.sm.describe_secret(SECRET).versions == versions
 
 
 def test_a_password_changed_by_hand_in_the_middle_stops_it(role_in):
@@ -250,15 +250,6 @@ def test_edits_made_meanwhile_survive_in_aws_and_stay_somebody_else_s(role_in):
     assert role.logs_in(login["password"])
     current = role.sm.get_value(SECRET).version_id
     assert not load_version_keys().is_ours(SECRET, current)
-    assert "AWSPENDING" not in role.stages()
-
-
-def test_a_login_that_leads_elsewhere_meanwhile_stops_it(role_in):
-    role = role_in(Phase.DUAL_READ)
-    interrupt(role, AFTER_THE_CHANGE)
-    update("client_database_credentials", role.row, db_port=1)
-
-    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, ROTATION_DESTINATION_CHANGED)
     assert "AWSPENDING" not in role.stages()
 
 

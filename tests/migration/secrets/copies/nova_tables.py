@@ -34,8 +34,8 @@ def novas_tables() -> Iterator[psycopg.Connection]:
         try:
             yield nova
         finally:
-            for name in NAMES:
-                nova.execute(f"DROP TABLE IF EXISTS public.{name} CASCADE")
+            tables = ", ".join(f"public.{name}" for name in NAMES)
+            nova.execute(f"DROP TABLE IF EXISTS {tables} CASCADE")
 
 
 def add_execution(
