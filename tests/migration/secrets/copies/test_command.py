@@ -83,7 +83,7 @@ def test_one_question_and_y_goes_on(find_copies, idom, nova):
     assert CopySearch.objects.count() == 2
 
 
-def test_any_other_answer_changes_nothing(find_copies, idom, nova):
+def test_any_other_answer_and_a_dry_run_change_nothing(find_copies, idom, nova):
     add_execution(nova, json.dumps([PASSWORD]))
 
     for answer in ("", "\n", "yes please\n"):
@@ -92,6 +92,16 @@ def test_any_other_answer_changes_nothing(find_copies, idom, nova):
         assert (code, len(json.loads(out))) == (1, 1)
         assert "Nothing was redacted." in err
         assert not Redaction.objects.exists()
+    # A dry run says what would be redacted, and asks nothing.
+    code, _out, err = find_copies("idom", "--redact", "--dry-run", answer="y\n")
+
+    assert code == 1
+    assert "idom: public.executions.result, 1 rows can be redacted" in err
+    assert "[y/N]" not in err
+    assert not Redaction.objects.exists()
+    with pytest.raises(CommandError, match="--dry-run goes with --redact") as refused:
+        find_copies("idom", "--dry-run")
+    assert refused.value.returncode == 2
 
 
 def test_where_nothing_can_be_redacted_there_is_no_question(find_copies, idom, nova):
@@ -118,17 +128,3 @@ def test_wrong_use_is_exit_2(find_copies, idom):
         with pytest.raises(CommandError) as error:
             find_copies(*arguments)
         assert error.value.returncode == 2
-
-
-def test_a_dry_run_says_what_would_be_redacted_and_asks_nothing(find_copies, idom, nova):
-    add_execution(nova, json.dumps([PASSWORD]))
-
-    code, _out, err = find_copies("idom", "--redact", "--dry-run", answer="y\n")
-
-    assert code == 1
-    assert "idom: public.executions.result, 1 rows can be redacted" in err
-    assert "[y/N]" not in err
-    assert not Redaction.objects.exists()
-    with pytest.raises(CommandError, match="--dry-run goes with --redact") as refused:
-        find_copies("idom", "--dry-run")
-    assert refused.value.returncode == 2

@@ -161,13 +161,6 @@ def test_aws_that_is_away(nova, unsearched, settings):
     assert found["nova/clients/idom"][0] == UnsearchedReason.SECRET_UNREAD
 
 
-def test_a_value_too_short_to_be_looked_for(nova, unsearched):
-    pk = make_client("idom")
-    make_database(pk, db_password_encrypted="abcde")
-
-    assert unsearched(pk) == {"public.client_database_credentials": ("short_value", "")}
-
-
 def test_what_is_not_known_of_one_client_is_said_of_that_client_alone(nova, sm):
     known, short = make_full_client("known"), make_client("short")
     make_database(short, db_password_encrypted="abcde")
@@ -178,6 +171,9 @@ def test_what_is_not_known_of_one_client_is_said_of_that_client_alone(nova, sm):
         "known": 0,
         "short": 1,
     }
+    (left,) = UnsearchedPlace.objects.filter(search=search)
+    assert (left.client_id, left.place) == (short, "public.client_database_credentials")
+    assert left.reason == "short_value"
 
 
 def test_a_role_without_rights_and_row_security(nova):
