@@ -86,11 +86,11 @@ def test_workers_that_are_gone_are_told_once_and_over_once_they_are_back(webhook
 
 
 def test_what_a_watch_looked_at_and_that_was_no_gap_is_not_told_by_workers():
-    """They were away for four minutes; the web processes looked meanwhile."""
+    """They were away for six minutes; the web processes looked meanwhile."""
     Worker.objects.record_heartbeat("host:1")
     tasks.send_notices()
-    for _ in range(3):
-        let_pass(minutes=2)
+    for _ in range(2):
+        let_pass(minutes=3)
         look_while_no_worker_looks()
         ProblemRecord.objects.filter(code="no_worker").update(began_at=timezone.now(), told=False)
     Notice.objects.all().delete()
