@@ -122,12 +122,15 @@ def readers_logging_in(slug: str = "idom", *, number: int = 2) -> Iterator[Simpl
     over, seen = threading.Event(), SimpleNamespace(logins=0, refused=[])
 
     def log_in(reader: Reader) -> None:
-        while not over.is_set():
+        is_over = False
+        while not is_over:
             try:
                 connect_to_database(reader, slug, connect="psycopg").close()
                 seen.logins += 1
             except Exception as error:  # noqa: BLE001  # told at the end
                 seen.refused.append(repr(error))
+            # The rotation needs this process too. From the change of the password on it takes many times this pause.
+            is_over = over.wait(0.01)
 
     readers = [
         Reader(nova_uri(), cache_seconds=seconds, timeout=30) for seconds in (0, 1000)[:number]
