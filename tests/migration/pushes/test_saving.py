@@ -24,7 +24,6 @@ from tests.factories import (
 )
 from tests.held_leases import held_elsewhere
 from tests.migration.moves.clients import (
-    advance,
     change_in_aws,
     enter_phase,
     is_pending,
@@ -128,7 +127,7 @@ def test_a_save_after_the_cutover_is_in_both_stores(idom, sm, save):
 
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])
 def test_without_aws_a_save_after_the_cutover_is_saved_nowhere(idom, sm, settings, save, phase):
-    advance(idom, phase)
+    enter_phase(idom, phase)
     before, revision = stored(sm), snapshots.read_snapshots([idom])[idom].revision
     endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
 
@@ -172,8 +171,14 @@ def test_a_save_while_the_client_is_pushed_is_refused_and_can_be_made_again(idom
     assert stored(sm)["database"]["password"] == "example-new"
 
 
-def test_a_save_of_a_purged_client_puts_its_secrets_into_aws_alone(idom, sm, save):
-    before = stored_after_purge(idom, sm)
+def test_a_save_of_a_purged_client_puts_its_secrets_into_aws_alone_and_no_pointer(idom, sm, save):
+    enter_phase(idom, Phase.PURGED)
+    before = stored(sm)
+
+    save(idom, description="Other")
+
+    assert stored(sm) == before
+    assert POINTER not in json.dumps(before)
 
     save(
         idom,
@@ -185,25 +190,11 @@ def test_a_save_of_a_purged_client_puts_its_secrets_into_aws_alone(idom, sm, sav
     assert stored(sm) == before | {"database": expected}
 
 
-def stored_after_purge(pk: int, sm):
-    advance(pk, Phase.PURGED)
-    return stored(sm)
-
-
-def test_an_untouched_save_of_a_purged_client_writes_no_pointer_to_aws(idom, sm, save):
-    before = stored_after_purge(idom, sm)
-
-    save(idom, description="Other")
-
-    assert stored(sm) == before
-    assert POINTER not in json.dumps(stored(sm))
-
-
 def test_another_primary_row_of_a_purged_client_keeps_each_secret_with_its_row(idom, sm, save):
     second = make_database(
         idom, label="second", is_primary=False, db_password_encrypted="example-second"
     )
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
 
     save(idom, **{"databases-0-is_primary": "false", "databases-1-is_primary": "true"})
 
@@ -213,7 +204,7 @@ def test_another_primary_row_of_a_purged_client_keeps_each_secret_with_its_row(i
 
 
 def test_a_new_row_of_a_purged_client_has_its_secret_in_aws_alone(idom, sm, save):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
 
     save(
         idom,
@@ -273,7 +264,7 @@ def test_a_save_does_not_wait_for_ever_for_novas_transaction(idom, client, monke
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.PURGED])
 def test_no_secret_is_saved_that_a_restore_would_take_for_a_pointer(idom, client, phase):
     client.force_login(make_user("operator", *VIEW, *CHANGE))
-    advance(idom, phase)
+    enter_phase(idom, phase)
     before = row(idom).db_password
     url = f"/admin/credentials/client/{idom}/change/"
     typed = {"databases-0-db_password": "aws-secretsmanager:example-typed"}

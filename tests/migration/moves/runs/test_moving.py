@@ -1,6 +1,7 @@
 """Runs of moves: each pair of phases, each client through its gate, what is recorded and what is asked once."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -12,7 +13,8 @@ from migration.core.clients import GATE_EVENT, MOVE_EVENT, all_clients
 from migration.models import AuditEvent, ClientMigration, PhaseChange
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import COMPARED_JUST_NOW, READS_AWS, move
-from migration.moves.rules import IN_A_RUN, NEVER_COMPARED, PUSH_PENDING
+from migration.moves.rules import CLEAN_STREAK, IN_A_RUN, NEVER_COMPARED, PUSH_PENDING
+from migration.pushes.comparisons import compare
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
 from migration.runs.engine import FAILURE_EVENT
@@ -22,94 +24,93 @@ from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, IllegalMove, Phase
 from tests.factories import make_full_client
-from tests.migration.moves.clients import change_in_aws, password, phase_of, write_password
+from tests.migration.moves.clients import (
+    LINE,
+    change_in_aws,
+    enter_phase,
+    password,
+    phase_of,
+    write_password,
+)
 from tests.migration.moves.runs.moved import codes_of, make_clients, move_all, outcomes, start
 
+# Every move, of those in its phase and of nobody else
 
-@pytest.mark.parametrize(("old", "new"), [pair for pair in MOVES if Phase.PURGED not in pair])
-def test_every_client_in_the_phase_moves_and_no_other(maria, old, new):
-    pks = make_clients(2, old)
-    run = move_all(old, new, by=maria, reason="INC-42")
-
-    assert run.state == Run.State.FINISHED
-    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
-    assert {phase_of(pk) for pk in pks} == {new}
-    changes = PhaseChange.objects.filter(run=run)
-    assert {(row.client_id, row.by, row.reason) for row in changes} == {
-        (pk, maria, "INC-42") for pk in pks
-    }
-    assert all(MOVED_BY_RUN.key in row.note.codes for row in changes)
-    moved = AuditEvent.objects.filter(code=MOVE_EVENT, correlation=f"run {run.pk}")
-    assert {row.client_id for row in moved} == set(pks)
+THERE_AND_BACK = [*LINE, *LINE[-2::-1]]
 
 
-def test_clients_in_other_phases_are_no_part_of_the_run():
-    make_clients(1, Phase.DUAL_READ), make_full_client("elsewhere")
+def test_every_move_takes_those_in_its_phase_and_no_other(maria):
+    pks = make_clients(2, Phase.POSTGRES)
+    enter_phase(elsewhere := make_full_client("elsewhere"), Phase.DUAL_WRITE)
+    in_postgres = {pk: password(pk) for pk in pks}
 
-    assert outcomes(start(Phase.DUAL_READ, Phase.DUAL_WRITE)) == {"client-0": ""}
+    for old, new in pairwise(THERE_AND_BACK):
+        ClientMigration.objects.filter(pk=elsewhere).update(phase=new)
+        if old != Phase.POSTGRES:
+            compare(client_ids=pks)
+        run = move_all(old, new, by=maria, reason="INC-42")
+
+        assert run.state == Run.State.FINISHED
+        assert not run.schedule_deletion
+        assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
+        assert {phase_of(pk) for pk in pks} == {new}
+        changes = PhaseChange.objects.filter(run=run)
+        assert {(row.client_id, row.by, row.reason) for row in changes} == {
+            (pk, maria, "INC-42") for pk in pks
+        }
+        assert all(MOVED_BY_RUN.key in row.note.codes for row in changes)
+        moved = AuditEvent.objects.filter(code=MOVE_EVENT, correlation=f"run {run.pk}")
+        assert {row.client_id for row in moved} == set(pks)
+        kept = {pk for pk in pks if password(pk) == in_postgres[pk]}
+        assert kept == (set() if new == Phase.PURGED else set(pks))
+    assert {*pairwise(THERE_AND_BACK)} == {*MOVES}
+    description = aws_store.secrets_manager().describe_secret("nova/clients/client-0")
+    assert description.deleted_at is None
 
 
-def test_an_item_keeps_no_comparison_of_an_earlier_try():
-    make_full_client("b d")
-    run = start(Phase.POSTGRES, Phase.DUAL_WRITE)
-    run.items.update(comparison_status="unchecked")
-
-    engine.process_batch_if_running(run.pk, 0)
-
-    item = run.items.get()
-    assert (item.outcome, item.comparison_status) == (Outcome.REFUSED, "")
-
-
-def test_a_run_purges_and_another_restores():
-    pks = make_clients(2, Phase.AWS)
-    before = {pk: password(pk) for pk in pks}
-
-    purged = move_all(Phase.AWS, Phase.PURGED)
-
-    assert outcomes(purged) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
-    assert all(password(pk) != before[pk] for pk in pks)
-    restored = move_all(Phase.PURGED, Phase.AWS)
-    assert outcomes(restored) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
-    assert {pk: password(pk) for pk in pks} == before
-
-
-def test_a_client_whose_gate_is_shut_is_refused_with_every_reason_and_the_others_move(maria):
-    pks = make_clients(3, Phase.DUAL_READ)
+def test_who_may_not_be_cut_over_is_refused_with_every_reason_and_the_others_move(maria):
+    pks = make_clients(6, Phase.DUAL_READ)
     write_password(pks[1], "example-new")
+    change_in_aws(aws_store.secrets_manager(), "nova/clients/client-2", password="example-theirs")
+    # The gate is judged before the comparison that the move itself makes.
+    ClientMigration.objects.filter(pk=pks[3]).update(comparison=None, clean_streak=0)
+    # Its own items keep no gate shut, those of another run do.
+    other = Run.start(kind=Run.Kind.PUSH, chosen=all_clients().filter(pk=pks[4]))
 
     run = move_all(Phase.DUAL_READ, Phase.AWS, by=maria, reason="INC-42")
 
-    assert outcomes(run) == {
-        "client-0": Outcome.MOVED, "client-1": Outcome.REFUSED, "client-2": Outcome.MOVED,
-    }  # fmt: skip
-    assert codes_of(run, "client-1") == [PUSH_PENDING.key]
-    assert codes_of(run, "client-0") == [READS_AWS.key]
-    assert phase_of(pks[1]) == Phase.DUAL_READ
-    refused = AuditEvent.objects.get(code=FAILURE_EVENT)
-    assert (refused.client_id, refused.who, refused.reason) == (pks[1], "maria", "INC-42")
-    assert refused.message.values["why"].key == PUSH_PENDING.key
+    refused = dict.fromkeys([f"client-{n}" for n in range(1, 5)], Outcome.REFUSED)
+    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-5": Outcome.MOVED} | refused
+    codes = [codes_of(run, f"client-{n}") for n in range(6)]
+    assert codes == [
+        [READS_AWS.key],
+        [PUSH_PENDING.key],
+        [COMPARED_JUST_NOW.key],
+        [NEVER_COMPARED.key, CLEAN_STREAK.key],
+        [IN_A_RUN.key],
+        [READS_AWS.key],
+    ]
+    assert [phase_of(pk) for pk in pks] == [Phase.AWS, *[Phase.DUAL_READ] * 4, Phase.AWS]
+    assert other.items.open().count() == 1
+    assert run.items.get(slug="client-2").comparison_status == "mismatch"
+    assert ClientMigration.objects.get(pk=pks[2]).comparison_status == "mismatch"
+    failures = AuditEvent.objects.filter(code=FAILURE_EVENT)
+    assert [
+        (event.client_id, event.who, event.reason, event.message.values["why"].codes)
+        for event in failures.order_by("client_id")
+    ] == [(pk, "maria", "INC-42", [*why]) for pk, why in zip(pks[1:5], codes[1:5], strict=True)]
     assert not AuditEvent.objects.filter(code=REFUSAL_EVENT).exists()
     gates = AuditEvent.objects.filter(code=GATE_EVENT)
-    assert {row.client_id for row in gates} == {pks[0], pks[2]}
-
-
-def test_what_differs_in_aws_is_refused_as_compared_just_now():
-    pks = make_clients(2, Phase.DUAL_READ)
-    change_in_aws(aws_store.secrets_manager(), "nova/clients/client-1", password="example-theirs")
-
-    run = move_all(Phase.DUAL_READ, Phase.AWS)
-
-    assert codes_of(run, "client-1") == [COMPARED_JUST_NOW.key]
-    assert run.items.get(slug="client-1").comparison_status == "mismatch"
-    assert ClientMigration.objects.get(pk=pks[1]).comparison_status == "mismatch"
-    assert (phase_of(pks[0]), phase_of(pks[1])) == (Phase.AWS, Phase.DUAL_READ)
+    assert {row.client_id for row in gates} == {pks[0], pks[5]}
 
 
 def test_a_run_to_dual_write_tells_of_each_push_what_became_of_it():
     for slug in ("client-0", "b d", "idom-abc123"):
         make_full_client(slug)
+    run = start(Phase.POSTGRES, Phase.DUAL_WRITE)
+    run.items.update(comparison_status="unchecked")  # of an earlier try
 
-    run = move_all(Phase.POSTGRES, Phase.DUAL_WRITE)
+    engine.finish_inline(run)
 
     facts = ("slug", "outcome", "error_class", "comparison_status")
     assert set(run.items.values_list(*facts)) == {
@@ -125,24 +126,19 @@ def test_a_run_to_dual_write_tells_of_each_push_what_became_of_it():
     assert [change.note.codes for change in changes] == [[MOVED_BY_RUN.key]] * 2
 
 
-def test_the_gate_is_judged_before_the_comparison_that_the_move_itself_makes():
-    make_clients(1, Phase.DUAL_READ)
-    ClientMigration.objects.update(comparison=None, clean_streak=0)
-
-    run = move_all(Phase.DUAL_READ, Phase.AWS)
-
-    assert NEVER_COMPARED.key in codes_of(run, "client-0")
-
-
-def test_a_client_that_somebody_moved_meanwhile_is_left_where_it_is():
-    pks = make_clients(2, Phase.DUAL_READ)
+def test_who_was_moved_or_deleted_meanwhile_is_left():
+    pks = make_clients(3, Phase.DUAL_READ)
     run = start(Phase.DUAL_READ, Phase.DUAL_WRITE)
     move(client_id=pks[0], new=Phase.DUAL_WRITE)
     move(client_id=pks[0], new=Phase.POSTGRES)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[1]])
 
     engine.finish_inline(run)
 
-    assert outcomes(run) == {"client-0": Outcome.REFUSED, "client-1": Outcome.MOVED}
+    assert outcomes(run) == {
+        "client-0": Outcome.REFUSED, "client-1": Outcome.SKIPPED, "client-2": Outcome.MOVED,
+    }  # fmt: skip
     assert phase_of(pks[0]) == Phase.POSTGRES
 
 
@@ -157,33 +153,9 @@ def test_a_run_never_takes_a_step_back_from_a_phase_that_it_does_not_name():
     assert phase_of(pk) == Phase.AWS
 
 
-def test_its_own_items_keep_no_gate_shut_and_those_of_another_run_do():
-    pks = make_clients(2, Phase.DUAL_READ)
-    other = Run.start(kind=Run.Kind.PUSH, chosen=all_clients().filter(pk=pks[0]))
-
-    run = move_all(Phase.DUAL_READ, Phase.AWS)
-
-    assert codes_of(run, "client-0") == [IN_A_RUN.key]
-    assert phase_of(pks[1]) == Phase.AWS
-    assert other.items.open().count() == 1
-
-
 def test_a_run_between_phases_that_have_no_move_is_refused():
     with pytest.raises(IllegalMove):
         start(Phase.POSTGRES, Phase.AWS)
-
-
-def test_a_client_that_is_gone_is_skipped():
-    make_clients(1, Phase.DUAL_READ)
-    run = start(Phase.DUAL_READ, Phase.DUAL_WRITE)
-    with connection.cursor() as cursor:
-        for table in ("client_database_credentials", "client_email_credentials"):
-            cursor.execute(f"DELETE FROM public.{table}")
-        cursor.execute("DELETE FROM nova_admin.client_aws_credentials; DELETE FROM public.clients")
-
-    engine.finish_inline(run)
-
-    assert outcomes(run) == {"client-0": Outcome.SKIPPED}
 
 
 def test_the_account_is_asked_once_a_run(monkeypatch):
@@ -201,61 +173,34 @@ def test_the_account_is_asked_once_a_run(monkeypatch):
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "more"),
-    [
-        (Phase.DUAL_WRITE, Phase.DUAL_READ, {}),
-        # Which secrets share a key, and whether one of these may be written.
-        (
-            Phase.DUAL_READ,
-            Phase.AWS,
-            {"ListSecrets": 1, "GetSecretValue": 1, "PutSecretValue": 1},
-        ),
-    ],
-)
-def test_aws_is_asked_for_a_batch_and_for_no_client_by_itself(stores, old, new, more):
-    make_clients(3, old)
-    before = count_calls(stores)
+# What a batch asks of AWS, by the move: before a cutover which secrets share a key, and if one of them may be written.
+CALLS = {
+    (Phase.DUAL_WRITE, Phase.DUAL_READ): {"BatchGetSecretValue": 1},
+    (Phase.DUAL_READ, Phase.AWS): {
+        "BatchGetSecretValue": 1, "ListSecrets": 1, "GetSecretValue": 1, "PutSecretValue": 1,
+    },
+    (Phase.AWS, Phase.DUAL_READ): {"BatchGetSecretValue": 1},
+}  # fmt: skip
 
-    run = move_all(old, new)
 
-    assert set(outcomes(run).values()) == {Outcome.MOVED}
-    assert count_calls(stores) - before == Counter({"BatchGetSecretValue": 1} | more)
+def test_more_clients_in_a_batch_need_no_more_statements_and_calls_of_aws(stores):
+    pks = make_clients(6, Phase.DUAL_WRITE)
+    chosen = all_clients().filter(slug__in=["client-0", "client-1"])
+    for (old, new), calls in CALLS.items():
+        counted = []
+        for some, number in ((chosen, 2), (all_clients(), 4)):
+            run = start_move_run(chosen=some, old=old, new=new)
+            assert run.items.count() == number
+            before = count_calls(stores)
+            with CaptureQueriesContext(connection) as queries:
+                engine.process_batch_if_running(run.pk, 0)
+            assert set(outcomes(run).values()) == {Outcome.MOVED}
+            assert count_calls(stores) - before == Counter(calls)
+            counted.append(len(queries))
+        assert counted[1] <= counted[0], counted
+        compare(client_ids=pks)
 
 
 def count_calls(aws) -> Counter[str]:
     calls = aws.conditions.report()["calls"]
     return Counter({operation: counts["calls"] for operation, counts in calls.items()})
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (Phase.DUAL_WRITE, Phase.DUAL_READ),
-        (Phase.DUAL_READ, Phase.AWS),
-        (Phase.AWS, Phase.DUAL_READ),
-    ],
-)
-def test_more_clients_in_a_batch_need_no_more_statements(old, new):
-    chosen, counted = all_clients().filter(slug__in=["client-0", "client-1"]), []
-    make_clients(6, old)
-    for some, number in ((chosen, 2), (all_clients(), 4)):
-        run = start_move_run(chosen=some, old=old, new=new)
-        assert run.items.count() == number
-        with CaptureQueriesContext(connection) as queries:
-            engine.process_batch_if_running(run.pk, 0)
-        assert set(outcomes(run).values()) == {Outcome.MOVED}
-        counted.append(len(queries))
-
-    assert counted[1] <= counted[0], counted
-
-
-def test_a_run_back_to_postgres_schedules_no_deletion_unless_that_is_asked():
-    make_clients(1, Phase.DUAL_WRITE)
-
-    run = move_all(Phase.DUAL_WRITE, Phase.POSTGRES)
-
-    assert outcomes(run) == {"client-0": Outcome.MOVED}
-    assert not run.schedule_deletion
-    description = aws_store.secrets_manager().describe_secret("nova/clients/client-0")
-    assert description.deleted_at is None
