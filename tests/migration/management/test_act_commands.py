@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from datetime import date
+from itertools import cycle
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,7 +14,6 @@ from django.db import connection
 from migration.core.clients import all_clients
 from migration.core.groups import ClientGroup
 from migration.management import base
-from migration.management.progress import finish_in_this_process
 from migration.models import (
     AuditEvent,
     ClientMigration,
@@ -32,7 +32,7 @@ from tests.factories import (
     make_user,
     update,
 )
-from tests.migration.moves.clients import enter_phase
+from tests.migration.moves.clients import enter_phase, enter_phase_together
 from tests.migration.pages import DIFFERENT, EXTRA
 
 # Each with what it takes beside the clients.
@@ -56,20 +56,24 @@ def run(*arguments: str) -> tuple[int, str]:
     return code, out.getvalue()
 
 
-@pytest.mark.parametrize("command", ACTS)
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(stores, command):
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(stores):
     make_full_client("idom"), make_full_client("acme")
     audit = AuditEvent.objects.count()
 
-    code, out = run(command, "--all", *ACTS[command], "--dry-run", "--format", "json")
+    for command, more in ACTS.items():
+        code, out = run(command, "--all", *more, "--dry-run", "--format", "json")
 
-    plan = json.loads(out)
-    assert list(plan) == ["clients", "will", "nothing", "refused", "items"]
-    assert (code, plan["clients"]) == (0, 2)
-    assert sum(plan[each] for each in ("will", "nothing", "refused")) == 2
-    assert [item["slug"] for item in plan["items"]] == ["acme", "idom"]
-    assert set(plan["items"][0]) == {"slug", "verdict", "code", "message"}
+        plan = json.loads(out)
+        assert list(plan) == ["clients", "will", "nothing", "refused", "items"]
+        assert (code, plan["clients"]) == (0, 2), command
+        assert sum(plan[each] for each in ("will", "nothing", "refused")) == 2
+        assert [item["slug"] for item in plan["items"]] == ["acme", "idom"]
+        assert set(plan["items"][0]) == {"slug", "verdict", "code", "message"}
+    one = ("rotate_credential", "idom", "email", "--dry-run", "--format", "json")
+    code, out = run(*one)
+    assert (code, json.loads(out)["will"]) == (0, 1)
     assert not Run.objects.exists()
+    assert not Rotation.objects.exists()
     assert AuditEvent.objects.count() == audit
 
 
@@ -132,46 +136,33 @@ def _pk(slug: str) -> int:
     return Client.objects.get(slug=slug).pk
 
 
-@pytest.mark.parametrize("command", ["compare_clients", "test_logins"])
-def test_the_run_keeps_who_did_it_and_why(stores, command):
+def test_the_run_keeps_who_did_it_and_why(stores):
     make_full_client("idom")
-    make_user("eva", "migration.add_run", "migration.test_login")
+    make_user("eva", "migration.add_run")
 
-    run(command, "idom", "--inline", "--by", "eva", "--reason", "INC-42")
+    run("compare_clients", "idom", "--inline", "--by", "eva", "--reason", "INC-42")
 
     made = Run.objects.get()
     assert (made.by_name, made.reason, made.tries) == ("eva", "INC-42", 1)
     assert AuditEvent.objects.filter(correlation=f"run {made.pk}", reason="INC-42").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
+def test_what_the_form_refuses_is_wrong_use(stores):
+    make_full_client("idom"), make_full_client("acme")
+
+    for arguments, why in (
         (["test_logins", "idom", "--reason", "x" * 501], "--reason"),
         (["test_logins", "idom", "--stores", "elsewhere"], "--stores"),
         (["rotate_credential", "--all", "database"], "--reason"),
         (["rotate_credential", "--all", "email", "--reason", "x"], "only the database"),
         (["rotate_credential", "idom", "acme", "database", "--label", "x"], "only the database"),
-    ],
-)
-def test_what_the_form_refuses_is_wrong_use(stores, arguments, why):
-    make_full_client("idom"), make_full_client("acme")
+    ):
+        with pytest.raises(CommandError) as refused:
+            call_command(*arguments, "--inline")
 
-    with pytest.raises(CommandError) as refused:
-        call_command(*arguments, "--inline")
-
-    assert refused.value.returncode == 2
-    assert why in str(refused.value)
+        assert refused.value.returncode == 2
+        assert why in str(refused.value)
     assert not Run.objects.exists()
-
-
-def test_one_login_is_planned_too(stores):
-    make_full_client("idom")
-
-    code, out = run("rotate_credential", "idom", "email", "--dry-run", "--format", "json")
-
-    assert (code, json.loads(out)["will"]) == (0, 1)
-    assert not Rotation.objects.exists()
 
 
 def test_the_database_logins_of_several_clients_are_rotated_by_a_run(stores):
@@ -255,21 +246,17 @@ def test_what_differs_otherwise_since_the_plan_is_not_acknowledged(differing, mo
     assert [row.slug for row in Resolution.objects.all()] == ["one"]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_an_acknowledgement_wants_a_reason_and_a_day_to_come(differing):
+    for arguments in (
         ("--until", "2099-01-01"),
         ("--reason", "INC-1", "--until", "2001-01-01"),
         ("--reason", "INC-1", "--until", "soon"),
         ("--reason", "INC-1"),
-    ],
-    ids=["no reason", "a day that is past", "no day", "none"],
-)
-def test_an_acknowledgement_wants_a_reason_and_a_day_to_come(differing, arguments):
-    with pytest.raises(CommandError) as refused:
-        call_command("acknowledge_mismatches", "one", *arguments)
+    ):
+        with pytest.raises(CommandError) as refused:
+            call_command("acknowledge_mismatches", "one", *arguments)
 
-    assert refused.value.returncode == 2
+        assert refused.value.returncode == 2
     assert not Resolution.objects.exists()
 
 
@@ -316,22 +303,20 @@ def test_nobody_looks_after_a_client_whom_the_page_does_not_offer(differing):
             call_command("set_owner", "one", "--owner", name)
         assert refused.value.returncode == 2
     assert not ClientOwner.objects.exists()
-
-
-def test_no_reason_is_asked_that_nobody_keeps(differing):
+    # It keeps no reason, and so takes none.
     with pytest.raises(CommandError):
         call_command("set_owner", "one", "--owner", "-", "--reason", "INC-1")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "permission"),
-    [(("set_owner", "--owner", "-"), "set_client_owner"), (ACKNOWLEDGE, "resolve_mismatch")],
-)
-def test_who_is_named_needs_the_permission_of_the_page(differing, arguments, permission):
+def test_who_is_named_needs_the_permission_of_the_page(differing):
     make_user("eva", *VIEW)
 
-    with pytest.raises(CommandError, match=f"eva lacks the permission migration.{permission}"):
-        call_command(*arguments, "one", "--by", "eva")
+    for arguments, permission in (
+        (("set_owner", "--owner", "-"), "set_client_owner"),
+        (ACKNOWLEDGE, "resolve_mismatch"),
+    ):
+        with pytest.raises(CommandError, match=f"eva lacks the permission migration.{permission}"):
+            call_command(*arguments, "one", "--by", "eva")
 
     assert not Resolution.objects.exists()
 
@@ -339,22 +324,22 @@ def test_who_is_named_needs_the_permission_of_the_page(differing, arguments, per
 QUICK = {"set_owner": ("--owner", "olga"), "acknowledge_mismatches": ACKNOWLEDGE[1:]}
 
 
-@pytest.mark.parametrize("command", QUICK)
-def test_what_is_done_at_once_asks_over_a_selection_too(differing, monkeypatch, command):
+def test_what_is_done_at_once_asks_over_a_selection_too(differing, monkeypatch):
     make_user("olga")
-    arguments = (command, "--all", *QUICK[command])
-    audit = AuditEvent.objects.count()
+    for command, more in QUICK.items():
+        arguments = (command, "--all", *more)
+        audit = AuditEvent.objects.count()
 
-    code, out, shown = run_on_terminal(monkeypatch, "n\n", *arguments)
-    assert (code, out, AuditEvent.objects.count()) == (1, "", audit)
-    assert "4 clients: " in shown
-    assert "[y/N]" in shown
+        code, out, shown = run_on_terminal(monkeypatch, "n\n", *arguments)
+        assert (code, out, AuditEvent.objects.count()) == (1, "", audit)
+        assert "4 clients: " in shown
+        assert "[y/N]" in shown
 
-    for option in ("--yes", "--inline"):
-        _code, out, shown = run_on_terminal(monkeypatch, "", *arguments, option)
-        assert "[y/N]" not in shown
-        assert out
-    assert AuditEvent.objects.count() > audit
+        for option in ("--yes", "--inline"):
+            _code, out, shown = run_on_terminal(monkeypatch, "", *arguments, option)
+            assert "[y/N]" not in shown
+            assert out
+        assert AuditEvent.objects.count() > audit
 
 
 # Over a selection: it asks
@@ -385,11 +370,10 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def two(stores, monkeypatch) -> list[int]:
-    """Two clients in dual write, in a group; what would be handed to workers is done by the command."""
-    monkeypatch.setattr(base, "wait_for_workers", finish_in_this_process)
+    """Two clients in dual write, in a group; nobody waits for the workers, of which there are none."""
+    monkeypatch.setattr(base, "wait_for_workers", lambda *_: None)
     pks = [make_full_client("idom"), make_full_client("acme")]
-    for pk in pks:
-        enter_phase(pk, Phase.DUAL_WRITE)
+    enter_phase_together(pks, Phase.DUAL_WRITE)
     group = ClientGroup.objects.get_or_add("Some", by=None)
     group.put_clients(all_clients().with_ids(pks), by=None)
     return pks
@@ -411,76 +395,77 @@ def run_on_terminal(monkeypatch, answer: str, *arguments: str) -> tuple[int, str
 SELECTIONS = (("--all",), ("--all-in", "dual_write"), ("--group", "Some"))
 
 
-@pytest.mark.parametrize(("command", "confirmed"), [*zip(WRITING, SELECTIONS * 2, strict=False)])
-def test_over_a_selection_it_shows_its_counts_and_asks(two, monkeypatch, command, confirmed):
-    audit = AuditEvent.objects.count()
-    for selection, answer in zip(SELECTIONS, ("n\n", "\n", ""), strict=True):
+def find_newest_run() -> tuple[int, list[str]]:
+    """How many there are, and the clients of the newest."""
+    runs = Run.objects.order_by("pk")
+    slugs = runs.last().items.values_list("slug", flat=True) if runs else []
+    return len(runs), sorted(slugs)
+
+
+def test_over_a_selection_it_shows_its_counts_and_asks(two, monkeypatch):
+    audit, answers = AuditEvent.objects.count(), ("n\n", "\n", "")
+    for command, selection, answer in zip(WRITING, cycle(SELECTIONS), cycle(answers)):
         arguments = (command, *selection, *WRITING[command])
         code, out, shown = run_on_terminal(monkeypatch, answer, *arguments)
-        assert (code, out) == (1, "")
+        assert (code, out) == (1, ""), command
         assert "2 clients: " in shown
         assert "[y/N]" in shown
     assert not Run.objects.exists()
     assert AuditEvent.objects.count() == audit
 
-    arguments = (command, *confirmed, *WRITING[command], "--format", "json")
-    _code, out, _shown = run_on_terminal(monkeypatch, "y\n", *arguments)
-
-    assert json.loads(out)["clients"] == 2
-    assert Run.objects.get().items.count() == 2
-
-
-@pytest.mark.parametrize("option", ["--yes", "--inline"])
-@pytest.mark.parametrize("command", WRITING)
-def test_an_option_answers_the_question(two, monkeypatch, command, option):
-    arguments = (command, "--all", *WRITING[command], option)
-
-    _code, _out, shown = run_on_terminal(monkeypatch, "", *arguments)
-
-    assert "[y/N]" not in shown
-    assert Run.objects.get().items.count() == 2
+    for number, (command, selection) in enumerate(zip(WRITING, cycle(SELECTIONS[::-1])), 1):
+        arguments = (command, *selection, *WRITING[command], "--format", "json")
+        _code, out, _shown = run_on_terminal(monkeypatch, "y\n", *arguments)
+        assert json.loads(out)["clients"] == 2
+        assert find_newest_run() == (number, ["acme", "idom"])
 
 
-@pytest.mark.parametrize("command", WRITING)
-def test_who_names_clients_means_them(two, monkeypatch, command):
-    arguments = (command, *WRITING[command][:1], "idom", "acme", *WRITING[command][1:])
-    if command == "rotate_credential":
-        arguments = (command, "idom", "acme", *WRITING[command])
-
-    _code, _out, shown = run_on_terminal(monkeypatch, "", *arguments)
-
-    assert "[y/N]" not in shown
-    assert AuditEvent.objects.exists()
-
-
-@pytest.mark.parametrize("command", ["compare_clients", "test_logins", "push_pending"])
-def test_what_only_reads_or_workers_would_do_begins_unasked(two, monkeypatch, command):
-    _code, _out, shown = run_on_terminal(monkeypatch, "", command, "--all")
-
-    assert "[y/N]" not in shown
-    assert Run.objects.exists()
-
-
-@pytest.mark.parametrize("arguments", DANGEROUS)
-def test_where_nobody_can_be_asked_what_is_dangerous_wants_an_option(two, arguments):
-    audit, secrets = AuditEvent.objects.count(), Secret.objects.count()
-
-    with pytest.raises(CommandError) as refused:
-        call_command(*arguments)
-
-    assert refused.value.returncode == 2
-    assert "--yes" in str(refused.value)
-    assert not Run.objects.exists()
-    assert (AuditEvent.objects.count(), Secret.objects.count()) == (audit, secrets)
-    run(*arguments, "--yes")
-    assert Run.objects.exists()
+def test_an_option_answers_the_question_and_who_names_clients_means_them(two, monkeypatch):
+    names = ("idom", "acme")
+    asked = (
+        ("migrate_clients", "--all", "--yes"),
+        ("change_layout", "--all", "service", "--inline"),
+        ("apply_secret_settings", *names),
+        ("rotate_credential", *names, *WRITING["rotate_credential"]),
+        ("rotate_credential", "--all", *WRITING["rotate_credential"], "--yes"),
+        ("move_clients", "dual_read", "--all", "--yes"),
+        ("move_clients", "dual_read", "--all", "--inline"),
+        # These only read, or do what workers would do.
+        ("compare_clients", "--all"),
+        ("test_logins", "--all"),
+        ("push_pending", "--all"),
+    )
+    for arguments in asked:
+        before = Run.objects.count()
+        _code, _out, shown = run_on_terminal(monkeypatch, "", *arguments)
+        assert "[y/N]" not in shown, arguments
+        assert find_newest_run()[0] == before + 1, arguments
+    # Clients that are named are moved without a run.
+    back = ("move_clients", "dual_write", *names)
+    assert "[y/N]" not in run_on_terminal(monkeypatch, "", *back)[2]
+    assert set(ClientMigration.objects.values_list("phase", flat=True)) == {Phase.DUAL_WRITE}
 
 
-@pytest.mark.parametrize("command", sorted(WRITING.keys() - {"rotate_credential"}))
-def test_what_is_not_dangerous_begins_in_a_script_as_ever(two, command):
-    run(command, "--all", *WRITING[command])
+def test_where_nobody_can_be_asked_what_is_dangerous_wants_an_option(two):
+    for arguments in DANGEROUS:
+        before = AuditEvent.objects.count(), Secret.objects.count(), Run.objects.count()
+        with pytest.raises(CommandError) as refused:
+            call_command(*arguments)
 
-    assert Run.objects.get().items.count() == 2
+        assert refused.value.returncode == 2
+        assert "--yes" in str(refused.value)
+        assert (
+            AuditEvent.objects.count(), Secret.objects.count(), Run.objects.count(),
+        ) == before, arguments  # fmt: skip
+        run(*arguments, "--yes")
+        assert Run.objects.count() == before[2] + 1, arguments
+
+
+def test_what_is_not_dangerous_begins_in_a_script_as_ever(two):
+    for number, command in enumerate(sorted(WRITING.keys() - {"rotate_credential"}), 1):
+        run(command, "--all", *WRITING[command])
+
+        assert find_newest_run() == (number, ["acme", "idom"])
 
 
 def test_who_comes_while_the_question_stands_was_not_asked_about(two, monkeypatch):
@@ -490,7 +475,9 @@ def test_who_comes_while_the_question_stands_was_not_asked_about(two, monkeypatc
             return "y\n"
 
     monkeypatch.setattr(sys, "stdin", Slow())
-    call_command("change_layout", "service", "--all", stdout=io.StringIO(), stderr=Terminal())
+    command = ("change_layout", "service", "--all")
+    with pytest.raises(SystemExit):  # the run goes on
+        call_command(*command, stdout=io.StringIO(), stderr=Terminal())
 
     slugs = Run.objects.get().items.values_list("slug", flat=True)
     assert sorted(slugs) == ["acme", "idom"]

@@ -110,31 +110,23 @@ def record_as_pushed(pk: int) -> None:
     ClientRevision.objects.record_pushed([(pk, revision)])
 
 
-def test_what_differs_while_a_push_is_pending_is_no_mismatch(run):
-    pk = make_client("idom")
-    row = make_database(pk)
+def test_what_differs_while_a_push_is_pending_is_no_mismatch_unless_it_was_refused(run):
+    pks = {slug: make_client(slug) for slug in ("idom", "refused")}
+    rows = {slug: make_database(pk) for slug, pk in pks.items()}
     run("migrate_clients", "--all", "--inline")
-    update("client_database_credentials", row, db_password_encrypted="example-b")
+    for row in rows.values():
+        update("client_database_credentials", row, db_password_encrypted="example-b")
+    revision = Client.objects.with_revision().get(pk=pks["refused"]).revision
+    ClientMigration.objects.record_refused([(pks["refused"], revision)])
 
-    code, result = run("compare_clients", "idom", "--inline")
+    code, result = run("compare_clients", "--all", "--inline")
 
-    assert (code, result["mismatched"], result["pending"]) == (0, 0, 1)
-    assert result["items"][0]["status"] == "pending"
-    assert run("push_pending", "--inline")[0] == 0
+    assert (code, result["mismatched"], result["pending"]) == (1, 1, 1)
+    status = {item["slug"]: item["status"] for item in result["items"]}
+    assert status == {"idom": "pending", "refused": "mismatch"}
+    assert run("compare_clients", "idom", "--inline")[0] == 0
+    assert run("push_pending", "idom", "--inline")[0] == 0
     assert run("compare_clients", "idom", "--inline")[1]["matched"] == 1
-
-
-def test_what_differs_although_the_push_was_refused_is_a_mismatch(run):
-    pk = make_client("idom")
-    row = make_database(pk)
-    run("migrate_clients", "--all", "--inline")
-    update("client_database_credentials", row, db_password_encrypted="example-b")
-    revision = Client.objects.with_revision().get(pk=pk).revision
-    ClientMigration.objects.record_refused([(pk, revision)])
-
-    code, result = run("compare_clients", "idom", "--inline")
-
-    assert (code, result["mismatched"], result["pending"]) == (1, 1, 0)
 
 
 def test_migrate_clients_on_a_duplicate_says_so_at_once(stores, monkeypatch):
@@ -191,9 +183,8 @@ def test_client_status_prints_the_objects_of_the_design(run):
     assert (other["phase"], other["comparison"], other["push_pending"]) == ("postgres", None, False)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_wrong_use_is_exit_2(db):
+    for arguments in (
         ["migrate_clients", "nobody"],
         ["migrate_clients"],
         ["migrate_clients", "--all", "idom"],
@@ -202,13 +193,11 @@ def test_client_status_prints_the_objects_of_the_design(run):
         ["client_status", "nobody"],
         ["client_status", "--format", "yaml"],
         ["push_pending", "idom"],
-    ],
-)
-def test_wrong_use_is_one_line_on_standard_error_and_exit_2(db, arguments):
-    with pytest.raises(CommandError) as refused:
-        call_command(*arguments)
+    ):
+        with pytest.raises(CommandError) as refused:
+            call_command(*arguments)
 
-    assert refused.value.returncode == 2
+        assert refused.value.returncode == 2, arguments
 
 
 def test_wrong_use_from_a_shell():
@@ -245,31 +234,24 @@ def without_rights():
         connection.execute(f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["client_status"], "this role may not use the schema nova_admin"),
-        (["migrate"], "The schema nova_admin belongs to the role postgres"),
-    ],
-)
-def test_a_right_that_is_missing_is_one_line(without_rights, arguments, said):
-    done = manage(*arguments, DATABASE_URL=without_rights)
-
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert said in done.stderr
-
-
-def test_a_right_on_one_table_that_is_missing_is_one_line(without_rights):
+def test_a_right_that_is_missing_is_one_line(without_rights):
     role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
+
+    def says(command: str, uri: str = without_rights) -> str:
+        done = manage(command, DATABASE_URL=uri)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        return done.stderr
+
+    assert "this role may not use the schema nova_admin" in says("client_status")
+    assert "The schema nova_admin belongs to the role postgres" in says("migrate")
     with psycopg.connect(without_rights.replace(role, "postgres"), autocommit=True) as connection:
         connection.execute(f"GRANT USAGE ON SCHEMA nova_admin TO {role}")
-        done = manage("client_status", DATABASE_URL=without_rights)
+        told = says("client_status")
         connection.execute(f"REVOKE USAGE ON SCHEMA nova_admin FROM {role}")
-
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith(
-        "This role lacks a right in the database: permission denied for table "
-    )
+    assert told.startswith("This role lacks a right in the database: permission denied for table ")
+    with nova_database.database() as empty:
+        told = says("migrate", psycopg.conninfo.make_conninfo(empty, user=role))
+    assert f"CREATE SCHEMA nova_admin AUTHORIZATION {role};" in told
 
 
 def test_a_server_that_is_not_there_is_named_in_one_line():
@@ -279,15 +261,6 @@ def test_a_server_that_is_not_there_is_named_in_one_line():
     assert "no connection to PostgreSQL at 127.0.0.1:1 as nova" in done.stderr
     assert "docs/runbooks.md#database" in done.stderr
     assert "example-pw" not in done.stderr
-
-
-def test_a_role_that_may_make_no_table_is_told_in_one_line(without_rights):
-    with nova_database.database() as empty:
-        role = psycopg.conninfo.conninfo_to_dict(without_rights)["user"]
-        done = manage("migrate", DATABASE_URL=psycopg.conninfo.make_conninfo(empty, user=role))
-
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"CREATE SCHEMA nova_admin AUTHORIZATION {role};" in done.stderr
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback():
@@ -337,33 +310,33 @@ def test_a_closed_pipe_ends_a_command_without_a_traceback():
     assert (done.returncode, done.stderr) == (141, "")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "permission"),
-    [
-        (["migrate_clients", "idom", "--inline"], "add_run"),
-        (["compare_clients", "idom", "--inline"], "add_run"),
-        (["push_pending", "--inline"], "add_run"),
-        (["test_logins", "idom", "--inline"], "test_login"),
-        (["apply_secret_settings", "idom", "--inline"], "add_run"),
-        (["change_layout", "service", "idom", "--inline"], "move_client"),
-        (["find_copies", "idom"], "add_copysearch"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else value,
+NAMED = (
+    (["migrate_clients", "idom", "--inline"], "add_run"),
+    (["compare_clients", "idom", "--inline"], "add_run"),
+    (["push_pending", "--inline"], "add_run"),
+    (["test_logins", "idom", "--inline"], "test_login"),
+    (["apply_secret_settings", "idom", "--inline"], "add_run"),
+    (["change_layout", "service", "idom", "--inline"], "move_client"),
+    (["find_copies", "idom"], "add_copysearch"),
 )
-def test_by_names_whose_act_it_is_if_they_may(stores, arguments, permission):
+
+
+def test_by_names_whose_act_it_is_if_they_may(stores):
     make_client("idom")
-    eva = User.objects.create_user("eva")
+    for number, (arguments, permission) in enumerate(NAMED):
+        by = User.objects.create_user(f"eva-{number}")
+        made = CopySearch if arguments[0] == "find_copies" else Run
+        before = Run.objects.count(), CopySearch.objects.count()
 
-    with pytest.raises(CommandError, match="lacks the permission") as refused:
-        call_command(*arguments, "--by", "eva")
-    assert refused.value.returncode == 2
-    assert not Run.objects.exists()
-    assert not CopySearch.objects.exists()
+        with pytest.raises(CommandError, match="lacks the permission") as refused:
+            call_command(*arguments, "--by", by.username)
+        assert refused.value.returncode == 2
+        assert (Run.objects.count(), CopySearch.objects.count()) == before, arguments
 
-    eva.user_permissions.add(Permission.objects.get(codename=permission))
-    with suppress(SystemExit):
-        call_command(*arguments, "--by", "eva")
-    assert (CopySearch if arguments[0] == "find_copies" else Run).objects.get().by == eva
+        by.user_permissions.add(Permission.objects.get(codename=permission))
+        with suppress(SystemExit):
+            call_command(*arguments, "--by", by.username)
+        assert made.objects.latest("pk").by == by, arguments
 
 
 def test_client_status_as_text_has_names_the_pending_push_and_what_differs(stores, capsys):

@@ -12,7 +12,7 @@ from credentials.nova_columns import NovaSchemaError
 from migration.core.clients import all_clients
 from migration.core.problems import Finding, Look, list_results
 from migration.core.sentences import CLIENT_NOT_THERE
-from migration.models import ClientMigration, RunItem, Worker
+from migration.models import RunItem, Worker
 from migration.moves.moves import move
 from migration.pushes import pushes
 from migration.pushes.comparisons import compare
@@ -38,7 +38,7 @@ from tests.migration.moves.clients import write_password
 from tests.migration.moves.runs.moved import make_clients
 from tests.migration.moves.runs.moved import start as start_moves
 from tests.migration.pages import DIFFERENT, REPORT, act_page, press_act
-from tests.page_forms import open_form, send_form
+from tests.page_forms import open_form, pages_left_out, send_form
 
 HOME = reverse("admin:index")
 FAILURES = reverse("admin:migration_run_failures")
@@ -100,142 +100,66 @@ def two(stores) -> tuple[int, int]:
     return make_full_client("idom"), make_full_client("acme")
 
 
-def test_a_later_run_over_others_ends_nothing(stores, two):
-    first, second = two
-    fail(stores, first)
-
-    run_over(second)
-
-    assert failing() == {first}
+ENDED = ("again", "pushed", "on_page", "moved", "saved", "inactive", "gone", "back")
+FAILING = ("alone", "compared", "left_out")
 
 
-def test_a_later_run_over_the_client_itself_ends_it(stores, two):
-    fail(stores, *two)
-    assert failing() == set(two)
+def test_whatever_takes_a_client_to_aws_ends_its_failure_and_nothing_else_does(stores, root):
+    pks = {slug: make_full_client(slug) for slug in (*ENDED, *FAILING)}
+    run_over(*(pks[slug] for slug in ("pushed", "compared", "saved", "back")))
+    older = fail(stores, *pks.values())
+    assert failing() == set(pks.values())
 
-    run_over(two[0])
-
-    assert failing() == {two[1]}
-
-
-def test_a_push_on_the_clients_page_ends_it(stores, two, root):
-    fail(stores, *two)
-
-    press_act(root, act_page("push", two[0]))
-
-    assert failing() == {two[1]}
-
-
-def test_a_move_on_the_clients_page_that_pushes_ends_it(stores, two):
-    fail(stores, *two)
-
-    move(client_id=two[0], new=Phase.DUAL_WRITE)
-
-    assert failing() == {two[1]}
-
-
-def test_a_save_that_pushes_ends_it(stores, two, root):
-    push(client_ids=two)
-    ClientMigration.objects.change_phase(two, Phase.POSTGRES, Phase.DUAL_WRITE)
-    fail(stores, *two, kind=Run.Kind.PUSH)
-    page = reverse("admin:credentials_client_change", args=[two[0]])
-
-    send_form(root, page, open_form(root, page) | {"name": "IDOM 2"})
-
-    assert failing() == {two[1]}
-
-
-def test_a_push_that_fails_after_a_success_needs_attention_again(stores, two):
-    run_over(*two)
-
-    fail(stores, two[0], kind=Run.Kind.PUSH)
-
-    assert failing() == {two[0]}
-
-
-def test_migration_and_push_are_one_act_and_a_comparison_is_another(stores, two):
-    run_over(*two)
-    fail(stores, *two)
-
-    compare(client_ids=two)
-    assert failing() == set(two)
-    run_over(two[0], kind=Run.Kind.PUSH)
-    assert failing() == {two[1]}
-
-
-def test_a_client_that_is_skipped_as_there_is_nothing_to_do_any_more_failed_last_of_all_no_more(
-    stores, two
-):
-    fail(stores, two[0])
+    run_over(pks["again"])
+    run_over(pks["pushed"], kind=Run.Kind.PUSH)
+    press_act(root, act_page("push", pks["on_page"]))
+    move(client_id=pks["moved"], new=Phase.DUAL_WRITE)
+    page = reverse("admin:credentials_client_change", args=[pks["saved"]])
+    send_form(root, page, open_form(root, page) | {"name": "Saved 2"})
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE public.clients SET is_active = false WHERE id = %s", [two[0]])
+        cursor.execute(
+            "UPDATE public.clients SET is_active = false WHERE id = %s", [pks["inactive"]]
+        )
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks["gone"]])
+    # Failed last of all no more: there is nothing to do.
+    assert run_over(pks["inactive"]).items.get().outcome == Outcome.SKIPPED
+    move(client_id=pks["back"], new=Phase.POSTGRES)
+    compare(client_ids=[pks["compared"]])
+    stopped = Run.start(
+        kind=Run.Kind.MIGRATE, chosen=all_clients().with_ids([pks["left_out"], pks["again"]])
+    )
+    stopped.stop(by=None)
+    engine.skip_free_items_of_stopped_run(stopped)
 
-    run = run_over(two[0])
-
-    assert run.items.get().outcome == Outcome.SKIPPED
-    assert failing() == set()
-
-
-def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, two, root):
-    fail(stores, two[0])
-    run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
-    run.stop(by=None)
-    engine.skip_free_items_of_stopped_run(run)
-
-    assert failing() == {two[0]}
-    page = root.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
+    assert failing() == {pks[slug] for slug in FAILING}
+    listed = root.get(FAILURES)
+    assert {row.slug for row in listed.context["page"]} == set(FAILING)
+    page = root.get(reverse("admin:migration_run_change", args=[stopped.pk])).content.decode()
     # Its history has every number of the run's end.
     shown, _history = page.split('id="run-history"')
     assert "2 not started" in shown
     assert "0 failed" not in shown
 
-
-def test_a_client_that_is_tried_again_counts_by_what_comes_of_it(stores, two):
-    run = fail(stores, two[0])
-    run.reopen_failed(by=None)
-    assert failing() == set()  # it is in work
-    engine.work_on_run(run_id=run.pk)
-
-    assert failing() == set()
-
-
-def test_the_retry_of_an_older_run_ends_the_failure_of_a_newer_one(stores, two):
-    older = fail(stores, two[0])
-    fail(stores, two[0])
-
+    # A push that fails after a success counts again, and the retry of an older run ends a newer failure too.
+    fail(stores, pks["alone"])
+    fail(stores, pks["again"], kind=Run.Kind.PUSH)
+    assert failing() == {pks[slug] for slug in (*FAILING, "again")}
     older.reopen_failed(by=None)
+    assert failing() == {pks["alone"], pks["again"]}  # the others are in work
     engine.work_on_run(run_id=older.pk)
-
     assert failing() == set()
-
-
-def test_a_deleted_client_is_never_named(stores, two, root):
-    fail(stores, *two)
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM public.clients WHERE id = %s", [two[0]])
-
-    assert failing() == {two[1]}
-    assert "idom" not in root.get(FAILURES).content.decode()
-
-
-def test_a_client_that_was_taken_back_to_postgres_has_nothing_to_push(stores, two):
-    run_over(*two)
-    fail(stores, *two, kind=Run.Kind.PUSH)
-
-    move(client_id=two[0], new=Phase.POSTGRES)
-
-    assert failing() == {two[1]}
 
 
 def test_a_refused_move_counts_until_the_client_moves_in_any_way(stores):
-    pks = make_clients(3, Phase.DUAL_READ)
-    for pk in pks:
+    pks = make_clients(4, Phase.DUAL_READ)
+    for pk in pks[:3]:
         write_password(pk, "example-new")
     engine.finish_inline(start_moves(Phase.DUAL_READ, Phase.AWS))
-    assert failing(Act.MOVE) == set(pks)
+    assert failing(Act.MOVE) == set(pks[:3])
     push(client_ids=pks[:1])
     compare(client_ids=pks[:1])
-    assert failing(Act.MOVE) == set(pks)
+    store_outcome(pks[3], Outcome.MOVED, Run.Kind.MOVE)
+    assert failing(Act.MOVE) == set(pks[:3])
 
     move(client_id=pks[0], new=Phase.AWS)
     move(client_id=pks[1], new=Phase.DUAL_WRITE)
@@ -243,16 +167,12 @@ def test_a_refused_move_counts_until_the_client_moves_in_any_way(stores):
     assert failing(Act.MOVE) == {pks[2]}
 
 
-def test_a_run_of_moves_over_others_ends_no_refusal(stores):
-    pks = make_clients(2, Phase.DUAL_READ)
-    write_password(pks[0], "example-new")
-    engine.finish_inline(start_moves(Phase.DUAL_READ, Phase.AWS))
-    store_outcome(pks[1], Outcome.MOVED, Run.Kind.MOVE)
-
-    assert failing(Act.MOVE) == {pks[0]}
-
-
-def test_a_comparison_that_could_not_be_stored_counts_until_one_is(stores, two, monkeypatch):
+def test_a_comparison_is_named_by_its_result_and_where_none_could_be_stored_until_one_is(
+    stores, two, monkeypatch
+):
+    fail(stores, *two, kind=Run.Kind.COMPARE)
+    assert failing(Act.COMPARE) == set()
+    assert [each.count for each in wrong("unchecked")] == [2]
     push(client_ids=two)
 
     def compare_nothing(**_options):
@@ -268,20 +188,14 @@ def test_a_comparison_that_could_not_be_stored_counts_until_one_is(stores, two, 
     assert failing(Act.COMPARE) == {two[1]}
 
 
-def test_a_comparison_that_was_stored_is_named_by_its_result_alone(stores, two):
-    fail(stores, *two, kind=Run.Kind.COMPARE)
-
-    assert failing(Act.COMPARE) == set()
-    assert [each.count for each in wrong("unchecked")] == [2]
-
-
 def test_a_push_that_is_named_as_refused_is_named_once(stores, two, root):
     run_over(*two)
     make_database(two[0])  # a second primary login
     run = run_over(*two, kind=Run.Kind.PUSH)
     assert run.items.get(client=two[0]).error_class == "data"
 
-    shown = root.get(HOME).context["attention"]
+    with pages_left_out():
+        shown = root.get(HOME).context_data["attention"]
 
     assert [(item.code, item.count) for item in shown] == [("push_refused", 1)]
 
@@ -334,82 +248,70 @@ def test_an_acknowledged_difference_is_left_out_once(root):
     assert MenuCounts(report.wsgi_request)["mismatches"] == 1
 
 
-def test_the_list_names_client_reason_and_run_and_leads_to_both(root):
-    pk = make_client("idom")
-    why = CLIENT_NOT_THERE()
-    item = store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH, error_class="data", message=why)
-    store_outcome(make_client("acme"), Outcome.REFUSED, Run.Kind.MOVE)
+@pytest.fixture
+def failed(db) -> dict[str, RunItem]:
+    """A push that a retry can't mend, a migration that it can, and a move that was refused."""
+    why, kind = {"message": CLIENT_NOT_THERE()}, Run.Kind
+    idom, acme, ebro = (make_client(slug) for slug in ("idom", "acme", "ebro"))
+    return {
+        "idom": store_outcome(idom, Outcome.FAILED, kind.PUSH, error_class="data", **why),
+        "acme": store_outcome(acme, Outcome.FAILED, kind.MIGRATE, error_class="throttled", **why),
+        "ebro": store_outcome(ebro, Outcome.REFUSED, kind.MOVE),
+    }
 
+
+def test_the_list_names_client_reason_and_run_and_what_mends_it_or_a_retry(root, failed):
+    idom, acme, _ebro = failed.values()
     response = root.get(f"{FAILURES}?act=push")
 
     page = response.content.decode()
-    assert [row.pk for row in response.context["page"]] == [item.pk]
-    assert reverse("admin:credentials_client_change", args=[pk]) in page
-    assert reverse("admin:migration_run_change", args=[item.run_id]) in page
-    assert str(why) in page
-    assert len(root.get(FAILURES).context["page"]) == 2
-    assert len(root.get(f"{FAILURES}?act=nonsense").context["page"]) == 2
-    assert "No failures." in root.get(f"{FAILURES}?act=compare").content.decode()
-
-
-def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(root):
-    pk, other = make_client("idom"), make_client("acme")
-    why = CLIENT_NOT_THERE()
-    store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH, error_class="data", message=why)
-    passing = store_outcome(
-        other, Outcome.FAILED, Run.Kind.PUSH, error_class="throttled", message=why
-    )
-
-    response = root.get(FAILURES)
-
+    assert [row.pk for row in response.context["page"]] == [idom.pk, acme.pk]
     mended, retried = response.context["rows"]
+    for item in (idom, acme):
+        assert reverse("admin:credentials_client_change", args=[item.client_id]) in page
+        assert reverse("admin:migration_run_change", args=[item.run_id]) in page
+    assert page.count(str(CLIENT_NOT_THERE())) == 2
     assert [label for label, _url in mended["remedies"]] == ["Fix this client"]
     assert (mended["can_succeed"], retried["can_succeed"]) == (False, True)
-    page = response.content.decode()
-    assert f'href="/admin/credentials/client/{pk}/change/?tab=logins">Fix this client' in page
-    steer = reverse("admin:migration_run_steer", args=[passing.run_id])
+    fix = f'href="/admin/credentials/client/{idom.client_id}/change/?tab=logins">Fix this client'
+    assert fix in page
+    steer = reverse("admin:migration_run_steer", args=[acme.run_id])
     assert (page.count('name="item"'), page.count(f'action="{steer}"')) == (1, 1)
-    root.post(steer, {"order": "retry", "item": passing.pk})
-    assert failing() == {pk}
+    assert "No failures." in root.get(f"{FAILURES}?act=compare").content.decode()
+
+    root.post(steer, {"order": "retry", "item": acme.pk})
+    assert failing() == {idom.client_id}
     # While the run goes on it takes no other order to try again.
-    assert 'name="item"' not in root.get(FAILURES).content.decode()
+    assert 'name="item"' not in root.get(f"{FAILURES}?act=push").content.decode()
 
 
-@pytest.mark.parametrize(
-    ("more", "may_retry"),
-    [
-        ([], False),
-        (["migration.add_run"], False),
-        (["migration.add_run", "migration.move_client"], True),
-    ],
-)
-def test_a_refused_move_is_tried_again_by_who_may_move(client, db, more, may_retry):
-    store_outcome(make_client("idom"), Outcome.REFUSED, Run.Kind.MOVE)
-    client.force_login(make_user("user", *VIEW, *more))
-
-    assert ('name="item"' in client.get(FAILURES).content.decode()) == may_retry
-
-
-def test_the_list_of_clients_is_narrowed_to_them(root):
-    pk, other = make_client("idom"), make_client("acme")
-    store_outcome(pk, Outcome.FAILED, Run.Kind.MIGRATE)
-    store_outcome(other, Outcome.REFUSED, Run.Kind.MOVE)
+def test_failures_and_clients_are_narrowed_by_act(root, failed):
     clients = reverse("admin:credentials_client_changelist")
+    of_act = {"push": {"idom", "acme"}, "move": {"ebro"}, "compare": set(), "x": set(failed)}
 
-    for act, slugs in (("push", ["idom"]), ("move", ["acme"]), ("compare", []), ("x", None)):
-        found = root.get(f"{clients}?failed={act}").context["cl"].result_list
-        assert [each.slug for each in found] == (["acme", "idom"] if slugs is None else slugs)
+    with pages_left_out():
+        for act, slugs in of_act.items():
+            pks = {failed[slug].pk for slug in slugs}
+            listed = root.get(f"{FAILURES}?act={act}").context_data["page"]
+            assert {row.pk for row in listed} == pks, act
+            found = root.get(f"{clients}?failed={act}").context_data["cl"].result_list
+            assert {each.slug for each in found} == slugs, act
 
 
-def test_who_may_not_view_runs_is_told_of_no_failure(client, db):
-    store_outcome(make_client("idom"), Outcome.FAILED, Run.Kind.MIGRATE)
-    client.force_login(make_user("narrow", "credentials.view_client"))
+def test_a_refused_move_is_tried_again_by_who_may_move_and_told_to_who_may_view_runs(
+    client, failed
+):
     Worker.objects.create(name="host:1")
+    start, may_move = "migration.add_run", "migration.move_client"
+    for name, may_retry in (("", False), (start, False), (f"{start} {may_move}", True)):
+        client.force_login(make_user(f"user {name}"[:30], *VIEW, *name.split()))
+        html = client.get(f"{FAILURES}?act=move").content.decode()
+        assert (failed["ebro"].slug in html, 'name="item"' in html) == (True, may_retry), name
 
-    assert client.get(HOME).context["attention"] == []
+    client.force_login(make_user("narrow", "credentials.view_client"))
+    with pages_left_out():
+        assert client.get(HOME).context_data["attention"] == []
     assert client.get(FAILURES).status_code == 403
-    client.force_login(make_user("viewer", *VIEW))
-    assert len(client.get(FAILURES).context["page"]) == 1
 
 
 def test_with_many_runs_few_items_are_read(transactional_db):

@@ -25,7 +25,7 @@ from tests.migration.pages import (
     run_page,
     text,
 )
-from tests.page_forms import pages_left_out
+from tests.page_forms import pages_left_out, refusals_left_out
 
 NARROWED = {
     "": ["a", "b", "c", "d"],
@@ -49,9 +49,10 @@ def list_slugs(browser, query: str) -> list[str]:
 
 
 def list_rows(browser, url: str) -> list:
-    response = browser.get(url)
+    with pages_left_out():
+        response = browser.get(url)
     assert response.status_code == 200, url
-    return list(response.context["cl"].result_list)
+    return list(response.context_data["cl"].result_list)
 
 
 def test_the_clients_are_narrowed_by_where_they_stand(viewer):
@@ -104,16 +105,15 @@ def test_the_list_shows_when_nova_last_read_a_client(viewer):
     assert "3 hours ago" in text(viewer.get(CLIENTS)).replace("\xa0", " ")
 
 
-@pytest.mark.parametrize(
-    ("phase", "shown"), [(Phase.DUAL_WRITE, "<small>–</small>"), (Phase.DUAL_READ, "Never")]
-)
-def test_the_list_says_never_only_where_reads_are_counted(viewer, phase, shown):
-    pk = make_client("idom")
-    ClientMigration.objects.create(client_id=pk, phase=phase)
+def test_the_list_says_never_only_where_reads_are_counted(viewer):
+    for slug, phase in (("a", Phase.DUAL_WRITE), ("b", Phase.DUAL_READ)):
+        ClientMigration.objects.create(client_id=make_client(slug), phase=phase)
 
-    changelist = viewer.get(CLIENTS).context["cl"]
+    with pages_left_out():
+        changelist = viewer.get(CLIENTS).context_data["cl"]
 
-    assert changelist.model_admin.read_when(changelist.result_list[0]) == shown
+    shown = [changelist.model_admin.read_when(each) for each in changelist.result_list]
+    assert shown == ["<small>–</small>", "Never"]
 
 
 def test_a_push_is_pending_where_the_newest_rows_are_not_in_aws(viewer, stores):
@@ -126,7 +126,7 @@ def test_a_push_is_pending_where_the_newest_rows_are_not_in_aws(viewer, stores):
     push(client_ids=[pk])
 
     assert "Push pending" not in text(viewer.get(page_of("credentials_client", pk)))
-    assert not viewer.get(f"{CLIENTS}?push=pending").context["cl"].result_list
+    assert not list_slugs(viewer, "push=pending")
 
 
 def test_the_page_of_a_client_tells_phase_secret_comparison_and_moves(viewer):
@@ -168,16 +168,21 @@ NONSENSE = [
 FILTERS = ["phase", "comparison", "push", "active", "state", "kind__exact", "status__exact"]
 
 
-@pytest.mark.parametrize("url", [CLIENTS, RUNS, COMPARISONS])
-def test_any_address_of_a_list_is_answered(viewer, url):
+def test_any_address_of_a_list_is_answered(viewer):
+    """Two of each list are rendered too; the others differ in what is asked of the database alone."""
     every_page()
     asked = dict.fromkeys(NONSENSE, (200,))
     asked |= {urlencode({"q": each}): (200, 400) if "\0" in each else (200,) for each in SEARCHES}
     asked |= {f"{name}=%00": (200, 400) for name in FILTERS}
 
-    answers = {query: viewer.get(f"{url}?{query}", follow=True).status_code for query in asked}
-
-    assert {query: code for query, code in answers.items() if code not in asked[query]} == {}
+    for url in (CLIENTS, RUNS, COMPARISONS):
+        with refusals_left_out():
+            answers = {
+                query: viewer.get(f"{url}?{query}", follow=True).status_code for query in asked
+            }
+        assert {query: code for query, code in answers.items() if code not in asked[query]} == {}
+        for query in (urlencode({"q": SEARCHES[4]}), "q=%3Cb%3E&p=999&nonsense=1"):
+            assert viewer.get(f"{url}?{query}", follow=True).status_code == 200
 
 
 def test_every_column_of_the_lists_can_be_sorted_by(viewer):
