@@ -17,6 +17,7 @@ from tests.factories import count_reads, make_user
 from tests.migration.campaigns.taken import (
     begin,
     begin_cutover,
+    cut_over,
     differ,
     go,
     make_group,
@@ -25,7 +26,6 @@ from tests.migration.campaigns.taken import (
     put,
     soak,
     stand,
-    sweep,
     take,
     taken,
     work,
@@ -56,9 +56,9 @@ def test_every_wave_that_broke_the_rule_is_rolled_back():
         make_group("second", 1, Phase.DUAL_READ),
     )
     campaign = begin(first, second, rolls_back=True, most_failed_reads=1)
-    go_until(campaign, second)
+    cut_over(campaign), cut_over(campaign)
     for group in (first, second):
-        count_failure(members(group)[0])
+        count_reads(members(group)[0], aws_failures=1)
 
     run = take(campaign)
 
@@ -67,20 +67,6 @@ def test_every_wave_that_broke_the_rule_is_rolled_back():
         work(run)
         run = take(campaign)
     assert phases(first) == phases(second) == [Phase.DUAL_READ]
-
-
-def go_until(campaign: Campaign, group) -> None:
-    """Goes on until the group has been cut over."""
-    for _ in range(10):
-        if phases(group) == [Phase.AWS]:
-            return
-        sweep(), soak()
-        work(take(campaign))
-    raise AssertionError("it was not cut over")
-
-
-def count_failure(pk: int) -> None:
-    count_reads(pk, aws_failures=1)
 
 
 def test_a_button_of_a_page_from_before_the_rule_stopped_it_takes_no_rollback_back(maria, client):

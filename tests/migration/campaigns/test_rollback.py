@@ -1,9 +1,11 @@
 """What a campaign that stops by its rule rolls back: who stands in `aws` and is equal, each by itself, and no other."""
 
 import json
+from itertools import pairwise
 
 import psycopg
 import pytest
+from botocore.retries.standard import ExponentialBackoff
 from django.db import connection
 
 from credentials.models.clients import NOVA_IS_WRITING
@@ -11,7 +13,7 @@ from migration.core.aws_writes import stop_aws_writes
 from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange, RunItem
 from migration.moves import moves, runs
-from migration.moves.moves import MOVE_UNDER_WAY, move
+from migration.moves.moves import MOVE_UNDER_WAY
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
 from migration.runs.engine import FAILURE_EVENT
@@ -25,6 +27,7 @@ from tests.migration.campaigns.taken import (
     begin,
     begin_cutover,
     codes_of,
+    cut_over,
     differ,
     go,
     make_group,
@@ -34,7 +37,6 @@ from tests.migration.campaigns.taken import (
     once,
     outcomes,
     phases,
-    soak,
     stand,
     take,
     work,
@@ -59,7 +61,8 @@ def begin_rollback(number: int = 3) -> tuple[Campaign, list[int], Run]:
     run = take(campaign)
     assert run is not None
     assert run.only_where_equal
-    move(client_id=pks[-1], new=DUAL_READ)  # so that it is no part of what is looked at
+    # So that it is no part of what is looked at.
+    ClientMigration.objects.change_phase(pks[-1:], AWS, DUAL_READ)
     return campaign, pks[:-1], run
 
 
@@ -97,11 +100,8 @@ def test_equal_clients_are_rolled_back_the_one_that_differs_is_left_and_mended_i
 def test_only_the_wave_that_broke_the_rule_is_rolled_back_and_only_who_stands_in_aws():
     first, second = make_group("north", 1, DUAL_READ), make_group("south", 3, DUAL_READ)
     campaign = begin(first, second, soak_minutes=60, most_refused=9, rolls_back=True)
-    work(take(campaign)), soak()
-    run = take(campaign)
-    write_password(members(second)[2], "example-new")
-    work(run)
-    assert phases(first) + phases(second) == [AWS, AWS, AWS, DUAL_READ]
+    cut_over(campaign), cut_over(campaign)
+    ClientMigration.objects.change_phase(members(second)[2:], AWS, DUAL_READ)
     make_comparison(members(second)[0], "mismatch")
 
     run = work(take(campaign))
@@ -124,29 +124,34 @@ def test_where_nobody_is_read_from_aws_it_speaks_of_no_rollback():
 
 
 def test_while_aws_can_not_be_read_nobody_is_rolled_back_until_it_is_tried_again(monkeypatch):
-    campaign, pks, run = begin_rollback(2)
+    campaign, pks, run = begin_rollback(3)
+    codes = ("ThrottlingException", "InternalServiceError", "AccessDeniedException")
 
-    def unread(code: str, _self, names):
-        return {n: SecretsManagerError.from_code(code, "BatchGetSecretValue", n) for n in names}
+    def unread(_self, names):
+        return {
+            name: SecretsManagerError.from_code(
+                codes[int(name[-1]) % 3], "BatchGetSecretValue", name
+            )
+            for name in names
+        }
 
     with monkeypatch.context() as patch:
-        for code in ("ThrottlingException", "InternalServiceError", "AccessDeniedException"):
-            patch.setattr(
-                SecretsManager, "batch_get", lambda *given, code=code: unread(code, *given)
-            )
-            work(run)
-            assert stands(pks) == [AWS] * 2
-            assert outcomes(run)["north-0"] == outcomes(run)["north-1"] == Outcome.REFUSED
-            assert codes_of(run, "north-0") == codes_of(run, "north-1") == LEFT_UNREAD
-            assert (stand(campaign)[0], take(campaign)) == (Campaign.State.STOPPED, None)
-            run.reopen_failed(by=None)
+        patch.setattr(SecretsManager, "batch_get", unread)
+        work(run)
+    slugs = [f"north-{n}" for n in range(3)]
+    assert stands(pks) == [AWS] * 3
+    assert [outcomes(run)[slug] for slug in slugs] == [Outcome.REFUSED] * 3
+    assert [codes_of(run, slug) for slug in slugs] == [LEFT_UNREAD] * 3
+    assert (stand(campaign)[0], take(campaign)) == (Campaign.State.STOPPED, None)
 
-    work(run)
+    run.reopen_failed(by=None), work(run)
 
-    assert (stands(pks), outcomes(run)["north-0"]) == ([DUAL_READ] * 2, Outcome.MOVED)
+    assert stands(pks) == [DUAL_READ] * 3
+    assert [outcomes(run)[slug] for slug in slugs] == [Outcome.MOVED] * 3
 
 
-def test_aws_that_is_gone_is_no_reason_to_go_back(settings):
+def test_aws_that_is_gone_is_no_reason_to_go_back(settings, monkeypatch):
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     _campaign, pks, run = begin_rollback(1)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
@@ -155,23 +160,33 @@ def test_aws_that_is_gone_is_no_reason_to_go_back(settings):
     assert (stands(pks), codes_of(run, "north-0")) == ([AWS], LEFT_UNREAD)
 
 
-def test_newer_on_either_side_gone_or_unreadable_each_client_is_left_and_named():
-    _campaign, pks, run = begin_rollback(5)
+def test_who_differs_is_unreadable_or_was_moved_meanwhile_is_left_and_named_and_no_other():
+    _campaign, pks, run = begin_rollback(9)
     differ(pks[0], seen=False)
     write_password(pks[1], "example-novas")
     manager().sm.delete_secret(SecretId="nova/clients/north-2", ForceDeleteWithoutRecovery=True)
     manager().put_value("nova/clients/north-3", NO_DOCUMENT)
     manager().put_value("nova/clients/north-4", "no JSON")
+    ClientMigration.objects.filter(pk=pks[5]).update(phase=Phase.PURGED)
+    for step in pairwise((AWS, DUAL_READ, Phase.DUAL_WRITE)):
+        ClientMigration.objects.change_phase([pks[6]], *step)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[7]])
 
     work(run), run.reopen_failed(by=None), work(run)  # tried again it copies nothing either
 
-    assert stands(pks) == [AWS] * 5
+    assert stands(pks[:5]) == [AWS] * 5
+    assert stands([pks[5], pks[6], pks[8]]) == [Phase.PURGED, Phase.DUAL_WRITE, DUAL_READ]
+    found = outcomes(run)
+    assert [found[f"north-{n}"] for n in range(9)] == [
+        *[Outcome.REFUSED] * 7, Outcome.SKIPPED, Outcome.MOVED,
+    ]  # fmt: skip
     assert [codes_of(run, f"north-{n}") for n in range(5)] == [
         LEFT_DIFFERING, LEFT_DIFFERING, LEFT_UNREAD, LEFT_DIFFERING, LEFT_DIFFERING,
     ]  # fmt: skip
     assert password(pks[0]) == "example-password-1"
     assert (password(pks[1]), is_pending(pks[1])) == ("example-novas", True)
-    assert not PhaseChange.objects.filter(run=run, client_id__in=pks).exists()
+    assert list(PhaseChange.objects.filter(run=run).values_list("client_id", flat=True)) == pks[8:]
 
 
 def test_a_secret_for_each_service_is_equal_where_all_of_them_are(settings):
@@ -217,22 +232,6 @@ def test_a_client_that_nova_or_somebody_works_on_is_left_and_no_other(monkeypatc
     assert stands(pks) == [AWS, AWS, DUAL_READ]
     assert codes_of(run, "north-0") == [MOVE_UNDER_WAY.key]
     assert codes_of(run, "north-1") == [NOVA_IS_WRITING.key]
-
-
-def test_clients_purged_moved_back_or_deleted_meanwhile_are_left_as_they_are():
-    _campaign, pks, run = begin_rollback(4)
-    ClientMigration.objects.filter(pk=pks[0]).update(phase=Phase.PURGED)
-    move(client_id=pks[1], new=DUAL_READ), move(client_id=pks[1], new=Phase.DUAL_WRITE)
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[2]])
-
-    work(run)
-
-    assert stands([pks[0], pks[1], pks[3]]) == [Phase.PURGED, Phase.DUAL_WRITE, DUAL_READ]
-    found = outcomes(run)
-    assert [found[f"north-{n}"] for n in range(4)] == [
-        Outcome.REFUSED, Outcome.REFUSED, Outcome.SKIPPED, Outcome.MOVED,
-    ]  # fmt: skip
 
 
 # A run in work

@@ -39,19 +39,26 @@ from tests.migration.moves.clients import LINE
 MOVES = list(pairwise(LINE[:4]))
 
 
-def test_groups_are_taken_in_their_order_each_to_the_goal_without_who_is_there_or_beyond():
+def test_groups_are_taken_in_their_order_each_to_the_goal_and_wait_for_those_behind():
     north, south = make_group("north", 1), make_group("south", 1)
     put("north", *members(make_group("beyond", 1, Phase.AWS)))
+    put("north", *members(make_group("ahead", 1, Phase.DUAL_WRITE)))
     campaign = begin(south, north, goal=Phase.DUAL_READ, reason="INC-42")
 
     go(campaign)
 
     assert steps(campaign) == [(g, *step) for g in ("south", "north") for step in MOVES[:2]]
-    assert phases(north) + phases(south) == [Phase.AWS, Phase.DUAL_READ, Phase.DUAL_READ]
-    assert taken(campaign) == [["south-0"], ["north-0"]]
+    assert phases(north) + phases(south) == [
+        Phase.DUAL_READ, Phase.AWS, Phase.DUAL_READ, Phase.DUAL_READ,
+    ]  # fmt: skip
+    assert taken(campaign) == [["south-0"], ["ahead-0", "north-0"]]
     assert campaign.state == Campaign.State.FINISHED
-    runs = Run.objects.filter(wave__campaign=campaign)
+    runs = Run.objects.filter(wave__campaign=campaign).order_by("pk")
     assert {(run.reason, run.override_reason) for run in runs} == {("INC-42", "")}
+    moved = Outcome.MOVED
+    assert [outcomes(run) for run in runs[2:]] == [
+        {"north-0": moved}, {"ahead-0": moved, "north-0": moved},
+    ]  # fmt: skip
 
 
 def test_its_runs_begin_and_end_among_its_own_events_which_the_export_of_a_cutover_has():
@@ -75,60 +82,27 @@ def test_its_runs_begin_and_end_among_its_own_events_which_the_export_of_a_cutov
     assert verify_file(exported).is_genuine
 
 
-def test_a_wave_whose_clients_stand_in_several_phases_waits_for_those_behind():
-    ahead, north = make_group("ahead", 1, Phase.DUAL_READ), make_group("north", 1)
-    put("north", *members(ahead))
-    campaign = begin(north)
-
-    go(campaign)
-
-    assert steps(campaign) == [("north", *step) for step in MOVES]
-    cutover = Run.objects.get(move_to=Phase.AWS)
-    assert outcomes(cutover) == {"ahead-0": Outcome.MOVED, "north-0": Outcome.MOVED}
-
-
-def test_a_large_group_is_taken_in_parts_and_who_joins_it_meanwhile_is_in_a_later_one():
+def test_a_large_group_is_taken_in_parts_and_each_as_it_is_when_its_wave_begins():
     north = make_group("north", 5)
-    campaign = begin(north, make_group("south", 1), goal=Phase.DUAL_WRITE, wave_size=2)
+    south = put("south", members(north)[0], *(make_full_client(f"south-{n}") for n in range(2)))
+    nobody = ClientGroup.objects.get_or_add("nobody")
+    campaign = begin(nobody, north, south, goal=Phase.DUAL_WRITE, wave_size=2)
+    south.rename("far south")  # a new name is not told
 
     work(take(campaign)), work(take(campaign))
-    put("north", make_full_client("north-9"))
+    put("north", make_full_client("north-9")), put("far south", make_full_client("earlier"))
+    south.remove_clients(all_clients().filter(slug="south-0"))
     go(campaign)
 
+    # An empty group is passed, and a client moves with its first group.
     assert taken(campaign) == [
-        ["north-0", "north-1"], ["north-2", "north-3"], ["north-4", "north-9"], ["south-0"],
+        [], ["north-0", "north-1"], ["north-2", "north-3"], ["north-4", "north-9"], ["earlier", "south-1"],
     ]  # fmt: skip
     assert [(wave.position, wave.part) for wave in campaign.waves.begun()] == [
-        (1, 1), (1, 2), (1, 3), (2, 1),
+        (1, 1), (2, 1), (2, 2), (2, 3), (3, 1),
     ]  # fmt: skip
     assert campaign.state == Campaign.State.FINISHED
-
-
-def test_a_group_is_taken_as_it_is_when_its_wave_begins():
-    north, south = make_group("north", 1), make_group("south", 1)
-    campaign = begin(north, south, goal=Phase.DUAL_WRITE)
-    work(take(campaign))
-    put("north", make_full_client("later")), put("south", make_full_client("earlier"))
-    south.remove_clients(all_clients().filter(slug="south-0"))
-
-    go(campaign)
-
-    assert taken(campaign) == [["north-0"], ["earlier"]]
-
-
-def test_a_client_moves_with_its_first_group_an_empty_one_is_passed_and_a_new_name_is_not_told():
-    north = make_group("north", 2)
-    south = put("south", members(north)[0], make_full_client("south-0"))
-    nobody = ClientGroup.objects.get_or_add("nobody")
-    campaign = begin(nobody, north, south, goal=Phase.DUAL_WRITE)
-    south.rename("far south")
-
-    go(campaign)
-
-    assert (taken(campaign), campaign.state) == (
-        [[], ["north-0", "north-1"], ["south-0"]], Campaign.State.FINISHED,
-    )  # fmt: skip
-    assert [name for name, *_ in steps(campaign)] == ["north", "south"]
+    assert [name for name, *_ in steps(campaign)] == ["north"] * 3 + ["south"]
 
 
 def test_clients_that_nova_deletes_are_left_out_and_stop_nothing():
