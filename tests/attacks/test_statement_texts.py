@@ -44,35 +44,34 @@ def site(stores) -> Iterator[Hostile]:
         yield hostile
 
 
-FAILURES = {
-    "a host that is too long": ("", {"db_host": "h" * 256}),
-    "a check": (f"ALTER TABLE {TABLE} ADD CHECK (db_port <> 5433) NOT VALID", {"db_port": 5433}),
-    "a trigger": (TRIGGER.format(table=TABLE, body="RAISE EXCEPTION 'no' USING HINT = NEW::text;"), {}),
-    "a row that is unique": (
-        f"ALTER TABLE {TABLE} ADD UNIQUE (db_password_encrypted)", {},
-    ),
-}  # fmt: skip
+# How NOVA's table comes to refuse a row, one after the other, what is saved, and the SQLSTATE.
+FAILURES = [
+    ("", {"db_host": "h" * 256}, "22001"),
+    (f"ALTER TABLE {TABLE} ADD UNIQUE (db_password_encrypted)", {}, "23505"),
+    (f"ALTER TABLE {TABLE} ADD CHECK (db_port <> 5433) NOT VALID", {"db_port": 5433}, "23514"),
+    (TRIGGER.format(table=TABLE, body="RAISE EXCEPTION 'no' USING HINT = NEW::text;"), {}, "P0001"),
+]
 
 
-@pytest.mark.parametrize("failure", FAILURES)
-def test_postgresqls_log_holds_no_value_of_a_save_that_fails(site, failure):
-    change, values = FAILURES[failure]
+def test_postgresqls_log_holds_no_value_of_a_save_that_fails(site):
     pk, other = make_client("idom"), make_client("other")
-    row = DatabaseCredential.objects.get(pk=make_database(pk))
+    row_id = make_database(pk)
     make_database(other, db_password_encrypted=SECRET)
-    if change:
-        site.run(change, role=site.nova)
-    haystack = Haystack()
+    for change, values, code in FAILURES:
+        if change:
+            site.run(change, role=site.nova)
+        haystack = Haystack()
 
-    with statements_logged(haystack):
-        for save in (row.save, lambda: DatabaseCredential.objects.bulk_create([row, row])):
-            for name, value in ({"db_password": SECRET} | values).items():
-                setattr(row, name, value)
-            with pytest.raises(DatabaseError), transaction.atomic():
-                save()
+        with statements_logged(haystack):
+            row = DatabaseCredential.objects.get(pk=row_id)
+            for save in (row.save, lambda: DatabaseCredential.objects.bulk_create([row, row])):  # noqa: B023
+                for name, value in ({"db_password": SECRET} | values).items():
+                    setattr(row, name, value)
+                with pytest.raises(DatabaseError, match=f"SQLSTATE {code}"), transaction.atomic():
+                    save()
 
-    assert "ERROR: " in haystack.text("PostgreSQL's log")
-    assert haystack.found() == []
+        assert "ERROR: " in haystack.text("PostgreSQL's log")
+        assert haystack.found() == [], code
 
 
 def test_a_monitoring_role_sees_no_value_of_a_slow_save(site):
