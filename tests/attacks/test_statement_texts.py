@@ -19,7 +19,7 @@ from tests.attacks.hostile_site import connected_to
 from tests.checkout import manage
 from tests.factories import make_client, make_database
 from tests.haystack import NEEDLE, Haystack, statements_logged
-from tests.migration.doctor.conftest import run_doctor
+from tests.migration.doctor.conftest import migrate_with_a_client, run_doctor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,16 +32,13 @@ CREATE TRIGGER novas_own BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE
 """
 
 
-def make_site(hostile: Hostile) -> None:
-    hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
-    assert manage("migrate", "--no-color", DATABASE_URL=hostile.of(hostile.site)).returncode == 0
-
-
 @pytest.fixture
 def site(stores) -> Iterator[Hostile]:
     """NOVA's database with roles of their own, to which this process is connected as the site."""
-    with copied_hostile_database("statement_texts", make_site) as hostile, connected_to(hostile):
-        yield hostile
+    with copied_hostile_database("of_the_doctor", migrate_with_a_client) as hostile:
+        hostile.run("DELETE FROM public.clients")
+        with connected_to(hostile):
+            yield hostile
 
 
 # How NOVA's table comes to refuse a row, one after the other, what is saved, and the SQLSTATE.
