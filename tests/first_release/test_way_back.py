@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from nova_admin.database.schema import CARRIED_OVER
 from tests.checkout import TIMEOUT_SECONDS
-from tests.first_release.back import SCRIPT, STEPS, go_back, run_script
+from tests.first_release.back import SCRIPT, go_back, run_script
 from tests.first_release.database import NOVA_TABLES, First, answer
 from tests.first_release.load import SECRET_KEY
 
@@ -359,8 +359,8 @@ def test_the_script_moves_every_table_and_changes_nothing_while_one_is_in_use(mi
         if line.startswith("ALTER TABLE") and line.endswith("SET SCHEMA public;")
     }
     assert moved == {*CARRIED_OVER}
-    for step in STEPS:
-        assert migrated_first.manage(*step).returncode == 0
+    # The one table that the steps before the script would bring back.
+    migrated_first.run("CREATE TABLE nova_admin.migration_moverequest ()")
     things = "SELECT relnamespace::regnamespace::text, relname::text FROM pg_class ORDER BY 1, 2"
     before = migrated_first.ask(things)
     with psycopg.connect(migrated_first.uri) as nova:

@@ -1,4 +1,4 @@
-"""Work that stands open over an upgrade from 0.2.0: everything goes on after it."""
+"""Work that stands open over an upgrade from 0.2.0: everything goes on after it. Over the way back, what can be."""
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -7,9 +7,10 @@ from django.core.management import call_command
 from django.db import connection
 
 from migration.campaigns.steps import advance_campaign, approve_campaign, start_campaign
+from migration.core.aws_store import secrets_manager
 from migration.core.clients import all_clients
 from migration.logins.models import RotationOutcome
-from migration.models import Campaign, ClientGroup
+from migration.models import Campaign, ClientGroup, Resolution
 from migration.moves.approvals import approve_run, request_move, start_move_run
 from migration.moves.gates import Override
 from migration.pushes.comparisons import compare
@@ -25,7 +26,12 @@ from tests.migration.logins.rotations.killed import (
     rotate_and_kill,
     rotate_and_list,
 )
-from tests.migration.moves.clients import enter_phase_together, phase_of
+from tests.migration.moves.clients import (
+    change_in_aws,
+    enter_phase,
+    enter_phase_together,
+    phase_of,
+)
 from tests.migration.moves.runs.moved import outcomes
 from tests.migration.pages import make_plan, start_plan
 
@@ -120,7 +126,7 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(client, maria, ana):
     assert outcomes(plan) == {"four": Outcome.CREATED}
 
 
-def test_requests_permissions_and_logins_are_the_same_on_the_way_back_and_up(
+def test_the_way_back_and_up_keeps_requests_permissions_and_logins_and_takes_runs_that_copy(
     client, maria, settings
 ):
     settings.NOVA_MIN_READS = 20
@@ -143,8 +149,19 @@ def test_requests_permissions_and_logins_are_the_same_on_the_way_back_and_up(
     viewers.user_set.add(viewer := make_user("viewer"))
     eva = make_user("eva", "credentials.view_client")
     client.force_login(eva)
+    # The release before has no word for runs that copy; what one did stays.
+    copied = make_full_client("idom")
+    enter_phase(copied, Phase.DUAL_WRITE)
+    change_in_aws(secrets_manager(), port=1)
+    compare(client_ids=[copied])
+    idom = all_clients().filter(pk=copied)
+    done = Run.start(kind=Run.Kind.TO_AWS, chosen=idom, reason="INC-42")
+    engine.finish_inline(done)
+    Run.start(kind=Run.Kind.TO_POSTGRES, chosen=idom, reason="INC-42")
+    other = Run.start(kind=Run.Kind.COMPARE, chosen=idom)
 
     go_back()
+    assert list(Run.objects.values_list("pk", flat=True)) == [other.pk]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT line ->> 'key' FROM migration_moverequest, jsonb_array_elements(overridden) AS line"
@@ -155,12 +172,14 @@ def test_requests_permissions_and_logins_are_the_same_on_the_way_back_and_up(
     Permission.objects.get(codename="view_moverequest").user_set.add(approver)
     go_up()
 
-    assert list(Run.objects.order_by("pk").values(*ASKED)) == before
+    requested = Run.objects.filter(state=Run.State.REQUESTED).order_by("pk")
+    assert list(requested.values(*ASKED)) == before
+    assert set(Run.objects.all()) == {other, *requested}
+    assert Resolution.objects.get().kind == Resolution.Kind.TO_AWS
     assert [each["override_lines"] for each in before] == [
         ["reads"],
         *([k] for k in KEYS_OF_BEFORE),
     ]
-    requested = Run.objects.order_by("pk")
     assert [item.client_id for run in requested for item in run.items.open()] == [pk, *purged]
     for user in (User.objects.get(pk=approver.pk), User.objects.get(pk=viewer.pk)):
         assert user.has_perm("migration.view_run")

@@ -152,16 +152,16 @@ def test_shown_first_and_then_gone(uri):
     assert "has no site in the database" in again.stderr
 
 
-@pytest.mark.parametrize("typed", ["", "nova", None])
-def test_on_a_terminal_it_wants_the_databases_name(uri, typed):
+def test_on_a_terminal_it_wants_the_databases_name(uri):
     name = conninfo_to_dict(uri)["dbname"]
-    with manage_on_terminal("uninstall", "--yes", columns=100, DATABASE_URL=uri) as terminal:
-        terminal.wait_for("Type the database's name")
-        terminal.press(f"{name if typed is None else typed}\n".encode())
-        terminal.process.join(60)
-        code = terminal.process.exitcode
+    for typed, code, is_there in (("nova", 1, True), (name, 0, False)):
+        with manage_on_terminal("uninstall", "--yes", columns=100, DATABASE_URL=uri) as terminal:
+            terminal.wait_for("Type the database's name")
+            terminal.press(f"{typed}\n".encode())
+            terminal.process.join(60)
+            assert terminal.process.exitcode == code
 
-    assert (code, ask(uri, SITE_IS_THERE)) == ((0, [(False,)]) if typed is None else (1, [(True,)]))
+        assert ask(uri, SITE_IS_THERE) == [(is_there,)]
 
 
 def test_a_client_that_is_purged_while_it_waits_for_the_name_keeps_the_site(uri):
