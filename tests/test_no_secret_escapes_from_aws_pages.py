@@ -10,7 +10,7 @@ from migration.core.pages import get_act_url
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.haystack import Haystack, everything_logged
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.test_no_secret_escapes import add_pickles, add_tables, command, page, seed
 
 
@@ -22,7 +22,7 @@ def browser(stores, client):
 
 def test_neither_checking_aws_nor_the_cost_nor_keys_show_or_keep_a_value(browser, settings):
     pk, haystack = seed(), Haystack()
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     with everything_logged(haystack):
         for arguments in (("check_aws",), ("iam_policy", "admin"), ("cost_estimate",)):
             command(haystack, *arguments)

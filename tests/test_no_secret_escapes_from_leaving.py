@@ -10,7 +10,7 @@ from migration.clients.offboarding import find_leftovers
 from migration.core.snapshots import read_snapshots
 from nova_credentials.phases import Phase
 from tests.migration.clients.legacy.rows import add_row
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.migration.secrets.copies.nova_tables import novas_tables
 from tests.test_no_secret_escapes import (
     Haystack,
@@ -57,7 +57,7 @@ def test_the_end_of_a_client_leaves_no_value_behind(browser):
     leaving = reverse("admin:credentials_client_leaving", args=[pk])
     confirmed = {"slug": "idom", "reason": "CHG-7", "acknowledged": "1"}
     with everything_logged(haystack):
-        advance(pk, Phase.AWS)
+        enter_phase(pk, Phase.AWS)
         page(haystack, browser, leaving)
         page(haystack, browser, leaving, {"act": "deactivate"})
         command(haystack, "offboard_client", "idom", "--dry-run")

@@ -16,7 +16,7 @@ from migration.secrets.copies import gather_values_and_note_purged, make_needles
 from migration.secrets.redaction import plan_redaction
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, update
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 from tests.migration.secrets.copies.nova_tables import add_execution, add_step, novas_tables
 from tests.test_no_secret_escapes import (
     MARKERS,
@@ -41,7 +41,7 @@ def test_a_search_and_a_redaction_leave_no_value_behind(browser, monkeypatch):
     pk, haystack = seed(), Haystack()
     for row in DatabaseCredential.objects.exclude(client_id=pk):  # what they share would be left
         update("client_database_credentials", row.pk, db_password_encrypted="MARKER-ONE of another")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     everything = {"context": [*MARKERS.values()]}
     with everything_logged(haystack), novas_tables() as nova:
         execution = add_execution(nova, json.dumps(everything))

@@ -15,7 +15,7 @@ from migration.pushes.comparisons import compare
 from migration.runs.engine import finish_inline
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, give_evidence, make_full_client, make_reader_process
-from tests.migration.moves.clients import advance, codes
+from tests.migration.moves.clients import codes, enter_phase
 
 COUNTS, PROCESSES = "nova_admin.migration_readcount", "nova_admin.migration_readerprocess"
 COLUMNS = [
@@ -28,7 +28,7 @@ YEAR = timedelta(days=365)
 @pytest.fixture
 def idom(stores) -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_READ)
+    enter_phase(pk, Phase.DUAL_READ)
     count_reads(pk, reads=1, matches=1)
     make_reader_process()
     return pk
@@ -102,7 +102,7 @@ def test_a_clock_some_minutes_ahead_does_no_harm(proven):
 )
 def test_the_farthest_numbers_of_one_client_keep_no_other_of_its_run(idom, numbers):
     other = make_full_client("other")
-    advance(other, Phase.DUAL_READ)
+    enter_phase(other, Phase.DUAL_READ)
     compare(client_ids=[idom, other])
     ClientMigration.objects.update(reads_at_entry={"reads": 1, "matches": 1})
     ReadCount.objects.filter(pk=idom).update(**numbers)

@@ -5,7 +5,7 @@ import pytest
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 
 CLIENT = "/admin/credentials/client"
 
@@ -14,7 +14,7 @@ CLIENT = "/admin/credentials/client"
 def test_it_finds_nothing_and_breaks_nothing(stores, client, admin_user, digits):
     client.force_login(admin_user)
     pk, number = make_full_client("idom"), "9" * digits
-    advance(pk, Phase.DUAL_READ)
+    enter_phase(pk, Phase.DUAL_READ)
     make_comparison(pk, "mismatch")
     run = Run.objects.create(kind=Run.Kind.PUSH)
     run.add_items([(pk, "idom")])

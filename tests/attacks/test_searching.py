@@ -7,7 +7,7 @@ from migration.secrets.redaction import plan_redaction, redact
 from nova_credentials.phases import Phase
 from tests.attacks.hostile import Hostile
 from tests.factories import make_full_client
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import enter_phase
 
 PASSWORD = "example-password-1"
 HISTORY = f"""
@@ -62,7 +62,7 @@ def plant_in_history(hostile: Hostile) -> None:
 
 def test_no_code_of_novas_runs_while_its_tables_are_searched_and_redacted(traps):
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     plant_in_history(traps)
     columns = ["executions.result", "executions.error", "chain_of_work.input_context"]
     columns += [f"{name}.body" for name in ("rules", "checks", "indexes")]

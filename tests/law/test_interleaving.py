@@ -22,7 +22,7 @@ from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, update
 from tests.law.push_process import GO_ON, PATIENCE_SECONDS, hear, serve
-from tests.migration.moves.clients import LINE, NAME, advance
+from tests.migration.moves.clients import LINE, NAME, enter_phase
 
 ORDERS = sorted({"".join(order) for order in permutations("AABB")})
 
@@ -88,7 +88,7 @@ def pushers(aws_server, django_db_setup, django_db_blocker):
 def interleave(pushers, order: str, *, with_lock: bool) -> tuple[str, str]:
     """Two pushes whose steps come in this order, each begun after a write of NOVA's: what AWS and the rows hold."""
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_WRITE)
+    enter_phase(pk, Phase.DUAL_WRITE)
     row = DatabaseCredential.objects.get(client_id=pk)
     newest, begun = "", set()
     for number, name in enumerate(order):
@@ -178,7 +178,7 @@ def meanwhile(stores):
 @pytest.mark.parametrize("phase", BEFORE_PURGED)
 def test_novas_statements_wait_for_nothing_while_the_client_is_locked(stores, phase):
     pk = make_full_client("idom")
-    advance(pk, phase)
+    enter_phase(pk, phase)
 
     with hold_client_locks([pk], wait_seconds=0) as held:
         assert held
@@ -188,7 +188,7 @@ def test_novas_statements_wait_for_nothing_while_the_client_is_locked(stores, ph
 @pytest.mark.parametrize("phase", BEFORE_PURGED)
 def test_novas_statements_wait_for_nothing_in_the_middle_of_a_push(stores, phase, meanwhile):
     pk = make_full_client("idom")
-    advance(pk, phase)
+    enter_phase(pk, phase)
     row = DatabaseCredential.objects.get(client_id=pk)
     update("client_database_credentials", row.pk, db_password_encrypted="example-new")
     calls = meanwhile()
@@ -203,7 +203,7 @@ def test_novas_statements_wait_for_nothing_in_the_middle_of_a_push(stores, phase
 @pytest.mark.parametrize(("old", "new"), [*pairwise(LINE), (Phase.AWS, Phase.DUAL_READ)])
 def test_novas_statements_wait_for_nothing_in_the_middle_of_a_move(stores, old, new, meanwhile):
     pk = make_full_client("idom")
-    advance(pk, old)
+    enter_phase(pk, old)
     compare(client_ids=[pk])
     calls = meanwhile()
 

@@ -24,8 +24,8 @@ from nova_credentials.phases import Phase
 from tests.checkout import ROOT
 from tests.factories import make_full_client
 from tests.migration.moves.clients import (
-    advance,
     change_in_aws,
+    enter_phase,
     is_pending,
     password,
     write_password,
@@ -40,7 +40,7 @@ FIRST_RELEASE_ID = "ba96c28127f4e334cbe15e48d69b29ba06e248876647e2fb605497b05037
 @pytest.fixture
 def idom(stores) -> int:
     pk = make_full_client("idom")
-    advance(pk, Phase.AWS)
+    enter_phase(pk, Phase.AWS)
     return pk
 
 
@@ -71,7 +71,7 @@ def written_by_the_first_release(stores, monkeypatch) -> int:
     with monkeypatch.context() as patch:
         patch.setattr(VersionIdKeys, "new_id", new_id)
         patch.setattr(VersionIdKeys, "is_ours", lambda *_: True)
-        advance(pk, Phase.AWS)
+        enter_phase(pk, Phase.AWS)
     forget_the_keys()
     keys.make_version_keys(using="default")
     return pk

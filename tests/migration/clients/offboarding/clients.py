@@ -12,7 +12,7 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import make_full_client, nova_uri, update
-from tests.migration.moves.clients import LINE, advance, enter_phase
+from tests.migration.moves.clients import enter_phase
 
 PASSWORDS = {
     "database": "example-password-1",
@@ -24,8 +24,7 @@ PASSWORDS = {
 def make_inactive(phase: Phase, slug: str = "idom") -> int:
     """A client with three logins that was taken to the phase, and that NOVA does not read any more."""
     pk = make_full_client(slug)
-    enter_phase(pk, min(phase, Phase.AWS, key=LINE.index))
-    advance(pk, phase)
+    enter_phase(pk, phase)
     deactivate(pk)
     return pk
 

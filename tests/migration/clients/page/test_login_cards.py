@@ -98,7 +98,7 @@ def test_the_page_says_whether_aws_has_it(stores, admin_client):
 
 def test_it_asks_again_until_aws_has_it(stores, admin_client):
     pk = make_full_client("idom")
-    advance(pk, Phase.DUAL_WRITE)
+    enter_phase(pk, Phase.DUAL_WRITE)
     make_database(pk, label="new", is_primary=False)
     address = f"/admin/credentials/client/{pk}/aws-state/"
 

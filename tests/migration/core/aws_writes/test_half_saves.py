@@ -14,7 +14,7 @@ from migration.pushes.pushes import SAVED_IN_PART
 from migration.pushes.saves import NOTHING_SAVED, AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
-from tests.migration.moves.clients import NAME, advance
+from tests.migration.moves.clients import NAME, enter_phase
 
 
 @transaction.atomic
@@ -48,7 +48,7 @@ def in_another_session(stop) -> None:
 @pytest.fixture
 def stopped_half_way(idom, settings, stop, monkeypatch):
     settings.NOVA_SECRET_LAYOUT = "service"
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     put_value = SecretsManager.put_value
 
     def put_and_stop(*arguments, **named):
@@ -83,7 +83,7 @@ def test_the_comparison_shows_it_and_the_same_save_again_completes_it(stopped_ha
 
 def test_nothing_is_written_where_somebody_else_wrote_the_second(idom, settings, sm):
     settings.NOVA_SECRET_LAYOUT = "service"
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     before = sm.get_value(f"{NAME}/database").version_id
     theirs = sm.get_value(f"{NAME}/email").text.replace("app_password", "example_theirs")
     sm.put_value(f"{NAME}/email", theirs)

@@ -26,6 +26,7 @@ from tests.migration.moves.clients import (
     LINE,
     NAME,
     advance,
+    enter_phase,
     is_pending,
     password,
     phase_of,
@@ -63,7 +64,7 @@ def go_back(stores):
         take_backup()
         for slug, (then, now) in pairs.items():
             if then == Phase.POSTGRES:
-                advance(pks[slug], Phase.DUAL_WRITE)
+                enter_phase(pks[slug], Phase.DUAL_WRITE)
             write_password(pks[slug], NEWER)
             (pushed,) = push(client_ids=[pks[slug]])
             assert pushed.outcome == Outcome.UPDATED
@@ -169,7 +170,7 @@ def save_host(pk: int, host: str) -> None:
 
 
 def test_a_purged_client_is_restored_from_the_newer_value(idom, sm):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     take_backup()
     document = json.loads(sm.get_value(NAME).text)
     document["database"]["password"] = NEWER
@@ -184,7 +185,7 @@ def test_a_purged_client_is_restored_from_the_newer_value(idom, sm):
 
 def test_a_push_that_was_killed_before_it_was_recorded_is_done_again(idom, sm, monkeypatch):
     """AWS has a version that no `Secret` names here too: it was planned, so it is no newer one."""
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     write_password(idom, "example-2")
     with monkeypatch.context() as patch:
         patch.setattr(pushes, "_record_results", lambda *_: 1 / 0)

@@ -28,7 +28,6 @@ from tests.migration.core.aws_writes.calls import count_writes
 from tests.migration.moves.clients import (
     LINE,
     NAME,
-    advance,
     change_in_aws,
     codes,
     enter_phase,
@@ -122,7 +121,7 @@ WRITES = {
 
 
 def test_no_call_that_writes_is_sent(stores, idom, refuse):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     refuse()
     before = count_writes(stores)
 
@@ -167,7 +166,7 @@ def test_no_client_is_moved_forward(stores, refuse):
 def test_moves_back_that_write_nothing_are_made(stores, stop):
     pks = {old: make_full_client(old.replace("_", "-")) for old in LINE[1:]}
     for old, pk in pks.items():
-        advance(pk, old)
+        enter_phase(pk, old)
     stop()
     before = count_writes(stores)
 

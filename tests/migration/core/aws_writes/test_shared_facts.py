@@ -44,7 +44,6 @@ from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, nova_connected
 from tests.migration.core.aws_writes.calls import count_writes
 from tests.migration.moves.clients import (
-    advance,
     enter_phase,
     enter_phase_together,
     is_pending,
@@ -191,7 +190,7 @@ def test_what_another_account_holds_under_the_same_names_fills_no_rows(idom, beg
     back = {idom: (Phase.AWS, Phase.DUAL_READ)}
     enter_phase(idom, Phase.AWS)
     purged = make_full_client("purged")
-    advance(purged, Phase.PURGED)
+    enter_phase(purged, Phase.PURGED)
     back[purged] = Phase.PURGED, Phase.AWS
     rows = {pk: read_passwords(pk) for pk in back}
     note_facts_after_migrate("default")

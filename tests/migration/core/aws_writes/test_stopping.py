@@ -30,7 +30,7 @@ from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, nova_uri, start_run
 from tests.migration.core.aws_writes.calls import count_writes
 from tests.migration.core.aws_writes.processes import work_on
-from tests.migration.moves.clients import advance, write_password
+from tests.migration.moves.clients import enter_phase, write_password
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -44,7 +44,7 @@ def start(number: int = 6, **options) -> Run:
 def test_a_run_waits_no_push_is_begun_and_comparisons_go_on(idom, refuse):
     agreed = make_full_client("agreed")
     for pk in (idom, agreed):
-        advance(pk, Phase.DUAL_WRITE)
+        enter_phase(pk, Phase.DUAL_WRITE)
     write_password(idom, "example-new")
     run = start(2)
     refuse()

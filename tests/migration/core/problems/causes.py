@@ -60,7 +60,7 @@ from tests.factories import make_aws_secret, make_full_client, make_reader_proce
 from tests.migration.campaigns.taken import make_group
 from tests.migration.clients.offboarding.clients import make_inactive
 from tests.migration.logins.rotations.conftest import Role
-from tests.migration.moves.clients import NAME, advance, change_in_aws, enter_phase, write_password
+from tests.migration.moves.clients import NAME, change_in_aws, enter_phase, write_password
 from tests.migration.moves.runs.moved import make_clients
 from tests.migration.moves.runs.moved import start as start_moves
 from tests.migration.nova.readers import statistics
@@ -231,7 +231,7 @@ def miss_the_day_of_a_rotation(_world: World) -> Iterator[None]:
 @causes("to_rotate")
 def purge_what_stood_in_the_tables(world: World) -> Iterator[None]:
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     note_written_rows()
     yield
     save_values(
@@ -435,7 +435,7 @@ def attach_a_rule(_world: World) -> Iterator[None]:
 @causes("purged_with_values")
 def map_a_column_after_the_purge(_world: World) -> Iterator[None]:
     pk = make_full_client("idom")
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     run_sql(f"ALTER TABLE {LOGINS} ADD refresh_token text")
     try:
         run_sql(f"UPDATE {LOGINS} SET refresh_token = 'example-token'")

@@ -16,9 +16,9 @@ from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client
 from tests.migration.moves.clients import (
     NAME,
-    advance,
     codes,
     compare_apart,
+    enter_phase,
     is_pending,
     write_password,
 )
@@ -110,7 +110,7 @@ def test_each_service_has_that_of_the_client_in_its_own_secret(idom, token, code
 
 
 def test_a_comparison_names_the_column_that_differs_and_no_value(idom, token, sm):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     document = in_aws(sm)
     document["database"]["extra"] |= {"refresh_token": "example-other", "example-secret-key": "x"}
     sm.put_value(NAME, json.dumps(document))
@@ -124,7 +124,7 @@ def test_a_comparison_names_the_column_that_differs_and_no_value(idom, token, sm
 
 
 def test_a_write_to_it_leaves_a_push_pending(idom, token):
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
     assert not is_pending(idom)
 
     write(token, "example-newer", idom)
@@ -135,7 +135,7 @@ def test_a_write_to_it_leaves_a_push_pending(idom, token):
 def test_to_map_it_leaves_a_push_pending_for_every_client_in_whichever_phase(add_column, sm):
     clients = {phase: make_full_client(phase.replace("_", "-")) for phase in list(Phase)[1:]}
     for phase, pk in clients.items():
-        advance(pk, phase)
+        enter_phase(pk, phase)
     assert not any(map(is_pending, clients.values()))
 
     mapped = map_column(name=add_column(), use=ColumnUse.PLAIN)
@@ -148,7 +148,7 @@ def test_to_map_it_leaves_a_push_pending_for_every_client_in_whichever_phase(add
 
 
 def test_to_ignore_it_again_takes_it_out_of_aws(idom, token, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
 
     map_column(name=token, use=ColumnUse.IGNORE)
     push(client_ids=[idom])
@@ -159,7 +159,7 @@ def test_to_ignore_it_again_takes_it_out_of_aws(idom, token, sm):
 
 def test_a_purge_takes_it_out_of_the_tables_and_a_restore_brings_it_back(idom, token, code, sm):
     make_database(idom, label="archive", is_primary=False)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
 
     assert read(token, idom) == [POINTER, None]
     assert read(code, idom) == [POINTER]
@@ -179,14 +179,14 @@ def test_a_purge_leaves_a_plain_one_where_it_is(idom, add_column):
     map_column(name=column, use=ColumnUse.PLAIN)
     write(column, VALUE, idom)
 
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
 
     assert read(column, idom) == [VALUE]
 
 
 def test_a_restore_brings_it_back_also_where_nova_wrote_the_password_since(idom, token):
     """The pointer must never be pushed as if it were the value."""
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     write_password(idom, "example-newer")
 
     move(client_id=idom, new=Phase.AWS)
@@ -195,7 +195,7 @@ def test_a_restore_brings_it_back_also_where_nova_wrote_the_password_since(idom,
 
 
 def test_a_restore_keeps_what_nova_wrote_into_it_since(idom, token):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     write(token, "example-newer", idom)
 
     move(client_id=idom, new=Phase.AWS)
@@ -204,7 +204,7 @@ def test_a_restore_keeps_what_nova_wrote_into_it_since(idom, token):
 
 
 def test_a_pointer_in_it_is_never_pushed(idom, token, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     write(token, POINTER, idom)
 
     (pushed,) = push(client_ids=[idom])
@@ -216,7 +216,7 @@ def test_a_column_without_room_for_the_pointer_is_named(idom, add_column):
     column = add_column(kind="varchar(12)")
     map_column(name=column, use=ColumnUse.SECRET)
     write(column, "example", idom)
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     compare_apart(idom, 3)
 
     assert codes(idom, Phase.PURGED) == ["pointer_too_long"]
@@ -224,7 +224,7 @@ def test_a_column_without_room_for_the_pointer_is_named(idom, add_column):
 
 
 def test_a_rollback_copies_what_was_changed_in_aws(idom, token, code, sm):
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     document = in_aws(sm)
     document["database"]["extra"]["refresh_token"] = "example-theirs"
     document["extra"]["billing code"] = None
@@ -243,7 +243,7 @@ def test_a_rollback_writes_no_column_that_is_not_mapped(idom, token, add_column,
     other = add_column(name="not_mapped")
     map_column(name=other, use=ColumnUse.IGNORE)
     write(other, "example-kept", idom)
-    advance(idom, Phase.AWS)
+    enter_phase(idom, Phase.AWS)
     document = in_aws(sm)
     document["database"]["extra"] |= {"not_mapped": "x", "db_host": "x", "id": "1"}
     sm.put_value(NAME, json.dumps(document))
@@ -255,7 +255,7 @@ def test_a_rollback_writes_no_column_that_is_not_mapped(idom, token, add_column,
 
 
 def test_what_aws_lacks_or_what_is_no_extra_there_is_refused_and_copied_nowhere(idom, token, sm):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     document = in_aws(sm)
     for broken in ("x", ["x"], {"refresh_token": 5}, {"refresh_token": "\ud800"}, None):
         document["database"]["extra"] = broken
@@ -283,7 +283,7 @@ def test_a_restore_copies_a_plain_one_that_was_changed_in_aws_as_it_does_the_hos
     column = add_column()
     map_column(name=column, use=ColumnUse.PLAIN)
     write(column, "example-old", idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     document = in_aws(sm)
     document["database"] |= {"host": "new.example.test", "extra": {"refresh_token": VALUE}}
     sm.put_value(NAME, json.dumps(document))

@@ -6,7 +6,7 @@ from credentials.models import ColumnUse
 from migration.moves.moves import move
 from migration.nova.tables import MappingRefused, map_column
 from nova_credentials.phases import Phase
-from tests.migration.moves.clients import advance, codes, password
+from tests.migration.moves.clients import codes, enter_phase, password
 from tests.migration.nova.tables.conftest import LOGINS, execute
 from tests.migration.nova.tables.test_extras import POINTER, VALUE, read, write
 
@@ -18,7 +18,7 @@ def purged(add_column, idom) -> str:
     column = add_column()
     map_column(name=column, use=ColumnUse.SECRET)
     write(column, VALUE, idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     return column
 
 
@@ -65,7 +65,7 @@ def test_a_dropped_plain_column_keeps_no_client_from_its_restore(add_column, ido
     column = add_column()
     map_column(name=column, use=ColumnUse.PLAIN)
     write(column, VALUE, idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     execute(f"ALTER TABLE {LOGINS} DROP refresh_token")
 
     move(client_id=idom, new=Phase.AWS)

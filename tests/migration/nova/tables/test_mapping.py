@@ -14,7 +14,7 @@ from migration.nova.tables import MappingRefused, map_column
 from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free
 from nova_credentials.phases import Phase
 from tests.factories import make_user
-from tests.migration.moves.clients import advance, is_pending
+from tests.migration.moves.clients import enter_phase, is_pending
 from tests.migration.nova.tables.conftest import LOGINS, execute
 from tests.migration.nova.tables.test_extras import write
 
@@ -57,7 +57,7 @@ def test_a_column_of_any_name_is_shown_without_tricks_mapped_written_and_read(ad
     with connection.cursor() as cursor:
         for column in quoted.values():
             cursor.execute(f"""UPDATE {LOGINS} SET "{column.replace("%", "%%")}" = %s""", ["v"])
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
 
     with connection.cursor() as cursor:
         for name, column in quoted.items():
@@ -126,7 +126,7 @@ def test_a_secret_column_that_holds_pointers_stays_secret(add_column, idom):
     column = add_column()
     map_column(name=column, use=ColumnUse.SECRET)
     write(column, "example", idom)
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
 
     assert refusal(column, ColumnUse.IGNORE) == "restore_before_mapping"
     assert refusal(column, ColumnUse.PLAIN) == "restore_before_mapping"
@@ -144,7 +144,7 @@ def advance_back(pk: int) -> None:
 def test_between_secret_and_plain_no_document_changes(add_column, idom):
     column = add_column()
     map_column(name=column, use=ColumnUse.SECRET)
-    advance(idom, Phase.DUAL_WRITE)
+    enter_phase(idom, Phase.DUAL_WRITE)
 
     mapped = map_column(name=column, use=ColumnUse.PLAIN)
 

@@ -11,7 +11,7 @@ from migration.nova.tables import list_nova_objects, map_column, split_unknown_a
 from migration.people.roles import ROLES
 from nova_credentials.phases import Phase
 from tests.factories import make_user, nova_connected, sent_form
-from tests.migration.moves.clients import advance
+from tests.migration.moves.clients import advance, enter_phase
 from tests.migration.nova.tables.test_extras import POINTER, in_aws, read, write
 
 PAGE = reverse("admin:credentials_columnmapping_changelist")
@@ -121,7 +121,7 @@ def test_neither_the_page_nor_the_client_shows_a_value(sign_in, add_column, idom
     map_column(name=column, use=ColumnUse.SECRET)
     map_column(name=plain, use=ColumnUse.PLAIN)
     write(column, "MARKER", idom), write(plain, "MARKER", idom)
-    advance(idom, Phase.DUAL_READ)
+    enter_phase(idom, Phase.DUAL_READ)
     browser = sign_in("Administrator")
 
     url = reverse("admin:credentials_client_change", args=[idom])

@@ -19,7 +19,7 @@ from migration.nova.tables import find_purged_with_values, map_column
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, update
-from tests.migration.moves.clients import advance, compare_apart
+from tests.migration.moves.clients import advance, compare_apart, enter_phase
 from tests.migration.nova.tables.test_extras import CLIENTS, POINTER, in_aws, read, write
 from tests.migration.nova.tables.test_mapping import advance_back
 
@@ -31,7 +31,7 @@ def purged(add_column, idom):
     """Two purged clients, one with a value in a new column that nobody has mapped; gives that column."""
     acme = make_full_client("acme")
     for pk in (idom, acme):
-        advance(pk, Phase.PURGED)
+        enter_phase(pk, Phase.PURGED)
     column = add_column()
     write(column, "example-token", idom)
     return column
@@ -82,14 +82,14 @@ def test_mapping_command_doctor_and_page_name_them_and_nobody_where_the_value_ma
 
 def make_purged(slug: str) -> int:
     pk = make_full_client(slug)
-    advance(pk, Phase.PURGED)
+    enter_phase(pk, Phase.PURGED)
     return pk
 
 
 def test_restored_pushed_and_purged_again_they_have_a_pointer_and_aws_the_value(
     add_column, idom, sm
 ):
-    advance(idom, Phase.PURGED)
+    enter_phase(idom, Phase.PURGED)
     columns = [add_column(), add_column(table=CLIENTS)]
     for column in columns:
         write(column, "example-token", idom)
